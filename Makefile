@@ -1,0 +1,107 @@
+# One command for each thing that one does here; `.ci/run` calls the same ones.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+CARGO ?= cargo
+VENV := .venv
+BIN := $(VENV)/bin
+# Every tool in the version that the project was tested with, whoever asks for it.
+export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# PyO3 and maturin build for this interpreter, and cargo does not rebuild when another stands first on PATH.
+export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
+
+RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust -type f \( -name '*.rs' -o -name '*.toml' \))
+TSAN_TARGET := $(shell uname -m)-unknown-linux-gnu
+PYTEST := $(BIN)/python -m pytest
+
+.PHONY: help build demo test test-rust test-python lint bench torture docs clean toolchain torture-loom torture-tsan
+
+help: ## what one can ask for
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+# --- building -------------------------------------------------------------------------------------------------------
+
+# What pip and cargo cannot bring: a Python, a Rust toolchain, and of the system a linker and `venv`.
+toolchain:
+	@command -v $(PYTHON) >/dev/null || { echo "make: no $(PYTHON) here; install Python 3.11 or later, or say make PYTHON=…" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "make: $(PYTHON) is older than 3.11; say make PYTHON=…" >&2; exit 1; }
+	@command -v $(CARGO) >/dev/null || { echo "make: no $(CARGO) here; install a Rust toolchain (rustup), or say make CARGO=…" >&2; exit 1; }
+	@missing=(); \
+	command -v cc >/dev/null || missing+=(build-essential); \
+	$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv); \
+	if (($${#missing[@]})); then \
+	    if command -v apt-get >/dev/null && [[ $$(id -u) = 0 ]]; then \
+	        apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y "$${missing[@]}" >/dev/null; \
+	    else \
+	        echo "make: the system lacks $${missing[*]}; install it and try again" >&2; exit 1; \
+	    fi; \
+	fi
+
+$(BIN)/python: | toolchain
+	$(PYTHON) -m venv $(VENV)
+
+# The tools of development, and the extras, without auditring itself.
+$(VENV)/.tools: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --group dev
+	touch $@
+
+# The package lies in the environment by reference, so Python sources are always the present ones; the Rust core is
+# built anew when anything that it is made of has changed.
+$(VENV)/.built: $(RUST_SOURCES) $(VENV)/.tools
+	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/maturin develop --release --locked --quiet --extras cli,query,demo
+	touch $@
+
+build: $(VENV)/.built ## .venv with the release build installed
+
+$(VENV)/.bench: $(VENV)/.built
+	$(BIN)/python -m pip install --quiet --group bench
+	touch $@
+
+# --- doing ----------------------------------------------------------------------------------------------------------
+
+demo: build ## watch a gateway being audited, then ask DuckDB (ARGS="--firehose 1000000")
+	$(BIN)/auditring demo $(ARGS)
+
+test: test-rust test-python ## everything that is quick: Rust and Python
+
+test-rust: $(BIN)/python
+	$(CARGO) test --workspace --locked --quiet
+
+test-python: build
+	$(PYTEST) --quiet $(ARGS)
+
+lint: build ## formatting, clippy, ruff, mypy, the stubs against the binary
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked --quiet -- -D warnings
+	$(BIN)/ruff check --quiet
+	$(BIN)/ruff format --quiet --check
+	$(BIN)/mypy
+	$(BIN)/python -m mypy.stubtest auditring._core
+
+torture: torture-loom torture-tsan ## what takes patience: the ring model-checked by loom, and under ThreadSanitizer
+
+# Each has a target directory of its own, so that other flags do not throw away the builds above.
+torture-loom: toolchain
+	RUSTFLAGS="--cfg loom" $(CARGO) test --package auditring-ring --release --locked --quiet --target-dir target/loom --test loom
+
+# The sanitizer is unstable but works on a stable compiler; only Linux has it for both of our architectures.
+torture-tsan: toolchain
+	RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer" \
+	    $(CARGO) test --package auditring-ring --locked --quiet --target-dir target/tsan --target $(TSAN_TARGET) --lib --tests
+
+bench: $(VENV)/.bench ## the tables of README and docs/performance.md
+	$(BIN)/python benches/run.py $(ARGS)
+
+docs: build ## rustdoc without warnings; the pages' links are alive and their examples run
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --locked --quiet
+	$(PYTEST) --quiet tests/test_docs.py
+
+clean: ## back to a fresh clone
+	rm -rf $(VENV) target build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis .benchmarks
+	rm -f python/auditring/*.so
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,283 @@
+"""The ASGI tax: what `AuditMiddleware` adds to the CPU time of a request.
+
+    python benches/asgi_tax.py [--rounds 15] [--seconds 60] [--app proxy|hello] [--null] [--check]
+
+Three processes: an upstream, and the same gateway twice, plain and audited, each on uvicorn. A client that costs little
+asks both in turns, a few requests each, so that what else happens on the machine hits both alike. CPU is that of the
+whole process, the log's own threads included, read by the process itself before and after. The tax is the ratio of a
+round; its upper bound is the one that the mean of so many rounds stays below with 95 % confidence (Student's t, on the
+logarithms). Closing the log (draining, sealing the file) is spread over all requests and added to it.
+
+With `--null` both gateways are plain: how far from 0 % the machine's noise alone gets. `--app hello` is the worst case:
+an application that does nothing, so that there is nothing to be a small part of.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from math import exp, log
+from pathlib import Path
+from statistics import NormalDist, fmean, stdev
+from time import perf_counter, process_time
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from auditring.asgi import App, Receive, Scope, Send
+
+ALLOWED = 0.03
+CONNECTIONS = 4
+REQUEST = (
+    b"GET /v1/items/%d?key=s3cr3t HTTP/1.1\r\nhost: gateway\r\nuser-agent: bench\r\naccept: */*\r\n"
+    b"accept-encoding: gzip, deflate\r\nauthorization: Bearer alice-1f8\r\nx-request-id: req-%08d\r\n"
+    b"traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n\r\n"
+)
+WARM_UP = 300
+SLICE = 24
+"""Requests to one gateway before it is the other's turn: short against what else the machine does."""
+
+
+class Clients:
+    """A few connections to one server, which stay."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._connections: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+
+    async def ask(self, requests: int) -> None:
+        """Asks so often, one after the other on each connection; every answer must be a success."""
+        numbers = iter(range(requests))
+
+        async def one_connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            for number in numbers:
+                writer.write(REQUEST % (number % 40, number))
+                head = await reader.readuntil(b"\r\n\r\n")
+                assert head.startswith(b"HTTP/1.1 200"), head
+                length = head.lower().split(b"content-length:", 1)[1].split(b"\r\n", 1)[0]
+                await reader.readexactly(int(length))
+
+        await asyncio.gather(*(one_connection(*connection) for connection in self._connections))
+
+    async def __aenter__(self) -> Self:
+        for _ in range(CONNECTIONS):
+            self._connections.append(await asyncio.open_connection("127.0.0.1", self._port))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for _reader, writer in self._connections:
+            writer.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Tax:
+    """What was measured; CPU in seconds."""
+
+    app: str
+    requests: int
+    """That each of the two gateways served while it was measured."""
+    plain: float
+    """CPU of a request."""
+    audited: float
+    ratios: tuple[float, ...]
+    closing: float
+    """CPU of closing the log, per request."""
+
+    @property
+    def mean(self) -> float:
+        """The tax as a share of the plain request."""
+        return exp(fmean(map(log, self.ratios))) - 1 + self.closing / self.plain
+
+    @property
+    def upper(self) -> float:
+        """The upper 95 % bound of the tax."""
+        logs = [log(ratio) for ratio in self.ratios]
+        error = stdev(logs) / len(logs) ** 0.5
+        return exp(fmean(logs) + student(0.95, len(logs) - 1) * error) - 1 + self.closing / self.plain
+
+
+def student(probability: float, freedom: int) -> float:
+    """Quantile of Student's t (Abramowitz and Stegun 26.7.5), good to 0.1 % from ten degrees of freedom on."""
+    z = NormalDist().inv_cdf(probability)
+    return z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
+
+
+class Server:
+    """A child that serves on `port` and tells its CPU time when asked."""
+
+    def __init__(self, *options: str) -> None:
+        with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
+            self.port = listener.getsockname()[1]
+            fd = str(listener.fileno())
+            self._process = subprocess.Popen(  # noqa: S603 - this file, by the interpreter that runs it
+                [sys.executable, __file__, "--serve", fd, *options],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                pass_fds=[listener.fileno()],
+                # Both interpreters lay out their dictionaries alike.
+                env={**os.environ, "PYTHONHASHSEED": "0"},
+                text=True,
+            )
+
+    def cpu(self) -> float:
+        """Seconds of CPU that the process has used."""
+        return float(self._ask("cpu"))
+
+    def close(self) -> float:
+        """Shuts the server down and closes its log; returns the CPU that this took."""
+        return float(self._ask("close"))
+
+    def _ask(self, question: str) -> str:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(question + "\n")
+        self._process.stdin.flush()
+        return self._process.stdout.readline()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # The end of its standard input ends the child.
+        self._process.communicate(timeout=30)
+
+
+async def measure(*, rounds: int = 15, seconds: float = 60.0, app: str = "proxy", null: bool = False) -> Tax:
+    """Measures for about so many seconds. Asserts that every audited request has its row."""
+    async with AsyncExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory()), "audit")
+        upstream = f"http://127.0.0.1:{stack.enter_context(Server('--app', 'upstream')).port}"
+        options = ("--app", app, "--upstream", upstream)
+        servers = [
+            stack.enter_context(Server(*options)),
+            stack.enter_context(Server(*options, *(() if null else ("--dir", str(directory))))),
+        ]
+        gateways = [(server, await stack.enter_async_context(Clients(server.port))) for server in servers]
+        for _, clients in gateways:
+            await clients.ask(WARM_UP)
+        start = perf_counter()
+        for _, clients in gateways:
+            await clients.ask(WARM_UP)
+        slices = max(1, int(2 * WARM_UP / (perf_counter() - start) * seconds / rounds / 4 / SLICE))
+        pairs = []
+        for number in range(rounds):
+            order = gateways if number % 2 == 0 else gateways[::-1]
+            spent = await _round(order, slices)
+            pairs.append(spent if number % 2 == 0 else spent[::-1])
+        requests = rounds * 2 * slices * SLICE
+        plain, audited = servers
+        closing = (audited.close() - plain.close()) / (requests + 2 * WARM_UP)
+        if not null:
+            assert rows(directory) == requests + 2 * WARM_UP
+        return Tax(
+            app=app,
+            requests=requests,
+            plain=sum(pair[0] for pair in pairs) / requests,
+            audited=sum(pair[1] for pair in pairs) / requests,
+            ratios=tuple(pair[1] / pair[0] for pair in pairs),
+            closing=0.0 if null else closing,
+        )
+
+
+async def _round(gateways: Sequence[tuple[Server, Clients]], slices: int) -> list[float]:
+    """CPU of each of the two, asked in turns: 1 2 2 1, and so on."""
+    spent = [0.0, 0.0]
+    for which in (0, 1, 1, 0) * slices:
+        server, clients = gateways[which]
+        before = server.cpu()
+        await clients.ask(SLICE)
+        spent[which] += server.cpu() - before
+    return spent
+
+
+def rows(directory: Path) -> int:
+    """Rows of requests in the files."""
+    from auditring import query  # noqa: PLC0415 - DuckDB has no business in the servers
+
+    with query.connect(directory) as connection:
+        found = connection.execute("SELECT count(*) FROM events WHERE action = 'HttpRequest'").fetchone()
+    return found[0] if found else 0
+
+
+async def hello(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001 - ASGI's signature
+    """An application that does nothing."""
+    if scope["type"] == "http":
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"5")]})
+        await send({"type": "http.response.body", "body": b"hello"})
+
+
+def serve(fd: int, app: str, upstream: str, directory: str) -> None:
+    """The child: serves until standard input ends, or says `close`."""
+    import uvicorn  # noqa: PLC0415 - the measuring process has no need of it
+
+    import auditring  # noqa: PLC0415 - the same
+    from auditring.asgi import AuditMiddleware  # noqa: PLC0415 - the same
+    from auditring.demo.gateway import Gateway  # noqa: PLC0415 - the same
+    from auditring.demo.upstream import upstream as shop  # noqa: PLC0415 - the same
+
+    apps: dict[str, Any] = {"proxy": Gateway(upstream), "hello": hello, "upstream": shop}
+    served: App = apps[app]
+    audit = auditring.open(directory) if directory else None
+    if audit is not None:
+        served = AuditMiddleware(served, audit)
+    config = uvicorn.Config(served, log_level="warning", access_log=False)
+    server = uvicorn.Server(config)
+    asked_to_close = threading.Event()
+
+    def answer() -> None:
+        for line in sys.stdin:
+            if line == "close\n":
+                asked_to_close.set()
+                break
+            print(process_time(), flush=True)
+        server.should_exit = True
+
+    threading.Thread(target=answer, daemon=True).start()
+    server.run(sockets=[socket.socket(fileno=fd)])
+    before = process_time()
+    if audit is not None:
+        audit.close()
+    if asked_to_close.is_set():
+        print(process_time() - before, flush=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Prints the table; with `--check` the exit status says whether the tax is allowed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--app", choices=["proxy", "hello", "upstream"], default="proxy")
+    parser.add_argument("--null", action="store_true")
+    parser.add_argument("--check", action="store_true")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--serve", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--upstream", default="", help=argparse.SUPPRESS)
+    parser.add_argument("--dir", default="", help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if options.serve is not None:
+        serve(options.serve, options.app, options.upstream, options.dir)
+        return 0
+    tax = asyncio.run(measure(rounds=options.rounds, seconds=options.seconds, app=options.app, null=options.null))
+    if options.json:
+        print(json.dumps({"app": tax.app, "plain": tax.plain, "mean": tax.mean, "upper": tax.upper}))
+    else:
+        print(f"CPU per request ({tax.app}, {tax.requests:,} requests each, {len(tax.ratios)} rounds)")
+        print(f"  plain          {tax.plain * 1e6:8.1f} µs")
+        print(f"  audited        {tax.audited * 1e6:8.1f} µs, and {tax.closing * 1e6:.1f} µs for closing the log")
+        print(f"  tax            {tax.mean:8.2%}")
+        print(f"  upper 95 %     {tax.upper:8.2%}  (allowed: {ALLOWED:.0%})")
+    return int(options.check and tax.upper > ALLOWED)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

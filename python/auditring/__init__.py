@@ -1,0 +1,67 @@
+"""auditring: a flight recorder for proxies.
+
+```python
+import auditring
+
+with auditring.open("audit/", instance="proxy-eu-1") as log, log.session(peer=("192.0.2.7", 40112)) as session:
+    session.read("orders", 3, 1000, 1099)
+```
+
+`open` and what it takes and returns are here; `auditring.sinks`, `auditring.query` and `auditring.asgi` load when
+they are first used.
+"""
+
+import importlib
+import sys
+from types import ModuleType
+
+if sys.platform not in {"linux", "darwin"}:
+    raise ImportError(f"auditring runs on Linux and macOS; its ring is not available on {sys.platform}")
+
+from auditring._core import Session
+from auditring.config import Durability, Rotation, Then, WhenFull
+from auditring.exceptions import (
+    AuditError,
+    AuditUnavailable,
+    CloseIncomplete,
+    ConfigError,
+    JournalError,
+    LogClosed,
+    SessionClosed,
+    SinkError,
+)
+from auditring.log import AuditLog, open  # noqa: A004 - the public name: auditring.open
+from auditring.policy import Keep
+from auditring.stats import Health, Problem, SinkStats, Stats
+
+__all__ = [
+    "AuditError",
+    "AuditLog",
+    "AuditUnavailable",
+    "CloseIncomplete",
+    "ConfigError",
+    "Durability",
+    "Health",
+    "JournalError",
+    "Keep",
+    "LogClosed",
+    "Problem",
+    "Rotation",
+    "Session",
+    "SessionClosed",
+    "SinkError",
+    "SinkStats",
+    "Stats",
+    "Then",
+    "WhenFull",
+    "open",
+]
+
+_ROOMS = frozenset({"asgi", "query", "sinks"})
+
+
+def __getattr__(name: str) -> ModuleType:
+    """Loads a room of the package when somebody enters it."""
+    if name in _ROOMS:
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

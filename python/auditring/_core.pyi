@@ -1,0 +1,247 @@
+"""The Rust core: ring, pump, journal, followers behind one boundary. Hosts import `auditring`, not this module."""
+
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Literal, Self, TypeAlias, final
+
+Authority: TypeAlias = Literal["decision", "witness"]
+Outcome: TypeAlias = Literal["success", "failure", "denied", "allowed", "forwarded"]
+Scalar: TypeAlias = str | int | float | bool
+ContextMap: TypeAlias = Mapping[str, Scalar | Sequence[Scalar]]
+Text: TypeAlias = str | bytes
+
+SCHEMA_VERSION: int
+"""Version of the row schema, in Parquet metadata, journal segments and JSON."""
+
+def actions() -> list[dict[str, Any]]:
+    """The catalog: one dictionary an action (`name`, `code`, `method`, `category`, `outcome`, `doc`, `fields`)."""
+
+def schema() -> ArrowSchema:
+    """The Arrow schema of the rows; `pyarrow.schema(schema())` makes it pyarrow's."""
+
+def outside(root: str) -> list[dict[str, Any]]:
+    """The balance of every process under `root`, read from its files alone.
+
+    Raises `OSError` when the directory cannot be read.
+    """
+
+@final
+class ArrowSchema:
+    """An Arrow schema, handed over by the C data interface."""
+
+    def __arrow_c_schema__(self) -> object: ...
+
+@final
+class RowBatch:
+    """Rows of one process and one contiguous range of seq, after the policy."""
+
+    @property
+    def rows(self) -> int: ...
+    @property
+    def first_seq(self) -> int: ...
+    @property
+    def last_seq(self) -> int: ...
+    @property
+    def sampled_out(self) -> int: ...
+    @property
+    def filtered_out(self) -> int: ...
+    @property
+    def lost(self) -> int: ...
+    @property
+    def min_time_ns(self) -> int: ...
+    @property
+    def max_time_ns(self) -> int: ...
+    def __arrow_c_array__(self, requested_schema: object | None = None) -> tuple[object, object]: ...
+    def __arrow_c_schema__(self) -> object: ...
+    def json_lines(self) -> bytes:
+        """Canonical JSON, one object a line, each line ended by a newline; UTF-8."""
+
+@final
+class Snapshot:
+    """Every journal under `root`, opened at one moment, with the Parquet sink's cursors."""
+
+    def __new__(cls, root: str) -> Self: ...
+    @property
+    def parquet(self) -> bool:
+        """Whether any process lists a Parquet follower (without one nothing becomes a table)."""
+    def fresh(self, sealed: Sequence[tuple[str, int, int]]) -> list[RowBatch]:
+        """Rows that are in no sealed file: `sealed` lists (process, first seq, last seq) of those that are."""
+
+@final
+class Log:
+    """A ring, its counters and its journal; Python owns the threads that drive them."""
+
+    def __new__(
+        cls,
+        root: str | None,
+        *,
+        instance: str,
+        host: str,
+        policy: bytes,
+        sinks: Sequence[str],
+        primary_tap: str | None = None,
+        ring_dir: str | None = None,
+        ring_bytes: int = ...,
+        droppable: tuple[float | None, bool] = ...,
+        protected: tuple[float | None, bool] = ...,
+        journal_bytes: int = ...,
+        segment_bytes: int = ...,
+        segment_seconds: float = ...,
+        sync: bool = ...,
+    ) -> Self:
+        """`droppable` and `protected`: seconds to wait for space (`None`: for ever), then raise (`True`) or drop."""
+    @property
+    def process(self) -> str:
+        """UUID of this open log; empty for a log that keeps nothing."""
+    @property
+    def ring_path(self) -> str | None: ...
+    @property
+    def directory(self) -> str | None:
+        """The journal directory of this process."""
+    @property
+    def clock(self) -> Literal["tsc", "monotonic"]: ...
+    @property
+    def pressure(self) -> float:
+        """Share of the ring in use, 0.0 to 1.0."""
+    def session(
+        self,
+        *,
+        id: str | None = None,  # noqa: A002 - the public name of design and docs
+        peer: str | tuple[Any, ...] | None = None,
+        local: str | tuple[Any, ...] | None = None,
+        virtual_cluster: Text | None = None,
+        client_id: Text | None = None,
+        authority: Authority | None = None,
+        tap: Text | None = None,
+        context: ContextMap | None = None,
+    ) -> Session: ...
+    def emit(
+        self,
+        action: str,
+        *,
+        outcome: Outcome | None = None,
+        status: Text | None = None,
+        reason: Text | None = None,
+        operation: Text | None = None,
+        resource_type: Text | None = None,
+        resource: Text | None = None,
+        authority: Authority | None = None,
+        tap: Text | None = None,
+        object_ref: Mapping[str, str] | None = None,
+        context: ContextMap | None = None,
+    ) -> None: ...
+    def post(
+        self,
+        action: str,
+        *,
+        status: str | None = None,
+        reason: str | None = None,
+        context: ContextMap | None = None,
+    ) -> None:
+        """Hands one of the library's own events (`auditring.…`) to the pump; never goes through the ring."""
+    def run_pump(self, timeout: float) -> bool:
+        """Moves records from ring to journal for up to `timeout` seconds with the GIL released; `True` when the final batch is written.
+
+        Raises `OSError` when a batch could not be written; the next call tries it again in a new segment.
+        """
+    def pump_failed(self, cause: str) -> None:
+        """Declares the pump dead or troubled: callers stop waiting for space, `AuditUnavailable` names `cause`."""
+    def pump_recovered(self) -> None: ...
+    def wait_journaled(self, timeout: float | None) -> int:
+        """Waits, without the GIL, until all that was accepted before the call is journaled; returns the next seq.
+
+        Raises `TimeoutError`.
+        """
+    def sync(self) -> None:
+        """`fdatasync` of the journal. Raises `OSError`."""
+    def stats(self) -> dict[str, Any]:
+        """offered, claimed, accepted, torn, off, dropped, refused, born, journaled, in_ring (int), lost (dict by cause),
+        actions (dict of (action, outcome) → int: journaled at the primary tap + off + dropped), journal_bytes (int),
+        blocked_ns, waits (int), next_seq (int), alive (bool)."""
+    def close_sessions(self) -> int:
+        """Ends every open session with status `ProxyShutdown`; returns how many there were."""
+    def close(self) -> None:
+        """No emit is accepted from now on; the pump drains, writes `ProxyCleanShutdown` and ends. Idempotent."""
+    def finish(self) -> bool:
+        """After pump and followers have ended: stores the totals, removes ring and journal if every sink is past.
+
+        Returns whether nothing is left. Raises `OSError`.
+        """
+    def forked(self) -> None:
+        """In a forked child: lets go of the parent's ring, files and locks without touching them."""
+
+@final
+class Follower:
+    """One sink's reader of one process's journal, with its durable cursor and its lock."""
+
+    def __new__(cls, log: Log, sink: str, declined: Sequence[tuple[str, str]] = ()) -> Self:
+        """`declined`: (action, outcome) pairs that the sink is not interested in; they are counted as filtered out.
+
+        Raises `OSError`; `BlockingIOError` when another holder has the sink's lock.
+        """
+    @property
+    def state(self) -> bytes:
+        """What the sink's last commit returned; empty at first."""
+    @property
+    def cursor(self) -> int:
+        """Next seq after the last commit."""
+    @property
+    def position(self) -> int:
+        """Next seq after the last batch handed out."""
+    @property
+    def ended(self) -> bool:
+        """The final row has been handed out."""
+    @property
+    def totals(self) -> dict[str, int]:
+        """delivered, merged, sampled_out, filtered_out and lost_… up to the last commit."""
+    def next(self, max_rows: int, timeout: float, *, partial: bool) -> RowBatch | None:
+        """The next rows, waiting up to `timeout` seconds without the GIL.
+
+        With `partial` whatever is there at once counts, else only a full batch of `max_rows`, the last row before
+        a new UTC date, or the end (what is short of that stays inside and is given later). An empty batch can come: its range was left out whole.
+        """
+    def wake(self) -> None:
+        """Ends a `next` that waits, from another thread."""
+    def commit(self, state: bytes) -> None:
+        """All that was handed out is safe: moves the durable cursor. Raises `OSError`, `ValueError` past 4 KiB."""
+    def rewind(self) -> None:
+        """Back to the cursor, after a sink has failed."""
+    def close(self) -> None: ...
+
+@final
+class Session:
+    """One client connection. Made by `AuditLog.session`; every method is safe from any thread."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def closed(self) -> bool: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /) -> None: ...
+    async def __aenter__(self) -> Self: ...
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /) -> None: ...
+    def update(
+        self,
+        *,
+        client_id: Text | None = None,
+        virtual_cluster: Text | None = None,
+        local: str | tuple[Any, ...] | None = None,
+        context: ContextMap | None = None,
+    ) -> None: ...
+    def close(self, *, initiator: str | None = None, status: Text | None = None, reason: Text | None = None) -> None: ...
+    def emit(
+        self,
+        action: str,
+        *,
+        outcome: Outcome | None = None,
+        status: Text | None = None,
+        reason: Text | None = None,
+        operation: Text | None = None,
+        resource_type: Text | None = None,
+        resource: Text | None = None,
+        authority: Authority | None = None,
+        tap: Text | None = None,
+        object_ref: Mapping[str, str] | None = None,
+        context: ContextMap | None = None,
+    ) -> None: ...
+    # generated: one method an action (read, write, operation_allowed, …)

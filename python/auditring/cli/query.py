@@ -1,0 +1,207 @@
+"""`auditring query DIR …`: SQL, or a saved question, over everything that a directory holds."""
+
+from __future__ import annotations
+
+import re
+import sys
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from auditring.cli import output
+from auditring.cli.asked import Asked, bounded, shown
+from auditring.cli.errors import Complaint, suggestion
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import duckdb
+
+    from auditring.questions import Question
+
+__all__ = ["command"]
+
+_CHUNK = 10_000
+
+
+class Questions(click.Group):
+    """Saved questions by name; whatever else follows the directory is SQL."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """A word that is no saved question is a slip of the pen; a phrase is SQL."""
+        first = args[0]
+        if first not in self.commands and (first == "-" or re.search(r"\s", first)):
+            return "sql", sql, args
+        if first not in self.commands:
+            ctx.fail(f"No saved question {first!r}, and no SQL either; {suggestion(first, self.commands)}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group("query", cls=Questions, no_args_is_help=True, subcommand_metavar="SQL | QUESTION [ARGS]...")
+@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--sealed-only", is_flag=True, help="Leave out what is not in a finished Parquet file yet.")
+@click.pass_context
+def command(ctx: click.Context, directory: Path, *, sealed_only: bool) -> None:
+    """Ask an audit directory, also while it is being written: SQL over the view `events`, or a saved question.
+
+    \b
+    Who touched the topic payments, and who held this one record in hand?
+      auditring query audit/ who-touched payments
+      auditring query audit/ who-touched payments --partition 3 --offset 1050
+    What was refused in the last two hours? As CSV for a spreadsheet?
+      auditring query audit/ denied --since 2h
+      auditring query audit/ denied --since 2026-11-01 --format csv
+    Who could not log in, and what did alice do?
+      auditring query audit/ logins --failed
+      auditring query audit/ timeline alice
+    Anything else, in SQL (`-` reads it from standard input):
+      auditring query audit/ "SELECT principal, sum(events_total) FROM events GROUP BY ALL"
+      auditring query audit/ "DESCRIBE events"
+
+    An event that stands for many has them in `events_total`: sum that, do not count rows. Times are UTC.
+    """
+    ctx.obj = Asked(directory, include_fresh=not sealed_only)
+
+
+@command.command("who-touched")
+@click.argument("topic")
+@click.option("--partition", type=click.IntRange(min=0), help="Together with --offset: who held this one record.")
+@click.option("--offset", type=click.IntRange(min=0))
+@bounded
+@click.pass_obj
+def who_touched(asked: Asked, topic: str, partition: int | None, offset: int | None) -> None:
+    """Who did what to TOPIC (or any other resource), how often, and when first and last.
+
+    \b
+    auditring query audit/ who-touched payments --since 7d
+    auditring query audit/ who-touched payments --partition 3 --offset 1050
+    auditring query audit/ who-touched /v1/items --format json
+    """
+    from auditring import questions
+
+    if (partition is None) != (offset is None):
+        raise click.UsageError("--partition and --offset go together: one record has both.")
+    if partition is None or offset is None:
+        answer(asked, questions.who_touched(topic, asked.bounds))
+    else:
+        answer(asked, questions.who_touched_offset(topic, partition, offset, asked.bounds))
+
+
+@command.command()
+@bounded
+@click.pass_obj
+def denied(asked: Asked) -> None:
+    """What was refused, to whom, and by what reason.
+
+    \b
+    auditring query audit/ denied --since 2h
+    """
+    from auditring import questions
+
+    answer(asked, questions.denied(asked.bounds))
+
+
+@command.command()
+@click.option("--failed", is_flag=True, help="Only who tried in vain, and as whom.")
+@bounded
+@click.pass_obj
+def logins(asked: Asked, *, failed: bool) -> None:
+    """Who authenticated, how, and from where.
+
+    \b
+    auditring query audit/ logins --failed --since 1d
+    """
+    from auditring import questions
+
+    answer(asked, questions.logins(asked.bounds, failed=failed))
+
+
+@command.command()
+@click.argument("principal")
+@bounded
+@click.pass_obj
+def timeline(asked: Asked, principal: str) -> None:
+    """All that PRINCIPAL did, in order, and every attempt to pass for it.
+
+    \b
+    auditring query audit/ timeline alice --since 2026-11-23T14:00 --until 2026-11-23T15:00
+    """
+    from auditring import questions
+
+    answer(asked, questions.timeline(principal, asked.bounds))
+
+
+@click.command("sql")
+@click.argument("text", metavar="SQL")
+@shown
+@click.pass_obj
+def sql(asked: Asked, text: str) -> None:
+    """One SQL statement over the view `events`."""
+    from auditring.questions import Question
+
+    answer(asked, Question(sys.stdin.read() if text == "-" else text, {}))
+
+
+def answer(asked: Asked, question: Question) -> None:
+    """Print the answer to a question; whatever DuckDB or the directory has against it becomes one line."""
+    import duckdb
+
+    from auditring import query
+    from auditring.exceptions import AuditError
+
+    try:
+        con = connected(asked)
+        try:
+            result = con.execute(question.sql, dict(question.parameters))
+        except duckdb.IOException:
+            # A file may have been compacted or have come to its end since; the next snapshot tells.
+            query.refresh(con)
+            result = con.execute(question.sql, dict(question.parameters))
+        rows = Rows(result, asked.most)
+        output.write(asked.form, [str(column[0]) for column in result.description or []], rows)
+    except BrokenPipeError:
+        raise
+    except (AuditError, OSError) as error:
+        raise Complaint(str(error)) from error
+    except duckdb.Error as error:
+        raise Complaint(first_paragraph(error)) from error
+    if rows.seen == asked.most:
+        click.echo(f"{rows.seen} rows, as many as the limit allows; --limit 0 shows all.", err=True)
+
+
+def connected(asked: Asked) -> duckdb.DuckDBPyConnection:
+    """Connect, with warnings as lines on standard error."""
+    from auditring import query
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", query.QueryWarning)
+        con = query.connect(asked.directory, include_fresh=asked.include_fresh)
+    for warning in caught:
+        click.echo(f"Note: {warning.message}.", err=True)
+    return con
+
+
+def first_paragraph(error: duckdb.Error) -> str:
+    """DuckDB's message without the drawing of where in the text it points."""
+    return " ".join(str(error).split("\n\n")[0].split())
+
+
+class Rows:
+    """The rows of a result, a chunk at a time, at most so many."""
+
+    def __init__(self, result: duckdb.DuckDBPyConnection, most: int | None) -> None:
+        self._result = result
+        self._most = most
+        self.seen = 0
+
+    def __iter__(self) -> Iterator[tuple[object, ...]]:
+        while self.seen != self._most and (rows := self._result.fetchmany(self._chunk())):
+            self.seen += len(rows)
+            yield from rows
+
+    def _chunk(self) -> int:
+        return _CHUNK if self._most is None else min(_CHUNK, self._most - self.seen)

@@ -1,0 +1,117 @@
+"""`auditring stats DIR`: the balance of every process, from its files alone; the process need not live."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+from auditring.cli.errors import Complaint
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+__all__ = ["command"]
+
+_TERMS = ("offered", "off", "dropped", "refused", "claimed", "torn", "accepted", "born", "journaled")
+_SINK_TERMS = ("delivered", "merged", "sampled_out", "filtered_out")
+
+
+@click.command("stats")
+@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def command(directory: Path, form: Literal["table", "json"]) -> None:
+    """The balance of every process that writes, or wrote, to DIR: where each event that was offered is now.
+
+    \b
+    auditring stats audit/
+    auditring stats audit/ --format json | jq '.[].dropped'
+
+    Counted up to each process's last batch in the journal. Ends with status 1 if an equation does not hold.
+    """
+    from auditring import _core
+    from auditring.directory import require
+    from auditring.exceptions import AuditError
+
+    root = directory.absolute()
+    try:
+        require(root)
+        processes = sorted(_core.outside(str(root)), key=lambda process: (process["instance"], process["process"]))
+    except (AuditError, OSError) as error:
+        raise Complaint(str(error)) from error
+    if form == "json":
+        write_json(processes)
+    else:
+        write_tables(processes)
+    wrong = [line for process in processes for line in imbalances(process)]
+    for line in wrong:
+        click.echo(f"Does not balance: {line}", err=True)
+    if wrong:
+        sys.exit(1)
+
+
+def write_json(processes: Iterable[Mapping[str, Any]]) -> None:
+    """Write one array, a process a line, as the core counts them."""
+    from auditring.cli.text import json_text
+
+    click.echo("[\n" + ",\n".join(json_text(dict(process)) for process in processes) + "\n]")
+
+
+def write_tables(processes: list[dict[str, Any]]) -> None:
+    """Write a table of the processes, and one of their sinks."""
+    from auditring.cli.output import write_table
+
+    head = ["instance", "process", "pid", "state"]
+    write_table(
+        [*head, *_TERMS, "lost"],
+        [[*_names(process), *(process[term] for term in _TERMS), _lost(process["lost"])] for process in processes],
+        title="Processes",
+    )
+    sinks = [(process, name, sink) for process in processes for name, sink in sorted(process["sinks"].items())]
+    write_table(
+        ["instance", "process", "sink", *_SINK_TERMS, "lost", "pending"],
+        [
+            [
+                process["instance"],
+                process["process"],
+                name,
+                *(sink[term] for term in _SINK_TERMS),
+                _lost(sink["lost"]),
+                sink["pending"],
+            ]
+            for process, name, sink in sinks
+        ],
+        title="Sinks",
+    )
+
+
+def _names(process: Mapping[str, Any]) -> list[object]:
+    gone = process["pid"] is None
+    state = "writing" if process["alive"] else "closed" if gone else "dead, not recovered"
+    return [process["instance"], process["process"], process["pid"], state]
+
+
+def _lost(lost: Mapping[str, int]) -> object:
+    """A number, or a number for each cause."""
+    return ", ".join(f"{cause} {n}" for cause, n in lost.items() if n) or 0
+
+
+def imbalances(process: Mapping[str, Any]) -> list[str]:
+    """The equations of a process that do not hold, with the numbers put in."""
+    edge = process["off"] + process["dropped"] + process["refused"]
+    sums = [
+        ("offered = claimed + off + dropped + refused", process["offered"], process["claimed"] + edge),
+        (
+            "accepted + born = journaled + lost",
+            process["accepted"] + process["born"],
+            process["journaled"] + sum(process["lost"].values()),
+        ),
+    ]
+    for name, sink in process["sinks"].items():
+        passed = sum(sink[term] for term in _SINK_TERMS) + sum(sink["lost"].values())
+        text = f"journaled = delivered + merged + sampled_out + filtered_out + lost + pending at {name}"
+        sums.append((text, process["journaled"], passed + sink["pending"]))
+    of = f"{process['instance']} {process['process']}"
+    return [f"{of}: {text}: {left} ≠ {right}" for text, left, right in sums if left != right]

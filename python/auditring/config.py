@@ -1,0 +1,171 @@
+"""What a host may configure: small frozen values that are checked when they are made.
+
+A value that exists is a value that can be used: every constraint is checked in `__post_init__`, and a mapping with
+a key that nobody knows is an error that names the nearest known one.
+"""
+
+import dataclasses
+import difflib
+import enum
+import math
+from collections.abc import Collection, Mapping
+from datetime import timedelta
+from typing import ClassVar, Self
+
+from auditring.exceptions import ConfigError
+
+__all__ = ["Durability", "Rotation", "Seconds", "Then", "WhenFull", "unknown_key"]
+
+Seconds = timedelta | float
+"""A span of time: a `timedelta`, or seconds."""
+
+
+def unknown_key(what: str, key: object, known: Collection[str]) -> ConfigError:
+    """The error for a key that nobody knows, with the nearest one that somebody does."""
+    near = difflib.get_close_matches(str(key), known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(known))}"
+    return ConfigError(f"{what}: unknown key {key!r}; {hint}")
+
+
+def seconds(what: str, value: Seconds | None) -> float | None:
+    """`value` in seconds, checked to be finite and not negative; `None` stays."""
+    if value is None:
+        return None
+    if isinstance(value, timedelta):
+        value = value.total_seconds()
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ConfigError(f"{what}: seconds or a timedelta, not {type(value).__name__}")
+    if not math.isfinite(value) or value < 0:
+        raise ConfigError(f"{what}: {value!r} is no span of time")
+    return float(value)
+
+
+def positive(what: str, value: int | None) -> None:
+    """Raises unless `value` is `None` or a whole number of at least one."""
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ConfigError(f"{what}: a whole number, not {type(value).__name__}")
+    if value < 1:
+        raise ConfigError(f"{what}: {value} is less than 1")
+
+
+class _FromMapping:
+    """Makes a frozen dataclass from a mapping, as it comes from TOML or the environment."""
+
+    __slots__ = ()
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, object]) -> Self:
+        """The class called with these keywords; an unknown key is a `ConfigError` with a suggestion."""
+        known = {field.name for field in dataclasses.fields(cls)}  # type: ignore[arg-type]  # every subclass is a dataclass
+        for key in values:
+            if key not in known:
+                raise unknown_key(cls.__name__, key, known)
+        return cls(**values)
+
+
+class Then(enum.Enum):
+    """What happens to an event for which the ring has no room when the wait is over."""
+
+    DROP = "drop"
+    """The call returns as if nothing had happened. The event is lost: counted exactly as `dropped`, named by a row
+    (`auditring.EventsLost`), and `health()` goes bad. The proxy goes on."""
+
+    RAISE = "raise"
+    """The call raises `AuditUnavailable` and the event is counted as `refused`. Nothing is lost that the host has
+    not been told of, so a fail-closed proxy can refuse the request."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class WhenFull(_FromMapping):
+    """What an emit call does when the ring is full: wait without the GIL, then drop or raise."""
+
+    wait: Seconds | None = 0.05
+    """How long to wait for room; `None` waits for ever (but never for a dead pump or a full disk)."""
+
+    then: Then = Then.DROP
+    """What to do when the wait is over. The wait is paid once per outage, not once per call."""
+
+    CLASSES: ClassVar[tuple[str, ...]] = ("droppable", "protected")
+
+    def __post_init__(self) -> None:
+        """Checks the span, and reads `then` from its name where it came from a file."""
+        object.__setattr__(self, "wait", seconds("WhenFull.wait", self.wait))
+        if not isinstance(self.then, Then):
+            names = [then.value for then in Then]
+            if self.then not in names:
+                raise unknown_key("WhenFull.then", self.then, names)
+            object.__setattr__(self, "then", Then(self.then))
+
+    @classmethod
+    def by_class(cls, value: "WhenFull | Mapping[str, WhenFull] | None") -> "dict[str, WhenFull]":
+        """One value for each class of event, from one for both, some, or none."""
+        if value is None:
+            value = {}
+        if isinstance(value, WhenFull):
+            return dict.fromkeys(cls.CLASSES, value)
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"when_full: a WhenFull or a mapping of them, not {type(value).__name__}")
+        chosen = dict.fromkeys(cls.CLASSES, cls())
+        for key, one in value.items():
+            if key not in chosen:
+                raise unknown_key("when_full", key, cls.CLASSES)
+            if not isinstance(one, WhenFull):
+                raise ConfigError(f"when_full[{key!r}]: a WhenFull, not {type(one).__name__}")
+            chosen[key] = one
+        return chosen
+
+    @property
+    def boundary(self) -> tuple[float | None, bool]:
+        """The form in which the core takes it: seconds to wait, and whether to raise."""
+        return seconds("WhenFull.wait", self.wait), self.then is Then.RAISE
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Durability:
+    """What an accepted event survives."""
+
+    name: str
+
+    PROCESS: ClassVar["Durability"]
+    """Any death of the process, `kill -9` too: ring and page cache outlive it. A power loss or a crash of the kernel
+    may take what the kernel had not yet written, typically the last seconds; sealed files are safe."""
+
+    @staticmethod
+    def POWER(interval: Seconds) -> "Durability":  # noqa: N802 - reads as the promise that it is
+        """A power loss too, but for the last `interval`. Not there yet: always a `ConfigError`.
+
+        Call `AuditLog.sync()` where a single moment must survive a power loss.
+        """
+        seconds("Durability.POWER", interval)
+        raise ConfigError(
+            "Durability.POWER is not implemented; use Durability.PROCESS, and AuditLog.sync() where needed"
+        )
+
+
+Durability.PROCESS = Durability("process")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Rotation(_FromMapping):
+    """When a sink ends a file and begins the next: at the first limit that is reached; `None` is no limit."""
+
+    rows: int | None = None
+    bytes: int | None = None
+    age: Seconds | None = None
+    utc_date: bool = True
+    """Also when the UTC date changes, so that a file belongs to one day. Parquet files always do."""
+
+    def __post_init__(self) -> None:
+        """Checks every limit."""
+        positive("Rotation.rows", self.rows)
+        positive("Rotation.bytes", self.bytes)
+        object.__setattr__(self, "age", seconds("Rotation.age", self.age))
+        if self.age == 0:
+            raise ConfigError("Rotation.age: 0 would end a file before its first row")
+
+    @property
+    def age_seconds(self) -> float | None:
+        """`age` in seconds."""
+        return seconds("Rotation.age", self.age)

@@ -1,0 +1,134 @@
+"""The first act: upstream and gateway, each a process, real clients, the balance as it goes, and the answers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import httpx
+from rich.live import Live
+from rich.table import Table
+
+from auditring import query
+from auditring.demo import report
+from auditring.demo.children import Child, ChildFailed
+from auditring.demo.client import Tally, drive
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+    from pathlib import Path
+
+    from rich.console import Console
+
+LIVE_EVERY = 0.25
+PLAIN_EVERY = 2.0
+
+
+def run(console: Console, directory: Path, *, requests: int | None, seconds: float | None, seed: int = 0) -> bool:
+    """Plays the act; returns whether every count agreed. Raises `ChildFailed`."""
+    tally = Tally()
+    with (
+        Child("upstream") as upstream,
+        Child("gateway", "--upstream", upstream.url, "--dir", str(directory)) as gateway,
+    ):
+        console.print(
+            f"upstream  {upstream.url}  (pid {upstream.pid})\n"
+            f"gateway   {gateway.url}  (pid {gateway.pid}), audited into {directory}",
+            highlight=False,
+            soft_wrap=True,
+        )
+        clients = drive(gateway.url, tally, requests=requests, seconds=seconds, seed=seed)
+        try:
+            asyncio.run(_play(clients, _show(console, gateway, tally)))
+        except* httpx.HTTPError as lost:
+            message = f"the gateway did not answer: {lost.exceptions[0]!r}"
+            raise ChildFailed(message) from lost
+        gateway.stop()
+        final = json.loads(gateway.last)
+    console.print()
+    console.print(_panel(tally, final, None))
+    return _conclude(console, directory, tally, final)
+
+
+async def _play(clients: Coroutine[Any, Any, None], show: Coroutine[Any, Any, None]) -> None:
+    """Shows as long as the clients ask."""
+    showing = asyncio.ensure_future(show)
+    try:
+        await clients
+    finally:
+        showing.cancel()
+        await asyncio.gather(showing, return_exceptions=True)
+
+
+async def _show(console: Console, gateway: Child, tally: Tally) -> None:
+    start = perf_counter()
+    if console.is_terminal:
+        with Live(console=console, auto_refresh=False, transient=True) as live:
+            while True:
+                live.update(_panel(tally, _stats(gateway), perf_counter() - start), refresh=True)
+                await asyncio.sleep(LIVE_EVERY)
+    while True:
+        await asyncio.sleep(PLAIN_EVERY)
+        took = perf_counter() - start
+        stats = _stats(gateway)
+        console.print(
+            f"{took:4.0f} s  {tally.requests:,} requests  {tally.requests / took:,.0f}/s  "
+            f"accepted {stats.get('accepted', 0):,}  journaled {stats.get('journaled', 0):,}",
+            highlight=False,
+        )
+
+
+def _stats(gateway: Child) -> dict[str, Any]:
+    stats: dict[str, Any] = json.loads(gateway.last or b"{}")
+    return stats
+
+
+def _panel(tally: Tally, stats: dict[str, Any], took: float | None) -> Table:
+    """Clients on the left, the log's balance on the right."""
+
+    def number(name: str) -> str:
+        return f"{stats.get(name, 0):,}"
+
+    clients = Table.grid(padding=(0, 2))
+    clients.add_column()
+    clients.add_column(justify="right")
+    clients.add_row("requests", f"{tally.requests:,}")
+    if took is not None:
+        clients.add_row("a second", f"{tally.requests / max(took, 0.001):,.0f}")
+    for code, times in sorted(tally.answers.items()):
+        clients.add_row(f"  {code}", f"{times:,}")
+    clients.add_row("  hung up", f"{tally.hung_up:,}")
+    balance = Table.grid(padding=(0, 1))
+    balance.add_row("offered", number("offered"), "= claimed", number("claimed"))
+    balance.add_row("", "", "+ off, dropped, refused", f"{number('off')}, {number('dropped')}, {number('refused')}")
+    balance.add_row("accepted", number("accepted"), "+ born in the pump", number("born"))
+    balance.add_row("", "", "= journaled", number("journaled"))
+    balance.add_row("", "", "+ in the ring, lost", f"{number('in_ring')}, {number('lost')}")
+    for name, sink in stats.get("sinks", {}).items():
+        balance.add_row(name, "", "delivered, pending", f"{sink.get('delivered', 0):,}, {sink.get('pending', 0):,}")
+    both = Table(show_header=True, header_style="bold")
+    both.add_column("clients")
+    both.add_column("the log")
+    both.add_row(clients, balance)
+    return both
+
+
+def _conclude(console: Console, directory: Path, tally: Tally, stats: dict[str, Any]) -> bool:
+    with query.connect(directory) as connection:
+        report.answers(console, connection)
+        counts = "count(*), count(*) FILTER (action = 'HttpRequest'), count(DISTINCT seq), max(seq) - min(seq) + 1"
+        found = connection.execute(f"SELECT {counts} FROM events").fetchone()  # noqa: S608 - a constant
+    rows, requests, distinct, span = found or (0, 0, 0, 0)
+    report.sizes(console, directory, rows)
+    console.print()
+    facts = {
+        f"{tally.requests:,} requests asked, {requests:,} rows of requests": tally.requests == requests,
+        f"{rows:,} rows numbered without a gap": rows == distinct == span,
+        f"{stats['journaled']:,} journaled, {rows:,} rows in the files": stats["journaled"] == rows,
+        "the balance holds to the last event": stats["balanced"],
+    }
+    for fact, holds in facts.items():
+        report.verdict(console, fact, holds=holds)
+    return all(facts.values())

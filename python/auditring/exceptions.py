@@ -1,0 +1,65 @@
+"""Every error that auditring raises of its own accord, in one tree.
+
+```
+AuditError
+├── LogClosed                    the log takes no more events
+│   └── SessionClosed            this session has ended; the log may be open
+├── AuditUnavailable             the ring is full and `when_full` says `Then.RAISE`
+├── ConfigError (ValueError)     a setting that cannot be; raised before anything is opened
+├── JournalError                 the journal cannot be written now; what was accepted waits in the ring
+├── SinkError                    a sink could not make rows safe; its follower goes on trying
+│   └── CursorError              what a sink left behind does not fit what the cursor says
+└── CloseIncomplete              `close` ran out of time or patience; what is missing is kept on disk
+```
+
+A programmer's mistake in an emit call (a wrong type, an unknown name, a number out of range) is Python's own
+`TypeError` or `ValueError`. Values off the wire never raise.
+"""
+
+__all__ = [
+    "AuditError",
+    "AuditUnavailable",
+    "CloseIncomplete",
+    "ConfigError",
+    "CursorError",
+    "JournalError",
+    "LogClosed",
+    "SessionClosed",
+    "SinkError",
+]
+
+
+class AuditError(Exception):
+    """Root of all errors of this library."""
+
+
+class LogClosed(AuditError):  # noqa: N818 - names a state, as hosts will catch it
+    """The log was closed; nothing was recorded."""
+
+
+class SessionClosed(LogClosed):
+    """The session has ended, or belongs to the process that this one was forked from; nothing was recorded."""
+
+
+class AuditUnavailable(AuditError):  # noqa: N818 - names a state, as hosts will catch it
+    """There is no room for the event and the configuration says to refuse; counted as refused, nothing was recorded."""
+
+
+class ConfigError(AuditError, ValueError):
+    """A setting that cannot be; the message says which, and what was probably meant."""
+
+
+class JournalError(AuditError):
+    """The journal cannot be written now; what was accepted waits in the ring, and the pump goes on trying."""
+
+
+class SinkError(AuditError):
+    """A sink could not make its rows safe; they are still in the journal, and its follower goes on trying."""
+
+
+class CursorError(SinkError):
+    """What lies in a sink's place is not what its cursor says; nothing of it was touched."""
+
+
+class CloseIncomplete(AuditError):  # noqa: N818 - names a state, as hosts will catch it
+    """Something lagged or failed during `close`; all that was accepted is kept on disk for the next opener."""

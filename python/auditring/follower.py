@@ -1,0 +1,224 @@
+"""One thread a sink: takes rows from the journal, hands them to the sink, and moves the cursor when they are safe.
+
+What must always hold: the cursor moves only after the sink's `commit` returned; after any failure both go back to
+it. A failure ends nothing: it is counted, seen in `health()`, told to the log as an event, and tried again, ever more
+slowly. Only while the log is being closed does the follower give up, because then nobody may wait for ever; what it
+leaves is in the journal for the next opener.
+"""
+
+import threading
+import time
+from collections.abc import Iterable
+from typing import Final
+
+from auditring import _core
+from auditring.exceptions import SinkError
+from auditring.health import HealthBoard
+from auditring.sinks.base import Checkpoint, Sink
+
+__all__ = ["SinkFollower", "declined"]
+
+OUTCOMES: Final = ("success", "failure", "denied", "allowed", "forwarded")
+_IDLE: Final = 1.0
+_FIRST_DELAY: Final = 0.05
+_LONGEST_DELAY: Final = 10.0
+_LAST_DELAY: Final = 0.5
+_LAST_TRIES: Final = 5
+_ADVICE: Final = "look at the cause; nothing is lost: rows wait in the journal, and the sink is tried again by itself"
+
+
+def declined(sink: Sink, actions: Iterable[str]) -> list[tuple[str, str]]:
+    """The kinds of rows that a sink is not interested in."""
+    return [(action, outcome) for action in actions for outcome in OUTCOMES if not sink.interested(action, outcome)]
+
+
+class Tally:
+    """What has gone into the checkpoint that is open, against its limits."""
+
+    def __init__(self, limits: Checkpoint, now: float) -> None:
+        """Begins a checkpoint."""
+        self._limits = limits
+        self._began = now
+        self._rows = 0
+        self._bytes = 0
+
+    def room(self, most: int) -> int:
+        """How many rows the next batch may have."""
+        return most if self._limits.rows is None else max(1, min(most, self._limits.rows - self._rows))
+
+    def left(self, now: float) -> float | None:
+        """Seconds until the checkpoint is due by age; `None` if it never is."""
+        return None if self._limits.age is None else max(0.0, self._began + self._limits.age - now)
+
+    def add(self, rows: int, size: int) -> None:
+        """Counts a batch that was written."""
+        self._rows += rows
+        self._bytes += size
+
+    def full(self) -> bool:
+        """Whether rows or bytes have reached their limit."""
+        limits = self._limits
+        return (limits.rows is not None and self._rows >= limits.rows) or (
+            limits.bytes is not None and self._bytes >= limits.bytes
+        )
+
+
+class SinkFollower(threading.Thread):
+    """Drives one sink. A daemon, so that the interpreter can exit; the log's exit handler ends it before that."""
+
+    def __init__(self, core: _core.Log, sink: Sink, health: HealthBoard, actions: Iterable[str]) -> None:
+        """Takes the sink's lock and cursor. Raises `OSError`."""
+        super().__init__(name=f"auditring-{sink.name}", daemon=True)
+        self.sink = sink
+        self.failures = 0
+        self.failed: BaseException | None = None
+        """Why the sink could not be written to last; `None` while it works."""
+        self.finished = False
+        """Everything was delivered and committed."""
+        self._core = core
+        self._rows = _core.Follower(core, sink.name, declined(sink, actions))
+        self._safe = self._rows.cursor
+        self._totals = self._rows.totals
+        self._health = health
+        self._component = f"sink:{sink.name}"
+        self._changed = threading.Condition()
+        self._target = 0
+        self._closing = False
+
+    @property
+    def cursor(self) -> int:
+        """Next seq after what is safe in the sink."""
+        return self._safe
+
+    @property
+    def totals(self) -> dict[str, int]:
+        """What became of the rows up to the cursor."""
+        return self._totals
+
+    def ask(self, target: int) -> None:
+        """Wants everything below seq `target` made safe as soon as possible."""
+        with self._changed:
+            self._target = max(self._target, target)
+            self._changed.notify_all()
+        self._rows.wake()
+
+    def wait(self, target: int, timeout: float | None) -> None:
+        """Waits until everything below `target` is safe.
+
+        Raises `TimeoutError`, and `SinkError` when the sink fails meanwhile.
+        """
+        with self._changed:
+            failures = self.failures
+            if not self._changed.wait_for(
+                lambda: self.cursor >= target or self.failures > failures or not self.is_alive(), timeout
+            ):
+                raise TimeoutError(f"sink {self.sink.name!r} is at seq {self.cursor} of {target}")
+            if self.cursor < target:
+                raise SinkError(
+                    f"sink {self.sink.name!r} failed at seq {self.cursor} of {target}: {self.failed!r}"
+                ) from self.failed
+
+    def stop(self) -> None:
+        """The log is being closed: deliver what is there, do not wait for more, do not try for ever."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        self._rows.wake()
+
+    def run(self) -> None:
+        """Follows until the final row, through any number of failures; a sink may raise whatever it likes."""
+        delay, tries = _FIRST_DELAY, 0
+        while True:
+            before = self.cursor
+            try:
+                self._follow()
+            except BaseException as error:  # noqa: BLE001 - a panic, too
+                if self.cursor > before:
+                    delay, tries = _FIRST_DELAY, 0
+                tries = tries + 1 if self._closing else 0
+                self._trouble(error)
+                if tries >= _LAST_TRIES:
+                    break
+                self._pause(delay)
+                delay = min(delay * 2, _LAST_DELAY if self._closing else _LONGEST_DELAY)
+            else:
+                self.finished = True
+                break
+        self._rows.close()
+        with self._changed:
+            self._changed.notify_all()
+
+    def release(self) -> None:
+        """Lets go of the cursor's lock when the thread was never started."""
+        self._rows.close()
+
+    def _follow(self) -> None:
+        """From the cursor to the final row. Returns when the sink has everything and is closed."""
+        rows, sink = self._rows, self.sink
+        rows.rewind()
+        sink.start(rows.state)
+        tally = Tally(sink.checkpoint, time.monotonic())
+        while not rows.ended:
+            # After a failure a checkpoint of whatever is there, so that it is soon known whether the sink works again.
+            urgent = self._closing or self._target > rows.cursor or self.failed is not None
+            left = tally.left(time.monotonic())
+            # By age a checkpoint ends only after a partial batch: what was waiting for a full one belongs to it.
+            aged = left == 0
+            partial = sink.batching.partial or urgent or aged
+            asked = tally.room(sink.batching.rows)
+            batch = rows.next(asked, _IDLE if left is None else min(left, _IDLE), partial=partial)
+            if batch is not None:
+                tally.add(batch.rows, sink.write(batch))
+            if aged or self._is_due(tally):
+                self._commit()
+                tally = Tally(sink.checkpoint, time.monotonic())
+            elif partial and sink.batching.linger and (batch is None or batch.rows < asked):
+                self._linger(sink.batching.linger)
+        self._commit()
+        sink.close()
+
+    def _is_due(self, tally: Tally) -> bool:
+        """Whether a checkpoint ends here: somebody waits for it, the core says that one must, or it is full."""
+        cursor, position = self._rows.cursor, self._rows.position
+        if cursor < self._target <= position or (self.failed is not None and cursor < position):
+            return True
+        return self._rows.boundary or tally.full()
+
+    def _commit(self) -> None:
+        """Makes what was written safe, then moves the cursor; where nothing was written there is nothing to do."""
+        if self._rows.position > self._rows.cursor:
+            self._rows.commit(self.sink.commit())
+        with self._changed:
+            self._safe, self._totals = self._rows.cursor, self._rows.totals
+            self._changed.notify_all()
+        self._recovered()
+
+    def _linger(self, seconds: float) -> None:
+        """Lets rows gather, unless somebody waits for them."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closing or self._target > self._rows.cursor, seconds)
+
+    def _pause(self, seconds: float) -> None:
+        """Waits before the next try; a close that begins meanwhile does not wait it out."""
+        with self._changed:
+            closing = self._closing
+            self._changed.wait_for(lambda: self._closing and not closing, seconds)
+
+    def _trouble(self, error: BaseException) -> None:
+        cause = f"{type(error).__name__}: {error}"
+        with self._changed:
+            first = self.failed is None
+            self.failed = error
+            self.failures += 1
+            self._changed.notify_all()
+        self._health.bad(self._component, cause, _ADVICE)
+        if first:
+            self._core.post(
+                "auditring.SinkFailed", status=type(error).__name__, reason=cause, context={"sink": self.sink.name}
+            )
+
+    def _recovered(self) -> None:
+        if self.failed is not None:
+            self.failed = None
+            self._health.good(self._component)
+            self._core.post("auditring.SinkRecovered", context={"sink": self.sink.name, "failures": self.failures})

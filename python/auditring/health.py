@@ -1,0 +1,34 @@
+"""What is wrong now, gathered from the threads that notice it."""
+
+import threading
+from datetime import UTC, datetime
+
+from auditring.stats import Health, Problem
+
+__all__ = ["HealthBoard"]
+
+
+class HealthBoard:
+    """One entry a component; safe from any thread."""
+
+    def __init__(self) -> None:
+        """All is well."""
+        self._lock = threading.Lock()
+        self._problems: dict[str, Problem] = {}
+
+    def bad(self, component: str, cause: str, advice: str) -> None:
+        """A component has a problem; the first time of an unbroken run is kept."""
+        with self._lock:
+            known = self._problems.get(component)
+            since = known.since if known is not None else datetime.now(UTC)
+            self._problems[component] = Problem(component=component, cause=cause, since=since, advice=advice)
+
+    def good(self, component: str) -> None:
+        """A component works again."""
+        with self._lock:
+            self._problems.pop(component, None)
+
+    def health(self, notes: tuple[str, ...] = ()) -> Health:
+        """All that is known at this moment."""
+        with self._lock:
+            return Health(problems=tuple(self._problems.values()), notes=notes)

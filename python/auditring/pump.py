@@ -1,0 +1,102 @@
+"""The thread that sits in the Rust pump: ring to journal, with the GIL released as long as there is work.
+
+What must always hold: an error of the disk is never the end of it (it is told, and tried again for ever, ever more
+slowly), and whatever else ends the thread is declared to the core first, so that no caller waits for room that
+nobody will make.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Final
+
+from auditring import _core
+from auditring.health import HealthBoard
+
+__all__ = ["Pump"]
+
+_SLICE: Final = 1.0
+_TRIAL: Final = 0.02
+_FIRST_DELAY: Final = 0.05
+_LONGEST_DELAY: Final = 1.0
+_LAST_PATIENCE: Final = 5.0
+_ADVICE: Final = (
+    "free space on, or repair, the disk of the journal; accepted events wait in the ring, "
+    "and the pump tries again by itself"
+)
+_DEAD: Final = (
+    "restart the process; accepted events are kept in ring and journal for the next opener, "
+    "new ones get what when_full says"
+)
+
+
+class Pump(threading.Thread):
+    """Drives one log's pump. A daemon, so that the interpreter can exit; the log's exit handler ends it before that."""
+
+    def __init__(self, core: _core.Log, health: HealthBoard, observe: Callable[[], None]) -> None:
+        """`observe` is called about once a second, and decides nothing."""
+        super().__init__(name="auditring-pump", daemon=True)
+        self.finished = False
+        """The final batch is written."""
+        self.failed: BaseException | None = None
+        """Why the journal cannot be written now; `None` while it can."""
+        self._core = core
+        self._health = health
+        self._observe = observe
+        self._stopping = threading.Event()
+        self._since = 0.0
+
+    def stop(self) -> None:
+        """The log is being closed: a disk that stays full is given up on after a while."""
+        self._stopping.set()
+
+    def run(self) -> None:
+        """Pumps until the final batch is written."""
+        try:
+            self._pump()
+        except BaseException as error:  # noqa: BLE001 - a panic of the core too must not leave callers waiting
+            self._declare(error)
+            self._health.bad("pump", f"dead: {type(error).__name__}: {error}", _DEAD)
+
+    def _pump(self) -> None:
+        delay = _FIRST_DELAY
+        while True:
+            try:
+                ended = self._core.run_pump(_SLICE if self.failed is None else _TRIAL)
+            except OSError as error:
+                self._trouble(error)
+                if self._stopping.is_set() and time.monotonic() - self._since > _LAST_PATIENCE:
+                    return
+                # A stop cuts the wait short once; after that it is the delay that is waited out.
+                if self._stopping.is_set():
+                    time.sleep(delay)
+                else:
+                    self._stopping.wait(delay)
+                delay = min(delay * 2, _LONGEST_DELAY)
+                continue
+            if self.failed is not None:
+                self._recovered()
+                delay = _FIRST_DELAY
+            if ended:
+                self.finished = True
+                return
+            self._observe()
+
+    def _declare(self, error: BaseException) -> None:
+        self.failed = error
+        self._core.pump_failed(f"{type(error).__name__}: {error}")
+
+    def _trouble(self, error: OSError) -> None:
+        if self.failed is None:
+            self._since = time.monotonic()
+        self._declare(error)
+        self._health.bad("pump", f"{type(error).__name__}: {error}", _ADVICE)
+
+    def _recovered(self) -> None:
+        cause, self.failed = self.failed, None
+        seconds = time.monotonic() - self._since
+        self._core.pump_recovered()
+        self._health.good("pump")
+        self._core.post(
+            "auditring.JournalFailed", reason=f"{type(cause).__name__}: {cause}", context={"seconds": round(seconds, 3)}
+        )

@@ -1,0 +1,167 @@
+"""Ask DuckDB: `connect` gives a connection with a view `events` over everything that an audit directory holds.
+
+The view joins the sealed Parquet files with the rows that are still in the journal, each row once. What must always
+hold: the journals are opened before the files are listed, the list is bound (a glob evaluated anew would show a row
+from its new file and from the journal), and a connection stays at its moment until `refresh`.
+
+    >>> import auditring.query
+    >>> con = auditring.query.connect("audit/")                                             # doctest: +SKIP
+    >>> con.sql("SELECT principal, sum(events_total) FROM events GROUP BY ALL").show()      # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from auditring import _core, directory
+from auditring.directory import NotAnAuditDirectory
+from auditring.sealed import list_sealed
+
+try:
+    import duckdb
+except ImportError as error:
+    raise ImportError("auditring.query needs DuckDB: pip install 'auditring[query]'") from error
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping, Sequence
+
+    from auditring.sealed import SealedFile
+
+__all__ = ["NotAnAuditDirectory", "QueryWarning", "connect", "refresh"]
+
+_ATTEMPTS = 5
+"""Snapshots taken before giving up on files that go while they are being opened."""
+
+# Every row once, whole, under the columns of the schema, in their order: the fresh side comes first because it has all
+# of them also when nothing is sealed yet, or when every file was written before a column was added.
+_VIEW = """
+CREATE OR REPLACE VIEW events AS
+SELECT *, process || ':' || seq AS event_id, "count" * weight AS events_total
+FROM (SELECT * FROM auditring_fresh {sealed})
+"""
+_SEALED = "UNION ALL BY NAME SELECT * FROM read_parquet([{files}], union_by_name = true)"
+
+
+# What saved questions count. A row without a tap is its process's only view of the event.
+_PRIMARY_TAP = "CREATE OR REPLACE MACRO at_primary_tap(of_process, tap) AS ({condition})"
+
+
+class QueryWarning(UserWarning):
+    """Something that a reader of an audit directory ought to know before believing an answer."""
+
+
+def connect(path: str | os.PathLike[str], *, include_fresh: bool = True) -> duckdb.DuckDBPyConnection:
+    """Open an audit directory for reading: an in-memory DuckDB connection with the view `events`.
+
+    The view has the columns of the tables, and `event_id` (`<process>:<seq>`) and `events_total` (`count * weight`,
+    what to sum for totals). It shows the directory as it was at the call; `refresh` moves it on. With
+    `include_fresh=False` only sealed files are read. Times are handed out in UTC.
+
+    Raises `NotAnAuditDirectory`. Warns with `QueryWarning` when no log here writes Parquet.
+    """
+    root = Path(path).absolute()
+    directory.require(root)
+    con = duckdb.connect()
+    con.execute("SET TimeZone = 'UTC'")
+    con.execute("SET VARIABLE auditring_root = $1", [str(root)])
+    con.execute("SET VARIABLE auditring_include_fresh = $1", [include_fresh])
+    _bind(con, root, include_fresh=include_fresh)
+    return con
+
+
+def refresh(con: duckdb.DuckDBPyConnection) -> None:
+    """Move the view of a connection made by `connect` to this moment, in place.
+
+    Wanted too when DuckDB says that a file is gone: retention or compaction has removed it since.
+    """
+    row = con.execute("SELECT getvariable('auditring_root'), getvariable('auditring_include_fresh')").fetchone()
+    if row is None or row[0] is None:
+        raise ValueError("refresh wants a connection that auditring.query.connect has made")
+    root = Path(row[0])
+    directory.require(root)
+    _bind(con, root, include_fresh=row[1])
+
+
+def _bind(con: duckdb.DuckDBPyConnection, root: Path, *, include_fresh: bool) -> None:
+    """Point the view at a new snapshot; a sealed file that goes between listing and opening means a newer one."""
+    for attempt in range(1, _ATTEMPTS + 1):
+        # The order is the promise: a row sealed after the journals were opened is still in them, and one sealed
+        # before is in the list. The other way round it could be in neither.
+        journals = _core.Snapshot(str(root))
+        files, strangers = list_sealed(root)
+        fresh = _fresh(journals, files) if include_fresh else schema().empty_table()
+        # Bound before the view, and to the connection: DuckDB keeps the table alive as long as it is registered.
+        con.register("auditring_fresh", fresh)
+        try:
+            con.execute(_VIEW.format(sealed=_sealed(files)))
+            con.execute(_PRIMARY_TAP.format(condition=_at_primary_tap(_primary_taps(journals, files))))
+        except (duckdb.IOException, FileNotFoundError):
+            if attempt == _ATTEMPTS or all(file.path.exists() for file in files):
+                raise
+            continue
+        _warn(journals, files, strangers)
+        return
+
+
+def schema() -> pa.Schema:
+    """Return the columns of the tables, without the two that the view adds."""
+    return pa.schema(_core.schema())
+
+
+def _fresh(journals: _core.Snapshot, files: Sequence[SealedFile]) -> pa.Table:
+    batches = [pa.record_batch(batch) for batch in journals.fresh([file.range for file in files]) if batch.rows]
+    return pa.Table.from_batches(batches, schema=schema())
+
+
+def _sealed(files: Sequence[SealedFile]) -> str:
+    if not files:
+        return ""
+    return _SEALED.format(files=", ".join(_path(str(file.path)) for file in files))
+
+
+def _primary_taps(journals: _core.Snapshot, files: Sequence[SealedFile]) -> dict[str, str]:
+    """The primary tap of every process that has one: from its newest file, or its journal."""
+    taps: dict[str, str] = {}
+    for file in {file.process: file for file in files}.values():
+        tap = (pq.read_metadata(file.path).metadata or {}).get(b"auditring.primary_tap")
+        if tap:
+            taps[file.process] = tap.decode()
+    return taps | journals.primary_taps
+
+
+def _at_primary_tap(taps: Mapping[str, str]) -> str:
+    if not taps:
+        return "true"
+    entries = ", ".join(f"{_literal(process)}: {_literal(tap)}" for process, tap in taps.items())
+    return f"tap IS NULL OR tap = coalesce((MAP {{{entries}}})[of_process], tap)"
+
+
+def _path(path: str) -> str:
+    """Quote a path for `read_parquet`, which is given literals because a view cannot hold parameters.
+
+    DuckDB expands `*`, `?` and `[` in a name that is given to it; a set of one character stands for itself.
+    """
+    escaped = "".join(f"[{char}]" if char in "*?[" else char for char in path)
+    return _literal(escaped)
+
+
+def _literal(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
+
+
+def _warn(journals: _core.Snapshot, files: Sequence[SealedFile], strangers: Sequence[Path]) -> None:
+    if not files and not journals.parquet:
+        text = (
+            "no log here writes Parquet: the view shows only what is still in the journal, "
+            "and a row leaves that once every sink has it"
+        )
+        warnings.warn(text, QueryWarning, stacklevel=4)
+    if strangers:
+        text = f"left out {len(strangers)} Parquet file(s) that no sink of ours has named, such as {strangers[0].name}"
+        warnings.warn(text, QueryWarning, stacklevel=4)

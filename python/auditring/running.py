@@ -1,0 +1,177 @@
+"""One open log in one OS process: the core, its pump and its followers, started and ended as a whole.
+
+What must always hold: a start that fails leaves no thread and no lock behind; the end goes the way the events go (no
+more emits, then the pump to its final batch, then every follower to the final row, then the journal is removed); and
+nothing here waits for ever for a disk or a sink that does not come back.
+"""
+
+import contextlib
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from auditring import _core
+from auditring.exceptions import CloseIncomplete, JournalError
+from auditring.follower import SinkFollower
+from auditring.health import HealthBoard
+from auditring.pump import Pump
+from auditring.sinks.base import Sink, SinkContext
+from auditring.stats import Health, SinkStats, Stats
+
+__all__ = ["Running"]
+
+_LOOK: Final = 0.25
+_DROPS_STAY: Final = 60.0
+_RING_ADVICE: Final = (
+    "give the ring more room (ring_bytes), keep less (read=, write=), "
+    "or stop reading from clients while pressure is high"
+)
+_OFF_TMPFS: Final = (
+    "the ring does not lie on tmpfs: it survives the container, but an emit may wait for a page; see ring_dir"
+)
+
+
+class Running:
+    """What an `AuditLog` holds in one process."""
+
+    def __init__(self, root: Path | None, sinks: Sequence[Sink], settings: Mapping[str, Any]) -> None:
+        """Opens the ring and the journal and starts the threads. Raises `OSError`."""
+        self.core = _core.Log(None if root is None else str(root), sinks=[sink.name for sink in sinks], **settings)
+        self._board = HealthBoard()
+        self._pump: Pump | None = None
+        self._followers: list[SinkFollower] = []
+        self._drops = 0
+        self._dropped_at = 0.0
+        self._finished = root is None
+        self._notes: tuple[str, ...] = ()
+        if root is None:
+            return
+        self._pump = Pump(self.core, self._board, self._observe)
+        self._pump.start()
+        try:
+            self._start(root, sinks, settings)
+        except BaseException:
+            for follower in self._followers:
+                follower.release()
+            self._followers = []
+            with contextlib.suppress(CloseIncomplete, OSError):  # why the log could not be opened says more
+                self.close(None)
+            raise
+
+    def _start(self, root: Path, sinks: Sequence[Sink], settings: Mapping[str, Any]) -> None:
+        context = SinkContext(
+            root=root,
+            process=self.core.process,
+            instance=settings["instance"],
+            host=settings["host"],
+            primary_tap=settings["primary_tap"],
+            schema_version=_core.SCHEMA_VERSION,
+        )
+        actions = [action["name"] for action in _core.actions()]
+        for sink in sinks:
+            mine = sink.fresh()
+            mine.open(context)
+            self._followers.append(SinkFollower(self.core, mine, self._board, actions))
+        for follower in self._followers:
+            follower.start()
+        ring = self.core.ring_path
+        if ring is not None and Path(ring).is_relative_to(root.resolve()):
+            self._notes = (_OFF_TMPFS,)
+
+    def stats(self) -> Stats:
+        """The balance now; what the sinks have is read first, so that a sink is never ahead of the journal."""
+        passed = [(follower.sink.name, follower.totals, follower.failures) for follower in self._followers]
+        core = self.core.stats()
+        sinks = {
+            name: SinkStats.from_totals(totals, journaled=core["journaled"], failures=n) for name, totals, n in passed
+        }
+        return Stats.from_core(core, sinks)
+
+    def health(self) -> Health:
+        """What is wrong now."""
+        self._observe()
+        return self._board.health(self._notes)
+
+    @property
+    def troubled(self) -> bool:
+        """Whether the journal cannot be written, so that waiting for room is in vain."""
+        return self._pump is not None and self._pump.failed is not None
+
+    def journaled(self, timeout: float | None) -> int:
+        """Waits until what was accepted before the call is journaled. Raises `TimeoutError` or `JournalError`."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            left = _left(deadline)
+            try:
+                return self.core.wait_journaled(_LOOK if left is None else min(left, _LOOK))
+            except TimeoutError:
+                if self._pump is not None and self._pump.failed is not None:
+                    raise JournalError(f"the journal cannot be written: {self._pump.failed!r}") from self._pump.failed
+                if left is not None and left <= _LOOK:
+                    raise
+
+    def flush(self, timeout: float | None) -> None:
+        """Waits until every sink has what was accepted before the call.
+
+        Raises `TimeoutError`, `JournalError` or `SinkError`.
+        """
+        if self._pump is None:
+            return
+        deadline = None if timeout is None else time.monotonic() + timeout
+        target = self.journaled(timeout)
+        for follower in self._followers:
+            follower.ask(target)
+        for follower in self._followers:
+            follower.wait(target, _left(deadline))
+
+    def close(self, timeout: float | None) -> None:
+        """Ends everything. Raises `CloseIncomplete` when something lags or fails; calling again goes on waiting."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        self.core.close_sessions()
+        self.core.close()
+        if self._finished or self._pump is None:
+            return
+        self._pump.stop()
+        self._pump.join(_left(deadline))
+        if not self._pump.finished:
+            why = "has not finished" if self._pump.is_alive() else f"ended by {self._pump.failed!r}"
+            raise CloseIncomplete(f"the pump {why}; what was accepted is kept in the ring {self.core.ring_path}")
+        for follower in self._followers:
+            follower.stop()
+        for follower in self._followers:
+            follower.join(_left(deadline))
+        behind = [follower for follower in self._followers if not follower.finished]
+        if not behind:
+            self.core.finish()
+            self._finished = True
+            return
+        names = ", ".join(
+            f"{one.sink.name} at seq {one.cursor}" + (f" ({one.failed!r})" if one.failed else "") for one in behind
+        )
+        raise CloseIncomplete(
+            f"not everything has reached its sink: {names}; the rest is kept in {self.core.directory}"
+        )
+
+    def forked(self) -> None:
+        """In a forked child: the threads are the parent's, and so is everything that they hold."""
+        self.core.forked()
+        for follower in self._followers:
+            follower.sink.forked()
+
+    def _observe(self) -> None:
+        """Turns drops that go on into a problem, and back when there have been none for a while."""
+        counted = self.core.stats()
+        drops, now = counted["dropped"] + counted["refused"], time.monotonic()
+        if drops > self._drops:
+            self._drops, self._dropped_at = drops, now
+            self._board.bad(
+                "ring", f"full: {counted['dropped']} events dropped, {counted['refused']} refused so far", _RING_ADVICE
+            )
+        elif self._drops and now - self._dropped_at > _DROPS_STAY:
+            self._board.good("ring")
+
+
+def _left(deadline: float | None) -> float | None:
+    """Seconds until the deadline."""
+    return None if deadline is None else max(0.0, deadline - time.monotonic())

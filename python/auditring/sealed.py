@@ -1,0 +1,65 @@
+"""Sealed Parquet files as a reader finds them: what each covers, and which of them count.
+
+A sealed file says in its name which rows it holds: `<process>-<first seq>-<last seq>.parquet`, one process and one
+contiguous range. What must always hold: of two files of which one's range lies inside the other's (compaction has
+merged it, and has not removed it yet) only the wider one counts, so that no row is seen twice.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+_NAME = re.compile(r"(?P<process>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})-(?P<first>\d+)-(?P<last>\d+)\.parquet")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class SealedFile:
+    """One immutable Parquet file and the range of rows that it covers, both ends included."""
+
+    process: str
+    first_seq: int
+    last_seq: int
+    path: Path
+
+    @classmethod
+    def from_path(cls, path: Path) -> SealedFile | None:
+        """Read the range from the file's name; `None` for a file that is not named like a sealed one."""
+        match = _NAME.fullmatch(path.name)
+        if match is None:
+            return None
+        return cls(match["process"], int(match["first"]), int(match["last"]), path)
+
+    @property
+    def range(self) -> tuple[str, int, int]:
+        """The range as the core's snapshot wants it."""
+        return self.process, self.first_seq, self.last_seq
+
+
+def list_sealed(root: Path) -> tuple[list[SealedFile], list[Path]]:
+    """List the sealed files under `root` that count, in order, and the Parquet files that are none of ours."""
+    files: list[SealedFile] = []
+    strangers: list[Path] = []
+    for path in root.glob("events/*/*.parquet"):
+        sealed = SealedFile.from_path(path)
+        if sealed is None:
+            strangers.append(path)
+        else:
+            files.append(sealed)
+    return without_covered(files), sorted(strangers)
+
+
+def without_covered(files: Iterable[SealedFile]) -> list[SealedFile]:
+    """Leave out every file whose range lies inside that of another file of the same process."""
+    kept: list[SealedFile] = []
+    # The widest of those that begin at one seq comes first, so a covered file always comes behind its cover.
+    for file in sorted(files, key=lambda file: (file.process, file.first_seq, -file.last_seq, file.path)):
+        covers = kept and kept[-1].process == file.process and kept[-1].last_seq >= file.last_seq
+        if not covers:
+            kept.append(file)
+    return kept

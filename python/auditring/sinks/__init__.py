@@ -1,0 +1,10 @@
+"""Destinations for rows: what a sink is, and the ones that come with auditring.
+
+Third parties register theirs under the entry point `auditring.sinks`.
+"""
+
+from auditring.sinks.base import Batching, Checkpoint, RowBatch, Sink, SinkContext
+from auditring.sinks.jsonl import JsonlSink
+from auditring.sinks.parquet import ParquetSink
+
+__all__ = ["Batching", "Checkpoint", "JsonlSink", "ParquetSink", "RowBatch", "Sink", "SinkContext"]

@@ -1,0 +1,52 @@
+"""Steps that make a file safe, shared by the sinks that write some. Each returns only when the disk has it."""
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+__all__ = ["DIRECTORY_MODE", "FILE_MODE", "day_of", "make_directory", "sync_directory", "write_all"]
+
+FILE_MODE: Final = 0o640
+DIRECTORY_MODE: Final = 0o750
+_SECOND: Final = 1_000_000_000
+_DAY: Final = 86_400
+
+
+def day_of(time_ns: int) -> int:
+    """The UTC day of a wall time, counted from the epoch."""
+    return time_ns // (_DAY * _SECOND)
+
+
+def date_of(time_ns: int) -> str:
+    """The UTC date of a wall time as a folder is named."""
+    return datetime.fromtimestamp(time_ns // _SECOND, UTC).strftime("%Y-%m-%d")
+
+
+def sync_directory(path: Path) -> None:
+    """Makes the names in a directory safe."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def make_directory(path: Path) -> None:
+    """Makes a directory and all above it, and makes their names safe; one that is there is left as it is."""
+    missing = []
+    while not path.is_dir():
+        missing.append(path)
+        path = path.parent
+    for new in reversed(missing):
+        new.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
+        sync_directory(new.parent)
+
+
+def write_all(fd: int, data: bytes | memoryview, offset: int) -> None:
+    """Writes all of `data` at `offset`, however many calls that takes. Raises `OSError` when a part did not fit."""
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(fd, view, offset)
+        view = view[written:]
+        offset += written

@@ -1,0 +1,117 @@
+"""A file of lines that grows, can be compared with what it should hold, and is compressed when it has ended."""
+
+import os
+import time
+from pathlib import Path
+from typing import BinaryIO
+
+import zstandard
+
+from auditring.sinks._files import FILE_MODE, make_directory, sync_directory, write_all
+
+__all__ = ["LineFile", "compress"]
+
+
+class LineFile:
+    """One open file: `size` bytes of it are ours, what lies behind them was left by an attempt that failed."""
+
+    def __init__(self, path: Path, *, offset: int = 0, rows: int = 0, day: int = 0) -> None:
+        """Opens the file, or makes it."""
+        self.path = path
+        self.size = offset
+        self.rows = rows
+        self.day = day
+        self.clean = True
+        """Nothing was appended since the last `sync`."""
+        self._born = time.monotonic()
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE)
+        self._left = os.fstat(self._fd).st_size - offset
+        self._named = False
+
+    @property
+    def age(self) -> float:
+        """Seconds since the file was opened."""
+        return time.monotonic() - self._born
+
+    def append(self, lines: bytes, rows: int) -> None:
+        """Puts whole lines behind what is ours. On an error whole lines at most have been added."""
+        self.clean = False
+        there = self._compare(lines) if self._left else 0
+        try:
+            write_all(self._fd, memoryview(lines)[there:], self.size + there)
+        except OSError:
+            self._cut_to_line(lines)
+            raise
+        self.size += len(lines)
+        self.rows += rows
+
+    def sync(self) -> None:
+        """Makes all that was appended safe, and the file's name with it."""
+        os.fsync(self._fd)
+        if not self._named:
+            sync_directory(self.path.parent)
+            self._named = True
+        self.clean = True
+
+    def end(self) -> None:
+        """Closes the file for good: no row will come for what a failed attempt left behind."""
+        if self._left:
+            os.ftruncate(self._fd, self.size)
+            os.fsync(self._fd)
+        self.close()
+
+    def close(self) -> None:
+        """Lets go of the file."""
+        os.close(self._fd)
+
+    def _compare(self, lines: bytes) -> int:
+        """How much of `lines` already lies behind what is ours; cuts the file at the first difference."""
+        old = os.pread(self._fd, min(len(lines), self._left), self.size)
+        same = _common(old, lines)
+        if same == len(old):
+            self._left -= same
+        else:
+            os.ftruncate(self._fd, self.size + same)
+            self._left = 0
+        return same
+
+    def _cut_to_line(self, lines: bytes) -> None:
+        """Cuts half a line off after a write that failed, so that a tailer never sees one."""
+        added = os.fstat(self._fd).st_size - self.size
+        if 0 < added < len(lines):
+            os.ftruncate(self._fd, self.size + lines.rfind(b"\n", 0, added) + 1)
+
+
+def _common(a: bytes, b: bytes) -> int:
+    """Length of the common prefix."""
+    low, high = 0, min(len(a), len(b))
+    if a[:high] == b[:high]:
+        return high
+    while low < high:
+        middle = (low + high + 1) // 2
+        if a[low:middle] == b[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def compress(path: Path, into: Path) -> None:
+    """Replaces a file that has ended by its compressed form; can be broken off anywhere and done again."""
+    target = into / f"{path.name}.zst"
+    if not target.exists():
+        make_directory(into)
+        part = into / f".{path.name}.zst.tmp"
+        with path.open("rb") as plain, part.open("wb") as packed:
+            _pack(plain, packed)
+        part.rename(target)
+        sync_directory(into)
+    path.unlink(missing_ok=True)
+
+
+def _pack(plain: BinaryIO, packed: BinaryIO) -> None:
+    zstandard.ZstdCompressor(level=3, write_checksum=True).copy_stream(
+        plain, packed, size=os.fstat(plain.fileno()).st_size
+    )
+    packed.flush()
+    os.fsync(packed.fileno())

@@ -1,0 +1,115 @@
+"""What a sink is, and what it says about itself to the follower that drives it.
+
+A sink makes something durable of the journal's rows. It knows batches and its own files, nothing else: no thread, no
+cursor, no retry, no log. Those belong to the follower, which calls it from one thread in this order:
+
+```
+open(context)                      once, in the thread that opens the log, so that a bad path is an error there
+  start(state)                     at first, and again after any failure: undoes what was not committed
+    write(batch) …                 rows, not yet safe
+    commit() -> state              now they are; the follower then moves its cursor, which keeps `state`
+  …
+close()                            once, after the last commit
+```
+
+A sink that raises loses nothing: the follower counts the failure, waits, goes back to its cursor and calls `start`
+with the state of the last commit. So any call but `close` may raise, and `start` must cope with whatever an
+interrupted `write` or `commit` left behind.
+"""
+
+import copy
+import dataclasses
+from pathlib import Path
+from typing import Protocol, Self, runtime_checkable
+
+from auditring._core import RowBatch
+
+__all__ = ["Batching", "Checkpoint", "RowBatch", "Sink", "SinkContext"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Checkpoint:
+    """How much a sink takes before it is made safe: at the first limit that is reached; `None` is no limit.
+
+    Beside that a checkpoint ends wherever a new UTC date begins, so no checkpoint has rows of two days.
+    """
+
+    rows: int | None = None
+    bytes: int | None = None
+    """Of what `write` says it made."""
+    age: float | None = None
+    """Seconds since the last commit."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Batching:
+    """How a sink likes its rows."""
+
+    rows: int
+    """At most so many at a time."""
+    partial: bool = True
+    """Take what is there; else wait for a full batch, until a checkpoint is due."""
+    linger: float = 0.0
+    """With `partial`: seconds to let rows gather after a batch that was not full."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class SinkContext:
+    """Whose rows a sink gets: one open log in one OS process."""
+
+    root: Path
+    """The audit directory."""
+    process: str
+    instance: str
+    host: str
+    schema_version: int
+    primary_tap: str | None = None
+
+
+@runtime_checkable
+class Sink(Protocol):
+    """A destination for rows. Inherit from it for the defaults, or bring all of it.
+
+    The object given to `auditring.open` is a template: the log works with `fresh()` ones, one in each process.
+    """
+
+    name: str
+    """Names the cursor file, the metrics and the health entry; letters, digits, `-` and `_`; unique in a log."""
+
+    batching: Batching = Batching(rows=8192)
+    """Read once, when the log is opened."""
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """Limits of the next checkpoint; read after every `start` and every `commit`."""
+        return Checkpoint(bytes=64 << 20, age=1.0)
+
+    def fresh(self) -> Self:
+        """A sink of the same configuration that has not been opened."""
+        return copy.deepcopy(self)
+
+    def interested(self, action: str, outcome: str) -> bool:  # noqa: ARG002 - the default wants everything
+        """Whether rows of this kind shall come; the others count as filtered. Must always answer the same."""
+        return True
+
+    def open(self, context: SinkContext) -> None:
+        """Takes what must be known before the first row."""
+
+    def start(self, state: bytes) -> None:
+        """Resumes behind the commit that returned `state` (empty: behind none) and undoes what came after it."""
+        ...
+
+    def write(self, batch: RowBatch) -> int:
+        """Takes rows (also a batch of none: a range that was left out whole) and says how many bytes they became."""
+        ...
+
+    def commit(self) -> bytes:
+        """Makes all since the last commit safe. Returns at most 4 KiB that `start` needs to resume from here."""
+        ...
+
+    def close(self) -> None:
+        """Lets go. What was written and not committed is not to be kept."""
+        ...
+
+    def forked(self) -> None:
+        """In a forked child: lets go of what is the parent's without writing to it."""

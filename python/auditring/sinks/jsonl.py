@@ -1,0 +1,218 @@
+"""JSON lines: one object a line, in files that a tailer can follow, or on standard output.
+
+```
+jsonl/<process>-<first seq>.jsonl              named at birth, never renamed while it is open
+jsonl/closed/<process>-<first seq>.jsonl.zst   after rotation, if asked; then the plain one is unlinked
+```
+
+What must always hold: a living process never leaves half a line behind a write; what lies before the cursor's offset
+is never touched; what lies behind it is compared with the rows as they come again: equal bytes stay, a partial line
+is completed, and at the first difference the file is cut. A file ends only between two checkpoints, and is compressed
+only when the cursor is past it. Standard output has no offsets: each row at least once.
+"""
+
+import json
+import os
+import select
+import sys
+from pathlib import Path
+from typing import Final, TypeVar
+
+from auditring.config import Rotation
+from auditring.exceptions import CursorError
+from auditring.sinks._files import day_of, make_directory
+from auditring.sinks._lines import LineFile, compress
+from auditring.sinks.base import Batching, Checkpoint, RowBatch, Sink, SinkContext
+
+__all__ = ["JsonlSink"]
+
+_CHECKPOINT: Final = Checkpoint(bytes=64 << 20, age=1.0)
+_ROTATION: Final = Rotation(bytes=256 << 20)
+_N = TypeVar("_N", int, float)
+
+
+def _least(own: _N | None, limit: _N | None, used: _N) -> _N | None:
+    """The nearer of a checkpoint's limit and what is left of a file's."""
+    left = None if limit is None else max(limit - used, type(limit)(0))
+    return min((one for one in (own, left) if one is not None), default=None)
+
+
+class JsonlSink(Sink):
+    """Canonical JSON, a line an event."""
+
+    batching = Batching(rows=8192, partial=True, linger=0.03)
+
+    def __new__(cls, path: str | os.PathLike[str] | None = None, **_: object) -> "JsonlSink":  # noqa: PYI034 - another class for `"-"`
+        """`"-"` makes a sink that writes to standard output."""
+        return super().__new__(_StdoutSink if path == "-" else cls)
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        name: str | None = None,
+        rotation: Rotation | None = None,
+        compress: bool = False,
+        checkpoint: Checkpoint | None = None,
+    ) -> None:
+        """`path`: a directory instead of `jsonl/` in the audit directory, or `"-"` for standard output.
+
+        `rotation`: by default at 256 MiB or a new UTC date. `checkpoint`: by default 64 MiB or a second.
+        """
+        self.name = name or ("stdout" if path == "-" else "jsonl")
+        self._path = None if path is None else Path(path)
+        self._rotation = rotation or _ROTATION
+        self._limits = checkpoint or _CHECKPOINT
+        self._compress = compress
+        self._file: LineFile | None = None
+        self._cursor: int | None = None
+        self._next = 0
+        self._closed: list[Path] = []
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """The sink's own limits, and never further than what the open file may still take."""
+        own, limits, file = self._limits, self._rotation, self._file
+        rows, size, age = (0, 0, 0.0) if file is None else (file.rows, file.size, file.age)
+        return Checkpoint(
+            rows=_least(own.rows, limits.rows, rows),
+            bytes=_least(own.bytes, limits.bytes, size),
+            age=_least(own.age, limits.age_seconds, age),
+        )
+
+    def open(self, context: SinkContext) -> None:
+        """Makes the directory."""
+        self._process = context.process
+        self._directory = self._path if self._path is not None else context.root / "jsonl"
+        make_directory(self._directory)
+
+    def start(self, state: bytes) -> None:
+        """Goes back to the offset of the last commit; what lies behind it is compared as the rows come again."""
+        self._release()
+        self._closed = []
+        self._cursor = None
+        if not state:
+            return
+        said = json.loads(state)
+        name, self._cursor = said["file"], said["seq"]
+        current = None
+        # A file born at the cursor says that the one before it was ended after the last commit.
+        born = self._named(self._cursor)
+        if name is not None and not born.exists():
+            current = self._directory / name
+            if not current.exists() or current.stat().st_size < said["offset"]:
+                raise CursorError(f"{current} is missing or shorter than its cursor says ({said['offset']} bytes)")
+            self._file = LineFile(current, offset=said["offset"], rows=said["rows"], day=said["day"])
+        ended = sorted(self._directory.glob(f"{self._process}-*.jsonl"))
+        self._closed = [path for path in ended if path != current and path.name < born.name]
+
+    def write(self, batch: RowBatch) -> int:
+        """Appends the lines of a batch in whole lines."""
+        self._tidy()
+        lines = batch.json_lines() if batch.rows else b""
+        if self._cursor is None:
+            self._cursor = batch.first_seq
+        self._next = batch.last_seq + 1
+        if not lines:
+            return 0
+        day = day_of(batch.min_time_ns)
+        if self._file is not None and self._rotation.utc_date and day > self._file.day and self._file.clean:
+            self._rotate()
+        if self._file is None:
+            self._file = LineFile(self._named(self._cursor), day=day)
+        self._file.append(lines, batch.rows)
+        return len(lines)
+
+    def commit(self) -> bytes:
+        """Syncs the file, and ends it if it is full. The state says where the next line goes."""
+        file, self._cursor = self._file, self._next
+        if file is None:
+            return self._state(None)
+        file.sync()
+        limits, age = self._rotation, self._rotation.age_seconds
+        full = (
+            (limits.rows is not None and file.rows >= limits.rows)
+            or (limits.bytes is not None and file.size >= limits.bytes)
+            or (age is not None and file.age >= age)
+        )
+        if full:
+            self._rotate()
+            return self._state(None)
+        return self._state(file)
+
+    def close(self) -> None:
+        """Closes the file, and compresses what has been waiting for the cursor to pass."""
+        if self._file is not None and self._file.clean:
+            self._rotate()
+            self._tidy()
+        self._release()
+
+    def forked(self) -> None:
+        """Closes the child's descriptor; the file goes on being the parent's."""
+        self._release()
+
+    def _named(self, seq: int) -> Path:
+        return self._directory / f"{self._process}-{seq:016}.jsonl"
+
+    def _state(self, file: LineFile | None) -> bytes:
+        where: dict[str, object] = {"file": None, "offset": 0, "rows": 0, "day": 0}
+        if file is not None:
+            where = {"file": file.path.name, "offset": file.size, "rows": file.rows, "day": file.day}
+        return json.dumps({**where, "seq": self._next}).encode("ascii")
+
+    def _rotate(self) -> None:
+        """Ends the open file; it is compressed at the next write, when the cursor is past it."""
+        if self._file is not None:
+            file, self._file = self._file, None
+            file.end()
+            self._closed.append(file.path)
+
+    def _release(self) -> None:
+        if self._file is not None:
+            file, self._file = self._file, None
+            file.close()
+
+    def _tidy(self) -> None:
+        """Compresses files that have ended, now that the cursor is past them."""
+        while self._closed:
+            if self._compress:
+                compress(self._closed[0], self._directory / "closed")
+            self._closed.pop(0)
+
+
+class _StdoutSink(JsonlSink):
+    """Lines on standard output."""
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        return self._limits
+
+    def open(self, context: SinkContext) -> None:
+        """Takes the descriptor that standard output has now."""
+        del context
+        self._fd = sys.stdout.fileno()
+
+    def start(self, state: bytes) -> None:
+        """Nothing can be undone on a pipe."""
+
+    def write(self, batch: RowBatch) -> int:
+        """Writes all lines; a reader that has gone is an error."""
+        lines = batch.json_lines() if batch.rows else b""
+        view = memoryview(lines)
+        while view:
+            try:
+                view = view[os.write(self._fd, view) :]
+            except BlockingIOError:
+                # Somebody made the pipe non-blocking.
+                select.select([], [self._fd], [], 1.0)
+        return len(lines)
+
+    def commit(self) -> bytes:
+        """Nothing can be made safer."""
+        return b""
+
+    def close(self) -> None:
+        """Standard output is the process's."""
+
+    def forked(self) -> None:
+        """The child has it as well."""

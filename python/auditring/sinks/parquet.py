@@ -1,0 +1,225 @@
+"""Sealed Parquet files: a checkpoint is a file, a batch is a row group.
+
+```
+events/.<process>-<first seq>.tmp                                 while it is written; its name never ends in .parquet
+events/<UTC date>/<process>-<first seq>-<last seq>.parquet        sealed: closed, fsynced, renamed, folder fsynced
+```
+
+What must always hold: whatever ends in `.parquet` is complete and never changes. A file says in its metadata which
+range of seq it covers and what was left out of it, so that `sum(count)` of its rows and these terms are exactly the
+length of the range; a checkpoint of which no row was kept is a file too. A row is in one file only: what a crash
+sealed before the cursor knew of it is recognised by its name and not written again.
+"""
+
+import ctypes
+import json
+import os
+import time
+from pathlib import Path
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from auditring import _core
+from auditring.config import Rotation
+from auditring.sinks._files import FILE_MODE, date_of, make_directory, sync_directory
+from auditring.sinks._sealed import Sealed, Terms, sealed_from
+from auditring.sinks.base import Batching, Checkpoint, RowBatch, Sink, SinkContext
+
+__all__ = ["ParquetSink"]
+
+ROW_GROUP: Final = 122_880
+_STATISTICS: Final = ["time", "seq", "first_offset", "last_offset", "resource"]
+
+
+def _encodings(schema: pa.Schema) -> tuple[list[str], dict[str, str]]:
+    """Which columns go into a dictionary, and how the others are packed; a column may be in one of them only."""
+    strings, packed = [], {}
+    for field in schema:
+        if pa.types.is_integer(field.type) or pa.types.is_timestamp(field.type):
+            packed[field.name] = "DELTA_BINARY_PACKED"
+        elif pa.types.is_list(field.type):
+            strings.append(f"{field.name}.list.element")
+        else:
+            strings.append(field.name)
+    return strings, packed
+
+
+class _OpenFile:
+    """A file that is being written, under its temporary name."""
+
+    def __init__(self, path: Path, schema: pa.Schema, level: int) -> None:
+        self.path = path
+        # Ours, open from before the first byte: an error of writing back is told to whoever had the file open then.
+        self.fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
+        try:
+            # pyarrow's own file, so that no write needs the GIL.
+            self.stream = pa.OSFile(str(path), "wb")
+            strings, packed = _encodings(schema)
+            self.writer = pq.ParquetWriter(
+                self.stream,
+                schema,
+                compression="zstd",
+                compression_level=level,
+                use_dictionary=strings,
+                column_encoding=packed,
+                write_statistics=_STATISTICS,
+            )
+        except BaseException:
+            os.close(self.fd)
+            path.unlink()
+            raise
+
+    def write(self, batch: pa.RecordBatch) -> int:
+        """Writes one row group and returns its size on disk."""
+        before = self.stream.tell()
+        self.writer.write_batch(batch, row_group_size=max(1, batch.num_rows))
+        return int(self.stream.tell() - before)
+
+    def seal(self, metadata: dict[str, str], path: Path) -> None:
+        """Ends the file and gives it its name; afterwards both are on disk."""
+        self.writer.add_key_value_metadata(metadata)
+        self.writer.close()
+        self.stream.close()
+        os.fsync(self.fd)
+        make_directory(path.parent)
+        self.path.rename(path)
+        sync_directory(path.parent)
+        sync_directory(self.path.parent)
+        os.close(self.fd)
+
+    def discard(self) -> None:
+        """Throws the file away, in whatever state it is."""
+        self.path.unlink(missing_ok=True)
+        try:
+            self.writer.close()
+        except (OSError, ValueError, pa.ArrowException):
+            # A footer nobody will read did not fit; why the file is thrown away was already said.
+            self.writer.is_open = False
+        self.stream.close()
+        os.close(self.fd)
+
+    def leak(self) -> None:
+        """Keeps pyarrow's destructor from ever running: it would write a footer into the parent's file."""
+        self.writer.is_open = False
+        for held in (self.writer, self.writer.writer, self.stream):
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(held))
+
+
+class ParquetSink(Sink):
+    """Tables for DuckDB and everything else that reads Parquet; the default sink."""
+
+    batching = Batching(rows=ROW_GROUP, partial=False)
+
+    def __init__(self, *, rotation: Rotation | None = None, compression_level: int = 3) -> None:
+        """`rotation`: when a file is sealed; by default at 1,000,000 rows, 256 MiB, 5 minutes, or a new UTC date."""
+        self.name = "parquet"
+        self._rotation = rotation or Rotation(rows=1_000_000, bytes=256 << 20, age=300.0)
+        self._level = compression_level
+        self._schema: pa.Schema | None = None
+        self._file: _OpenFile | None = None
+        self._forget()
+
+    def _forget(self) -> None:
+        """Nothing is written since the last commit."""
+        self._first: int | None = None
+        self._last = -1
+        self._time_ns = 0
+        self._terms = Terms()
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """A checkpoint is a file, so its limits are the rotation's."""
+        r = self._rotation
+        return Checkpoint(rows=r.rows, bytes=r.bytes, age=r.age_seconds)
+
+    def open(self, context: SinkContext) -> None:
+        """Makes `events/` and asks the core for the schema."""
+        self._context = context
+        self._events = context.root / "events"
+        make_directory(self._events)
+        self._schema = pa.schema(_core.schema())
+
+    def start(self, state: bytes) -> None:
+        """Throws unfinished files of this process away; those sealed past the cursor are found at the first row."""
+        self._abandon()
+        for leftover in self._events.glob(f".{self._context.process}-*.tmp"):
+            leftover.unlink()
+        self._forget()
+        self._carried = Terms(**json.loads(state)) if state else Terms()
+        self._sealed: Sealed | None = None
+
+    def write(self, batch: RowBatch) -> int:
+        """Writes one row group, less what already lies sealed."""
+        if self._sealed is None:
+            self._sealed = sealed_from(self._events, self._context.process, batch.first_seq, self._carried)
+        self._time_ns = max(self._time_ns, batch.max_time_ns)
+        self._terms += Terms.of(batch)
+        self._last = batch.last_seq
+        if self._last <= self._sealed.last:
+            return 0
+        if self._first is None:
+            self._first = max(batch.first_seq, self._sealed.last + 1)
+            self._terms -= self._sealed.terms
+        file = self._opened()
+        if not batch.rows:
+            return 0
+        rows = self._unsealed(pa.record_batch(batch), batch.first_seq)
+        return file.write(rows) if rows.num_rows else 0
+
+    def commit(self) -> bytes:
+        """Seals the file.
+
+        The state is empty, but within a file that a crash had sealed: then it is the terms of the rest of that file.
+        """
+        if self._first is not None:
+            name = f"{self._context.process}-{self._first:016}-{self._last:016}.parquet"
+            path = self._events / date_of(self._time_ns or time.time_ns()) / name
+            self._opened().seal(self._metadata(), path)
+            self._file = None
+            self._sealed = Sealed(self._last, Terms())
+        elif self._sealed is not None:
+            self._sealed = Sealed(self._sealed.last, self._sealed.terms - self._terms)
+        self._forget()
+        left = self._sealed.terms if self._sealed is not None else self._carried
+        return b"" if left == Terms() else json.dumps(left.as_dict()).encode("ascii")
+
+    def close(self) -> None:
+        """Throws away what was not committed."""
+        self._abandon()
+
+    def forked(self) -> None:
+        """The parent's file stays as the parent has it."""
+        if self._file is not None:
+            self._file.leak()
+            self._file = None
+
+    def _opened(self) -> _OpenFile:
+        if self._file is None:
+            path = self._events / f".{self._context.process}-{self._first:016}.tmp"
+            self._file = _OpenFile(path, self._schema, self._level)
+        return self._file
+
+    def _abandon(self) -> None:
+        if self._file is not None:
+            file, self._file = self._file, None
+            file.discard()
+
+    def _metadata(self) -> dict[str, str]:
+        context = self._context
+        return {
+            "auditring.schema_version": str(context.schema_version),
+            "auditring.process": context.process,
+            "auditring.instance": context.instance,
+            "auditring.host": context.host,
+            "auditring.first_seq": str(self._first),
+            "auditring.last_seq": str(self._last),
+            **({} if context.primary_tap is None else {"auditring.primary_tap": context.primary_tap}),
+            **{f"auditring.{term}": str(n) for term, n in self._terms.as_dict().items()},
+        }
+
+    def _unsealed(self, rows: pa.RecordBatch, first: int) -> pa.RecordBatch:
+        """The rows that are not sealed yet, of a batch that begins at seq `first`."""
+        return rows if first == self._first else rows.filter(pc.greater_equal(rows.column("seq"), self._first))

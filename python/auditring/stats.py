@@ -1,0 +1,158 @@
+"""The balance of a log in the words of the protocol, and its health. Values only: nothing here looks anything up."""
+
+import dataclasses
+from collections.abc import Mapping
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any
+
+__all__ = ["Equation", "Health", "Problem", "SinkStats", "Stats"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Equation:
+    """One line of the balance with the numbers put in."""
+
+    text: str
+    left: int
+    right: int
+
+    @property
+    def holds(self) -> bool:
+        """Whether both sides are equal."""
+        return self.left == self.right
+
+    def __str__(self) -> str:
+        """The equation, then its numbers."""
+        return f"{self.text}: {self.left} {'=' if self.holds else '≠'} {self.right}"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class SinkStats:
+    """What became of the journaled events at one sink, up to its last commit."""
+
+    delivered: int
+    merged: int
+    sampled_out: int
+    filtered: int
+    lost: Mapping[str, int]
+    """By cause: `budget`, `corrupt`, `rejected`."""
+    pending: int
+    """Journaled, and not yet safe in the sink."""
+    failures: int = 0
+    """How often the sink has failed in this process; every failure was followed by another try."""
+
+    @classmethod
+    def from_totals(cls, totals: Mapping[str, int], *, journaled: int, failures: int = 0) -> "SinkStats":
+        """From a cursor's totals, where what was lost stands as `lost_<cause>`."""
+        lost = {key.removeprefix("lost_"): n for key, n in totals.items() if key.startswith("lost_") and n}
+        passed = {name: totals.get(name, 0) for name in ("delivered", "merged", "sampled_out")}
+        filtered = totals.get("filtered_out", totals.get("filtered", 0))
+        pending = journaled - sum(passed.values()) - filtered - sum(lost.values())
+        return cls(**passed, filtered=filtered, lost=MappingProxyType(lost), pending=pending, failures=failures)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Stats:
+    """Every event offered to the log, by where it is now. The equations hold at any quiet moment; see `balanced`."""
+
+    offered: int
+    claimed: int
+    accepted: int
+    torn: int
+    off: int
+    dropped: int
+    refused: int
+    born: int
+    """Rows that the library itself made (`auditring.…`, and the first and last of a process)."""
+    journaled: int
+    in_ring: int
+    lost: Mapping[str, int]
+    """By cause: `unreadable`, `journal_gone`, `ring_gone`."""
+    actions: Mapping[tuple[str, str], int]
+    """By (action, outcome): journaled at the primary tap, off, or dropped; so true also where rows are not kept."""
+    journal_bytes: int
+    blocked_ns: int
+    """For how long producers have waited for room in the ring, all together."""
+    waits: int
+    next_seq: int
+    alive: bool
+    """Whether the log takes events."""
+    sinks: Mapping[str, SinkStats]
+
+    @classmethod
+    def from_core(cls, core: Mapping[str, Any], sinks: Mapping[str, SinkStats]) -> "Stats":
+        """From the core's counters and the sinks' totals."""
+        names = {field.name for field in dataclasses.fields(cls)} - {"sinks", "lost", "actions"}
+        return cls(
+            **{name: core[name] for name in names},
+            lost=MappingProxyType({cause: n for cause, n in core["lost"].items() if n}),
+            actions=MappingProxyType(dict(core["actions"])),
+            sinks=MappingProxyType(dict(sinks)),
+        )
+
+    @property
+    def equations(self) -> tuple[Equation, ...]:
+        """The balance, line by line."""
+        lost = sum(self.lost.values())
+        lines = [
+            Equation(
+                "offered = claimed + off + dropped + refused",
+                self.offered,
+                self.claimed + self.off + self.dropped + self.refused,
+            ),
+            Equation("claimed = accepted + torn", self.claimed, self.accepted + self.torn),
+            Equation(
+                "accepted + born = journaled + lost + in_ring",
+                self.accepted + self.born,
+                self.journaled + lost + self.in_ring,
+            ),
+        ]
+        for name, sink in self.sinks.items():
+            passed = sink.delivered + sink.merged + sink.sampled_out + sink.filtered + sum(sink.lost.values())
+            lines.append(
+                Equation(
+                    f"journaled = delivered + merged + sampled_out + filtered + lost + pending at {name}",
+                    self.journaled,
+                    passed + sink.pending,
+                ),
+            )
+        return tuple(lines)
+
+    @property
+    def balanced(self) -> bool:
+        """Whether every equation holds, at a quiet moment.
+
+        While events are being written the numbers are of different moments.
+        """
+        return all(line.holds for line in self.equations) and all(sink.pending >= 0 for sink in self.sinks.values())
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Problem:
+    """One thing that is wrong now."""
+
+    component: str
+    """`pump`, `ring`, or `sink:<name>`."""
+    cause: str
+    since: datetime
+    advice: str
+    """What a person can do about it."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Health:
+    """Whether the log keeps its promises at this moment."""
+
+    problems: tuple[Problem, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What works, but not as well as it could."""
+
+    @property
+    def ok(self) -> bool:
+        """No problem is known."""
+        return not self.problems
+
+    def __bool__(self) -> bool:
+        """The same as `ok`."""
+        return self.ok

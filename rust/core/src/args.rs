@@ -1,0 +1,213 @@
+//! Reading Python values, safely and slowly.
+//!
+//! What must always hold: only `str`, `bytes`, numbers and plain containers are read, never a user's `__str__`; a
+//! programmer's mistake raises; a value off the wire never does, it is made safe and marked.
+
+use auditring_event::flat::{FlatText, RESERVED, Scalar};
+use auditring_event::sanitize::{self, Marks};
+use auditring_event::{Authority, FieldSpec, Outcome};
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyBytes, PyFloat, PyInt, PyList, PyMapping, PyString, PyTuple};
+
+/// A text and what was done to it.
+pub(crate) type Safe = (String, Marks);
+
+/// The type's name, for messages.
+pub(crate) fn type_name(value: &Bound<'_, PyAny>) -> String {
+    value.get_type().name().map_or_else(|_| String::from("?"), |name| name.to_string())
+}
+
+/// The bytes of a `str` or `bytes`, made safe within `cap`. Lone surrogates of a `str` are replaced and marked.
+pub(crate) fn text(name: &str, value: &Bound<'_, PyAny>, cap: usize) -> PyResult<Safe> {
+    if let Ok(text) = value.cast::<PyString>() {
+        let Ok(plain) = text.to_str() else {
+            let lossy = text.to_string_lossy();
+            let (safe, mut marks) = sanitize::text(lossy.as_bytes(), cap);
+            marks.altered = true;
+            return Ok((safe.into_owned(), marks));
+        };
+        let (safe, marks) = sanitize::text(plain.as_bytes(), cap);
+        return Ok((safe.into_owned(), marks));
+    }
+    if let Ok(bytes) = value.cast::<PyBytes>() {
+        let (safe, marks) = sanitize::text(bytes.as_bytes(), cap);
+        return Ok((safe.into_owned(), marks));
+    }
+    Err(PyTypeError::new_err(format!("{name} must be str or bytes, not {}", type_name(value))))
+}
+
+/// A whole number within the field's range; a bool is a mistake.
+pub(crate) fn int(field: &FieldSpec, value: &Bound<'_, PyAny>) -> PyResult<i64> {
+    let name = field.name;
+    if !value.is_instance_of::<PyInt>() || value.is_instance_of::<PyBool>() {
+        return Err(PyTypeError::new_err(format!("{name} must be int, not {}", type_name(value))));
+    }
+    let number: Option<i64> = value.extract().ok();
+    number.filter(|n| (field.min..=field.max).contains(n)).ok_or_else(|| {
+        PyValueError::new_err(format!("{name} must be between {} and {}", field.min, field.max))
+    })
+}
+
+fn word<T>(name: &str, value: &Bound<'_, PyAny>, known: &[&str], parse: impl Fn(&str) -> Option<T>) -> PyResult<T> {
+    let Ok(word) = value.cast::<PyString>() else {
+        return Err(PyTypeError::new_err(format!("{name} must be str, not {}", type_name(value))));
+    };
+    let word = word.to_string_lossy();
+    parse(&word).ok_or_else(|| PyValueError::new_err(format!("{name} is {word:?}, must be one of {}", known.join(", "))))
+}
+
+pub(crate) fn outcome(value: &Bound<'_, PyAny>) -> PyResult<Outcome> {
+    let known: Vec<_> = Outcome::ALL.iter().map(|o| o.word()).collect();
+    word("outcome", value, &known, Outcome::from_word)
+}
+
+pub(crate) fn authority(value: &Bound<'_, PyAny>) -> PyResult<Authority> {
+    let known: Vec<_> = Authority::ALL.iter().map(|a| a.word()).collect();
+    word("authority", value, &known, Authority::from_word)
+}
+
+/// One value of a context map, held long enough to be written.
+enum Held {
+    Text(Vec<u8>),
+    Int(i64),
+    Float(f64),
+    Bool(bool),
+}
+
+impl Held {
+    fn scalar(&self) -> Scalar<'_> {
+        match self {
+            Self::Text(bytes) => Scalar::Text(bytes),
+            Self::Int(value) => Scalar::Int(*value),
+            Self::Float(value) => Scalar::Float(*value),
+            Self::Bool(value) => Scalar::Bool(*value),
+        }
+    }
+}
+
+fn raw(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Option<Vec<u8>>> {
+    if let Ok(text) = value.cast::<PyString>() {
+        // Surrogates are replaced by U+FFFD here; `bytes` are judged by the map's writer.
+        return Ok(Some(text.to_string_lossy().into_owned().into_bytes()));
+    }
+    let _ = name;
+    Ok(value.cast::<PyBytes>().ok().map(|bytes| bytes.as_bytes().to_vec()))
+}
+
+fn held(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Held> {
+    if let Some(text) = raw(name, value)? {
+        return Ok(Held::Text(text));
+    }
+    if value.is_instance_of::<PyBool>() {
+        return Ok(Held::Bool(value.is_truthy()?));
+    }
+    if value.is_instance_of::<PyInt>() {
+        // Beyond 64 bits a number is kept as its digits.
+        return Ok(match value.extract() {
+            Ok(number) => Held::Int(number),
+            Err(_) => Held::Text(value.repr()?.to_string_lossy().into_owned().into_bytes()),
+        });
+    }
+    if let Ok(float) = value.cast::<PyFloat>() {
+        return Ok(Held::Float(float.value()));
+    }
+    let kind = type_name(value);
+    Err(PyTypeError::new_err(format!("{name} must be str, bytes, int, float or bool (or a list of these), not {kind}")))
+}
+
+fn items<'py>(name: &str, value: &Bound<'py, PyAny>) -> PyResult<Vec<(String, Bound<'py, PyAny>)>> {
+    let Ok(mapping) = value.cast::<PyMapping>() else {
+        return Err(PyTypeError::new_err(format!("{name} must be a mapping, not {}", type_name(value))));
+    };
+    let mut items = Vec::new();
+    for item in mapping.items()?.iter() {
+        let (key, value): (Bound<'_, PyAny>, Bound<'_, PyAny>) = item.extract()?;
+        let Ok(key) = key.cast::<PyString>() else {
+            return Err(PyTypeError::new_err(format!("keys of {name} must be str, not {}", type_name(&key))));
+        };
+        let key = key.to_string_lossy().into_owned();
+        if key.is_empty() || key.starts_with(RESERVED) {
+            return Err(PyValueError::new_err(format!(
+                "{name} has the key {key:?}: keys are not empty, and those that begin with {RESERVED:?} are ours"
+            )));
+        }
+        items.push((key, value));
+    }
+    Ok(items)
+}
+
+/// A flat map as JSON text within `cap`; none when it is empty.
+pub(crate) fn context_map(name: &str, value: &Bound<'_, PyAny>, cap: usize) -> PyResult<Option<Safe>> {
+    let mut out = FlatText::new(cap);
+    for (key, value) in items(name, value)? {
+        let label = format!("{name}[{key:?}]");
+        let list = value.cast::<PyList>().map(|list| list.iter().collect::<Vec<_>>());
+        let list = list.or_else(|_| value.cast::<PyTuple>().map(|tuple| tuple.iter().collect()));
+        match list {
+            Ok(values) => {
+                let values = values.iter().map(|value| held(&label, value)).collect::<PyResult<Vec<_>>>()?;
+                let scalars: Vec<_> = values.iter().map(Held::scalar).collect();
+                out.put_list(key.as_bytes(), &scalars);
+            }
+            Err(_) => out.put(key.as_bytes(), held(&label, &value)?.scalar()),
+        }
+    }
+    Ok((!out.is_empty()).then(|| out.finish()))
+}
+
+/// A map of strings as JSON text within `cap`; none when it is empty.
+pub(crate) fn object_ref(value: &Bound<'_, PyAny>, cap: usize) -> PyResult<Option<Safe>> {
+    let mut out = FlatText::new(cap);
+    for (key, value) in items("object_ref", value)? {
+        let label = format!("object_ref[{key:?}]");
+        let Some(text) = raw(&label, &value)? else {
+            return Err(PyTypeError::new_err(format!("{label} must be str or bytes, not {}", type_name(&value))));
+        };
+        out.put(key.as_bytes(), Scalar::Text(&text));
+    }
+    Ok((!out.is_empty()).then(|| out.finish()))
+}
+
+/// An address: `"10.0.0.1:9092"`, `"[::1]:9092"`, `"10.0.0.1"` or what `getpeername` gives, `(host, port, …)`.
+pub(crate) fn address(name: &str, value: &Bound<'_, PyAny>) -> PyResult<(Option<String>, Option<u16>)> {
+    if let Ok(tuple) = value.cast::<PyTuple>() {
+        let wrong = || PyTypeError::new_err(format!("{name} must be (host, port, …) as a socket gives it, or \"host:port\""));
+        if tuple.len() < 2 {
+            return Err(wrong());
+        }
+        let (host, _) = text(name, &tuple.get_item(0)?, 256)?;
+        let port = tuple.get_item(1)?;
+        if port.is_none() {
+            return Ok((Some(host), None));
+        }
+        if !port.is_instance_of::<PyInt>() || port.is_instance_of::<PyBool>() {
+            return Err(wrong());
+        }
+        let port = port.extract().map_err(|_| PyValueError::new_err(format!("{name}'s port must be in 0..=65535")))?;
+        return Ok((Some(host), Some(port)));
+    }
+    // A unix socket's peer has the empty name.
+    let (text, _) = text(name, value, 256)?;
+    if text.is_empty() {
+        return Ok((None, None));
+    }
+    if let Ok(address) = text.parse::<std::net::SocketAddr>() {
+        return Ok((Some(address.ip().to_string()), Some(address.port())));
+    }
+    match text.rsplit_once(':') {
+        Some((host, port)) if !host.contains(':') && port.parse::<u16>().is_ok() => {
+            Ok((Some(host.to_owned()), port.parse().ok()))
+        }
+        _ => Ok((Some(text), None)),
+    }
+}
+
+/// `host:port` of an address, for columns that hold both.
+pub(crate) fn endpoint(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Option<String>> {
+    Ok(match address(name, value)? {
+        (Some(host), Some(port)) if host.contains(':') => Some(format!("[{host}]:{port}")),
+        (Some(host), Some(port)) => Some(format!("{host}:{port}")),
+        (host, _) => host,
+    })
+}

@@ -1,0 +1,128 @@
+//! Rows as Arrow, handed over by the C data interface, and as JSON lines. Each is made when asked for.
+
+use arrow_array::Array;
+use arrow_array::StructArray;
+use arrow_array::ffi::{FFI_ArrowSchema, to_ffi};
+use auditring_event::{arrow, json};
+use auditring_flow::Batch;
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyCapsule};
+
+fn failed(error: impl std::fmt::Display) -> PyErr {
+    PyRuntimeError::new_err(format!("rows could not be converted: {error}"))
+}
+
+fn schema_capsule(py: Python<'_>) -> PyResult<Bound<'_, PyCapsule>> {
+    let schema = FFI_ArrowSchema::try_from(arrow::schema().as_ref()).map_err(failed)?;
+    PyCapsule::new_with_value(py, schema, c"arrow_schema")
+}
+
+/// An Arrow schema, handed over by the C data interface.
+#[pyclass(frozen, module = "auditring._core")]
+pub(crate) struct ArrowSchema;
+
+#[pymethods]
+impl ArrowSchema {
+    fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {
+        schema_capsule(py)
+    }
+}
+
+/// The Arrow schema of the rows; `pyarrow.schema(schema())` makes it pyarrow's.
+#[pyfunction]
+pub(crate) fn schema() -> ArrowSchema {
+    ArrowSchema
+}
+
+/// Rows of one process and one contiguous range of seq, after the policy.
+#[pyclass(frozen, module = "auditring._core")]
+pub(crate) struct RowBatch(Batch);
+
+impl RowBatch {
+    pub(crate) fn new(batch: Batch) -> Self {
+        Self(batch)
+    }
+}
+
+#[pymethods]
+impl RowBatch {
+    /// Rows to deliver.
+    #[getter]
+    fn rows(&self) -> usize {
+        self.0.set.rows.len()
+    }
+
+    /// First seq of the range.
+    #[getter]
+    fn first_seq(&self) -> i64 {
+        self.0.first_seq
+    }
+
+    /// Last seq of the range, inclusive.
+    #[getter]
+    fn last_seq(&self) -> i64 {
+        self.0.last_seq
+    }
+
+    /// Rows of the range that sampling left out.
+    #[getter]
+    fn sampled_out(&self) -> u64 {
+        self.0.sampled_out
+    }
+
+    /// Rows of the range that a rule or the sink left out.
+    #[getter]
+    fn filtered_out(&self) -> u64 {
+        self.0.filtered_out
+    }
+
+    /// Rows of the range that are damaged or gone.
+    #[getter]
+    fn lost(&self) -> u64 {
+        self.0.lost
+    }
+
+    /// Least wall time of the range, nanoseconds since the epoch.
+    #[getter]
+    fn min_time_ns(&self) -> i64 {
+        self.0.time.0
+    }
+
+    /// Greatest wall time of the range, nanoseconds since the epoch.
+    #[getter]
+    fn max_time_ns(&self) -> i64 {
+        self.0.time.1
+    }
+
+    #[pyo3(signature = (requested_schema=None))]
+    fn __arrow_c_array__<'py>(
+        &self,
+        py: Python<'py>,
+        requested_schema: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<(Bound<'py, PyCapsule>, Bound<'py, PyCapsule>)> {
+        // The interface lets a producer ignore a schema that it does not cast to.
+        drop(requested_schema);
+        let array =
+            py.detach(|| arrow::record_batch(&self.0.set).map(|batch| StructArray::from(batch).to_data()));
+        let (array, _) = to_ffi(&array.map_err(failed)?).map_err(failed)?;
+        Ok((schema_capsule(py)?, PyCapsule::new_with_value(py, array, c"arrow_array")?))
+    }
+
+    fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {
+        schema_capsule(py)
+    }
+
+    /// Canonical JSON, one object a line, each line ended by a newline; UTF-8.
+    fn json_lines<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        let lines = py.detach(|| {
+            let mut lines = Vec::with_capacity(self.0.set.rows.len() * 512);
+            json::lines(&self.0.set, &mut lines).map(|()| lines)
+        });
+        Ok(PyBytes::new(py, &lines.map_err(failed)?))
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<RowBatch seq {}..={}, {} rows>", self.0.first_seq, self.0.last_seq, self.0.set.rows.len())
+    }
+}

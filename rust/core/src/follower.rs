@@ -1,0 +1,172 @@
+//! One sink's reader, as its Python thread drives it.
+//!
+//! `next` waits with the reader locked, so what other threads ask for (how far is it?) is kept beside it.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use auditring_event::{Outcome, by_name};
+use auditring_flow::{Declined, Progress};
+use pyo3::exceptions::{PyBlockingIOError, PyRuntimeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use crate::arrow::RowBatch;
+use crate::log::{Log, os_error};
+
+/// What others may ask for at any time.
+#[derive(Clone, Default)]
+struct View {
+    state: Vec<u8>,
+    cursor: i64,
+    position: i64,
+    boundary: bool,
+    ended: bool,
+    totals: BTreeMap<String, u64>,
+}
+
+/// One sink's reader of one process's journal, with its durable cursor and its lock.
+#[pyclass(frozen, module = "auditring._core")]
+pub(crate) struct Follower {
+    inner: Mutex<Option<auditring_flow::Follower>>,
+    view: Mutex<View>,
+    progress: Arc<Progress>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Follower {
+    fn look(&self, inner: &auditring_flow::Follower) {
+        let cursor = inner.cursor();
+        let mut view = lock(&self.view);
+        view.cursor = cursor.seq;
+        view.position = inner.position();
+        view.boundary = inner.boundary();
+        view.ended = inner.ended();
+        view.totals.clone_from(&cursor.totals);
+        view.state.clone_from(&cursor.state);
+    }
+
+    /// Runs `work` on the reader without the GIL, then brings the view up to date.
+    fn with<T: Send>(
+        &self,
+        py: Python<'_>,
+        work: impl FnOnce(&mut auditring_flow::Follower) -> Result<T, auditring_flow::Error> + Send,
+    ) -> PyResult<T> {
+        py.detach(|| {
+            let mut inner = lock(&self.inner);
+            let Some(follower) = inner.as_mut() else { return Ok(None) };
+            let result = work(follower);
+            self.look(follower);
+            result.map(Some)
+        })
+        .map_err(os_error)?
+        .ok_or_else(|| PyRuntimeError::new_err("this follower is closed"))
+    }
+}
+
+#[pymethods]
+impl Follower {
+    #[new]
+    #[pyo3(signature = (log, sink, declined=vec![]))]
+    fn new(py: Python<'_>, log: &Log, sink: String, declined: Vec<(String, String)>) -> PyResult<Self> {
+        let mut pairs = Declined::default();
+        let mut unknown = HashSet::new();
+        for (action, outcome) in declined {
+            match (by_name(&action), Outcome::from_word(&outcome)) {
+                (Some(spec), Some(outcome)) => pairs.add(spec.code, outcome),
+                _ => _ = unknown.insert(action),
+            }
+        }
+        if !unknown.is_empty() {
+            return Err(PyValueError::new_err(format!("sink {sink:?} declines what is not in the catalog: {unknown:?}")));
+        }
+        let Some((dir, progress)) = log.follow() else {
+            return Err(PyValueError::new_err("a log that keeps nothing has no followers"));
+        };
+        let opened =
+            py.detach(|| auditring_flow::Follower::open(&dir, &sink, pairs, Arc::clone(&progress)));
+        let inner = opened.map_err(|error| match error {
+            auditring_flow::Error::SinkHeld(_) => PyBlockingIOError::new_err(error.to_string()),
+            error => os_error(error),
+        })?;
+        let follower = Self { inner: Mutex::new(None), view: Mutex::default(), progress };
+        follower.look(&inner);
+        *lock(&follower.inner) = Some(inner);
+        Ok(follower)
+    }
+
+    /// What the sink's last commit returned; empty at first.
+    #[getter]
+    fn state<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &lock(&self.view).state)
+    }
+
+    /// Next seq after the last commit.
+    #[getter]
+    fn cursor(&self) -> i64 {
+        lock(&self.view).cursor
+    }
+
+    /// Next seq after the last batch handed out.
+    #[getter]
+    fn position(&self) -> i64 {
+        lock(&self.view).position
+    }
+
+    /// The next row begins a later UTC date (or lies behind a jump in seq): commit first, nothing is handed out before.
+    #[getter]
+    fn boundary(&self) -> bool {
+        lock(&self.view).boundary
+    }
+
+    /// The final row has been handed out.
+    #[getter]
+    fn ended(&self) -> bool {
+        lock(&self.view).ended
+    }
+
+    /// delivered, merged, `sampled_out`, `filtered_out` and lost_… up to the last commit.
+    #[getter]
+    fn totals(&self) -> BTreeMap<String, u64> {
+        lock(&self.view).totals.clone()
+    }
+
+    /// The next rows, waiting up to `timeout` seconds without the GIL.
+    #[pyo3(signature = (max_rows, timeout, *, partial))]
+    fn next(&self, py: Python<'_>, max_rows: usize, timeout: f64, partial: bool) -> PyResult<Option<RowBatch>> {
+        let timeout = Duration::try_from_secs_f64(timeout).map_err(|e| PyValueError::new_err(format!("timeout: {e}")))?;
+        let batch = self.with(py, |follower| follower.next(max_rows, timeout, partial))?;
+        Ok(batch.map(RowBatch::new))
+    }
+
+    /// Ends a `next` that waits, from another thread.
+    fn wake(&self) {
+        self.progress.nudge();
+    }
+
+    /// All that was handed out is safe: moves the durable cursor.
+    fn commit(&self, py: Python<'_>, state: Vec<u8>) -> PyResult<()> {
+        if state.len() > auditring_journal::MAX_STATE {
+            return Err(PyValueError::new_err(format!(
+                "a sink's state is at most {} bytes, not {}",
+                auditring_journal::MAX_STATE,
+                state.len()
+            )));
+        }
+        self.with(py, |follower| follower.commit(state))
+    }
+
+    /// Back to the cursor, after a sink has failed.
+    fn rewind(&self, py: Python<'_>) -> PyResult<()> {
+        self.with(py, auditring_flow::Follower::rewind)
+    }
+
+    /// Lets go of the sink's lock.
+    fn close(&self, py: Python<'_>) {
+        py.detach(|| *lock(&self.inner) = None);
+    }
+}

@@ -1,0 +1,47 @@
+//! `auditring._core`: the Python boundary. It converts and detaches; it decides nothing.
+
+mod args;
+mod arrow;
+mod errors;
+mod ffi;
+mod follower;
+mod log;
+mod outside;
+mod session;
+mod shared;
+mod slow;
+mod snapshot;
+
+use pyo3::prelude::*;
+
+/// The extension module.
+#[pymodule]
+mod _core {
+    use pyo3::prelude::*;
+
+    #[pymodule_export]
+    use crate::arrow::{ArrowSchema, RowBatch, schema};
+    #[pymodule_export]
+    use crate::follower::Follower;
+    #[pymodule_export]
+    use crate::log::Log;
+    #[pymodule_export]
+    use crate::outside::{actions, outside};
+    #[pymodule_export]
+    use crate::snapshot::Snapshot;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        let py = module.py();
+        module.add("SCHEMA_VERSION", auditring_event::SCHEMA_VERSION)?;
+        let session = crate::ffi::session_type(py)?;
+        // Coroutines are made by Python alone; the session's are two lines of it.
+        let code = c"async def __aenter__(self):\n    return self.__enter__()\n\n\
+                     async def __aexit__(self, kind, error, trace, /):\n    return self.__exit__(kind, error, trace)\n";
+        let helpers = PyModule::from_code(py, code, c"auditring/_core", c"auditring._core")?;
+        for name in ["__aenter__", "__aexit__"] {
+            session.setattr(name, helpers.getattr(name)?)?;
+        }
+        module.add("Session", session)
+    }
+}

@@ -1,0 +1,502 @@
+//! A log: ring, pump and counters behind one object. Python owns the threads that drive them.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use auditring_event::record::Encoder;
+use auditring_event::sanitize::Marks;
+use auditring_event::{Context, Kind, Outcome, by_name, code_of, droppable, spec};
+use auditring_flow::{Born, Limits, Mailbox, Progress, Pump, Settings, Unsynced};
+use auditring_journal::{Cursor, Followers, ProcessDir, Totals, fold};
+use auditring_policy::{Keep, Policy};
+use auditring_ring::{Clock, ClockKind, Kind as Edge};
+use pyo3::exceptions::{PyOSError, PyRuntimeError, PyTimeoutError, PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
+use uuid::Uuid;
+
+use crate::args;
+use crate::ffi::{HotLane, instance};
+use crate::session::{Close, Session, freeform};
+use crate::shared::{Shared, WhenFull};
+use crate::slow::{self, Call};
+
+/// An error of the flow as the `OSError` that it mostly is.
+pub(crate) fn os_error(error: impl std::error::Error + 'static) -> PyErr {
+    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(&error);
+    while let Some(inner) = source {
+        if let Some(code) = inner.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error) {
+            return PyOSError::new_err((code, error.to_string()));
+        }
+        source = inner.source();
+    }
+    PyOSError::new_err(error.to_string())
+}
+
+/// A class's rule as Python gives it: seconds to wait (none: for ever), then raise or drop.
+type Rule = (Option<f64>, bool);
+
+fn when_full(rule: Rule) -> PyResult<WhenFull> {
+    let wait = rule.0.map(Duration::try_from_secs_f64).transpose();
+    Ok(WhenFull { wait: wait.map_err(|e| PyValueError::new_err(format!("when_full: wait: {e}")))?, raise: rule.1 })
+}
+
+/// What a log that keeps something has beside its sessions.
+struct Machine {
+    process: Uuid,
+    root: PathBuf,
+    dir: PathBuf,
+    pump: Mutex<Option<Pump>>,
+    held: Mutex<Option<ProcessDir>>,
+    mailbox: Arc<Mailbox>,
+    unsynced: Arc<Unsynced>,
+}
+
+/// A ring, its counters and its journal; Python owns the threads that drive them.
+#[pyclass(frozen, module = "auditring._core")]
+pub(crate) struct Log {
+    shared: Arc<Shared>,
+    machine: Option<Machine>,
+    closed: AtomicBool,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn keyword_call<'py>(py: Python<'py>, positional: Vec<Bound<'py, PyAny>>, kwargs: Option<&Bound<'py, PyDict>>) -> PyResult<Call<'py>> {
+    let given = positional.len();
+    let mut values = positional;
+    let mut names = Vec::new();
+    for (name, value) in kwargs.into_iter().flat_map(|kwargs| kwargs.iter()) {
+        names.push(name);
+        values.push(value);
+    }
+    Ok(Call { py, values, given, names: Some(PyTuple::new(py, names)?) })
+}
+
+impl Log {
+    /// What a follower needs.
+    pub(crate) fn follow(&self) -> Option<(PathBuf, Arc<Progress>)> {
+        Some((self.machine.as_ref()?.dir.clone(), Arc::clone(&self.shared.progress)))
+    }
+
+    fn nothing(droppable: WhenFull, protected: WhenFull) -> Self {
+        let shared = Shared::new(None, Clock::detect(), Arc::default(), droppable, protected);
+        Self { shared: Arc::new(shared), machine: None, closed: AtomicBool::new(false) }
+    }
+
+    /// The claims of lane 0, of all time: the tail has their low 31 bits.
+    fn claimed(&self, journaled: u64) -> u64 {
+        let Some(hot) = &self.shared.hot else { return 0 };
+        let low = u64::from(hot.lane().claims());
+        journaled + (low.wrapping_sub(journaled) & 0x7FFF_FFFF)
+    }
+}
+
+#[pymethods]
+impl Log {
+    #[new]
+    #[pyo3(signature = (root, *, instance, host, policy, sinks, primary_tap=None, ring_dir=None, ring_bytes=16 << 20,
+        droppable=(Some(0.05), false), protected=(Some(0.05), false), journal_bytes=4 << 30, segment_bytes=64 << 20,
+        segment_seconds=10.0))]
+    #[allow(clippy::too_many_arguments, reason = "keyword-only, and called from one place")]
+    fn new(
+        py: Python<'_>,
+        root: Option<PathBuf>,
+        instance: String,
+        host: String,
+        policy: Vec<u8>,
+        sinks: Vec<String>,
+        primary_tap: Option<String>,
+        ring_dir: Option<PathBuf>,
+        ring_bytes: u32,
+        droppable: Rule,
+        protected: Rule,
+        journal_bytes: u64,
+        segment_bytes: u64,
+        segment_seconds: f64,
+    ) -> PyResult<Self> {
+        let (droppable, protected) = (when_full(droppable)?, when_full(protected)?);
+        let parsed = Policy::parse(&policy).map_err(|error| PyValueError::new_err(error.to_string()))?;
+        let segment_age = Duration::try_from_secs_f64(segment_seconds)
+            .map_err(|error| PyValueError::new_err(format!("segment_seconds: {error}")))?;
+        let Some(root) = root else { return Ok(Self::nothing(droppable, protected)) };
+        let root = std::path::absolute(root)?;
+        let followed = !sinks.is_empty();
+        let settings =
+            Settings { root: root.clone(), instance, host, policy, sinks, primary_tap, ring_dir, ring_bytes };
+        let limits = Limits { segment_bytes, segment_age, journal_bytes };
+        let made = py.detach(|| {
+            let born = Born::new(&settings)?;
+            let (process, ring, clock) = (born.process, Arc::clone(&born.ring), born.clock);
+            let pump = Pump::new(born, limits, followed);
+            if pump.is_err() {
+                // Nothing was accepted yet: without its ring the directory is swept by the next opener.
+                let _ = ring.unlink();
+            }
+            pump.map(|(pump, held)| (process, ring, clock, pump, held))
+        });
+        let (process, ring, clock, pump, held) = made.map_err(os_error)?;
+        let shared =
+            Shared::new(Some(HotLane::new(ring, 0)), clock, pump.progress(), droppable, protected);
+        for (keep, code) in [(parsed.read, code_of("Read")), (parsed.write, code_of("Write"))] {
+            if keep == Keep::Off {
+                for outcome in [Outcome::Success, Outcome::Allowed, Outcome::Forwarded] {
+                    shared.turn_off(code, outcome);
+                }
+            }
+        }
+        let (dir, mailbox, unsynced) = (pump.dir().to_owned(), pump.mailbox(), pump.unsynced());
+        let (pump, held) = (Mutex::new(Some(pump)), Mutex::new(Some(held)));
+        Ok(Self {
+            shared: Arc::new(shared),
+            machine: Some(Machine { process, root, dir, pump, held, mailbox, unsynced }),
+            closed: AtomicBool::new(false),
+        })
+    }
+
+    /// UUID of this open log; empty for a log that keeps nothing.
+    #[getter]
+    fn process(&self) -> String {
+        self.machine.as_ref().map_or_else(String::new, |machine| machine.process.to_string())
+    }
+
+    /// Where the ring lies.
+    #[getter]
+    fn ring_path(&self) -> Option<PathBuf> {
+        self.shared.hot.as_ref().map(|hot| hot.ring().path().to_owned())
+    }
+
+    /// The journal directory of this process.
+    #[getter]
+    fn directory(&self) -> Option<PathBuf> {
+        self.machine.as_ref().map(|machine| machine.dir.clone())
+    }
+
+    /// `tsc` or `monotonic`.
+    #[getter]
+    fn clock(&self) -> &'static str {
+        if self.shared.clock.kind() == ClockKind::Tsc { "tsc" } else { "monotonic" }
+    }
+
+    /// Share of the ring in use, 0.0 to 1.0.
+    #[getter]
+    fn pressure(&self) -> f64 {
+        self.shared.hot.as_ref().map_or(0.0, |hot| {
+            hot.lane().used() as f64 / f64::from(hot.ring().geometry().lane_bytes)
+        })
+    }
+
+    /// Whether the ring's file is still where it was made.
+    #[getter]
+    fn ring_linked(&self) -> bool {
+        self.shared.hot.as_ref().is_none_or(|hot| hot.ring().is_linked())
+    }
+
+    /// Opens a session: `ClientAccept`.
+    #[pyo3(signature = (*, id=None, peer=None, local=None, virtual_cluster=None, client_id=None, authority=None, tap=None,
+        context=None))]
+    #[allow(clippy::too_many_arguments, reason = "keyword-only; the fields of a connection")]
+    fn session(
+        &self,
+        py: Python<'_>,
+        id: Option<Bound<'_, PyAny>>,
+        peer: Option<Bound<'_, PyAny>>,
+        local: Option<Bound<'_, PyAny>>,
+        virtual_cluster: Option<Bound<'_, PyAny>>,
+        client_id: Option<Bound<'_, PyAny>>,
+        authority: Option<Bound<'_, PyAny>>,
+        tap: Option<Bound<'_, PyAny>>,
+        context: Option<Bound<'_, PyAny>>,
+    ) -> PyResult<Py<PyAny>> {
+        let mut marks = Marks::default();
+        let mut text = |name: &str, value: Option<Bound<'_, PyAny>>, cap: usize| {
+            let Some(value) = value else { return Ok(None) };
+            let (text, done) = args::text(name, &value, cap)?;
+            marks |= done;
+            Ok::<_, PyErr>(Some(text))
+        };
+        let id = text("id", id, auditring_event::SESSION_SESSION_CAP)?.filter(|id| !id.is_empty());
+        let id = id.unwrap_or_else(|| Uuid::new_v4().to_string());
+        let virtual_cluster = text("virtual_cluster", virtual_cluster, auditring_event::SESSION_VIRTUAL_CLUSTER_CAP)?;
+        let client_id = text("client_id", client_id, auditring_event::SESSION_CLIENT_ID_CAP)?;
+        let tap = text("tap", tap, auditring_event::SESSION_TAP_CAP)?;
+        let authority = authority.map(|authority| args::authority(&authority)).transpose()?;
+        let (peer_ip, peer_port) = peer.map_or(Ok((None, None)), |peer| args::address("peer", &peer))?;
+        let listener = local.map_or(Ok(None), |local| args::endpoint("local", &local))?;
+        let map = match context {
+            Some(context) => slow::session_map(&context, &mut marks)?,
+            None => None,
+        };
+        let mut context = Context {
+            session: Some(id.clone()),
+            virtual_cluster,
+            client_id,
+            listener,
+            peer_ip,
+            peer_port: peer_port.map(i32::from),
+            tap,
+            context: map,
+            ..Context::default()
+        };
+        context.mark(marks);
+        instance(py, Session::open(py, &self.shared, id, authority, context)?)
+    }
+
+    /// Records an event of the process's own under its package-qualified name.
+    #[pyo3(signature = (action, **kwargs), text_signature = "($self, action, /, *, outcome=None, status=None, reason=None, \
+        operation=None, resource_type=None, resource=None, authority=None, tap=None, object_ref=None, context=None)")]
+    fn emit<'py>(
+        &self,
+        py: Python<'py>,
+        action: Bound<'py, PyAny>,
+        kwargs: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<()> {
+        if self.shared.is_shut() {
+            return Err(crate::errors::closed(self.shared.is_forked()));
+        }
+        let call = keyword_call(py, vec![action], kwargs)?;
+        let Some((mut encoder, outcome)) = slow::read_freeform(&self.shared, &call, None)? else { return Ok(()) };
+        encoder.stamp(self.shared.clock.stamp()).origin(auditring_event::Origin::Proxy);
+        let spec = freeform();
+        self.shared.put(py, &encoder.to_vec(), spec.code, outcome, droppable(spec.category, outcome))
+    }
+
+    /// Hands one of the library's own events (`auditring.…`) to the pump; never goes through the ring.
+    #[pyo3(signature = (action, *, status=None, reason=None, context=None, **fields))]
+    fn post(
+        &self,
+        action: &str,
+        status: Option<&str>,
+        reason: Option<&str>,
+        context: Option<Bound<'_, PyAny>>,
+        fields: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<()> {
+        let Some(machine) = &self.machine else { return Ok(()) };
+        let spec = by_name(action).filter(|spec| spec.name.starts_with("auditring.")).ok_or_else(|| {
+            PyValueError::new_err(format!("{action:?} is no event of the library's own"))
+        })?;
+        let mut event = Encoder::new(spec);
+        if let Some(status) = status {
+            event.status(status);
+        }
+        if let Some(reason) = reason {
+            event.reason(reason);
+        }
+        if let Some((text, marks)) =
+            context.map_or(Ok(None), |map| args::context_map("context", &map, auditring_event::CONTEXT_CAP))?
+        {
+            event.context_text(text).flags(marks.flags());
+        }
+        for (name, value) in fields.into_iter().flat_map(|fields| fields.iter()) {
+            let name: String = name.extract()?;
+            let Some(field) = spec.field(&name).map(|at| &spec.fields[at]) else {
+                return Err(PyTypeError::new_err(format!("{action} has no field {name:?}")));
+            };
+            match field.kind {
+                Kind::Int => event.int(field.name, args::int(field, &value)?),
+                Kind::Str => event.text(field.name, &args::text(&name, &value, usize::from(field.cap))?.0),
+            };
+        }
+        if !machine.mailbox.post(event.to_vec()) {
+            return Err(PyRuntimeError::new_err("too many events of the library's own are waiting for the pump"));
+        }
+        if let Some(hot) = &self.shared.hot {
+            hot.ring().wake();
+        }
+        Ok(())
+    }
+
+    /// Moves records from ring to journal for up to `timeout` seconds with the GIL released.
+    fn run_pump(&self, py: Python<'_>, timeout: f64) -> PyResult<bool> {
+        let Some(machine) = &self.machine else { return Ok(true) };
+        let timeout = Duration::try_from_secs_f64(timeout).map_err(|e| PyValueError::new_err(format!("timeout: {e}")))?;
+        let ended = py.detach(|| lock(&machine.pump).as_mut().map_or(Ok(true), |pump| pump.run(timeout)));
+        ended.map_err(os_error)
+    }
+
+    /// Declares the pump troubled: `AuditUnavailable` names `cause`; with `dead` no caller waits for it any more.
+    #[pyo3(signature = (cause, *, dead=false))]
+    fn pump_failed(&self, cause: String, dead: bool) {
+        self.shared.progress.set_trouble(Some(cause), dead);
+    }
+
+    /// The pump works again.
+    fn pump_recovered(&self) {
+        self.shared.progress.set_trouble(None, false);
+    }
+
+    /// Waits, without the GIL, until all that was accepted before the call is journaled; returns the next seq.
+    #[pyo3(signature = (timeout=None))]
+    fn wait_journaled(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<i64> {
+        let Some(hot) = &self.shared.hot else { return Ok(0) };
+        let progress = &self.shared.progress;
+        let target = self.claimed(progress.journaled().claims.first().copied().unwrap_or(0));
+        let deadline = match timeout {
+            Some(seconds) => {
+                let wait = Duration::try_from_secs_f64(seconds).map_err(|e| PyValueError::new_err(format!("timeout: {e}")))?;
+                Some(Instant::now() + wait)
+            }
+            None => None,
+        };
+        loop {
+            hot.ring().wake();
+            let slice = Duration::from_millis(50);
+            let left = deadline.map_or(slice, |at| slice.min(at.saturating_duration_since(Instant::now())));
+            let done = py.detach(|| progress.wait(left, |j| j.ended || j.claims.first().is_some_and(|done| *done >= target)));
+            if done {
+                return Ok(progress.next_seq());
+            }
+            py.check_signals()?;
+            if deadline.is_some_and(|at| Instant::now() >= at) {
+                let cause = progress.trouble().unwrap_or_else(|| "the journal is behind".into());
+                return Err(PyTimeoutError::new_err(format!("not everything accepted is journaled yet: {cause}")));
+            }
+            if progress.dead() {
+                let cause = progress.trouble().unwrap_or_default();
+                return Err(PyTimeoutError::new_err(format!("the pump is dead: {cause}")));
+            }
+        }
+    }
+
+    /// `fdatasync` of the journal.
+    fn sync(&self, py: Python<'_>) -> PyResult<()> {
+        let Some(machine) = &self.machine else { return Ok(()) };
+        py.detach(|| machine.unsynced.sync()).map_err(os_error)
+    }
+
+    /// The terms of the balance, by name.
+    fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let stats = PyDict::new(py);
+        let actions = PyDict::new(py);
+        let (mut off, mut dropped, mut refused) = (self.shared.kept_nothing(), 0, 0);
+        let journaled = self.shared.progress.journaled();
+        let add = |code: u16, outcome: u8, count: u64| -> PyResult<()> {
+            let name = spec(code).map_or("?", |spec| spec.name);
+            let outcome = Outcome::from_number(outcome).map_or("?", Outcome::word);
+            let before: u64 = actions.get_item((name, outcome))?.map_or(Ok(0), |count| count.extract())?;
+            actions.set_item((name, outcome), before + count)
+        };
+        for (code, outcome, count) in &journaled.actions {
+            add(*code, *outcome, *count)?;
+        }
+        if let Some(hot) = &self.shared.hot {
+            let mut counts = Vec::new();
+            hot.ring().edge().visit(|count| counts.push(count));
+            for count in counts {
+                match count.kind {
+                    Edge::Off => off += count.count,
+                    Edge::Dropped => dropped += count.count,
+                    Edge::Refused => refused += count.count,
+                }
+                if count.kind != Edge::Refused {
+                    add(count.code as u16, count.outcome as u8, count.count)?;
+                }
+            }
+        }
+        let done = journaled.claims.first().copied().unwrap_or(0);
+        let claimed = self.claimed(done);
+        stats.set_item("offered", claimed + off + dropped + refused)?;
+        stats.set_item("claimed", claimed)?;
+        // What is still in the ring counts as accepted; a claim that is being written is so for nanoseconds.
+        stats.set_item("accepted", claimed - journaled.torn)?;
+        stats.set_item("torn", journaled.torn)?;
+        stats.set_item("off", off)?;
+        stats.set_item("dropped", dropped)?;
+        stats.set_item("refused", refused)?;
+        stats.set_item("born", journaled.born)?;
+        stats.set_item("journaled", journaled.accepted + journaled.born)?;
+        stats.set_item("in_ring", claimed - done)?;
+        let lost = PyDict::new(py);
+        for (cause, count) in journaled.lost.iter().filter(|(_, count)| *count > 0) {
+            lost.set_item(cause, count)?;
+        }
+        stats.set_item("lost", lost)?;
+        stats.set_item("actions", actions)?;
+        stats.set_item("journal_bytes", journaled.bytes)?;
+        let (waits, blocked_ns) = self.shared.progress.waits();
+        stats.set_item("waits", waits)?;
+        stats.set_item("blocked_ns", blocked_ns)?;
+        stats.set_item("next_seq", journaled.next_seq)?;
+        stats.set_item("alive", !self.shared.progress.dead())?;
+        stats.set_item("over_budget", journaled.over_budget)?;
+        Ok(stats)
+    }
+
+    /// Ends every open session with status `ProxyShutdown`; returns how many there were.
+    fn close_sessions(&self, py: Python<'_>) -> PyResult<usize> {
+        let sessions = self.shared.sessions();
+        for session in &sessions {
+            session.close(py, Close { status: Some("ProxyShutdown"), initiator: Some("proxy"), ..Close::default() })?;
+        }
+        Ok(sessions.len())
+    }
+
+    /// No emit is accepted from now on; the pump drains, writes `ProxyCleanShutdown` and ends. Idempotent.
+    fn close(&self) {
+        if self.closed.swap(true, Ordering::SeqCst) || self.shared.is_forked() {
+            return;
+        }
+        self.shared.shut(false);
+        if let Some(hot) = &self.shared.hot {
+            hot.ring().close();
+        }
+    }
+
+    /// After pump and followers have ended: stores the totals, removes ring and journal if every sink is past.
+    fn finish(&self, py: Python<'_>) -> PyResult<bool> {
+        let Some(machine) = &self.machine else { return Ok(true) };
+        py.detach(|| finish(machine, &self.shared)).map_err(os_error)
+    }
+
+    /// In a forked child: lets go of the parent's ring, files and locks without touching them.
+    fn forked(&self) {
+        self.shared.shut(true);
+        if let Some(machine) = &self.machine
+            && let Ok(held) = machine.held.try_lock()
+            && let Some(held) = held.as_ref()
+        {
+            held.close_lock_in_child();
+        }
+    }
+}
+
+fn finish(machine: &Machine, shared: &Shared) -> Result<bool, auditring_flow::Error> {
+    // The pump first: it waits for its syncer, and nothing may write to the directory any more.
+    drop(lock(&machine.pump).take());
+    let mut held = lock(&machine.held);
+    if held.is_none() {
+        return Ok(true);
+    }
+    let state = fold(&machine.dir)?;
+    let followers = Followers::load(&machine.dir)?;
+    let passed = followers.passed(&machine.dir)?;
+    if state.ending.is_none() || passed.is_none_or(|passed| passed < state.next_seq) {
+        // Somebody still needs it: the next opener's followers, or a reader where there is no sink at all.
+        *held = None;
+        return Ok(false);
+    }
+    let head = state.head.unwrap_or_default();
+    let mut sinks = std::collections::BTreeMap::new();
+    for entry in followers.entries {
+        let cursor = Cursor::load(&machine.dir, &entry.name)?.unwrap_or_default();
+        sinks.insert(entry.name, cursor.totals);
+    }
+    let cells = state.cells.iter().collect();
+    let totals = Totals { instance: head.instance, host: head.host, next_seq: state.next_seq, cells, sinks };
+    totals.store(&machine.root, machine.process.as_bytes())?;
+    if let Some(hot) = &shared.hot {
+        hot.ring().unlink().map_err(|source| auditring_flow::Error::Io {
+            what: "remove the ring",
+            path: hot.ring().path().to_owned(),
+            source,
+        })?;
+    }
+    if let Some(dir) = held.take() {
+        dir.remove()?;
+    }
+    Ok(true)
+}

@@ -1,0 +1,249 @@
+//! What every session of a log shares: the gates, the lane, the clock, and what happens when the ring is full.
+//!
+//! What must always hold: a call that returns without an error has its event in the ring, or counted at the edge before
+//! it returned; a wait for space lets go of the GIL; and no caller waits for a pump that is declared dead.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use auditring_event::{CODES, OUTCOMES, Outcome};
+use auditring_flow::Progress;
+use auditring_ring::{Clock, Kind as Edge, Refusal};
+use pyo3::prelude::*;
+
+use crate::errors;
+use crate::ffi::HotLane;
+use crate::session::Session;
+
+/// The call goes on.
+pub(crate) const GATE_OPEN: u8 = 0;
+/// The log's policy has turned the action off: counted, not recorded.
+pub(crate) const GATE_OFF: u8 = 1;
+/// The log is closed, or belongs to the parent of this process.
+pub(crate) const GATE_CLOSED: u8 = 2;
+
+/// How long a waiting caller stays away from the interpreter before it looks for signals.
+const SLICE: Duration = Duration::from_millis(50);
+const FIRST_NAP: Duration = Duration::from_micros(50);
+const LONGEST_NAP: Duration = Duration::from_millis(1);
+
+/// What a full ring means for one class.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WhenFull {
+    /// How long to wait for space; none: for ever.
+    pub(crate) wait: Option<Duration>,
+    /// Then raise `AuditUnavailable` rather than drop.
+    pub(crate) raise: bool,
+}
+
+/// State of one open log that its sessions see.
+pub(crate) struct Shared {
+    gates: Box<[AtomicU8]>,
+    /// None in a log that keeps nothing.
+    pub(crate) hot: Option<HotLane>,
+    pub(crate) clock: Clock,
+    pub(crate) progress: Arc<Progress>,
+    droppable: WhenFull,
+    protected: WhenFull,
+    next_id: AtomicU64,
+    forked: AtomicBool,
+    sessions: Mutex<HashMap<u64, Weak<Session>>>,
+    /// Calls that a log without a ring has taken.
+    kept_nothing: AtomicU64,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A map of weak references is whole between any two of its operations.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    pub(crate) fn new(
+        hot: Option<HotLane>,
+        clock: Clock,
+        progress: Arc<Progress>,
+        droppable: WhenFull,
+        protected: WhenFull,
+    ) -> Self {
+        Self {
+            gates: (0..CODES * OUTCOMES).map(|_| AtomicU8::new(GATE_OPEN)).collect(),
+            hot,
+            clock,
+            progress,
+            droppable,
+            protected,
+            next_id: AtomicU64::new(1),
+            forked: AtomicBool::new(false),
+            sessions: Mutex::default(),
+            kept_nothing: AtomicU64::new(0),
+        }
+    }
+
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "part of the hot call")]
+    pub(crate) fn gate(&self, code: u16, outcome: Outcome) -> u8 {
+        let at = code as usize * OUTCOMES + outcome as usize;
+        // A code is below CODES by construction of the catalog; a stray one finds a closed gate, not a panic.
+        self.gates.get(at).map_or(GATE_CLOSED, |gate| gate.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn turn_off(&self, code: u16, outcome: Outcome) {
+        self.gates[code as usize * OUTCOMES + outcome as usize].store(GATE_OFF, Ordering::Relaxed);
+    }
+
+    /// No event is accepted any more.
+    pub(crate) fn shut(&self, forked: bool) {
+        self.forked.fetch_or(forked, Ordering::Relaxed);
+        for gate in &self.gates {
+            gate.store(GATE_CLOSED, Ordering::Release);
+        }
+    }
+
+    pub(crate) fn is_shut(&self) -> bool {
+        self.gates[0].load(Ordering::Relaxed) == GATE_CLOSED
+    }
+
+    pub(crate) fn is_forked(&self) -> bool {
+        self.forked.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn next_id(&self) -> u64 {
+        self.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn register(&self, id: u64, session: Weak<Session>) {
+        lock(&self.sessions).insert(id, session);
+    }
+
+    pub(crate) fn forget(&self, id: u64) {
+        lock(&self.sessions).remove(&id);
+    }
+
+    /// The sessions that are open.
+    pub(crate) fn sessions(&self) -> Vec<Arc<Session>> {
+        lock(&self.sessions).values().filter_map(Weak::upgrade).collect()
+    }
+
+    pub(crate) fn kept_nothing(&self) -> u64 {
+        self.kept_nothing.load(Ordering::Relaxed)
+    }
+
+    /// Counts at the edge; the GIL orders the callers.
+    #[inline]
+    pub(crate) fn count_ordered(&self, code: u16, outcome: Outcome, what: Edge) {
+        match &self.hot {
+            Some(hot) => hot.ring().edge().bump_ordered(0, u32::from(code), outcome as u32, what),
+            None => _ = self.kept_nothing.fetch_add(1, Ordering::Relaxed),
+        }
+    }
+
+    /// Puts a whole record into the ring, waiting and giving up as the class says.
+    ///
+    /// Raises `LogClosed`, `AuditUnavailable`, or whatever a signal handler raised; then nothing was claimed.
+    pub(crate) fn put(&self, py: Python<'_>, record: &[u8], code: u16, outcome: Outcome, droppable: bool) -> PyResult<()> {
+        let Some(hot) = &self.hot else {
+            self.count_ordered(code, outcome, Edge::Off);
+            return Ok(());
+        };
+        match self.offer(hot, record, droppable) {
+            Ok(()) => return Ok(()),
+            Err(Refusal::Full) => {}
+            Err(refusal) => return Err(self.refused(refusal, record.len())),
+        }
+        let rule = if droppable { self.droppable } else { self.protected };
+        let began = Instant::now();
+        let waited = self.wait(py, hot, record, droppable, rule.wait, began);
+        self.progress.waited(began.elapsed());
+        match waited {
+            Ok(true) => Ok(()),
+            Ok(false) if rule.raise => {
+                self.count_ordered(code, outcome, Edge::Refused);
+                Err(errors::unavailable(py, self.progress.trouble().as_deref(), began.elapsed()))
+            }
+            Ok(false) => {
+                self.count_ordered(code, outcome, Edge::Dropped);
+                Ok(())
+            }
+            Err(error) => {
+                self.count_ordered(code, outcome, Edge::Refused);
+                Err(error)
+            }
+        }
+    }
+
+    /// Puts a record into the ring without ever waiting, as a destructor must; a full ring drops it, counted.
+    pub(crate) fn put_now(&self, record: &[u8], code: u16, outcome: Outcome, droppable: bool) {
+        let Some(hot) = &self.hot else { return };
+        if self.offer(hot, record, droppable).is_err() {
+            self.count_ordered(code, outcome, Edge::Dropped);
+        }
+    }
+
+    fn offer(&self, hot: &HotLane, record: &[u8], droppable: bool) -> Result<(), Refusal> {
+        if self.is_shut() {
+            return Err(Refusal::Closed);
+        }
+        let mut claim = hot.lane().claim(record.len(), droppable)?;
+        claim.write(|bytes| bytes[..record.len()].copy_from_slice(record));
+        claim.commit();
+        Ok(())
+    }
+
+    fn refused(&self, refusal: Refusal, len: usize) -> PyErr {
+        match refusal {
+            Refusal::TooLong => pyo3::exceptions::PyValueError::new_err(format!(
+                "the event takes {len} bytes; give the ring more `ring_bytes`, or the event less context"
+            )),
+            _ => errors::closed(self.is_forked()),
+        }
+    }
+
+    /// Whether the record went in before the time was over.
+    fn wait(
+        &self,
+        py: Python<'_>,
+        hot: &HotLane,
+        record: &[u8],
+        droppable: bool,
+        wait: Option<Duration>,
+        began: Instant,
+    ) -> PyResult<bool> {
+        let deadline = wait.map(|wait| began + wait);
+        let mut nap = FIRST_NAP;
+        loop {
+            // Paid once an outage: after one expiry the class sheds until the pump has made space. A dead pump makes none.
+            if self.progress.dead() || (deadline.is_some() && self.progress.sheds(droppable)) {
+                return Ok(false);
+            }
+            let slice = Instant::now() + SLICE;
+            let until = deadline.map_or(slice, |deadline| deadline.min(slice));
+            let result = py.detach(|| {
+                hot.ring().wake();
+                loop {
+                    match self.offer(hot, record, droppable) {
+                        Err(Refusal::Full) => {}
+                        other => return other,
+                    }
+                    let left = until.saturating_duration_since(Instant::now());
+                    if left.is_zero() || self.progress.dead() {
+                        return Err(Refusal::Full);
+                    }
+                    std::thread::sleep(nap.min(left));
+                    nap = (nap * 2).min(LONGEST_NAP);
+                }
+            });
+            match result {
+                Ok(()) => return Ok(true),
+                Err(Refusal::Full) => {}
+                Err(refusal) => return Err(self.refused(refusal, record.len())),
+            }
+            py.check_signals()?;
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                self.progress.shed(droppable);
+                return Ok(false);
+            }
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! Rows as an Arrow record batch: the table of the catalog's columns.
+//!
+//! One walk over the rows takes what each says of its own; everything else is gathered column by column: from the
+//! contexts by their index, from the actions by theirs. A column of which nobody says anything is made without looking
+//! at a row. Dictionaries hold the values in use, each once.
+
+mod batch;
+mod columns;
+mod interner;
+
+use crate::RowSet;
+use crate::spec::{COLUMNS, ColumnType};
+use arrow_array::RecordBatch;
+use arrow_schema::{ArrowError, DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
+use std::sync::{Arc, LazyLock};
+
+static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
+    let fields: Fields =
+        COLUMNS.iter().map(|column| Field::new(column.name, data_type(column.kind), !column.required)).collect();
+    Arc::new(Schema::new(fields))
+});
+
+fn data_type(kind: ColumnType) -> DataType {
+    match kind {
+        ColumnType::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+        ColumnType::Int64 => DataType::Int64,
+        ColumnType::Int32 => DataType::Int32,
+        ColumnType::Dict => DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8)),
+        ColumnType::Text => DataType::Utf8,
+        ColumnType::Texts => DataType::List(Arc::new(item())),
+    }
+}
+
+/// The element of a list of strings, under the name that Parquet gives it too.
+fn item() -> Field {
+    Field::new("element", DataType::Utf8, false)
+}
+
+/// The table's schema.
+#[must_use]
+pub fn schema() -> SchemaRef {
+    SCHEMA.clone()
+}
+
+/// The rows as a batch of [`schema`].
+///
+/// # Errors
+/// If a row is malformed, or the strings of a column take more than 2 GiB.
+pub fn record_batch(set: &RowSet) -> Result<RecordBatch, ArrowError> {
+    let mut batch = batch::Batch::new(set);
+    batch.read().map_err(|why| ArrowError::InvalidArgumentError(format!("malformed row: {why}")))?;
+    batch.finish()
+}

@@ -1,0 +1,32 @@
+//! Rows as canonical JSON, one object a line.
+//!
+//! The same for every sink. It is a superset of the upstream proposal's `audit_action_v1`; its members come first, ours
+//! beside them in camelCase. A member that is absent is null. A row can be told from its line in every column
+//! ([`parse`]), so JSONL is as good an archive as the table.
+//!
+//! `objectRef` holds what can be derived from the columns under upstream's names (`vc`, `topicName`, `partition`,
+//! `groupId`, `transactionalId`, `addr`, `nodeId`) and the caller's own keys. Where the caller used one of those names the
+//! caller's value stands, and `objectRefGiven` lists the name.
+
+mod line;
+mod parse;
+mod session;
+mod time;
+
+pub use parse::{NotOurs, parse};
+pub use session::session_uuid;
+
+use crate::{Malformed, RowSet};
+
+/// Appends each row as a line that ends in `\n`.
+///
+/// # Errors
+/// If a row is malformed; then nothing is appended.
+pub fn lines(set: &RowSet, out: &mut Vec<u8>) -> Result<(), Malformed> {
+    let begin = out.len();
+    let written = line::Writer::new(set).write(out);
+    if written.is_err() {
+        out.truncate(begin);
+    }
+    written
+}

@@ -1,0 +1,175 @@
+//! The birth of a process: directory, ring, first segment, `ProxyStartup`; only then may anything be emitted.
+
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use auditring_event::record::Encoder;
+use auditring_event::{CODES, SCHEMA_VERSION, code_of, index_of, spec_at};
+use auditring_journal::{
+    Anchor, Follower, Followers, Owner, ProcessDir, SegmentHead, Writer, purge,
+};
+use auditring_policy::Policy;
+use auditring_ring::{Clock, Geometry, Identity, Ring, boot_id};
+use uuid::Uuid;
+
+use crate::Error;
+
+/// What a host says of itself and wants.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The audit directory.
+    pub root: PathBuf,
+    /// Which proxy.
+    pub instance: String,
+    /// Which machine.
+    pub host: String,
+    /// The log's policy in its journaled form.
+    pub policy: Vec<u8>,
+    /// The sinks that hold the journal, by name.
+    pub sinks: Vec<String>,
+    /// The tap that totals and metrics count; none: all.
+    pub primary_tap: Option<String>,
+    /// Where the ring lies; none: `/dev/shm`, or the audit directory where that is not to be had.
+    pub ring_dir: Option<PathBuf>,
+    /// Bytes of the ring's lane, a power of two.
+    pub ring_bytes: u32,
+}
+
+/// A process that has been born.
+#[derive(Debug)]
+pub struct Born {
+    /// Its UUID.
+    pub process: Uuid,
+    /// Its directory, held.
+    pub dir: ProcessDir,
+    /// Its ring.
+    pub ring: Arc<Ring>,
+    /// Its clock.
+    pub clock: Clock,
+    /// The first segment, without the birth batch.
+    pub(crate) writer: Writer,
+    /// `ProxyStartup`, to be the birth batch's row.
+    pub(crate) startup: Vec<u8>,
+}
+
+/// Where rings lie when nobody says: tmpfs, so that no page of a ring is ever written to a disk.
+const TMPFS: &str = "/dev/shm";
+
+/// Whether process 1 here takes `/dev/shm` with it when it dies, as in a container.
+fn in_container() -> bool {
+    Path::new("/.dockerenv").exists()
+        || Path::new("/run/.containerenv").exists()
+        || std::env::var_os("KUBERNETES_SERVICE_HOST").is_some()
+}
+
+fn text(bytes: [u8; 16]) -> String {
+    Uuid::from_bytes(bytes).to_string()
+}
+
+/// The audit directory, for its owner alone.
+fn make_root(root: &Path) -> Result<(), Error> {
+    DirBuilder::new().recursive(true).mode(0o700).create(root).map_err(|source| Error::Io {
+        what: "create the audit directory",
+        path: root.to_owned(),
+        source,
+    })
+}
+
+impl Born {
+    /// Makes everything that a process needs. When this fails nothing of it is left behind but empty folders.
+    ///
+    /// # Errors
+    /// [`Error`] names the path and what the system said.
+    pub fn new(settings: &Settings) -> Result<Self, Error> {
+        Policy::parse(&settings.policy)?;
+        make_root(&settings.root)?;
+        purge(&settings.root)?;
+        let process = Uuid::new_v4();
+        let clock = Clock::detect();
+        let birth = clock.anchor();
+        let (ring_dir, fallback) = match &settings.ring_dir {
+            Some(dir) => (dir.clone(), None),
+            None if in_container() || !Path::new(TMPFS).is_dir() => (settings.root.clone(), None),
+            None => (PathBuf::from(TMPFS), Some(settings.root.clone())),
+        };
+        let name = format!("auditring-{process}.ring");
+        let identity =
+            Identity { process: *process.as_bytes(), boot_id: boot_id(), generation: 0, pid: std::process::id() };
+        let geometry = Geometry {
+            lanes: 1,
+            lane_bytes: settings.ring_bytes,
+            max_record: (settings.ring_bytes / 16).min(1 << 16),
+            reserve: settings.ring_bytes / 4,
+            codes: CODES as u32,
+        };
+        let make = |dir: &Path| Ring::create(&dir.join(&name), &geometry, &identity, clock.kind(), &birth);
+        let ring = match (make(&ring_dir), fallback) {
+            (Ok(ring), _) => ring,
+            // A small tmpfs is no reason not to audit: slower tails, but it survives.
+            (Err(_), Some(fallback)) => make(&fallback)?,
+            (Err(error), None) => return Err(error.into()),
+        };
+        let made = Self::journal(settings, process, ring.path(), clock, birth);
+        match made {
+            Ok((dir, writer, startup)) => Ok(Self { process, dir, ring: Arc::new(ring), clock, writer, startup }),
+            Err(error) => {
+                // What is told is why it failed; a ring that cannot even be removed is found by the next opener's sweep.
+                let _ = ring.unlink();
+                Err(error)
+            }
+        }
+    }
+
+    fn journal(
+        settings: &Settings,
+        process: Uuid,
+        ring: &Path,
+        clock: Clock,
+        birth: auditring_ring::Anchor,
+    ) -> Result<(ProcessDir, Writer, Vec<u8>), Error> {
+        let owner = Owner {
+            process: process.to_string(),
+            instance: settings.instance.clone(),
+            host: settings.host.clone(),
+            pid: std::process::id(),
+            boot_id: text(boot_id()),
+            machine_id: std::fs::read_to_string("/etc/machine-id").unwrap_or_default().trim().to_owned(),
+            ring_path: ring.to_owned(),
+        };
+        let dir = ProcessDir::create(&settings.root, &owner)?;
+        let entries = settings.sinks.iter().enumerate().map(|(at, name)| Follower {
+            name: name.clone(),
+            since_seq: 0,
+            policy: Vec::new(),
+            policy_since: 0,
+            required: at == 0,
+        });
+        Followers { entries: entries.collect() }.store(dir.path())?;
+        let birth = Anchor { stamp: birth.stamp, mono_ns: birth.mono_ns, real_ns: birth.real_ns };
+        let head = SegmentHead {
+            schema_version: SCHEMA_VERSION,
+            process: *process.as_bytes(),
+            boot_id: boot_id(),
+            instance: settings.instance.clone(),
+            host: settings.host.clone(),
+            pid: std::process::id(),
+            clock: clock.kind() as u32,
+            birth,
+            anchor: birth,
+            policy: settings.policy.clone(),
+            policy_digest: Policy::digest(&settings.policy),
+            primary_tap: settings.primary_tap.clone(),
+            ..SegmentHead::default()
+        };
+        let writer = Writer::create(dir.path(), &head)?;
+        let mut startup = Encoder::new(spec_at(const { index_of(code_of("ProxyStartup")) }));
+        startup
+            .text("version", env!("CARGO_PKG_VERSION"))
+            .int("pid", i64::from(std::process::id()))
+            .text("boot_id", &text(boot_id()))
+            .text("clock", if clock.kind() == auditring_ring::ClockKind::Tsc { "tsc" } else { "monotonic" });
+        Ok((dir, writer, startup.to_vec()))
+    }
+}

@@ -1,0 +1,145 @@
+//! One batch in the making: rows, the contexts they need, and what is counted about them.
+//!
+//! What must always hold: nothing here outlives a failed write. The batch is encoded anew then, from the ring and the
+//! mailbox, so contexts and first touches that only the failed batch told of are forgotten.
+
+use std::collections::HashMap;
+
+use auditring_event::record::{self, RecordView};
+use auditring_event::{Context, code_of, row};
+use auditring_journal::{Tally, contexts};
+use auditring_policy::{FirstTouch, session_hash, touch_key};
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::timeline::Instant;
+
+const READ: u16 = code_of("Read");
+const WRITE: u16 = code_of("Write");
+/// Presence bit of the topic: the first field of Read and Write, so the first string of the body.
+const TOPIC: u32 = 1;
+/// First touches that are remembered: a megabyte of fingerprints.
+const TOUCHES: usize = 1 << 17;
+
+/// What the pump remembers of a context that the segment holds.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    id: u64,
+    index: u32,
+    session: u64,
+    /// Hash of the context's own tap; 0 without one.
+    tap: u64,
+}
+
+/// The batch.
+#[derive(Debug)]
+pub(crate) struct Fill {
+    pub(crate) rows: Vec<u8>,
+    pub(crate) contexts: Vec<u8>,
+    pub(crate) count: u32,
+    pub(crate) tally: Tally,
+    pub(crate) time: (i64, i64),
+    pub(crate) age: (i64, i64),
+    /// Contexts of the segment by id.
+    segment: HashMap<u64, Known>,
+    last: Option<Known>,
+    touched: FirstTouch,
+    primary_tap: Option<u64>,
+}
+
+impl Fill {
+    pub(crate) fn new(primary_tap: Option<&str>) -> Self {
+        Self {
+            rows: Vec::with_capacity(2 << 20),
+            contexts: Vec::new(),
+            count: 0,
+            tally: Tally::default(),
+            time: (i64::MAX, i64::MIN),
+            age: (i64::MAX, i64::MIN),
+            segment: HashMap::new(),
+            last: None,
+            touched: FirstTouch::new(TOUCHES),
+            primary_tap: primary_tap.map(|tap| xxh3_64(tap.as_bytes())),
+        }
+    }
+
+    /// The batch is written: the next one begins.
+    pub(crate) fn clear(&mut self) {
+        self.rows.clear();
+        self.contexts.clear();
+        self.count = 0;
+        self.time = (i64::MAX, i64::MIN);
+        self.age = (i64::MAX, i64::MIN);
+    }
+
+    /// A new segment begins: it repeats the contexts it needs.
+    pub(crate) fn begin_segment(&mut self) {
+        self.segment.clear();
+        self.last = None;
+    }
+
+    /// The batch could not be written: what only it told of is told again.
+    pub(crate) fn abandon(&mut self) {
+        self.clear();
+        self.tally.clear();
+        self.begin_segment();
+        self.touched = FirstTouch::new(TOUCHES);
+    }
+
+    /// Adds one record as a row.
+    #[inline]
+    pub(crate) fn push(&mut self, record: &RecordView<'_>, at: Instant) {
+        let known = match record.context_id() {
+            0 => None,
+            id => Some(match self.last {
+                Some(known) if known.id == id => known,
+                _ => self.context(id, record.context_bytes()),
+            }),
+        };
+        let code = record.code();
+        let mut flags = 0;
+        if code == READ || code == WRITE {
+            let topic = record.fields().strings().next().filter(|(bit, _)| *bit == TOPIC);
+            let topic = topic.map_or(&[][..], |(_, topic)| topic);
+            let session = known.map_or(0, |known| known.session);
+            if self.touched.first(touch_key(session, code, tap(record, known), topic)) {
+                flags = record::FIRST_TOUCH;
+            }
+        }
+        let primary = match self.primary_tap {
+            None => true,
+            Some(primary) => matches!(tap(record, known), 0) || tap(record, known) == primary,
+        };
+        self.tally.row(code, record::outcome_number(record.bits()), primary);
+        self.count += 1;
+        self.time = (self.time.0.min(at.time_ns), self.time.1.max(at.time_ns));
+        self.age = (self.age.0.min(at.age_ns), self.age.1.max(at.age_ns));
+        let index = known.map_or(row::NO_CONTEXT, |known| known.index);
+        row::from_record(record, index, at.time_ns, at.age_ns, flags, &mut self.rows);
+    }
+
+    fn context(&mut self, id: u64, bytes: &[u8]) -> Known {
+        let next = self.segment.len() as u32;
+        let contexts = &mut self.contexts;
+        let known = *self.segment.entry(id).or_insert_with(|| {
+            contexts::push(contexts, next, id, bytes);
+            let context = Context::decode(bytes).unwrap_or_default();
+            Known {
+                id,
+                index: next,
+                session: session_hash(context.session.as_deref().unwrap_or_default()),
+                tap: context.tap.map_or(0, |tap| xxh3_64(tap.as_bytes())),
+            }
+        });
+        self.last = Some(known);
+        known
+    }
+}
+
+/// Hash of the tap that holds for a record: its own, else its context's; 0 without one.
+#[inline]
+fn tap(record: &RecordView<'_>, known: Option<Known>) -> u64 {
+    if record.presence() & record::TAP == 0 {
+        return known.map_or(0, |known| known.tap);
+    }
+    record.fields().text(record::TAP).map_or(0, |tap| xxh3_64(tap.as_bytes()))
+}

@@ -1,0 +1,315 @@
+//! One sink's reader of one process's journal.
+//!
+//! Owns the sink's cursor and its lock. What must always hold: batches are handed out in order and without a gap; the
+//! cursor moves only by [`Follower::commit`], over all that was handed out, and begins and ends at cuts (with no window
+//! in force every row is one); what was not committed is handed out again, the same.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant as Clockwork};
+
+use auditring_event::RowSet;
+use auditring_event::row::RowView;
+use auditring_journal::{Cursor, Followers, Reader, SinkLock, Step, delete_passed};
+
+use crate::Error;
+use crate::progress::Progress;
+use crate::select::{Chosen, Declined, Selector};
+
+const DAY_NS: i64 = 86_400_000_000_000;
+/// The longest wait for another look at the journal: what is written is announced, so this is only a backstop.
+const LOOK: Duration = Duration::from_secs(1);
+/// Most bytes of rows in one batch, whatever its rows: offsets in a set are 32 bits.
+const MOST_BYTES: usize = 256 << 20;
+
+/// Rows handed to a sink.
+#[derive(Debug)]
+pub struct Batch {
+    /// The rows.
+    pub set: RowSet,
+    /// First seq of the range.
+    pub first_seq: i64,
+    /// Last seq of the range, inclusive.
+    pub last_seq: i64,
+    /// Rows of the range that sampling left out.
+    pub sampled_out: u64,
+    /// Rows of the range that a rule or the sink left out.
+    pub filtered_out: u64,
+    /// Rows of the range that are damaged or gone.
+    pub lost: u64,
+    /// Least and greatest wall time of the range, nanoseconds since the epoch.
+    pub time: (i64, i64),
+}
+
+impl From<Chosen> for Batch {
+    fn from(chosen: Chosen) -> Self {
+        Self {
+            set: chosen.set,
+            first_seq: chosen.first_seq,
+            last_seq: chosen.next_seq - 1,
+            sampled_out: chosen.sampled_out,
+            filtered_out: chosen.filtered_out,
+            lost: chosen.lost,
+            time: chosen.time.unwrap_or((0, 0)),
+        }
+    }
+}
+
+/// Rows of a journal batch that are still to be chosen from.
+#[derive(Debug, Default)]
+struct Left {
+    rows: Range<usize>,
+    /// Seq of the first of them.
+    seq: i64,
+}
+
+/// The follower.
+#[derive(Debug)]
+pub struct Follower {
+    dir: PathBuf,
+    sink: String,
+    progress: Arc<Progress>,
+    _lock: SinkLock,
+    reader: Reader,
+    selector: Selector,
+    buf: Vec<u8>,
+    left: Left,
+    chosen: Chosen,
+    cursor: Cursor,
+    /// Handed out since the commit.
+    handed: [(&'static str, u64); 5],
+    position: i64,
+    /// Greatest UTC day seen since the commit.
+    day: Option<i64>,
+    boundary: bool,
+    ended: bool,
+}
+
+const NOTHING: [(&str, u64); 5] =
+    [("delivered", 0), ("merged", 0), ("sampled_out", 0), ("filtered_out", 0), ("lost_corrupt", 0)];
+
+impl Follower {
+    /// Takes up a sink's work at its cursor.
+    ///
+    /// # Errors
+    /// [`Error::SinkHeld`] when another holder drives the sink; what the journal says.
+    pub fn open(dir: &Path, sink: &str, declined: Declined, progress: Arc<Progress>) -> Result<Self, Error> {
+        let lock = SinkLock::try_take(dir, sink)?.ok_or_else(|| Error::SinkHeld(sink.to_owned()))?;
+        let since = Followers::load(dir)?.get(sink).map_or(0, |entry| entry.since_seq);
+        let cursor = Cursor::load(dir, sink)?.unwrap_or_else(|| Cursor { seq: since, ..Cursor::default() });
+        let mut follower = Self {
+            dir: dir.to_owned(),
+            sink: sink.to_owned(),
+            progress,
+            _lock: lock,
+            reader: Reader::open(dir, cursor.seq)?,
+            selector: Selector::new(declined),
+            buf: Vec::new(),
+            left: Left::default(),
+            chosen: Chosen::at(cursor.seq),
+            handed: NOTHING,
+            position: cursor.seq,
+            day: None,
+            boundary: false,
+            ended: false,
+            cursor,
+        };
+        follower.selector.begin(&mut follower.chosen);
+        Ok(follower)
+    }
+
+    /// The last commit.
+    #[must_use]
+    pub fn cursor(&self) -> &Cursor {
+        &self.cursor
+    }
+
+    /// Next seq after what was handed out.
+    #[must_use]
+    pub fn position(&self) -> i64 {
+        self.position
+    }
+
+    /// The next row belongs to a later UTC date, or behind a jump: nothing is handed out before a commit.
+    #[must_use]
+    pub fn boundary(&self) -> bool {
+        self.boundary
+    }
+
+    /// The final row has been handed out.
+    #[must_use]
+    pub fn ended(&self) -> bool {
+        self.ended && self.chosen.is_empty()
+    }
+
+    /// The next rows: at most `max_rows`, and fewer only if `partial`, at a boundary or at the end.
+    ///
+    /// # Errors
+    /// What the journal says; the same call may be made again.
+    pub fn next(&mut self, max_rows: usize, timeout: Duration, partial: bool) -> Result<Option<Batch>, Error> {
+        let deadline = Clockwork::now() + timeout;
+        loop {
+            if self.chosen.set.rows.len() >= max_rows || self.chosen.set.data.len() >= MOST_BYTES || self.boundary {
+                return Ok(self.hand_out());
+            }
+            if !self.left.rows.is_empty() {
+                self.choose(max_rows);
+                continue;
+            }
+            if self.step()? {
+                continue;
+            }
+            if self.ended || (partial && !self.chosen.is_empty()) {
+                return Ok(self.hand_out());
+            }
+            let left = deadline.saturating_duration_since(Clockwork::now());
+            if left.is_zero() {
+                return Ok(None);
+            }
+            let seen = self.reader.next_seq();
+            let moved = self.progress.wait(left.min(LOOK), |journaled| journaled.next_seq > seen || journaled.ended);
+            // Nothing, or a nudge: once more for what was written and not announced, then the caller has its turn.
+            if !moved && !self.step()? {
+                return Ok(if partial { self.hand_out() } else { None });
+            }
+        }
+    }
+
+    /// Reads on in the journal; `false` when there is nothing yet or nothing more.
+    fn step(&mut self) -> Result<bool, Error> {
+        if self.ended {
+            return Ok(false);
+        }
+        match self.reader.next(&mut self.buf)? {
+            Step::Segment(head) => {
+                self.selector.segment(&head)?;
+                if self.chosen.is_empty() {
+                    self.selector.begin(&mut self.chosen);
+                }
+            }
+            Step::Batch(meta, sections) => {
+                self.selector.contexts(&self.buf[sections.contexts]);
+                self.left = Left { rows: sections.rows, seq: meta.first_seq };
+                if meta.first_seq > self.chosen.next_seq {
+                    self.jump(meta.first_seq);
+                }
+            }
+            Step::Corrupt { first_seq, rows } | Step::Gone { first_seq, rows } => {
+                let end = first_seq + rows as i64;
+                let from = first_seq.max(self.chosen.next_seq);
+                if end > from {
+                    self.chosen.lost += (end - from) as u64;
+                    self.chosen.next_seq = end;
+                }
+            }
+            Step::NotYet => return Ok(false),
+            Step::End => {
+                self.ended = true;
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Seqs were left out on purpose: a file ends before, so that its range holds what it says.
+    fn jump(&mut self, to: i64) {
+        if self.chosen.is_empty() && self.position == self.cursor.seq {
+            self.cursor.seq = to;
+            self.position = to;
+            self.chosen = Chosen::at(to);
+            self.selector.begin(&mut self.chosen);
+        } else {
+            self.boundary = true;
+        }
+    }
+
+    /// Chooses from the rows at hand, until there are enough or a later date begins.
+    fn choose(&mut self, max_rows: usize) {
+        while !self.left.rows.is_empty() && self.chosen.set.rows.len() < max_rows {
+            let bytes = &self.buf[self.left.rows.clone()];
+            let Ok(view) = RowView::parse(bytes) else {
+                // The checksum held and the row does not: a writer of another mind. Its batch's rest cannot be told apart.
+                let rest = self.reader.next_seq() - self.chosen.next_seq.max(self.left.seq);
+                self.chosen.lost += rest.max(0) as u64;
+                self.chosen.next_seq += rest.max(0);
+                self.left = Left::default();
+                return;
+            };
+            let len = view.len();
+            if self.left.seq < self.chosen.next_seq {
+                // Before the cursor: only its contexts were needed.
+                self.left.rows.start += len;
+                self.left.seq += 1;
+                continue;
+            }
+            let day = view.time_ns().div_euclid(DAY_NS);
+            if self.day.is_some_and(|seen| day > seen) {
+                self.boundary = true;
+                return;
+            }
+            self.day = Some(self.day.unwrap_or(day));
+            self.selector.row(&view, &bytes[..len], &mut self.chosen);
+            self.left.rows.start += len;
+            self.left.seq += 1;
+        }
+    }
+
+    fn hand_out(&mut self) -> Option<Batch> {
+        if self.chosen.is_empty() {
+            return None;
+        }
+        let mut chosen = Chosen::at(self.chosen.next_seq);
+        self.selector.begin(&mut chosen);
+        // The next batch is about as large.
+        chosen.set.rows.reserve(self.chosen.set.rows.len());
+        chosen.set.data.reserve(self.chosen.set.data.len());
+        let chosen = std::mem::replace(&mut self.chosen, chosen);
+        self.position = chosen.next_seq;
+        let counts = [chosen.set.rows.len() as u64, 0, chosen.sampled_out, chosen.filtered_out, chosen.lost];
+        for ((_, total), count) in self.handed.iter_mut().zip(counts) {
+            *total += count;
+        }
+        Some(chosen.into())
+    }
+
+    /// All that was handed out is safe: the cursor moves there, and segments that every sink has passed go.
+    ///
+    /// # Errors
+    /// If the cursor cannot be stored; then it has not moved.
+    pub fn commit(&mut self, state: Vec<u8>) -> Result<(), Error> {
+        let mut cursor = Cursor { seq: self.position, state, totals: self.cursor.totals.clone() };
+        for (name, count) in self.handed.iter().filter(|(_, count)| *count > 0) {
+            *cursor.totals.entry((*name).to_owned()).or_default() += count;
+        }
+        cursor.store(&self.dir, &self.sink)?;
+        self.cursor = cursor;
+        self.handed = NOTHING;
+        self.boundary = false;
+        self.day = None;
+        if self.left.seq > self.chosen.next_seq {
+            self.jump(self.left.seq);
+        }
+        if let Some(passed) = Followers::load(&self.dir)?.passed(&self.dir)? {
+            delete_passed(&self.dir, passed, 1)?;
+        }
+        Ok(())
+    }
+
+    /// Back to the cursor: what was not committed will be handed out again, the same.
+    ///
+    /// # Errors
+    /// If the journal cannot be opened.
+    pub fn rewind(&mut self) -> Result<(), Error> {
+        self.reader = Reader::open(&self.dir, self.cursor.seq)?;
+        self.left = Left::default();
+        self.chosen = Chosen::at(self.cursor.seq);
+        self.selector.begin(&mut self.chosen);
+        self.handed = NOTHING;
+        self.position = self.cursor.seq;
+        self.day = None;
+        self.boundary = false;
+        self.ended = false;
+        Ok(())
+    }
+}

@@ -1,0 +1,57 @@
+//! What moves: the pump (ring → journal), followers (journal → sinks), readers from outside.
+//!
+//! Knows ring, event, policy and journal, and nothing of Python. What must always hold stands at the head of each file.
+
+mod birth;
+mod fill;
+mod follower;
+mod losses;
+mod mailbox;
+mod outside;
+mod progress;
+mod pump;
+mod select;
+mod snapshot;
+mod syncer;
+mod timeline;
+
+pub use birth::{Born, Settings};
+pub use follower::{Batch, Follower};
+pub use mailbox::Mailbox;
+pub use outside::{Outside, SinkOutside, outside};
+pub use progress::{Journaled, Progress};
+pub use pump::{Limits, Pump};
+pub use select::Declined;
+pub use snapshot::{Sealed, Snapshot};
+pub use syncer::Unsynced;
+pub use timeline::{Instant, Step, Timeline};
+
+/// Why something here could not be done.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Of the journal.
+    #[error(transparent)]
+    Journal(#[from] auditring_journal::Error),
+    /// Of the ring.
+    #[error(transparent)]
+    Ring(#[from] auditring_ring::RingError),
+    /// Of a policy.
+    #[error(transparent)]
+    Policy(#[from] auditring_policy::PolicyError),
+    /// Of the operating system.
+    #[error("cannot {what} {path}: {source}", path = path.display())]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// On what.
+        path: std::path::PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A ring has one consumer.
+    #[error("this ring is being pumped already")]
+    TwoPumps,
+    /// Somebody else drives the sink.
+    #[error("sink {0:?} of this process is being driven by somebody else")]
+    SinkHeld(String),
+}

@@ -1,0 +1,121 @@
+//! From edge counters to `EventsLost` rows.
+//!
+//! What must always hold: the batch that carries a loss row also carries the *reported* values that it stands for, so
+//! that recovery writes the row for exactly the rest; reports are rate-limited and never stop.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant as Clockwork};
+
+use auditring_event::record::Encoder;
+use auditring_event::{Outcome, code_of, droppable, index_of, spec, spec_at};
+use auditring_journal::counters::{Counters, edge_reported, edge_seen};
+use auditring_ring::{Edge, EdgeCount, Kind};
+
+use crate::timeline::Instant;
+
+/// Rows about losses come no closer together.
+const PERIOD: Duration = Duration::from_secs(1);
+
+type Cell = (u32, u32, u32);
+
+/// What was counted at the edge, what rows have told of, and what the batch being filled tells.
+#[derive(Debug)]
+pub(crate) struct Losses {
+    seen: Vec<EdgeCount>,
+    /// Dropped events that rows have told of.
+    reported: HashMap<Cell, u64>,
+    /// The same, with the rows of the batch being filled.
+    telling: HashMap<Cell, u64>,
+    /// Rows of a journal that nobody follows, deleted at the budget.
+    unfollowed: u64,
+    told_unfollowed: u64,
+    since_ns: Option<i64>,
+    last: Clockwork,
+}
+
+impl Default for Losses {
+    fn default() -> Self {
+        Self {
+            seen: Vec::new(),
+            reported: HashMap::new(),
+            telling: HashMap::new(),
+            unfollowed: 0,
+            told_unfollowed: 0,
+            since_ns: None,
+            last: Clockwork::now(),
+        }
+    }
+}
+
+impl Losses {
+    /// The rows for what was lost since the last report, if one is due (or this is the last).
+    pub(crate) fn rows(&mut self, edge: Edge<'_>, now: Instant, last: bool) -> Vec<Vec<u8>> {
+        self.seen.clear();
+        edge.visit(|count| self.seen.push(count));
+        let mut rows = Vec::new();
+        if !last && self.last.elapsed() < PERIOD {
+            return rows;
+        }
+        let from_ns = self.since_ns.unwrap_or(now.time_ns - now.age_ns);
+        for count in self.seen.iter().filter(|count| count.kind == Kind::Dropped) {
+            let cell = (count.lane, count.code, count.outcome);
+            let lost = count.count - self.telling.get(&cell).copied().unwrap_or(0);
+            if lost > 0 {
+                rows.push(dropped(count, lost, from_ns, now.time_ns));
+                self.telling.insert(cell, count.count);
+            }
+        }
+        if self.unfollowed > self.told_unfollowed {
+            rows.push(row("journal_budget", self.unfollowed - self.told_unfollowed, from_ns, now.time_ns).to_vec());
+            self.told_unfollowed = self.unfollowed;
+        }
+        self.last = Clockwork::now();
+        self.since_ns = Some(now.time_ns);
+        rows
+    }
+
+    /// The counters as the batch carries them.
+    pub(crate) fn cells(&self, cells: &mut Counters) {
+        for count in &self.seen {
+            let (code, outcome) = (count.code as u16, count.outcome as u8);
+            cells.set(edge_seen(count.lane, code, outcome, count.kind as u8), count.count);
+        }
+        for ((lane, code, outcome), told) in &self.telling {
+            cells.set(edge_reported(*lane, *code as u16, *outcome as u8, Kind::Dropped as u8), *told);
+        }
+    }
+
+    /// The batch is written.
+    pub(crate) fn written(&mut self) {
+        self.reported.clone_from(&self.telling);
+    }
+
+    /// The batch could not be written: its rows are told again.
+    pub(crate) fn abandon(&mut self) {
+        self.telling.clone_from(&self.reported);
+        self.last = self.last.checked_sub(PERIOD).unwrap_or(self.last);
+    }
+
+    /// Rows were deleted that nobody follows.
+    pub(crate) fn unfollowed(&mut self, rows: u64) {
+        self.unfollowed += rows;
+    }
+}
+
+fn row(cause: &str, lost: u64, from_ns: i64, to_ns: i64) -> Encoder {
+    let mut event = Encoder::new(spec_at(const { index_of(code_of("auditring.EventsLost")) }));
+    event.int("lost", lost as i64).text("cause", cause).int("from_ns", from_ns).end_time(to_ns);
+    event
+}
+
+fn dropped(count: &EdgeCount, lost: u64, from_ns: i64, to_ns: i64) -> Vec<u8> {
+    let outcome = Outcome::from_number(count.outcome as u8).unwrap_or(Outcome::Failure);
+    let mut event = row("dropped", lost, from_ns, to_ns);
+    let known = spec(count.code as u16);
+    let class = if known.is_some_and(|spec| droppable(spec.category, outcome)) { "droppable" } else { "protected" };
+    event.text("class", class).text("lost_outcome", outcome.word());
+    if let Some(spec) = known {
+        event.text("lost_action", spec.name);
+    }
+    event.to_vec()
+}

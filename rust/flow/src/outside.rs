@@ -1,0 +1,135 @@
+//! The balance of every process under an audit directory, from its files alone: living, dead or gone.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use auditring_journal::counters::{self, Counters};
+use auditring_journal::{Cursor, Followers, Owner, Totals, fold, is_held, list, process_text};
+
+use crate::Error;
+
+/// One process, as its files show it.
+#[derive(Clone, Debug, Default)]
+pub struct Outside {
+    /// Its UUID.
+    pub process: String,
+    /// Which proxy.
+    pub instance: String,
+    /// Which machine.
+    pub host: String,
+    /// Its OS process; none once its journal has gone.
+    pub pid: Option<u32>,
+    /// Somebody holds its lock.
+    pub alive: bool,
+    /// Next seq.
+    pub next_seq: i64,
+    /// The terms of the balance by name.
+    pub terms: BTreeMap<&'static str, u64>,
+    /// Lost events by cause.
+    pub lost: BTreeMap<&'static str, u64>,
+    /// Every sink.
+    pub sinks: BTreeMap<String, SinkOutside>,
+}
+
+/// One sink of a process.
+#[derive(Clone, Debug, Default)]
+pub struct SinkOutside {
+    /// Next seq that it has not durably passed.
+    pub cursor: i64,
+    /// delivered, merged, `sampled_out`, `filtered_out`, `lost_…`.
+    pub totals: BTreeMap<String, u64>,
+    /// Rows that it still has to see.
+    pub pending: u64,
+}
+
+fn terms(cells: &Counters) -> (BTreeMap<&'static str, u64>, BTreeMap<&'static str, u64>) {
+    let edge = |kind| cells.edge_total(kind, false);
+    let (off, dropped, refused) = (edge(0), edge(1), edge(2));
+    let claimed = cells.get(counters::CLAIMED);
+    let terms = [
+        ("offered", claimed + off + dropped + refused),
+        ("claimed", claimed),
+        ("accepted", cells.get(counters::ACCEPTED)),
+        ("torn", cells.get(counters::TORN)),
+        ("off", off),
+        ("dropped", dropped),
+        ("refused", refused),
+        ("born", cells.get(counters::BORN)),
+        ("journaled", cells.get(counters::JOURNALED)),
+    ];
+    let lost = [
+        ("unreadable", cells.get(counters::LOST_UNREADABLE)),
+        ("journal_gone", cells.get(counters::LOST_JOURNAL_GONE)),
+        ("ring_gone", cells.get(counters::LOST_RING_GONE)),
+    ];
+    (terms.into(), lost.into_iter().filter(|(_, count)| *count > 0).collect())
+}
+
+/// All processes under `root`, those whose journal is there first.
+///
+/// # Errors
+/// If a directory or a journal cannot be read.
+pub fn outside(root: &Path) -> Result<Vec<Outside>, Error> {
+    let mut all = Vec::new();
+    for (process, dir) in list(root)? {
+        match journal(&process, &dir) {
+            Ok(one) => all.push(one),
+            // Removed while it was read: its totals are read below.
+            Err(_) if !dir.exists() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    for (process, totals) in Totals::load_all(root)? {
+        let process = process_text(&process);
+        if all.iter().all(|one| one.process != process) {
+            all.push(gone(process, totals));
+        }
+    }
+    Ok(all)
+}
+
+fn journal(process: &[u8; 16], dir: &Path) -> Result<Outside, Error> {
+    let alive = is_held(dir)?;
+    let owner = Owner::load(dir)?;
+    // Cursors first: read after the fold, one could be ahead of it.
+    let mut sinks = BTreeMap::new();
+    for entry in Followers::load(dir)?.entries {
+        let cursor = Cursor::load(dir, &entry.name)?.unwrap_or_default();
+        let seq = cursor.seq.max(entry.since_seq);
+        sinks.insert(entry.name, SinkOutside { cursor: seq, totals: cursor.totals, pending: 0 });
+    }
+    let state = fold(dir)?;
+    for sink in sinks.values_mut() {
+        sink.pending = (state.next_seq - sink.cursor).max(0) as u64;
+    }
+    let (terms, lost) = terms(&state.cells);
+    Ok(Outside {
+        process: process_text(process),
+        instance: owner.instance,
+        host: owner.host,
+        pid: Some(owner.pid),
+        alive,
+        next_seq: state.next_seq,
+        terms,
+        lost,
+        sinks,
+    })
+}
+
+fn gone(process: String, totals: Totals) -> Outside {
+    let cells: Vec<_> = totals.cells.into_iter().collect();
+    let (terms, lost) = terms(&Counters::from_cells(&cells));
+    let next_seq = totals.next_seq;
+    let sinks = totals.sinks.into_iter().map(|(name, totals)| (name, SinkOutside { cursor: next_seq, totals, pending: 0 }));
+    Outside {
+        process,
+        instance: totals.instance,
+        host: totals.host,
+        pid: None,
+        alive: false,
+        next_seq,
+        terms,
+        lost,
+        sinks: sinks.collect(),
+    }
+}

@@ -1,0 +1,180 @@
+//! What pump, producers and followers of one process tell one another.
+//!
+//! Owns the journaled seq that followers wait for, the ring positions that `flush` waits for, the words that tell
+//! producers whether to wait for space, and the cause of trouble. What must always hold: a number shown here is never
+//! ahead of the journal.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How far the journal is.
+#[derive(Clone, Debug, Default)]
+pub struct Journaled {
+    /// Next seq to be given.
+    pub next_seq: i64,
+    /// Claims taken out of each lane, since birth.
+    pub claims: Vec<u64>,
+    /// Records taken out of the ring whole.
+    pub accepted: u64,
+    /// Claims whose writer died.
+    pub torn: u64,
+    /// Rows born in the pump.
+    pub born: u64,
+    /// Lost events by cause.
+    pub lost: Vec<(&'static str, u64)>,
+    /// Rows at the primary tap: code, outcome's number, how many.
+    pub actions: Vec<(u16, u8, u64)>,
+    /// The journal's budget is used up: nothing more is taken out of the ring for now.
+    pub over_budget: bool,
+    /// Bytes of journal on disk.
+    pub bytes: u64,
+    /// The final batch is written.
+    pub ended: bool,
+    /// Raised by [`Progress::nudge`]: ends waits whatever the numbers say.
+    nudges: u64,
+}
+
+/// Shared by the threads of one open log.
+#[derive(Debug, Default)]
+pub struct Progress {
+    journaled: Mutex<Journaled>,
+    moved: Condvar,
+    /// Per class (droppable, protected): one wait has expired and no space has been seen since.
+    shed: [AtomicBool; 2],
+    /// What troubles the pump.
+    trouble: Mutex<Option<String>>,
+    /// Nobody takes records out of the ring any more.
+    dead: AtomicBool,
+    blocked_ns: AtomicU64,
+    waits: AtomicU64,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Plain numbers, replaced as a whole: a panic elsewhere cannot leave them half-changed.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Progress {
+    /// A copy of the numbers.
+    #[must_use]
+    pub fn journaled(&self) -> Journaled {
+        lock(&self.journaled).clone()
+    }
+
+    /// Next seq to be given.
+    #[must_use]
+    pub fn next_seq(&self) -> i64 {
+        lock(&self.journaled).next_seq
+    }
+
+    /// Changes the numbers and wakes whoever waits for them.
+    pub fn publish(&self, change: impl FnOnce(&mut Journaled)) {
+        change(&mut lock(&self.journaled));
+        self.moved.notify_all();
+    }
+
+    /// Ends every wait, once.
+    pub fn nudge(&self) {
+        self.publish(|journaled| journaled.nudges += 1);
+    }
+
+    /// Waits until `enough` holds, a nudge comes or the time is over; returns whether it holds.
+    pub fn wait(&self, timeout: Duration, enough: impl Fn(&Journaled) -> bool) -> bool {
+        let deadline = Instant::now().checked_add(timeout);
+        let mut journaled = lock(&self.journaled);
+        let nudges = journaled.nudges;
+        while !enough(&journaled) {
+            if journaled.nudges != nudges {
+                return false;
+            }
+            let left = deadline.map_or(Duration::from_secs(3600), |d| d.saturating_duration_since(Instant::now()));
+            if left.is_zero() {
+                return false;
+            }
+            journaled = self.moved.wait_timeout(journaled, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        true
+    }
+
+    /// Whether this class sheds without waiting.
+    #[must_use]
+    pub fn sheds(&self, droppable: bool) -> bool {
+        self.shed[usize::from(droppable)].load(Ordering::Relaxed)
+    }
+
+    /// A wait of this class has expired.
+    pub fn shed(&self, droppable: bool) {
+        self.shed[usize::from(droppable)].store(true, Ordering::Relaxed);
+    }
+
+    /// The pump has made space.
+    pub fn space(&self) {
+        for shed in &self.shed {
+            if shed.load(Ordering::Relaxed) {
+                shed.store(false, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Says what troubles the pump, and whether it will never work again.
+    pub fn set_trouble(&self, cause: Option<String>, dead: bool) {
+        *lock(&self.trouble) = cause;
+        self.dead.store(dead, Ordering::Relaxed);
+        self.moved.notify_all();
+    }
+
+    /// Whether waiting for space is pointless.
+    #[must_use]
+    pub fn dead(&self) -> bool {
+        self.dead.load(Ordering::Relaxed)
+    }
+
+    /// What troubles the pump.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        lock(&self.trouble).clone()
+    }
+
+    /// Adds one producer's wait for space.
+    pub fn waited(&self, time: Duration) {
+        self.waits.fetch_add(1, Ordering::Relaxed);
+        self.blocked_ns.fetch_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// Producers' waits for space, and their sum in nanoseconds.
+    #[must_use]
+    pub fn waits(&self) -> (u64, u64) {
+        (self.waits.load(Ordering::Relaxed), self.blocked_ns.load(Ordering::Relaxed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn a_waiter_sees_what_is_published() {
+        let progress = Arc::new(Progress::default());
+        let other = Arc::clone(&progress);
+        let waiter = std::thread::spawn(move || other.wait(Duration::from_secs(30), |j| j.next_seq >= 7));
+        progress.publish(|j| j.next_seq = 7);
+        assert!(waiter.join().unwrap());
+    }
+
+    #[test]
+    fn a_wait_ends_at_its_deadline() {
+        assert!(!Progress::default().wait(Duration::from_millis(1), |_| false));
+    }
+
+    #[test]
+    fn space_ends_shedding() {
+        let progress = Progress::default();
+        progress.shed(true);
+        assert!(progress.sheds(true) && !progress.sheds(false));
+        progress.space();
+        assert!(!progress.sheds(true));
+    }
+}

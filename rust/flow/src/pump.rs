@@ -1,0 +1,376 @@
+//! The pump: takes records out of the ring, numbers every one, and appends them to the journal in batches.
+//!
+//! It drops, merges and samples nothing, and it decides nothing. What must always hold:
+//! - journal write complete → records zeroed → head stored, in that order;
+//! - what the pump knows (next seq, batch number, counters) is what the writer's state knows, and that changes only after
+//!   a write returned in full; a failed batch is encoded anew, with the same number and seqs, into a new segment;
+//! - the anchor is taken after the tail was loaded, so every stamp of the batch lies before it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant as Clockwork};
+
+use auditring_event::record::{Encoder, RecordView};
+use auditring_event::{ActionSpec, code_of, index_of, spec_at};
+use auditring_journal::counters::{self, Counters};
+use auditring_journal::{Anchor, BatchFlags, BatchMeta, LaneRange, Writer, bytes_held, delete_oldest};
+use auditring_ring::{Clock, OwnedConsumer, Position, Ring, consumer_of};
+use xxhash_rust::xxh3::xxh3_128;
+
+use crate::Error;
+use crate::birth::Born;
+use crate::fill::Fill;
+use crate::losses::Losses;
+use crate::mailbox::Mailbox;
+use crate::progress::Progress;
+use crate::syncer::{Syncer, Unsynced};
+use crate::timeline::Timeline;
+
+/// A batch ends when its rows have reached this.
+const BATCH_BYTES: usize = 1 << 20;
+/// With less than this in a batch there is time to sleep.
+const BUSY_BYTES: usize = 256 << 10;
+/// The backstop behind the producers' wake-up.
+const NAP: Duration = Duration::from_millis(10);
+
+/// When segments roll, and how much journal there may be.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// A segment ends past so many bytes.
+    pub segment_bytes: u64,
+    /// A segment ends past this age.
+    pub segment_age: Duration,
+    /// The journal's budget in bytes.
+    pub journal_bytes: u64,
+}
+
+/// The pump of one process.
+pub struct Pump {
+    ring: Arc<Ring>,
+    consumer: OwnedConsumer,
+    clock: Clock,
+    dir: PathBuf,
+    writer: Writer,
+    limits: Limits,
+    followed: bool,
+    timeline: Timeline,
+    fill: Fill,
+    losses: Losses,
+    mailbox: Arc<Mailbox>,
+    progress: Arc<Progress>,
+    syncer: Syncer,
+    /// Bytes of all segments but the one being written.
+    sealed_bytes: u64,
+    looked_at_bytes: Clockwork,
+    ended: bool,
+}
+
+const fn action(name: &str) -> &'static ActionSpec {
+    spec_at(index_of(code_of(name)))
+}
+
+fn anchor(anchor: auditring_ring::Anchor) -> Anchor {
+    Anchor { stamp: anchor.stamp, mono_ns: anchor.mono_ns, real_ns: anchor.real_ns }
+}
+
+/// What one look at the ring came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Moved {
+    Nothing,
+    Bytes(usize),
+    All,
+}
+
+impl Pump {
+    /// Takes over a process that has just been born, and writes its birth batch.
+    ///
+    /// # Errors
+    /// If the batch cannot be written.
+    pub fn new(born: Born, limits: Limits, followed: bool) -> Result<(Self, auditring_journal::ProcessDir), Error> {
+        let Born { dir, ring, clock, writer, startup, .. } = born;
+        let head = writer.state().head.as_ref();
+        let primary_tap = head.and_then(|head| head.primary_tap.clone());
+        let consumer = consumer_of(Arc::clone(&ring)).ok_or(Error::TwoPumps)?;
+        let mut pump = Self {
+            timeline: Timeline::new(ring.clock(), *ring.birth()),
+            fill: Fill::new(primary_tap.as_deref()),
+            losses: Losses::default(),
+            mailbox: Arc::default(),
+            progress: Arc::default(),
+            syncer: Syncer::start(),
+            sealed_bytes: 0,
+            looked_at_bytes: Clockwork::now(),
+            ended: false,
+            dir: dir.path().to_owned(),
+            ring,
+            consumer,
+            clock,
+            writer,
+            limits,
+            followed,
+        };
+        pump.born(&startup)?;
+        Ok((pump, dir))
+    }
+
+    /// What producers and followers look at.
+    #[must_use]
+    pub fn progress(&self) -> Arc<Progress> {
+        Arc::clone(&self.progress)
+    }
+
+    /// Where the library's own events are handed in.
+    #[must_use]
+    pub fn mailbox(&self) -> Arc<Mailbox> {
+        Arc::clone(&self.mailbox)
+    }
+
+    /// The process's directory.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// What of the journal is not yet durable.
+    #[must_use]
+    pub fn unsynced(&self) -> Arc<Unsynced> {
+        self.syncer.unsynced()
+    }
+
+    fn born(&mut self, startup: &[u8]) -> Result<(), Error> {
+        self.syncer.begin(self.writer.sync_handle()?);
+        self.own(startup);
+        self.write(BatchFlags::BIRTH, 0)
+    }
+
+    /// Moves records until `timeout` is over; `true` once the final batch is written. Returns early on an error, after
+    /// which everything is as before the batch: the next call tries again, in a new segment.
+    ///
+    /// # Errors
+    /// If a batch cannot be written.
+    pub fn run(&mut self, timeout: Duration) -> Result<bool, Error> {
+        let end = Clockwork::now() + timeout;
+        loop {
+            match self.step()? {
+                Moved::All => return Ok(true),
+                Moved::Bytes(bytes) if bytes >= BUSY_BYTES => {}
+                _ => {
+                    let left = end.saturating_duration_since(Clockwork::now());
+                    if left.is_zero() {
+                        return Ok(false);
+                    }
+                    self.consumer.sleep(left.min(NAP));
+                }
+            }
+            if Clockwork::now() >= end {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// One look at ring, mailbox and edge: at most one batch.
+    fn step(&mut self) -> Result<Moved, Error> {
+        if self.ended {
+            return Ok(Moved::All);
+        }
+        if self.over_budget()? {
+            return Ok(Moved::Nothing);
+        }
+        if let Some(error) = self.syncer.failed() {
+            return Err(error.into());
+        }
+        // The tail first, then the anchor: whatever is in front of this tail was stamped before it.
+        let waiting = self.consumer.poll(0);
+        let posted = self.mailbox.peek();
+        if self.must_roll(waiting || !posted.is_empty()) {
+            self.roll()?;
+        }
+        let step = self.timeline.anchor(self.clock.anchor());
+        if let Some(step) = step {
+            let mut event = Encoder::new(action("auditring.ClockStepped"));
+            event.int("old_offset_ns", step.before_ns).int("new_offset_ns", step.after_ns);
+            self.own(&event.to_vec());
+        }
+        for record in &posted {
+            self.own(record);
+        }
+        self.fill_from_ring();
+        let last = self.consumer.drained() && self.mailbox.peek().len() == posted.len();
+        for row in self.losses.rows(self.ring.edge(), self.timeline.now(), last) {
+            self.own(&row);
+        }
+        let bytes = self.fill.rows.len();
+        if last {
+            self.own(&Encoder::new(action("ProxyCleanShutdown")).to_vec());
+            self.write(BatchFlags::FINAL_CLEAN, posted.len())?;
+            self.ended = true;
+            self.progress.publish(|journaled| journaled.ended = true);
+            return Ok(Moved::All);
+        }
+        if self.fill.count == 0 {
+            return Ok(Moved::Nothing);
+        }
+        self.write(BatchFlags::NONE, posted.len())?;
+        Ok(Moved::Bytes(bytes))
+    }
+
+    fn fill_from_ring(&mut self) {
+        while self.fill.rows.len() < BATCH_BYTES {
+            let Some(payload) = self.consumer.next(0) else { break };
+            match RecordView::parse(payload) {
+                Ok(record) => {
+                    let at = self.timeline.at(record.stamp());
+                    self.fill.push(&record, at);
+                }
+                // Decoding is a pure function: a second try would fail alike.
+                Err(_) => {
+                    let row = unreadable(payload);
+                    if let Ok(record) = RecordView::parse(&row) {
+                        self.fill.push(&record, self.timeline.now());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Adds a row that was never in the ring, stamped now.
+    fn own(&mut self, record: &[u8]) {
+        if let Ok(record) = RecordView::parse(record) {
+            self.fill.push(&record, self.timeline.now());
+        }
+    }
+
+    /// Writes the batch that is filled, then gives the ring's space back and tells everybody.
+    fn write(&mut self, flags: BatchFlags, posted: usize) -> Result<(), Error> {
+        let (from, to) = (self.consumer.released(0), self.consumer.position(0));
+        let result = self.append(flags, from, to);
+        if let Err(error) = result {
+            self.consumer.rewind(0);
+            self.fill.abandon();
+            self.losses.abandon();
+            return Err(error);
+        }
+        self.consumer.release(0);
+        self.mailbox.taken(posted);
+        self.fill.clear();
+        self.losses.written();
+        self.progress.space();
+        self.publish();
+        Ok(())
+    }
+
+    fn append(&mut self, flags: BatchFlags, from: Position, to: Position) -> Result<(), Error> {
+        let state = self.writer.state();
+        let mut cells = Counters::from_cells(&state.cells.all());
+        let claims = to.claims - from.claims;
+        cells.add(counters::CLAIMED, claims);
+        cells.add(counters::ACCEPTED, claims);
+        cells.add(counters::BORN, u64::from(self.fill.count) - claims);
+        cells.add(counters::JOURNALED, u64::from(self.fill.count));
+        self.fill.tally.drain(&mut cells);
+        self.losses.cells(&mut cells);
+        let rows = self.fill.count > 0;
+        let now = self.timeline.now();
+        let ((min_time_ns, max_time_ns), (min_age_ns, max_age_ns)) = if rows {
+            (self.fill.time, self.fill.age)
+        } else {
+            ((now.time_ns, now.time_ns), (now.age_ns, now.age_ns))
+        };
+        let meta = BatchMeta {
+            flags,
+            process: self.ring.identity().process,
+            batch_no: state.batch_no,
+            generation: self.ring.identity().generation,
+            lanes: vec![LaneRange {
+                from_pos: from.pos,
+                from_claims: from.claims,
+                to_pos: to.pos,
+                to_claims: to.claims,
+            }],
+            first_seq: state.next_seq,
+            rows: self.fill.count,
+            anchor: anchor(self.timeline.last()),
+            min_time_ns,
+            max_time_ns,
+            min_age_ns,
+            max_age_ns,
+            cells: cells.changed(),
+        };
+        self.writer.append(&meta, &self.fill.contexts, &[], &self.fill.rows)?;
+        Ok(())
+    }
+
+    /// Whether the next batch belongs into a new segment. A segment without a batch is never rolled for its age or size.
+    fn must_roll(&self, something: bool) -> bool {
+        let state = self.writer.state();
+        let fresh = state.head.as_ref().is_some_and(|head| head.batch_no == state.batch_no);
+        let due = self.writer.len() >= self.limits.segment_bytes || self.writer.age() >= self.limits.segment_age;
+        self.writer.is_poisoned() || (something && due && !fresh)
+    }
+
+    fn roll(&mut self) -> Result<(), Error> {
+        self.writer.roll(&self.writer.next_head())?;
+        self.syncer.begin(self.writer.sync_handle()?);
+        self.sealed_bytes = bytes_held(&self.dir)?.saturating_sub(self.writer.len());
+        self.fill.begin_segment();
+        Ok(())
+    }
+
+    fn publish(&mut self) {
+        let state = self.writer.state();
+        let cells = &state.cells;
+        let lost = [
+            ("unreadable", counters::LOST_UNREADABLE),
+            ("journal_gone", counters::LOST_JOURNAL_GONE),
+            ("ring_gone", counters::LOST_RING_GONE),
+        ];
+        self.progress.publish(|journaled| {
+            journaled.next_seq = state.next_seq;
+            journaled.claims.clear();
+            journaled.claims.extend(state.lanes.iter().map(|lane| lane.claims));
+            journaled.accepted = cells.get(counters::ACCEPTED);
+            journaled.torn = cells.get(counters::TORN);
+            journaled.born = cells.get(counters::BORN);
+            journaled.lost.clear();
+            journaled.lost.extend(lost.map(|(name, cell)| (name, cells.get(cell))));
+            journaled.bytes = self.sealed_bytes + self.writer.len();
+            journaled.over_budget = false;
+            journaled.actions.clear();
+            journaled.actions.extend(cells.iter().filter_map(|(cell, count)| match counters::name(cell) {
+                counters::Name::Journaled { code, outcome, primary: true } => Some((code, outcome, count)),
+                _ => None,
+            }));
+        });
+    }
+
+    /// At the budget nothing more is written until a follower has passed a segment: the ring fills, and `when_full` speaks.
+    /// A log that is closing goes on, so that it can end; without any follower the oldest segment goes.
+    fn over_budget(&mut self) -> Result<bool, Error> {
+        if self.sealed_bytes + self.writer.len() < self.limits.journal_bytes {
+            return Ok(false);
+        }
+        if self.looked_at_bytes.elapsed() >= NAP {
+            self.looked_at_bytes = Clockwork::now();
+            self.sealed_bytes = bytes_held(&self.dir)?.saturating_sub(self.writer.len());
+        }
+        if !self.followed && self.sealed_bytes > 0 {
+            if let Some(gone) = delete_oldest(&self.dir)? {
+                self.losses.unfollowed(gone.rows);
+            }
+            self.sealed_bytes = bytes_held(&self.dir)?.saturating_sub(self.writer.len());
+            return Ok(false);
+        }
+        let over = self.sealed_bytes + self.writer.len() >= self.limits.journal_bytes && !self.ring.lane(0).is_closed();
+        if over {
+            self.progress.publish(|journaled| journaled.over_budget = true);
+        }
+        Ok(over)
+    }
+}
+
+/// The row in place of a record that cannot be read.
+fn unreadable(payload: &[u8]) -> Vec<u8> {
+    let mut event = Encoder::new(action("auditring.Unreadable"));
+    event.int("length", payload.len() as i64).text("digest", &format!("{:032x}", xxh3_128(payload)));
+    event.to_vec()
+}

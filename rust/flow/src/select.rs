@@ -1,0 +1,204 @@
+//! From journal rows to the rows of one sink: the policy applied, contexts gathered, counts kept.
+//!
+//! What must always hold: a pure function of the journal; every row of the range is kept, sampled out, filtered out or
+//! counted as lost, never none of them, never two.
+
+use std::sync::Arc;
+
+use auditring_event::record::{STATUS, outcome};
+use auditring_event::row::{self, RowView};
+use auditring_event::{
+    CODES, Context, Definitions, Identity, OUTCOMES, Outcome, RowRef, RowSet, code_of, droppable, spec,
+};
+use auditring_journal::{SegmentHead, contexts, process_text};
+use auditring_policy::{Decision, Keep, Policy, Row, decide, session_hash};
+
+use crate::Error;
+
+/// (action, outcome) pairs that a sink is not interested in.
+#[derive(Clone, Debug)]
+pub struct Declined(Box<[bool]>);
+
+impl Default for Declined {
+    fn default() -> Self {
+        Self(vec![false; CODES * OUTCOMES].into_boxed_slice())
+    }
+}
+
+impl Declined {
+    /// Declines one pair.
+    pub fn add(&mut self, code: u16, outcome: Outcome) {
+        if let Some(pair) = self.0.get_mut(usize::from(code) * OUTCOMES + outcome as usize) {
+            *pair = true;
+        }
+    }
+
+    #[inline]
+    fn has(&self, code: u16, bits: u8) -> bool {
+        let at = usize::from(code) * OUTCOMES + usize::from(bits & 7);
+        self.0.get(at).copied().unwrap_or(false)
+    }
+}
+
+/// Rows that were chosen from a contiguous range of seq, and what became of the others.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Chosen {
+    pub(crate) set: RowSet,
+    /// The range is `first_seq..next_seq`.
+    pub(crate) first_seq: i64,
+    pub(crate) next_seq: i64,
+    pub(crate) sampled_out: u64,
+    pub(crate) filtered_out: u64,
+    pub(crate) lost: u64,
+    /// Least and greatest wall time of the rows seen (also of those left out).
+    pub(crate) time: Option<(i64, i64)>,
+}
+
+impl Chosen {
+    pub(crate) fn at(first_seq: i64) -> Self {
+        Self { first_seq, next_seq: first_seq, ..Self::default() }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.first_seq == self.next_seq
+    }
+}
+
+/// A context of the segment being read.
+#[derive(Debug)]
+struct Known {
+    context: Arc<Context>,
+    session: u64,
+    /// Its position in the set of generation `generation`.
+    local: u32,
+    generation: u64,
+}
+
+/// What is needed to choose rows of one segment.
+#[derive(Debug)]
+pub(crate) struct Selector {
+    declined: Declined,
+    policy: Policy,
+    /// Whether the policy leaves out anything at all.
+    keeps_all: bool,
+    identity: Arc<Identity>,
+    known: Vec<Option<Known>>,
+    definitions: Arc<Definitions>,
+    generation: u64,
+}
+
+const READ: u16 = code_of("Read");
+const WRITE: u16 = code_of("Write");
+
+impl Selector {
+    pub(crate) fn new(declined: Declined) -> Self {
+        Self {
+            declined,
+            policy: Policy { version: 1, seed: 0, read: Keep::All, write: Keep::All },
+            keeps_all: true,
+            identity: Arc::default(),
+            known: Vec::new(),
+            definitions: Arc::default(),
+            generation: 0,
+        }
+    }
+
+    /// A segment begins: identity, policy and definitions are at its head, its contexts will come anew.
+    pub(crate) fn segment(&mut self, head: &SegmentHead) -> Result<(), Error> {
+        self.policy = Policy::parse(&head.policy)?;
+        self.keeps_all = [READ, WRITE].into_iter().all(|code| self.policy.keep(code) == Keep::All);
+        let identity = Identity {
+            process: process_text(&head.process),
+            instance: head.instance.clone(),
+            host: head.host.clone(),
+        };
+        if *self.identity != identity {
+            self.identity = Arc::new(identity);
+        }
+        // Definitions that this version cannot read leave their events without names, not the others unread.
+        self.definitions = Arc::new(Definitions::decode(&head.definitions).unwrap_or_default());
+        self.known.clear();
+        Ok(())
+    }
+
+    /// The contexts of a batch, before its rows.
+    pub(crate) fn contexts(&mut self, section: &[u8]) {
+        for entry in contexts::iter(section).flatten() {
+            // An index is dense in its segment: one far beyond is damage that a checksum let through.
+            let index = entry.index as usize;
+            if index > self.known.len() + section.len() {
+                continue;
+            }
+            let context = Context::decode(entry.bytes).unwrap_or_default();
+            let session = session_hash(context.session.as_deref().unwrap_or_default());
+            if self.known.len() <= index {
+                self.known.resize_with(index + 1, || None);
+            }
+            self.known[index] = Some(Known { context: Arc::new(context), session, local: 0, generation: 0 });
+        }
+    }
+
+    /// A new set begins.
+    pub(crate) fn begin(&mut self, chosen: &mut Chosen) {
+        self.generation += 1;
+        chosen.set.identity = Arc::clone(&self.identity);
+        chosen.set.definitions = Arc::clone(&self.definitions);
+    }
+
+    /// Chooses one row; it takes the next seq of the range.
+    #[inline]
+    pub(crate) fn row(&mut self, view: &RowView<'_>, bytes: &[u8], chosen: &mut Chosen) {
+        let seq = chosen.next_seq;
+        chosen.next_seq += 1;
+        let time_ns = view.time_ns();
+        chosen.time = Some(chosen.time.map_or((time_ns, time_ns), |(a, b)| (a.min(time_ns), b.max(time_ns))));
+        let known = self.known.get_mut(view.context() as usize).and_then(Option::as_mut);
+        let weight = if self.declined.has(view.code(), view.bits()) {
+            chosen.filtered_out += 1;
+            return;
+        } else if self.keeps_all || (view.code() != READ && view.code() != WRITE) {
+            1
+        } else {
+            match decide(&self.policy, &facts(view, known.as_ref().map_or(0, |known| known.session))) {
+                Decision::Keep { weight } => weight,
+                Decision::SampledOut => {
+                    chosen.sampled_out += 1;
+                    return;
+                }
+                Decision::FilteredOut => {
+                    chosen.filtered_out += 1;
+                    return;
+                }
+            }
+        };
+        let set = &mut chosen.set;
+        let local = known.map_or(row::NO_CONTEXT, |known| {
+            if known.generation != self.generation {
+                known.generation = self.generation;
+                known.local = set.contexts.len() as u32;
+                set.contexts.push(Arc::clone(&known.context));
+            }
+            known.local
+        });
+        let offset = set.data.len();
+        set.data.extend_from_slice(bytes);
+        row::set_context(&mut set.data, offset, local);
+        set.rows.push(RowRef { seq, offset: offset as u32, weight });
+    }
+}
+
+/// What the policy looks at.
+fn facts<'a>(view: &RowView<'a>, session: u64) -> Row<'a> {
+    let droppable = match (spec(view.code()), outcome(view.bits())) {
+        (Some(spec), Some(outcome)) => droppable(spec.category, outcome) && view.presence() & STATUS == 0,
+        _ => false,
+    };
+    Row {
+        code: view.code(),
+        droppable,
+        first_touch: view.flags() & auditring_event::record::FIRST_TOUCH != 0,
+        session,
+        // The topic is the first field of Read and Write, and so the first string of the body.
+        resource: view.fields().strings().next().filter(|(bit, _)| *bit == 1).map_or(&[][..], |(_, topic)| topic),
+    }
+}

@@ -1,0 +1,140 @@
+//! A reader from outside: every journal of an audit directory as it stands at one moment, without any lock.
+//!
+//! What must always hold (the order is what makes it exact): segments are opened first, then the Parquet cursors are
+//! read, then the caller lists sealed files; a journal row shows if it is at or beyond the cursor and in no listed file,
+//! so each row is seen once, whatever pump and followers do meanwhile.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use auditring_event::row::RowView;
+use auditring_journal::{Cursor, Followers, Reader, Step, list, process_text};
+
+use crate::Error;
+use crate::follower::Batch;
+use crate::select::{Chosen, Declined, Selector};
+
+/// The sink whose files are the table.
+const PARQUET: &str = "parquet";
+/// A batch ends at so many bytes of rows.
+const BATCH_BYTES: usize = 64 << 20;
+
+/// A sealed file: (process, first seq, last seq inclusive).
+pub type Sealed = (String, i64, i64);
+
+/// One process's journal, held open.
+#[derive(Debug)]
+struct Held {
+    process: String,
+    reader: Reader,
+    cursor: i64,
+    parquet: bool,
+}
+
+/// All journals of a directory.
+#[derive(Debug)]
+pub struct Snapshot {
+    held: Vec<Held>,
+    primary_taps: BTreeMap<String, String>,
+}
+
+impl Snapshot {
+    /// Opens every segment that is there, then reads the cursors.
+    ///
+    /// # Errors
+    /// If the directory or a segment cannot be read.
+    pub fn open(root: &Path) -> Result<Self, Error> {
+        let mut held = Vec::new();
+        for (process, dir) in list(root)? {
+            let reader = Reader::open(&dir, 0).and_then(|mut reader| reader.hold().map(|()| reader));
+            let rest = reader.and_then(|reader| {
+                let parquet = Followers::load(&dir)?.get(PARQUET).is_some();
+                let cursor = Cursor::load(&dir, PARQUET)?.map_or(0, |cursor| cursor.seq);
+                Ok(Held { process: process_text(&process), reader, cursor, parquet })
+            });
+            match rest {
+                Ok(one) => held.push(one),
+                // Closed and removed between listing and opening: its rows are in sealed files, which are listed later.
+                Err(_) if !dir.exists() => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(Self { held, primary_taps: BTreeMap::new() })
+    }
+
+    /// Whether any process has a Parquet sink.
+    #[must_use]
+    pub fn parquet(&self) -> bool {
+        self.held.iter().any(|held| held.parquet)
+    }
+
+    /// The primary tap of each process that has one; known once [`Snapshot::fresh`] has read the journals.
+    #[must_use]
+    pub fn primary_taps(&self) -> &BTreeMap<String, String> {
+        &self.primary_taps
+    }
+
+    /// The rows that are in no sealed file. Segments are read here, once: a second call gives nothing.
+    ///
+    /// # Errors
+    /// If a journal cannot be read.
+    pub fn fresh(&mut self, sealed: &[Sealed]) -> Result<Vec<Batch>, Error> {
+        let mut batches = Vec::new();
+        for held in std::mem::take(&mut self.held) {
+            let mut ranges: Vec<(i64, i64)> = sealed
+                .iter()
+                .filter(|(process, ..)| *process == held.process)
+                .map(|(_, first, last)| (*first, *last))
+                .collect();
+            ranges.push((i64::MIN, held.cursor - 1));
+            self.read(held, &ranges, &mut batches)?;
+        }
+        Ok(batches)
+    }
+
+    fn read(&mut self, mut held: Held, sealed: &[(i64, i64)], batches: &mut Vec<Batch>) -> Result<(), Error> {
+        let mut selector = Selector::new(Declined::default());
+        let mut chosen = Chosen::default();
+        let mut buf = Vec::new();
+        loop {
+            match held.reader.next(&mut buf)? {
+                Step::Segment(head) => {
+                    if let Some(tap) = &head.primary_tap {
+                        self.primary_taps.insert(held.process.clone(), tap.clone());
+                    }
+                    selector.segment(&head)?;
+                    selector.begin(&mut chosen);
+                }
+                Step::Batch(meta, sections) => {
+                    selector.contexts(&buf[sections.contexts]);
+                    let mut rows = &buf[sections.rows];
+                    let mut seq = meta.first_seq;
+                    while let Ok(view) = RowView::parse(rows) {
+                        let (bytes, rest) = rows.split_at(view.len());
+                        if !sealed.iter().any(|(first, last)| (*first..=*last).contains(&seq)) {
+                            chosen.next_seq = seq;
+                            selector.row(&view, bytes, &mut chosen);
+                        }
+                        rows = rest;
+                        seq += 1;
+                    }
+                    if chosen.set.data.len() >= BATCH_BYTES {
+                        take(&mut selector, &mut chosen, batches);
+                    }
+                }
+                Step::Corrupt { rows, .. } | Step::Gone { rows, .. } => chosen.lost += rows,
+                Step::NotYet | Step::End => break,
+            }
+        }
+        take(&mut selector, &mut chosen, batches);
+        Ok(())
+    }
+}
+
+fn take(selector: &mut Selector, chosen: &mut Chosen, batches: &mut Vec<Batch>) {
+    let done = std::mem::take(chosen);
+    selector.begin(chosen);
+    if let Some(first) = done.set.rows.first().map(|row| row.seq) {
+        batches.push(Batch { first_seq: first, ..done.into() });
+    }
+}

@@ -1,0 +1,108 @@
+//! How far a sink has come, and who drives it.
+//!
+//! `<sink>.cursor` is replaced as a whole at every checkpoint: next seq, what the sink needs to resume, its running totals move
+//! together. The lock is `<sink>.lock`, never the file that is replaced.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::document;
+use crate::error::{Error, Result};
+use crate::lock::Lock;
+
+const KIND: &str = "cursor";
+
+/// The most that a sink may keep in its cursor.
+pub const MAX_STATE: usize = 4096;
+
+/// Where a sink goes on. Everything before `seq` is safe with it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cursor {
+    /// The next seq to read.
+    pub seq: i64,
+    /// What the sink's commit returned; opaque here, at most [`MAX_STATE`] bytes.
+    #[serde(with = "document::hex")]
+    pub state: Vec<u8>,
+    /// Running totals by name: delivered, merged, sampled out, filtered, lost.
+    pub totals: BTreeMap<String, u64>,
+}
+
+impl Cursor {
+    /// The cursor of a sink in a process's directory; `None` if it has none yet.
+    ///
+    /// # Errors
+    /// If it cannot be read or is damaged. A damaged cursor is never taken for none: that would deliver everything again.
+    pub fn load(dir: &Path, sink: &str) -> Result<Option<Self>> {
+        document::load(&cursor_path(dir, sink)?, KIND)
+    }
+
+    /// Replaces the cursor, durably. Only the holder of the sink's lock may.
+    ///
+    /// # Errors
+    /// If the state is too long or the system refuses; the old cursor is in force then.
+    pub fn store(&self, dir: &Path, sink: &str) -> Result<()> {
+        let path = cursor_path(dir, sink)?;
+        if self.state.len() > MAX_STATE {
+            let what = format!("{} bytes of sink state, and at most {MAX_STATE} fit", self.state.len());
+            return Err(Error::TooLarge { path, what });
+        }
+        document::store(&path, KIND, self)
+    }
+
+    /// Removes the cursor of a sink, so that it holds nothing and begins anew if it ever comes back.
+    ///
+    /// # Errors
+    /// If the system refuses. One that is not there is fine.
+    pub fn remove(dir: &Path, sink: &str) -> Result<()> {
+        crate::files::remove(&cursor_path(dir, sink)?)
+    }
+}
+
+/// Held by the one follower that drives a sink over a journal.
+#[derive(Debug)]
+pub struct SinkLock(Lock);
+
+impl SinkLock {
+    /// Takes it without waiting; `None` if another follower has it.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub fn try_take(dir: &Path, sink: &str) -> Result<Option<Self>> {
+        let path = sink_file(dir, sink, "lock")?;
+        Ok(Lock::try_take(&path, true)?.map(Self))
+    }
+
+    /// Whether some follower has it.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub fn is_held(dir: &Path, sink: &str) -> Result<bool> {
+        Lock::is_held(&sink_file(dir, sink, "lock")?)
+    }
+
+    /// See [`Lock::close_in_child`].
+    pub fn close_in_child(&self) {
+        self.0.close_in_child();
+    }
+}
+
+fn cursor_path(dir: &Path, sink: &str) -> Result<PathBuf> {
+    sink_file(dir, sink, "cursor")
+}
+
+/// Sinks' names become file names, so they may not lead anywhere else.
+fn sink_file(dir: &Path, sink: &str, extension: &str) -> Result<PathBuf> {
+    check_name(sink)?;
+    Ok(dir.join(format!("{sink}.{extension}")))
+}
+
+pub(crate) fn check_name(sink: &str) -> Result<()> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    if (1..=64).contains(&sink.len()) && !sink.starts_with('.') && sink.bytes().all(plain) {
+        Ok(())
+    } else {
+        Err(Error::SinkName { name: sink.to_owned() })
+    }
+}

@@ -1,0 +1,82 @@
+//! Which sinks hold a journal's segments back. A segment is deleted when there is at least one entry and every one is past it.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::cursor::{Cursor, check_name};
+use crate::document;
+use crate::error::Result;
+
+const KIND: &str = "followers";
+const FILE: &str = "followers";
+
+/// A sink that is owed the journal.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Follower {
+    /// The sink's name.
+    pub name: String,
+    /// The first seq that it is owed.
+    pub since_seq: i64,
+    /// Its own policy; opaque here, empty if it has none.
+    #[serde(with = "document::hex")]
+    pub policy: Vec<u8>,
+    /// The seq from which that policy holds.
+    pub policy_since: i64,
+    /// At the journal's budget the pump stops for it, instead of leaving rows out.
+    pub required: bool,
+}
+
+/// The `followers` file of a process's directory.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Followers {
+    /// One per sink.
+    pub entries: Vec<Follower>,
+}
+
+impl Followers {
+    /// Reads the file; none is an empty list.
+    ///
+    /// # Errors
+    /// If it cannot be read or is damaged.
+    pub fn load(dir: &Path) -> Result<Self> {
+        Ok(document::load(&dir.join(FILE), KIND)?.unwrap_or_default())
+    }
+
+    /// Replaces the file, durably. Only the holder of the directory's lock may.
+    ///
+    /// # Errors
+    /// If a name cannot be a file name or the system refuses; the old list is in force then.
+    pub fn store(&self, dir: &Path) -> Result<()> {
+        self.entries.iter().try_for_each(|entry| check_name(&entry.name))?;
+        document::store(&dir.join(FILE), KIND, self)
+    }
+
+    /// The entry of a sink.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Follower> {
+        self.entries.iter().find(|entry| entry.name == name)
+    }
+
+    /// Takes an entry out; whether it was there.
+    pub fn forget(&mut self, name: &str) -> bool {
+        let before = self.entries.len();
+        self.entries.retain(|entry| entry.name != name);
+        self.entries.len() != before
+    }
+
+    /// The seq that every follower is past: what [`delete_passed`](crate::delete_passed) may go up to. `None` if none is
+    /// listed: then nothing may be deleted on this ground.
+    ///
+    /// # Errors
+    /// If a cursor cannot be read or is damaged.
+    pub fn passed(&self, dir: &Path) -> Result<Option<i64>> {
+        let mut least = None;
+        for entry in &self.entries {
+            let seq = Cursor::load(dir, &entry.name)?.map_or(entry.since_seq, |cursor| cursor.seq);
+            let seq = seq.max(entry.since_seq);
+            least = Some(least.map_or(seq, |least: i64| least.min(seq)));
+        }
+        Ok(least)
+    }
+}

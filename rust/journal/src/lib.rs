@@ -1,0 +1,63 @@
+//! The journal: the one durable truth that every sink, reader and recovery is derived from.
+//!
+//! This crate owns every byte under `journal/` and `totals/` of an audit directory:
+//!
+//! ```text
+//! journal/<process uuid>/
+//!   owner                                     who this is, where its ring lies              process_dir
+//!   lock                                      held by the living owner, or by who recovers  lock
+//!   followers                                 which sinks hold segments back                followers
+//!   <ordinal>-<first seq>.journal             the segments                                  head, batch, writer, reader
+//!   <sink>.cursor, <sink>.lock                how far a sink has come; who drives it        cursor
+//! totals/<process uuid>                       last counters of a process that has gone      totals
+//! ```
+//!
+//! What must always hold:
+//! - **A batch is one atomic step of the state.** Rows, positions in the ring and counters move together or not at all; a
+//!   batch that is not there to its last byte is not there.
+//! - **A segment has one writer, and what follows a bad byte is never written.** A failed write ends the segment, so only the
+//!   tail of a segment can be torn, and a segment whose successor exists never changes again.
+//! - **One fold.** What a journal has come to ([`State`]) is computed by the same code in the writer, in recovery and in a
+//!   reader from outside, from segment heads and batch headers alone.
+//! - **Nothing is trusted for its length.** A length read from disk is held against the file before a byte is allocated for it.
+//! - Files are 0600 and directories 0700 whatever the umask; a small file is only ever replaced as a whole.
+//!
+//! Rows, contexts' bytes, definitions and the policy are opaque here. All integers on disk are little endian.
+
+mod batch;
+mod bytes;
+pub mod contexts;
+pub mod counters;
+mod cursor;
+mod document;
+mod error;
+mod files;
+mod fold;
+mod followers;
+mod head;
+mod lock;
+mod process_dir;
+mod reader;
+mod retain;
+mod segment;
+mod state;
+mod tally;
+mod totals;
+mod writer;
+
+pub use batch::{Anchor, Batch, BatchFlags, BatchMeta, LaneRange, MAX_HEADER, MAX_PAYLOAD, Sections};
+pub use counters::{Cell, Counters};
+pub use cursor::{Cursor, MAX_STATE, SinkLock};
+pub use error::{Error, Result};
+pub use fold::{fold, fold_checked};
+pub use followers::{Follower, Followers};
+pub use head::{LanePosition, MAX_HEAD, SegmentHead};
+pub use lock::Lock;
+pub use process_dir::{Owner, ProcessDir, is_held, list, process_text, purge};
+pub use reader::{Reader, Step};
+pub use retain::{Deleted, bytes_held, delete_oldest, delete_passed, free_bytes};
+pub use segment::{SegmentName, segments};
+pub use state::{Ending, Gap, State};
+pub use tally::Tally;
+pub use totals::Totals;
+pub use writer::{SyncHandle, Writer};

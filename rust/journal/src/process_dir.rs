@@ -1,0 +1,217 @@
+//! The directory of one process's journal: how it is born, found, adopted, and removed.
+//!
+//! A directory comes and goes by rename, so one under its final name is always whole, and one that is being made or unmade is
+//! known by its name:
+//!
+//! ```text
+//! .tmp-<uuid>.<try>   made, locked, owner written        purged when nobody holds it
+//! <uuid>              in use, or an orphan if nobody holds its lock
+//! .dead-<uuid>        done with                          purged
+//! ```
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::error::{Error, Result};
+use crate::files;
+use crate::lock::Lock;
+
+const JOURNAL: &str = "journal";
+const OWNER: &str = "owner";
+const LOCK: &str = "lock";
+const TEMPORARY: &str = ".tmp-";
+const DEAD: &str = ".dead-";
+/// A purge that comes between the making of a directory and its lock takes the directory away; so a few names are tried.
+const TRIES: u32 = 64;
+
+/// Who a directory belongs to; JSON in the file `owner`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owner {
+    /// The process's UUID as text.
+    pub process: String,
+    /// The proxy's name.
+    pub instance: String,
+    /// The machine's name.
+    pub host: String,
+    /// The process id, in whatever namespace it lives.
+    pub pid: u32,
+    /// The boot that it runs in.
+    pub boot_id: String,
+    /// The machine; on a network file system only the same one may adopt.
+    pub machine_id: String,
+    /// Where its ring lies.
+    pub ring_path: PathBuf,
+}
+
+impl Owner {
+    /// Who a process's directory belongs to.
+    ///
+    /// # Errors
+    /// If the file is missing, cannot be read or is not what was written.
+    pub fn load(dir: &Path) -> Result<Self> {
+        let path = dir.join(OWNER);
+        let Some(bytes) = files::read(&path, 1 << 20)? else {
+            return Err(Error::io("open", &path, io::ErrorKind::NotFound.into()));
+        };
+        serde_json::from_slice(&bytes).map_err(|error| Error::damaged(&path, error.to_string()))
+    }
+}
+
+/// A process's directory, held by its lock.
+#[derive(Debug)]
+pub struct ProcessDir {
+    path: PathBuf,
+    lock: Lock,
+}
+
+impl ProcessDir {
+    /// Makes the directory of a new process in the audit directory `root`, which must be there. When this returns, the
+    /// directory is whole, durable and held.
+    ///
+    /// # Errors
+    /// If `owner.process` is no UUID, there is such a directory, or the system refuses.
+    pub fn create(root: &Path, owner: &Owner) -> Result<Self> {
+        let journal = root.join(JOURNAL);
+        if process_of(&owner.process).is_none() {
+            return Err(Error::damaged(&journal, format!("{:?} is no process uuid", owner.process)));
+        }
+        files::ensure_dir(&journal)?;
+        let path = journal.join(&owner.process);
+        if path.symlink_metadata().is_ok() {
+            return Err(Error::io("create", &path, io::ErrorKind::AlreadyExists.into()));
+        }
+        let (temporary, lock) = locked_temporary(&journal, &owner.process)?;
+        let text = serde_json::to_vec_pretty(owner)
+            .map_err(|error| Error::damaged(&path, format!("its owner cannot be written as JSON: {error}")))?;
+        files::replace(&temporary.join(OWNER), &text)?;
+        fs::rename(&temporary, &path).map_err(|e| Error::io("rename", &temporary, e))?;
+        files::sync_dir(&journal)?;
+        Ok(Self { path, lock })
+    }
+
+    /// Takes over a directory whose owner is dead. `None`: somebody holds it, or it has gone.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub fn adopt(path: &Path) -> Result<Option<Self>> {
+        let lock = Lock::try_take(&path.join(LOCK), false)?;
+        Ok(lock.map(|lock| Self { path: path.to_owned(), lock }))
+    }
+
+    /// The directory.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// For the at-fork handler of a child: see [`Lock::close_in_child`].
+    pub fn close_lock_in_child(&self) {
+        self.lock.close_in_child();
+    }
+
+    /// Removes the directory and all in it. Killed in the middle, [`purge`] does the rest.
+    ///
+    /// # Errors
+    /// If the system refuses; the directory may be under its dead name then.
+    pub fn remove(self) -> Result<()> {
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
+        let dead = self.path.with_file_name(format!("{DEAD}{name}"));
+        fs::rename(&self.path, &dead).map_err(|e| Error::io("rename", &self.path, e))?;
+        dead.parent().map_or(Ok(()), files::sync_dir)?;
+        files::remove_all(&dead)
+    }
+}
+
+fn locked_temporary(journal: &Path, process: &str) -> Result<(PathBuf, Lock)> {
+    let mut last = io::Error::from(io::ErrorKind::ResourceBusy);
+    for attempt in 0..TRIES {
+        let path = journal.join(format!("{TEMPORARY}{process}.{attempt}"));
+        match files::create_dir(&path).and_then(|()| Lock::try_take(&path.join(LOCK), true)) {
+            Ok(Some(lock)) => return Ok((path, lock)),
+            Ok(None) => {}
+            // A purge was faster, or what an earlier try left is still there.
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists) => {
+                last = error.into();
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Err(Error::io("make and lock a new directory in", journal, last))
+}
+
+/// The directories of all processes of an audit directory, dead or alive, in the order of their UUIDs.
+///
+/// # Errors
+/// If the system refuses. An audit directory without journals has none.
+pub fn list(root: &Path) -> Result<Vec<([u8; 16], PathBuf)>> {
+    let journal = root.join(JOURNAL);
+    let mut found: Vec<_> =
+        files::names(&journal)?.into_iter().filter_map(|name| Some((process_of(&name)?, journal.join(name)))).collect();
+    found.sort_unstable();
+    Ok(found)
+}
+
+/// Whether somebody holds a process's directory: whether the process lives, or is being recovered. Asks without taking.
+///
+/// # Errors
+/// If the system refuses. A directory that is not there is held by nobody.
+pub fn is_held(dir: &Path) -> Result<bool> {
+    Lock::is_held(&dir.join(LOCK))
+}
+
+/// Deletes what the dead left half made or half removed. Returns how many directories.
+///
+/// # Errors
+/// The first refusal of the system; the others are tried all the same.
+pub fn purge(root: &Path) -> Result<usize> {
+    let journal = root.join(JOURNAL);
+    let mut purged = 0;
+    let mut result = Ok(());
+    for name in files::names(&journal)? {
+        let path = journal.join(&name);
+        let removed = if name.starts_with(DEAD) {
+            files::remove_all(&path).map(|()| true)
+        } else if name.starts_with(TEMPORARY) {
+            purge_temporary(&path)
+        } else {
+            continue;
+        };
+        match removed {
+            Ok(removed) => purged += usize::from(removed),
+            Err(error) => result = result.and(Err(error)),
+        }
+    }
+    result.map(|()| purged)
+}
+
+/// The lock is made if it is not there yet, so that its maker cannot take it any more. And the directory is renamed before it
+/// is emptied: a maker who came between would else have a lock in it that is deleted under its feet.
+fn purge_temporary(path: &Path) -> Result<bool> {
+    let purge = || {
+        let Some(_lock) = Lock::try_take(&path.join(LOCK), true)? else { return Ok(false) };
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let dead = path.with_file_name(format!("{DEAD}{name}"));
+        fs::rename(path, &dead).map_err(|e| Error::io("rename", path, e))?;
+        files::remove_all(&dead).map(|()| true)
+    };
+    match purge() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        other => other,
+    }
+}
+
+/// A process's UUID as it names files and rows.
+#[must_use]
+pub fn process_text(process: &[u8; 16]) -> String {
+    Uuid::from_bytes(*process).hyphenated().to_string()
+}
+
+/// The UUID of a name in exactly that spelling.
+pub(crate) fn process_of(name: &str) -> Option<[u8; 16]> {
+    let process = Uuid::try_parse(name).ok()?.into_bytes();
+    (process_text(&process) == name).then_some(process)
+}

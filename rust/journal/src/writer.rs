@@ -1,0 +1,228 @@
+//! The one writer of a journal: whole batches to the newest segment.
+//!
+//! What the writer knows changes only after a batch was written to its last byte. After a failed write the segment is
+//! poisoned: nothing more goes into it, the same batch goes into the next one. The torn tail is cut if the disk lets us, and
+//! skipped by every reader if not.
+
+use std::fs::File;
+use std::io::{self, IoSlice, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::batch::{self, BatchMeta, MAX_HEADER, MAX_PAYLOAD};
+use crate::bytes::{ZEROS, padded, padding};
+use crate::error::{Error, Result};
+use crate::files;
+use crate::head::SegmentHead;
+use crate::segment::SegmentName;
+use crate::state::State;
+
+/// Writes the newest segment of one journal.
+#[derive(Debug)]
+pub struct Writer {
+    dir: PathBuf,
+    path: PathBuf,
+    file: File,
+    /// Bytes that the segment is known to hold.
+    len: u64,
+    begun: Instant,
+    poisoned: bool,
+    named: Arc<AtomicBool>,
+    /// The batch header, kept for its room.
+    header: Vec<u8>,
+    state: State,
+}
+
+impl Writer {
+    /// Begins a segment in a process's directory, with what `head` says as the state to go on from.
+    ///
+    /// # Errors
+    /// If there is such a segment, or the system refuses; then no segment is left behind.
+    pub fn create(dir: &Path, head: &SegmentHead) -> Result<Self> {
+        let mut state = State::default();
+        state.enter(head.clone());
+        Self::begin(dir, head, state)
+    }
+
+    fn begin(dir: &Path, head: &SegmentHead, state: State) -> Result<Self> {
+        let name = SegmentName { ordinal: head.ordinal, first_seq: head.first_seq };
+        let path = dir.join(name.file_name());
+        let Some(bytes) = head.encode() else {
+            return Err(Error::TooLarge { path, what: "the segment head".to_owned() });
+        };
+        let mut file = files::create_new(&path)?;
+        if let Err(error) = file.write_all(&bytes) {
+            // A headless segment would be skipped, but its name would be in the way of the next try. The first error tells more.
+            let _ = files::remove(&path);
+            return Err(Error::io("write", &path, error));
+        }
+        Ok(Self {
+            dir: dir.to_owned(),
+            path,
+            file,
+            len: bytes.len() as u64,
+            begun: Instant::now(),
+            poisoned: false,
+            named: Arc::default(),
+            header: Vec::new(),
+            state,
+        })
+    }
+
+    /// Appends a batch: all of it or, as far as any reader can tell, nothing.
+    ///
+    /// # Errors
+    /// [`Error::Order`] and [`Error::TooLarge`] if it is not the batch that has to come next; nothing happens then.
+    /// [`Error::Io`] if the write failed, and [`Error::Poisoned`] ever after: [`Writer::roll`] and append it again.
+    pub fn append(&mut self, meta: &BatchMeta, contexts: &[u8], definitions: &[u8], rows: &[u8]) -> Result<()> {
+        if self.poisoned {
+            return Err(Error::Poisoned { path: self.path.clone() });
+        }
+        self.state.follows(meta).map_err(|what| Error::Order { path: self.path.clone(), what })?;
+        let sections = [contexts, definitions, rows];
+        let lens = sections.map(<[u8]>::len);
+        let payload: u64 = lens.iter().map(|&len| padded(len as u64)).sum();
+        if payload > MAX_PAYLOAD || batch::header_len(meta.lanes.len(), meta.cells.len()) > MAX_HEADER {
+            return Err(Error::TooLarge { path: self.path.clone(), what: format!("batch {}", meta.batch_no) });
+        }
+        batch::encode_header(meta, lens, batch::payload_crc(sections), &mut self.header);
+        let [contexts_pad, definitions_pad, rows_pad] = lens.map(|len| &ZEROS[..padding(len)]);
+        let mut pieces = [
+            IoSlice::new(&self.header),
+            IoSlice::new(contexts),
+            IoSlice::new(contexts_pad),
+            IoSlice::new(definitions),
+            IoSlice::new(definitions_pad),
+            IoSlice::new(rows),
+            IoSlice::new(rows_pad),
+        ];
+        if let Err(error) = write_all(&self.file, &mut pieces) {
+            self.poisoned = true;
+            // Best effort: readers take a torn tail for what it is.
+            let _ = self.file.set_len(self.len);
+            return Err(Error::io("append to", &self.path, error));
+        }
+        self.len += self.header.len() as u64 + payload;
+        self.state.apply(meta);
+        Ok(())
+    }
+
+    /// Goes on in a new segment, whose head is mostly [`Writer::next_head`]. Returns what makes the old one durable.
+    ///
+    /// # Errors
+    /// If the new segment cannot be begun or does not follow; the old one stays in use then.
+    pub fn roll(&mut self, head: &SegmentHead) -> Result<SyncHandle> {
+        let state = &self.state;
+        let follows = state.last_ordinal.is_none_or(|last| head.ordinal > last)
+            && head.batch_no == state.batch_no
+            && head.first_seq == state.next_seq;
+        if !follows {
+            let what = format!(
+                "segment {} from batch {} and seq {} cannot follow: batch {} and seq {} are next",
+                head.ordinal, head.batch_no, head.first_seq, state.batch_no, state.next_seq
+            );
+            return Err(Error::Order { path: self.path.clone(), what });
+        }
+        let sync = self.sync_handle()?;
+        let mut state = self.state.clone();
+        state.enter(head.clone());
+        let mut next = Self::begin(&self.dir, head, state)?;
+        next.header = std::mem::take(&mut self.header);
+        *self = next;
+        Ok(sync)
+    }
+
+    /// The head of the next segment: the state after the last batch, and policy, definitions and identity of this head. A
+    /// caller whose policy or definitions have changed puts them in.
+    #[must_use]
+    pub fn next_head(&self) -> SegmentHead {
+        self.state.next_head().unwrap_or_default()
+    }
+
+    /// The state after the last batch.
+    #[must_use]
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Bytes in the segment.
+    #[must_use]
+    #[allow(clippy::len_without_is_empty, reason = "a segment has a head, so it is never empty")]
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Time since the segment was begun.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        self.begun.elapsed()
+    }
+
+    /// Whether a write failed and only a roll can go on.
+    #[must_use]
+    pub fn is_poisoned(&self) -> bool {
+        self.poisoned
+    }
+
+    /// The segment.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What makes this segment, as written until then, durable; for another thread.
+    ///
+    /// # Errors
+    /// If the descriptor cannot be duplicated.
+    pub fn sync_handle(&self) -> Result<SyncHandle> {
+        let file = self.file.try_clone().map_err(|e| Error::io("duplicate the descriptor of", &self.path, e))?;
+        Ok(SyncHandle { file, path: self.path.clone(), named: Arc::clone(&self.named) })
+    }
+}
+
+/// Writes all pieces, however many calls it takes.
+fn write_all(mut file: &File, mut pieces: &mut [IoSlice<'_>]) -> io::Result<()> {
+    IoSlice::advance_slices(&mut pieces, 0); // drops empty ones at the front
+    while !pieces.is_empty() {
+        match file.write_vectored(pieces) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(n) => IoSlice::advance_slices(&mut pieces, n),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Makes a segment durable, from any thread, also when the segment has been rolled or deleted meanwhile.
+#[derive(Debug)]
+pub struct SyncHandle {
+    file: File,
+    path: PathBuf,
+    /// The segment's name is durable; shared by all handles of the segment.
+    named: Arc<AtomicBool>,
+}
+
+impl SyncHandle {
+    /// Waits until everything written to the segment before the call is on the disk, and the segment's name with it.
+    ///
+    /// # Errors
+    /// If the system says that it is not. What was written since the last success then has to be written again elsewhere: the
+    /// kernel tells of a failed write-back once.
+    pub fn sync(&self) -> Result<()> {
+        self.file.sync_data().map_err(|e| Error::io("sync", &self.path, e))?;
+        if !self.named.load(Ordering::Acquire) {
+            self.path.parent().map_or(Ok(()), files::sync_dir)?;
+            self.named.store(true, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    /// The segment.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}

@@ -1,0 +1,16 @@
+//! Tests of the journal through its public face. One module per source file, named as it is.
+
+mod common;
+mod contexts;
+mod counters;
+mod cursor;
+mod fold;
+mod followers;
+mod hostile;
+mod lock;
+mod process_dir;
+mod properties;
+mod reader;
+mod retain;
+mod totals;
+mod writer;

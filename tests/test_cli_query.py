@@ -1,0 +1,193 @@
+"""`auditring query` and `auditring stats`: what they print, what they refuse, and what they do not let through."""
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+import auditring
+from auditring import _core
+from auditring.cli.commands import auditring as command
+from auditring.cli.text import csv_cell, json_text, visible
+
+ESCAPES = "a\x1b[31mb\u202ec\u200bd\x9be"
+
+
+@pytest.fixture(scope="module")
+def audit(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A closed log with some rows, among them a resource that would like to be seen as something else."""
+    path = tmp_path_factory.mktemp("audit")
+    with auditring.open(path, instance="proxy-1") as log, log.session(id="s", authority="decision") as session:
+        session.client_sasl_auth_success("alice", mechanism="PLAIN")
+        for offset in range(150):
+            session.read("payments", 3, offset, offset, 1)
+        session.operation_denied("WRITE", "Topic", "=HYPERLINK(1)")
+        session.operation_denied("WRITE", "Topic", ESCAPES)
+    return path
+
+
+def run(*arguments: object, text: str | None = None) -> Result:
+    """The command line, in this process."""
+    return CliRunner().invoke(command, [str(argument) for argument in arguments], input=text)
+
+
+def test_a_saved_question_is_answered_as_a_table(audit: Path) -> None:
+    """With a head, and numbers that can be read."""
+    result = run("query", audit, "who-touched", "payments")
+    assert result.exit_code == 0, result.output
+    assert "first_seen" in result.output
+    assert "alice" in result.output
+    assert "150" in result.output
+
+
+def test_sql_is_answered_from_an_argument_or_standard_input(audit: Path) -> None:
+    """A phrase is SQL, and so is what comes in for `-`."""
+    sql = "SELECT count(*) AS n FROM events WHERE action = 'Read'"
+    assert json.loads(run("query", audit, sql, "--format", "json").stdout) == [{"n": 150}]
+    assert json.loads(run("query", audit, "-", "--format", "json", text=sql).stdout) == [{"n": 150}]
+
+
+def test_csv_is_whole_and_holds_no_formula(audit: Path) -> None:
+    """Text that begins like a formula gets a quote before it; numbers stay numbers, times are ISO in UTC."""
+    rows = list(csv.DictReader(io.StringIO(run("query", audit, "denied", "--format", "csv").stdout, newline="")))
+    assert rows[0]["resource"] == "'=HYPERLINK(1)"
+    assert rows[0]["time"].endswith("Z")
+    everything = run("query", audit, "timeline", "alice", "--format", "csv").stdout
+    assert len(everything.splitlines()) == 1 + 1 + 150 + 2 + 1
+
+
+def test_json_is_an_array_of_objects_with_the_values_as_they_are(audit: Path) -> None:
+    """Also for a value that a terminal must not see raw."""
+    rows = json.loads(run("query", audit, "denied", "--format", "json").stdout)
+    assert [row["resource"] for row in rows] == ["=HYPERLINK(1)", ESCAPES]
+    assert json.loads(run("query", audit, "denied", "--until", "2000-01-01", "--format", "json").stdout) == []
+
+
+@pytest.mark.parametrize("form", ["table", "json"])
+def test_no_control_or_bidirectional_character_reaches_the_terminal(audit: Path, form: str) -> None:
+    """They are shown as escapes."""
+    shown = run("query", audit, "denied", "--format", form).stdout
+    assert not {"\x1b", "\u202e", "\u200b", "\x9b"} & set(shown)
+    assert "\\u202e" in shown
+
+
+def test_a_table_is_cut_and_says_so(audit: Path) -> None:
+    """A hundred rows, the last ones; `--limit` moves it, and 0 lifts it."""
+    result = run("query", audit, "timeline", "alice")
+    assert "100 rows, as many as the limit allows" in result.stderr
+    assert "150 rows" not in run("query", audit, "timeline", "alice", "--limit", "0").stderr
+    assert len(json.loads(run("query", audit, "timeline", "alice", "--limit", "2", "--format", "json").stdout)) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["SELECT nonsense FROM events"], "nonsense"),
+        (["SELEC 1"], "syntax error"),
+        (["who-touchd", "payments"], "did you mean 'who-touched'?"),
+        (["payments"], "No saved question 'payments'"),
+        (["who-touched", "payments", "--offset", "3"], "--partition and --offset go together"),
+        (["denied", "--since", "yesterday"], "'yesterday' is no time"),
+    ],
+)
+def test_what_cannot_be_answered_is_one_line_and_status_2(audit: Path, arguments: list[str], words: str) -> None:
+    """It names what is wrong, and there is no traceback."""
+    result = run("query", audit, *arguments)
+    assert result.exit_code == 2
+    assert words in result.stderr.splitlines()[-1]
+    assert "Traceback" not in result.output
+
+
+def test_what_is_no_audit_directory_is_one_line_and_status_2(tmp_path: Path) -> None:
+    """For every command that reads one."""
+    for arguments in (["query", tmp_path, "denied"], ["stats", tmp_path], ["query", tmp_path / "missing", "denied"]):
+        result = run(*arguments)
+        assert result.exit_code == 2
+        assert len(result.stderr.splitlines()) == 1
+        assert "give the directory that auditring.open was called with" in result.stderr
+
+
+def test_help_teaches_by_example() -> None:
+    """Every command's help shows commands that one can type."""
+    for arguments in ([], ["query"], ["query", "audit/", "who-touched"], ["stats"], ["demo"]):
+        result = run(*arguments, "--help")
+        assert result.exit_code == 0, result.output
+        assert "  auditring " in result.output
+
+
+def test_an_unknown_command_is_told_the_nearest_one() -> None:
+    """A slip of the pen is one line."""
+    result = run("quer")
+    assert result.exit_code == 2
+    assert "did you mean 'query'?" in result.stderr
+
+
+def test_without_click_the_command_says_which_extra_has_it() -> None:
+    """The script is installed with the library; what it needs is not."""
+    program = "import sys; sys.modules['click'] = None\nfrom auditring.cli import main\nmain()"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert (
+        done.stderr.strip() == "auditring: the command line needs two more packages: pip install 'auditring[cli,query]'"
+    )
+
+
+def test_without_duckdb_the_query_says_which_extra_has_it(audit: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the other commands work."""
+    monkeypatch.setitem(sys.modules, "duckdb", None)
+    result = run("query", audit, "denied")
+    assert result.exit_code == 2
+    assert result.stderr.strip() == "Error: this needs duckdb: pip install 'auditring[query]'"
+
+
+def test_visible_keeps_what_stands_for_itself() -> None:
+    """Letters of any script stay; what acts is shown."""
+    assert visible("päth 日本 ok") == "päth 日本 ok"
+    assert visible("\x00\t\x7f\u2066\ufeff\U000e0041") == r"\x00\x09\x7f\u2066\ufeff\U000e0041"
+
+
+@pytest.mark.parametrize("text", ["=1", "+1", "-1", "@x", "\t=1", "\r=1"])
+def test_a_cell_that_begins_like_a_formula_is_quoted(text: str) -> None:
+    """Only text: a negative number is a number."""
+    assert csv_cell(text) == "'" + text
+    assert csv_cell(-1) == -1
+
+
+def test_json_text_comes_back_equal() -> None:
+    """Escapes for the terminal are escapes of JSON."""
+    value = {"a": [ESCAPES, None, 1.5, True], "\u202e": "\U000e0041\x7f"}
+    assert json.loads(json_text(value)) == value
+
+
+def test_stats_show_the_balance_of_living_and_closed_processes(audit: Path) -> None:
+    """From the files alone; the process is closed and its numbers are still there."""
+    (process,) = json.loads(run("stats", audit, "--format", "json").stdout)
+    assert (process["instance"], process["alive"], process["pid"]) == ("proxy-1", False, None)
+    assert process["journaled"] == process["sinks"]["parquet"]["delivered"] == 157
+    table = run("stats", audit)
+    assert table.exit_code == 0, table.output
+    assert "closed" in table.output
+
+
+def test_stats_show_a_living_process(tmp_path: Path) -> None:
+    """It is said to be writing, under its number."""
+    with auditring.open(tmp_path) as log:
+        log.flush(20)
+        (process,) = json.loads(run("stats", tmp_path, "--format", "json").stdout)
+        assert (process["process"], process["alive"]) == (log.process, True)
+        assert "writing" in run("stats", tmp_path).output
+
+
+def test_stats_name_an_equation_that_does_not_hold(audit: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With its numbers, and by its exit status."""
+    processes = _core.outside(str(audit))
+    processes[0]["sinks"]["parquet"]["delivered"] -= 1
+    monkeypatch.setattr("auditring._core.outside", lambda _root: processes)
+    result = run("stats", audit)
+    assert result.exit_code == 1
+    assert "pending at parquet: 157 ≠ 156" in result.stderr

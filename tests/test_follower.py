@@ -1,0 +1,239 @@
+"""Followers and the pump when something breaks: nothing is lost or doubled, everybody is told, nobody hangs."""
+
+import contextlib
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+import auditring
+from auditring import Then, WhenFull
+from auditring.follower import Tally
+from auditring.sinks import Checkpoint, JsonlSink, ParquetSink, RowBatch
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+    """Waits until the condition holds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "the condition never came to hold"
+        time.sleep(0.005)
+
+
+def rows_of(root: Path) -> list[dict[str, Any]]:
+    """All rows of all sealed files, by seq."""
+    rows = [row for path in root.glob("events/*/*.parquet") for row in pq.read_table(path).to_pylist()]
+    return sorted(rows, key=lambda row: row["seq"])
+
+
+class Broken(ParquetSink):
+    """A Parquet sink that fails wherever it is told to, as often as it is told to."""
+
+    def __init__(self, where: str, times: int) -> None:
+        super().__init__()
+        self.where = where
+        self.times = times
+
+    def _maybe(self, where: str) -> None:
+        if where == self.where and self.times:
+            self.times -= 1
+            raise OSError(28, "No space left on device")
+
+    def start(self, state: bytes) -> None:
+        """Fails before, or does its work."""
+        self._maybe("start")
+        super().start(state)
+
+    def write(self, batch: RowBatch) -> int:
+        """Fails after half of the work."""
+        made = super().write(batch)
+        self._maybe("write")
+        return made
+
+    def commit(self) -> bytes:
+        """Fails before, or does its work."""
+        self._maybe("commit")
+        return super().commit()
+
+
+@pytest.mark.parametrize("where", ["start", "write", "commit"])
+def test_a_sink_that_fails_and_recovers_has_every_row_once(tmp_path: Path, where: str) -> None:
+    """The failure is counted, seen in health and told by rows; after it every row is there once."""
+    with auditring.open(tmp_path, sinks=(Broken(where, 3),)) as log, log.session() as session:
+        for i in range(200_000):
+            session.read("orders", 0, i, i)
+        while log.stats().sinks["parquet"].failures < 3 or not log.health().ok:
+            with contextlib.suppress(auditring.SinkError):
+                log.flush(30)
+        log.flush(30)
+        assert log.stats().balanced
+    rows = rows_of(tmp_path)
+    assert [row["seq"] for row in rows] == list(range(rows[0]["seq"], rows[0]["seq"] + len(rows)))
+    assert sum(row["action"] == "Read" for row in rows) == 200_000
+    told = [row["action"] for row in rows if row["category"] == "audit"]
+    assert told == ["auditring.SinkFailed", "auditring.SinkRecovered"]
+
+
+def test_health_names_the_sink_its_cause_and_what_to_do(tmp_path: Path) -> None:
+    """While a sink fails, health is bad and says which, why, since when and what to do."""
+    log = auditring.open(tmp_path, sinks=(Broken("write", 10**9), JsonlSink()))
+    log.emit("com.example.Thing")
+    with pytest.raises(auditring.SinkError, match="No space left"):
+        log.flush(30)
+    health = log.health()
+    (problem,) = health.problems
+    assert not health
+    assert problem.component == "sink:parquet"
+    assert "No space left" in problem.cause
+    assert problem.advice
+    wait_for(lambda: log.stats().sinks["jsonl"].pending == 0)
+    with pytest.raises(auditring.CloseIncomplete, match="parquet at seq"):
+        log.close()
+    assert (tmp_path / "journal" / log.process).is_dir()
+    assert log.stats().sinks["jsonl"].pending == 0
+
+
+class Stuck(ParquetSink):
+    """Blocks in its first write until it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.let_go = threading.Event()
+
+    def fresh(self) -> "Stuck":
+        """Itself: an event cannot be copied."""
+        return self
+
+    def write(self, batch: RowBatch) -> int:
+        """Waits."""
+        self.let_go.wait(60)
+        return super().write(batch)
+
+
+def test_a_slow_sink_delays_only_itself_and_close_does_not_wait_longer_than_it_is_told(tmp_path: Path) -> None:
+    """Flush and close end in time while one sink is stuck, the other has everything, and closing again goes on."""
+    stuck = Stuck()
+    log = auditring.open(tmp_path, sinks=(stuck, JsonlSink()))
+    log.emit("com.example.Thing")
+    with pytest.raises(TimeoutError, match="parquet"):
+        log.flush(0.2)
+    wait_for(lambda: log.stats().sinks["jsonl"].pending == 0)
+    with pytest.raises(auditring.CloseIncomplete, match="parquet"):
+        log.close(0.2)
+    stuck.let_go.set()
+    log.close(30)
+    assert len(rows_of(tmp_path)) == 3
+    assert list((tmp_path / "journal").iterdir()) == []
+
+
+def test_a_sink_that_panics_or_exits_does_not_end_its_thread(tmp_path: Path) -> None:
+    """Whatever a sink raises, SystemExit too, is a failure like any other."""
+
+    class Rude(ParquetSink):
+        """Tries to end the thread."""
+
+        rude = 1
+
+        def commit(self) -> bytes:
+            """Exits, once."""
+            if self.rude:
+                self.rude -= 1
+                raise SystemExit
+            return super().commit()
+
+    with auditring.open(tmp_path, sinks=(Rude(),)) as log:
+        log.emit("com.example.Thing")
+        with pytest.raises(auditring.SinkError):
+            log.flush(30)
+    assert log.stats().sinks["parquet"].failures == 1
+    assert log.stats().balanced
+
+
+def test_a_checkpoint_ends_at_the_first_limit() -> None:
+    """Rows, bytes and age each end a checkpoint; a limit that is not set never does."""
+    tally = Tally(Checkpoint(rows=10, bytes=100, age=5.0), 1000.0)
+    assert (tally.room(8), tally.left(1002.0), tally.left(1006.0), tally.full()) == (8, 3.0, 0.0, False)
+    tally.add(7, 50)
+    assert (tally.room(8), tally.full()) == (3, False)
+    tally.add(3, 0)
+    assert tally.full()
+    endless = Tally(Checkpoint(), 0.0)
+    endless.add(10**9, 10**12)
+    assert (endless.room(8), endless.left(1e9), endless.full()) == (8, None, False)
+    sized = Tally(Checkpoint(bytes=100), 0.0)
+    sized.add(1, 100)
+    assert sized.full()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 24 MiB."""
+    if os.geteuid() != 0 or not Path("/proc/mounts").exists():
+        pytest.skip("mounting a small file system needs root on Linux")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(  # noqa: S603 - wherever the system has it
+        ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(disk)],  # noqa: S607 - the same
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    if mounted.returncode:
+        pytest.skip(f"mounting a small file system is not allowed here: {mounted.stderr.strip()}")
+    yield disk
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)  # noqa: S603, S607 - the same
+
+
+def fill(disk: Path) -> Path:
+    """Takes all the room there is."""
+    hog = disk / "hog"
+    with hog.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(1 << 16))
+    return hog
+
+
+def test_a_full_disk_hangs_no_caller_and_recovers_by_itself(small_disk: Path, tmp_path: Path) -> None:
+    """While the disk is full, emits return, drops are counted, health is bad; when there is room again all goes on."""
+    never = WhenFull(wait=None, then=Then.DROP)
+    log = auditring.open(small_disk / "audit", ring_dir=tmp_path, ring_bytes=1 << 20, when_full=never)
+    session = log.session(id="s")
+    hog = fill(small_disk)
+    emitted = 0
+    while log.stats().dropped < 1000:
+        for _ in range(10_000):
+            session.read("orders", 0, emitted, emitted)
+            emitted += 1
+        assert emitted < 50_000_000
+    wait_for(lambda: not log.health().ok)
+    assert {problem.component for problem in log.health().problems} >= {"pump"}
+    with pytest.raises(auditring.AuditError):
+        log.flush(60)
+    hog.unlink()
+    wait_for(lambda: "pump" not in {problem.component for problem in log.health().problems})
+    session.read("orders", 1, 0, 0)
+    log.close(60)
+    stats = log.stats()
+    assert stats.balanced
+    assert stats.dropped >= 1000
+    rows = rows_of(small_disk / "audit")
+    assert sum(row["action"] == "Read" for row in rows) == emitted + 1 - stats.dropped
+    lost = [row for row in rows if row["action"] == "auditring.EventsLost"]
+    assert sum(row["lost"] for row in lost) == stats.dropped
+    assert "auditring.JournalFailed" in {row["action"] for row in rows}
+
+
+def test_close_on_a_full_disk_gives_up_and_says_so(small_disk: Path, tmp_path: Path) -> None:
+    """A close that cannot write ends by itself, says what is missing, and keeps it for the next opener."""
+    log = auditring.open(small_disk / "audit", ring_dir=tmp_path, ring_bytes=1 << 20)
+    hog = fill(small_disk)
+    log.emit("com.example.Thing")
+    with pytest.raises(auditring.CloseIncomplete):
+        log.close()
+    hog.unlink()
