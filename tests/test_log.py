@@ -33,7 +33,7 @@ def actions_of(rows: list[dict[str, Any]]) -> list[str]:
 def run_script(root: Path, body: str, **env: str) -> subprocess.CompletedProcess[str]:
     """Runs `body` in an interpreter of its own, with `log` open in `root`."""
     head = "import auditring, os, sys, threading\nlog = auditring.open(sys.argv[1])\n"
-    return subprocess.run(  # noqa: S603 - our own interpreter
+    return subprocess.run(
         [sys.executable, "-W", "error", "-c", head + textwrap.dedent(body), str(root)],
         capture_output=True,
         text=True,

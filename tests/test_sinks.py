@@ -309,7 +309,7 @@ def test_standard_output_gets_every_line(tmp_path: Path) -> None:
         "with auditring.open(sys.argv[1], sinks=(JsonlSink('-'),)) as log, log.session() as s:\n"
         "    for i in range(1000): s.read('orders', 0, i, i)\n"
     )
-    done = subprocess.run(  # noqa: S603 - our own interpreter
+    done = subprocess.run(
         [sys.executable, "-c", script, str(tmp_path)], capture_output=True, timeout=60, check=True, text=True
     )
     lines = [json.loads(line) for line in done.stdout.splitlines()]
@@ -333,7 +333,7 @@ def test_a_closed_pipe_is_a_failure_that_is_counted(tmp_path: Path) -> None:
     )
     read, write = os.pipe()
     os.close(read)
-    done = subprocess.run(  # noqa: S603 - our own interpreter
+    done = subprocess.run(
         [sys.executable, "-c", script, str(tmp_path)],
         stdout=write,
         stderr=subprocess.PIPE,

@@ -2,13 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Any, Literal, Self, TypeAlias, final
+from typing import Any, Literal, Self, final
 
-Authority: TypeAlias = Literal["decision", "witness"]
-Outcome: TypeAlias = Literal["success", "failure", "denied", "allowed", "forwarded"]
-Scalar: TypeAlias = str | int | float | bool
-ContextMap: TypeAlias = Mapping[str, Scalar | Sequence[Scalar]]
-Text: TypeAlias = str | bytes
+from auditring.types import Authority, ContextMap, Outcome, Text
 
 SCHEMA_VERSION: int
 """Version of the row schema, in Parquet metadata, journal segments and JSON."""
@@ -64,6 +60,9 @@ class Snapshot:
     @property
     def parquet(self) -> bool:
         """Whether any process lists a Parquet follower (without one nothing becomes a table)."""
+    @property
+    def primary_taps(self) -> dict[str, str]:
+        """The primary tap of each process that has one; complete after `fresh`."""
     def fresh(self, sealed: Sequence[tuple[str, int, int]]) -> list[RowBatch]:
         """Rows that are in no sealed file: `sealed` lists (process, first seq, last seq) of those that are."""
 
@@ -87,7 +86,6 @@ class Log:
         journal_bytes: int = ...,
         segment_bytes: int = ...,
         segment_seconds: float = ...,
-        sync: bool = ...,
     ) -> Self:
         """`droppable` and `protected`: seconds to wait for space (`None`: for ever), then raise (`True`) or drop."""
     @property
@@ -100,6 +98,9 @@ class Log:
         """The journal directory of this process."""
     @property
     def clock(self) -> Literal["tsc", "monotonic"]: ...
+    @property
+    def ring_linked(self) -> bool:
+        """Whether the ring's file is still where it was made."""
     @property
     def pressure(self) -> float:
         """Share of the ring in use, 0.0 to 1.0."""
@@ -118,6 +119,7 @@ class Log:
     def emit(
         self,
         action: str,
+        /,
         *,
         outcome: Outcome | None = None,
         status: Text | None = None,
@@ -137,6 +139,7 @@ class Log:
         status: str | None = None,
         reason: str | None = None,
         context: ContextMap | None = None,
+        **fields: str | int,
     ) -> None:
         """Hands one of the library's own events (`auditring.…`) to the pump; never goes through the ring."""
     def run_pump(self, timeout: float) -> bool:
@@ -144,8 +147,8 @@ class Log:
 
         Raises `OSError` when a batch could not be written; the next call tries it again in a new segment.
         """
-    def pump_failed(self, cause: str) -> None:
-        """Declares the pump dead or troubled: callers stop waiting for space, `AuditUnavailable` names `cause`."""
+    def pump_failed(self, cause: str, *, dead: bool = False) -> None:
+        """Declares the pump troubled: `AuditUnavailable` names `cause`; with `dead` no caller waits for it any more."""
     def pump_recovered(self) -> None: ...
     def wait_journaled(self, timeout: float | None) -> int:
         """Waits, without the GIL, until all that was accepted before the call is journaled; returns the next seq.
@@ -157,7 +160,7 @@ class Log:
     def stats(self) -> dict[str, Any]:
         """offered, claimed, accepted, torn, off, dropped, refused, born, journaled, in_ring (int), lost (dict by cause),
         actions (dict of (action, outcome) → int: journaled at the primary tap + off + dropped), journal_bytes (int),
-        blocked_ns, waits (int), next_seq (int), alive (bool)."""
+        blocked_ns, waits (int), next_seq (int), alive (bool), over_budget (bool: the journal's budget is used up)."""
     def close_sessions(self) -> int:
         """Ends every open session with status `ProxyShutdown`; returns how many there were."""
     def close(self) -> None:
@@ -188,6 +191,9 @@ class Follower:
     @property
     def position(self) -> int:
         """Next seq after the last batch handed out."""
+    @property
+    def boundary(self) -> bool:
+        """The next row begins a later UTC date (or lies behind a jump in seq): commit first, nothing is handed out before."""
     @property
     def ended(self) -> bool:
         """The final row has been handed out."""
@@ -232,6 +238,7 @@ class Session:
     def emit(
         self,
         action: str,
+        /,
         *,
         outcome: Outcome | None = None,
         status: Text | None = None,
@@ -244,4 +251,133 @@ class Session:
         object_ref: Mapping[str, str] | None = None,
         context: ContextMap | None = None,
     ) -> None: ...
-    # generated: one method an action (read, write, operation_allowed, …)
+    # --- made from rust/event/catalog.toml by docs/generate.py ---
+    def client_sasl_auth_success(
+        self,
+        principal: Text,
+        mechanism: Text | None = None,
+        *,
+        outcome: Outcome | None = None,
+        status: Text | None = None,
+        reason: Text | None = None,
+        authority: Authority | None = None,
+        tap: Text | None = None,
+        object_ref: Mapping[str, Text] | None = None,
+        context: ContextMap | None = None,
+    ) -> None:
+        """A client authenticated by SASL; its principal stands in every later event of the session. Action `ClientSaslAuthSuccess`."""
+    def client_sasl_auth_failure(
+        self,
+        attempted_principal: Text | None = None,
+        mechanism: Text | None = None,
+        *,
+        outcome: Outcome | None = None,
+        status: Text | None = None,
+        reason: Text | None = None,
+        authority: Authority | None = None,
+        tap: Text | None = None,
+        object_ref: Mapping[str, Text] | None = None,
+        context: ContextMap | None = None,
+    ) -> None:
+        """A client failed to authenticate by SASL. Action `ClientSaslAuthFailure`."""
+    def operation_allowed(
+        self,
+        operation: Text,
+        resource_type: Text,
+        resource: Text,
+        *,
+        outcome: Outcome | None = None,
+        status: Text | None = None,
+        reason: Text | None = None,
+        authority: Authority | None = None,
+        tap: Text | None = None,
+        object_ref: Mapping[str, Text] | None = None,
+        context: ContextMap | None = None,
+    ) -> None:
+        """An authorizer allowed an attempted operation; not yet the server's yes. Action `OperationAllowed`."""
+    def operation_denied(
+        self,
+        operation: Text,
+        resource_type: Text,
+        resource: Text,
+        *,
+        outcome: Outcome | None = None,
+        status: Text | None = None,
+        reason: Text | None = None,
+        authority: Authority | None = None,
+        tap: Text | None = None,
+        object_ref: Mapping[str, Text] | None = None,
+        context: ContextMap | None = None,
+    ) -> None:
+        """An authorizer denied an attempted operation. Action `OperationDenied`."""
+    def read(
+        self,
+        topic: Text,
+        partition: int,
+        first_offset: int | None = None,
+        last_offset: int | None = None,
+        client_correlation_id: int | None = None,
+        server_correlation_id: int | None = None,
+        records: int | None = None,
+        bytes: int | None = None,
+        duration_ns: int | None = None,
+        api: Text | None = None,
+        server: Text | None = None,
+        server_local: Text | None = None,
+        node_id: int | None = None,
+        *,
+        outcome: Outcome | None = None,
+        status: Text | None = None,
+        reason: Text | None = None,
+        authority: Authority | None = None,
+        tap: Text | None = None,
+        object_ref: Mapping[str, Text] | None = None,
+        context: ContextMap | None = None,
+    ) -> None:
+        """Records of a topic's partition were read. Action `Read`."""
+    def write(
+        self,
+        topic: Text,
+        partition: int,
+        first_offset: int | None = None,
+        last_offset: int | None = None,
+        client_correlation_id: int | None = None,
+        server_correlation_id: int | None = None,
+        records: int | None = None,
+        bytes: int | None = None,
+        duration_ns: int | None = None,
+        api: Text | None = None,
+        server: Text | None = None,
+        server_local: Text | None = None,
+        node_id: int | None = None,
+        *,
+        outcome: Outcome | None = None,
+        status: Text | None = None,
+        reason: Text | None = None,
+        authority: Authority | None = None,
+        tap: Text | None = None,
+        object_ref: Mapping[str, Text] | None = None,
+        context: ContextMap | None = None,
+    ) -> None:
+        """Records were written to a topic's partition. Action `Write`."""
+    def http_request(
+        self,
+        method: Text,
+        path: Text,
+        status_code: int | None = None,
+        bytes: int | None = None,
+        duration_ns: int | None = None,
+        principal: Text | None = None,
+        request_id: Text | None = None,
+        trace_id: Text | None = None,
+        *,
+        outcome: Outcome | None = None,
+        status: Text | None = None,
+        reason: Text | None = None,
+        authority: Authority | None = None,
+        tap: Text | None = None,
+        object_ref: Mapping[str, Text] | None = None,
+        context: ContextMap | None = None,
+    ) -> None:
+        """An HTTP request and what it was answered with; never its query string. Action `HttpRequest`."""
+    # --- end ---

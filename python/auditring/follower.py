@@ -8,7 +8,7 @@ leaves is in the journal for the next opener.
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from auditring import _core
@@ -20,6 +20,7 @@ __all__ = ["SinkFollower", "declined"]
 
 OUTCOMES: Final = ("success", "failure", "denied", "allowed", "forwarded")
 _IDLE: Final = 1.0
+_LOOK: Final = 0.05
 _FIRST_DELAY: Final = 0.05
 _LONGEST_DELAY: Final = 10.0
 _LAST_DELAY: Final = 0.5
@@ -66,8 +67,8 @@ class Tally:
 class SinkFollower(threading.Thread):
     """Drives one sink. A daemon, so that the interpreter can exit; the log's exit handler ends it before that."""
 
-    def __init__(self, core: _core.Log, sink: Sink, health: HealthBoard, actions: Iterable[str]) -> None:
-        """Takes the sink's lock and cursor. Raises `OSError`."""
+    def __init__(self, rows: _core.Follower, sink: Sink, health: HealthBoard, tell: Callable[..., None]) -> None:
+        """`tell` records one of the library's own events."""
         super().__init__(name=f"auditring-{sink.name}", daemon=True)
         self.sink = sink
         self.failures = 0
@@ -75,13 +76,14 @@ class SinkFollower(threading.Thread):
         """Why the sink could not be written to last; `None` while it works."""
         self.finished = False
         """Everything was delivered and committed."""
-        self._core = core
-        self._rows = _core.Follower(core, sink.name, declined(sink, actions))
+        self._rows = rows
+        self._tell = tell
         self._safe = self._rows.cursor
         self._totals = self._rows.totals
         self._health = health
         self._component = f"sink:{sink.name}"
         self._changed = threading.Condition()
+        self._outage = 0.0, 0
         self._target = 0
         self._closing = False
 
@@ -109,10 +111,14 @@ class SinkFollower(threading.Thread):
         """
         with self._changed:
             failures = self.failures
-            if not self._changed.wait_for(
-                lambda: self.cursor >= target or self.failures > failures or not self.is_alive(), timeout
-            ):
-                raise TimeoutError(f"sink {self.sink.name!r} is at seq {self.cursor} of {target}")
+            deadline = None if timeout is None else time.monotonic() + timeout
+            while self.cursor < target and self.failures == failures and self.is_alive():
+                left = _LOOK if deadline is None else min(_LOOK, deadline - time.monotonic())
+                if left <= 0:
+                    raise TimeoutError(f"sink {self.sink.name!r} is at seq {self.cursor} of {target}")
+                # Once more each time: a wake that came just before the wait it was meant for is lost.
+                self._rows.wake()
+                self._changed.wait(left)
             if self.cursor < target:
                 raise SinkError(
                     f"sink {self.sink.name!r} failed at seq {self.cursor} of {target}: {self.failed!r}"
@@ -213,12 +219,14 @@ class SinkFollower(threading.Thread):
             self._changed.notify_all()
         self._health.bad(self._component, cause, _ADVICE)
         if first:
-            self._core.post(
-                "auditring.SinkFailed", status=type(error).__name__, reason=cause, context={"sink": self.sink.name}
-            )
+            self._outage = time.monotonic(), self.failures
+            self._tell("auditring.SinkFailed", reason=cause, sink=self.sink.name, attempts=1, at_seq=self.cursor)
 
     def _recovered(self) -> None:
-        if self.failed is not None:
-            self.failed = None
-            self._health.good(self._component)
-            self._core.post("auditring.SinkRecovered", context={"sink": self.sink.name, "failures": self.failures})
+        if self.failed is None:
+            return
+        self.failed = None
+        self._health.good(self._component)
+        began, first = self._outage
+        lasted, attempts = int((time.monotonic() - began) * 1e9), self.failures - first + 1
+        self._tell("auditring.SinkRecovered", sink=self.sink.name, attempts=attempts, duration_ns=lasted)

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from auditring._core import Authority, ContextMap, Outcome, Session, Text
+from auditring._core import Session
 from auditring.config import Durability, Seconds, WhenFull, positive, seconds
 from auditring.exceptions import CloseIncomplete, ConfigError, LogClosed
 from auditring.metrics import LogCollector
@@ -27,6 +27,7 @@ from auditring.policy import Keep, policy_json
 from auditring.running import Running
 from auditring.sinks import ParquetSink, Sink
 from auditring.stats import Health, Stats
+from auditring.types import Authority, ContextMap, Outcome, Text
 
 __all__ = ["AuditLog", "open"]
 

@@ -33,8 +33,10 @@ _DEAD: Final = (
 class Pump(threading.Thread):
     """Drives one log's pump. A daemon, so that the interpreter can exit; the log's exit handler ends it before that."""
 
-    def __init__(self, core: _core.Log, health: HealthBoard, observe: Callable[[], None]) -> None:
-        """`observe` is called about once a second, and decides nothing."""
+    def __init__(
+        self, core: _core.Log, health: HealthBoard, tell: Callable[..., None], look: Callable[[], None]
+    ) -> None:
+        """`tell` records one of the library's own events; `look` is called about once a second."""
         super().__init__(name="auditring-pump", daemon=True)
         self.finished = False
         """The final batch is written."""
@@ -42,9 +44,11 @@ class Pump(threading.Thread):
         """Why the journal cannot be written now; `None` while it can."""
         self._core = core
         self._health = health
-        self._observe = observe
+        self._tell = tell
+        self._look = look
         self._stopping = threading.Event()
         self._since = 0.0
+        self._attempts = 0
 
     def stop(self) -> None:
         """The log is being closed: a disk that stays full is given up on after a while."""
@@ -80,23 +84,23 @@ class Pump(threading.Thread):
             if ended:
                 self.finished = True
                 return
-            self._observe()
+            self._look()
 
     def _declare(self, error: BaseException) -> None:
+        """Ends every wait for room: while nothing makes any, it would be in vain."""
         self.failed = error
-        self._core.pump_failed(f"{type(error).__name__}: {error}")
+        self._core.pump_failed(f"{type(error).__name__}: {error}", dead=True)
 
     def _trouble(self, error: OSError) -> None:
         if self.failed is None:
-            self._since = time.monotonic()
+            self._since, self._attempts = time.monotonic(), 0
+        self._attempts += 1
         self._declare(error)
         self._health.bad("pump", f"{type(error).__name__}: {error}", _ADVICE)
 
     def _recovered(self) -> None:
         cause, self.failed = self.failed, None
-        seconds = time.monotonic() - self._since
         self._core.pump_recovered()
         self._health.good("pump")
-        self._core.post(
-            "auditring.JournalFailed", reason=f"{type(cause).__name__}: {cause}", context={"seconds": round(seconds, 3)}
-        )
+        lasted = int((time.monotonic() - self._since) * 1e9)
+        self._tell("auditring.JournalFailed", attempts=self._attempts, duration_ns=lasted, error=str(cause))

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from auditring import _core
 from auditring.exceptions import CloseIncomplete, JournalError
-from auditring.follower import SinkFollower
+from auditring.follower import SinkFollower, declined
 from auditring.health import HealthBoard
 from auditring.pump import Pump
 from auditring.sinks.base import Sink, SinkContext
@@ -27,6 +27,8 @@ _RING_ADVICE: Final = (
     "give the ring more room (ring_bytes), keep less (read=, write=), "
     "or stop reading from clients while pressure is high"
 )
+_BUDGET_ADVICE: Final = "look at the sink that lags (see stats), or give the journal more room (journal_bytes)"
+_EVENTS_ADVICE: Final = "look at the other problems: the library itself had more to tell than could be kept"
 _OFF_TMPFS: Final = (
     "the ring does not lie on tmpfs: it survives the container, but an emit may wait for a page; see ring_dir"
 )
@@ -44,10 +46,11 @@ class Running:
         self._drops = 0
         self._dropped_at = 0.0
         self._finished = root is None
+        self._closing = False
         self._notes: tuple[str, ...] = ()
         if root is None:
             return
-        self._pump = Pump(self.core, self._board, self._observe)
+        self._pump = Pump(self.core, self._board, self._tell, self._look)
         self._pump.start()
         try:
             self._start(root, sinks, settings)
@@ -72,7 +75,8 @@ class Running:
         for sink in sinks:
             mine = sink.fresh()
             mine.open(context)
-            self._followers.append(SinkFollower(self.core, mine, self._board, actions))
+            rows = _core.Follower(self.core, mine.name, declined(mine, actions))
+            self._followers.append(SinkFollower(rows, mine, self._board, self._tell))
         for follower in self._followers:
             follower.start()
         ring = self.core.ring_path
@@ -83,6 +87,7 @@ class Running:
         """The balance now; what the sinks have is read first, so that a sink is never ahead of the journal."""
         passed = [(follower.sink.name, follower.totals, follower.failures) for follower in self._followers]
         core = self.core.stats()
+        core["alive"] = core["alive"] and not self._closing
         sinks = {
             name: SinkStats.from_totals(totals, journaled=core["journaled"], failures=n) for name, totals, n in passed
         }
@@ -90,7 +95,7 @@ class Running:
 
     def health(self) -> Health:
         """What is wrong now."""
-        self._observe()
+        self._look()
         return self._board.health(self._notes)
 
     @property
@@ -128,6 +133,7 @@ class Running:
     def close(self, timeout: float | None) -> None:
         """Ends everything. Raises `CloseIncomplete` when something lags or fails; calling again goes on waiting."""
         deadline = None if timeout is None else time.monotonic() + timeout
+        self._closing = True
         self.core.close_sessions()
         self.core.close()
         if self._finished or self._pump is None:
@@ -143,8 +149,7 @@ class Running:
             follower.join(_left(deadline))
         behind = [follower for follower in self._followers if not follower.finished]
         if not behind:
-            self.core.finish()
-            self._finished = True
+            self._finish()
             return
         names = ", ".join(
             f"{one.sink.name} at seq {one.cursor}" + (f" ({one.failed!r})" if one.failed else "") for one in behind
@@ -153,15 +158,38 @@ class Running:
             f"not everything has reached its sink: {names}; the rest is kept in {self.core.directory}"
         )
 
+    def _finish(self) -> None:
+        try:
+            self.core.finish()
+        except OSError as error:
+            raise CloseIncomplete(
+                f"everything is in its sink, but {self.core.directory} is not removed: {error}"
+            ) from error
+        self._finished = True
+
     def forked(self) -> None:
         """In a forked child: the threads are the parent's, and so is everything that they hold."""
         self.core.forked()
         for follower in self._followers:
             follower.sink.forked()
 
-    def _observe(self) -> None:
-        """Turns drops that go on into a problem, and back when there have been none for a while."""
+    def _tell(self, action: str, **fields: Any) -> None:  # noqa: ANN401 - the fields are the catalog's
+        """Records one of the library's own events. Too many at once cannot be, and would be a problem of their own."""
+        try:
+            self.core.post(action, **fields)
+        except RuntimeError as error:
+            self._board.bad("events", f"{action} was not recorded: {error}", _EVENTS_ADVICE)
+
+    def _look(self) -> None:
+        """Turns what the counters say into problems, and back: drops that go on, and a journal at its budget."""
         counted = self.core.stats()
+        if counted["over_budget"]:
+            self._board.bad("journal", f"its budget is used up: {counted['journal_bytes']} bytes", _BUDGET_ADVICE)
+            # Whatever the sinks can make safe makes room.
+            for follower in self._followers:
+                follower.ask(counted["next_seq"])
+        else:
+            self._board.good("journal")
         drops, now = counted["dropped"] + counted["refused"], time.monotonic()
         if drops > self._drops:
             self._drops, self._dropped_at = drops, now

@@ -124,7 +124,14 @@ fn the_first_offset_of_a_read_is_where_a_reader_looks_for_it() {
     encoder.int("client_correlation_id", 42);
     let record = encoder.to_vec();
     let mut set = common::row_set(Vec::new(), &[]);
-    row::from_record(&RecordView::parse(&record).unwrap(), row::NO_CONTEXT, 1_795_464_900_123_456_789, 5, 0, &mut set.data);
+    row::from_record(
+        &RecordView::parse(&record).unwrap(),
+        row::NO_CONTEXT,
+        1_795_464_900_123_456_789,
+        5,
+        0,
+        &mut set.data,
+    );
     set.rows.push(auditring_event::RowRef { seq: 9, offset: 0, weight: 100 });
 
     let view = RowView::parse(&set.data).unwrap();

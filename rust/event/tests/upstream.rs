@@ -41,9 +41,7 @@ proptest! {
 #[test]
 fn the_validator_knows_formats() {
     if let Some(validator) = VALIDATOR.as_ref() {
-        let line = |time: &str, session: &str| {
-            serde_json::json!({"time": time, "action": "Read", "actor": {"type": "Client", "session": session}})
-        };
+        let line = |time: &str, session: &str| serde_json::json!({"time": time, "action": "Read", "actor": {"type": "Client", "session": session}});
         let (time, session) = ("2026-11-23T20:15:00.123456789Z", "018f4e6a-7c1d-7b3e-9d52-1d2c3b4a5f60");
         assert!(validator.is_valid(&line(time, session)));
         assert!(!validator.is_valid(&line("yesterday", session)));

@@ -134,6 +134,7 @@ impl<'a> Batch<'a> {
         let mut arrays = Vec::with_capacity(COLUMNS.len());
         // Taken before its column is finished: the list needs what rows say of their own.
         let principals = self.principals()?;
+        let mut nulls = Nulls::default();
         for column in COLUMNS {
             let array = match column.column {
                 Column::Time => Some(timestamps(&self.time_ns)),
@@ -156,7 +157,7 @@ impl<'a> Batch<'a> {
                     _ => self.int(other).int64()?.map(|array| Arc::new(array) as ArrayRef),
                 },
             };
-            arrays.push(array.unwrap_or_else(|| new_null_array(&data_type(column.kind), rows)));
+            arrays.push(array.unwrap_or_else(|| nulls.get(column.kind, rows)));
         }
         RecordBatch::try_new(super::schema(), arrays)
     }
@@ -288,6 +289,21 @@ fn context_text(column: Column) -> Option<fn(&Context) -> Option<&str>> {
         Column::Filter => |context| context.filter.as_deref(),
         _ => return None,
     })
+}
+
+/// Columns without any value, one a type: they share their memory.
+#[derive(Default)]
+struct Nulls(Vec<(ColumnType, ArrayRef)>);
+
+impl Nulls {
+    fn get(&mut self, kind: ColumnType, rows: usize) -> ArrayRef {
+        if let Some((_, array)) = self.0.iter().find(|(of, _)| *of == kind) {
+            return array.clone();
+        }
+        let array = new_null_array(&data_type(kind), rows);
+        self.0.push((kind, array.clone()));
+        array
+    }
 }
 
 fn int64(values: Vec<i64>) -> ArrayRef {

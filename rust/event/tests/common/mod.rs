@@ -136,8 +136,7 @@ fn common() -> impl Strategy<Value = Common> {
 /// One event; it names a context below `contexts`.
 pub fn made(contexts: usize) -> impl Strategy<Value = Made> {
     let fields = vec((weighted(0.7, text()), weighted(0.7, any::<i64>())), 20);
-    let words =
-        (select(Outcome::ALL), of(select(Authority::ALL)), select(Origin::ALL), 0..16_u8, any::<[bool; 2]>());
+    let words = (select(Outcome::ALL), of(select(Authority::ALL)), select(Origin::ALL), 0..16_u8, any::<[bool; 2]>());
     let maps = (weighted(0.2, object_ref_map()), weighted(0.2, context_map()));
     let times = (any::<i64>(), any::<i64>(), 1..1000_u32);
     (0..ACTIONS.len() + 2, fields, words, common(), maps, of(0..contexts.max(1)), times).prop_map(
