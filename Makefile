@@ -75,13 +75,14 @@ test-rust: $(BIN)/python
 test-python: build
 	$(PYTEST) --quiet $(ARGS)
 
-lint: build ## formatting, clippy, ruff, mypy, the stubs against the binary
+lint: build ## formatting, clippy, ruff, mypy, the stubs and the page of events against the binary
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked --quiet -- -D warnings
 	$(BIN)/ruff check --quiet
 	$(BIN)/ruff format --quiet --check
 	$(BIN)/mypy
 	$(BIN)/python -m mypy.stubtest auditring._core
+	$(BIN)/python docs/generate.py --check
 
 torture: torture-loom torture-tsan ## what takes patience: the ring model-checked by loom, and under ThreadSanitizer
 

@@ -1,4 +1,4 @@
-"""The middleware's sessions, and the scopes that are no requests."""
+"""The middleware's sessions, the values off the wire, and the scopes that are no requests."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import auditring
 from auditring.asgi import AuditMiddleware
@@ -115,6 +117,39 @@ async def until(condition: Callable[[], bool], deadline: float = 10.0) -> None:
     async with asyncio.timeout(deadline):
         while not condition():  # noqa: ASYNC110 - conditions that have no event
             await asyncio.sleep(0.001)
+
+
+# --- what comes off the wire ------------------------------------------------------------------------------------------
+
+wire = st.text(st.characters(exclude_categories=()), max_size=60)
+
+
+@given(st.lists(st.tuples(wire, wire, st.binary(max_size=40)), min_size=1, max_size=20))
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_nothing_off_the_wire_raises(
+    tmp_path_factory: pytest.TempPathFactory, calls: list[tuple[str, str, bytes]]
+) -> None:
+    """Any path, method and header makes a row."""
+    audit = Recording(tmp_path_factory.mktemp("wire"))
+    app = AuditMiddleware(answering(), audit.log)
+
+    async def all_of_them() -> None:
+        for path, method, header in calls:
+            headers = [(b"x-request-id", header), (b"traceparent", header)]
+            await request(app, http(path, method=method, headers=headers))
+
+    asyncio.run(all_of_them())
+    assert len(calls) == len(audit.rows())
+
+
+async def test_hostile_values_make_rows(audit: Recording) -> None:
+    """Lone surrogates, NUL and a mebibyte of path are made safe and marked."""
+    app = AuditMiddleware(answering(), audit.log)
+    for path in ("/\ud800\udfff\ud800", "/a\0b", "/" + "x" * (1 << 20)):
+        await request(app, http(path, headers=[(b"x-request-id", b"\xff" * (1 << 20))]))
+    rows = audit.rows()
+    assert len(rows) == 3
+    assert all(row["resource"].startswith("/") for row in rows)
 
 
 # --- sessions ---------------------------------------------------------------------------------------------------------

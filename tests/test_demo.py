@@ -74,7 +74,7 @@ def running(directory: Path) -> Iterator[tuple[subprocess.Popen[str], Servers]]:
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         output = ""
-        while "requests" not in output:
+        while re.search("[1-9][0-9]* requests", output) is None:
             line = process.stdout.readline()
             assert line, output
             output += line

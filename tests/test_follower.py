@@ -133,7 +133,7 @@ def test_a_slow_sink_delays_only_itself_and_close_does_not_wait_longer_than_it_i
 
 
 def test_a_journal_at_its_budget_makes_producers_wait_without_the_gil(tmp_path: Path) -> None:
-    """While a sink is stuck and the journal full, an emit waits and other threads get on; afterwards nothing is lost."""
+    """While a sink is stuck and the journal full, an emit waits and other threads get on; nothing is lost by it."""
     stuck, emitted, total = Stuck(), 0, 100_000
 
     def produce() -> None:

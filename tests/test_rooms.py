@@ -18,7 +18,7 @@ CRATES: dict[str, set[str]] = {
     "core": {"ring", "event", "policy", "journal", "flow"},
 }
 
-VALUES = {"config", "exceptions", "policy", "sealed", "stats"}
+VALUES = {"config", "exceptions", "policy", "sealed", "stats", "types"}
 """Modules that hold values: everybody may know them."""
 
 MODULES: dict[str, set[str]] = {
@@ -26,6 +26,7 @@ MODULES: dict[str, set[str]] = {
     "directory": {"exceptions"},
     "sealed": set(),
     "stats": set(),
+    "types": set(),
     "health": {"stats"},
     "config": {"exceptions"},
     "policy": {"exceptions"},

@@ -147,6 +147,11 @@ class Log:
 
         Raises `OSError` when a batch could not be written; the next call tries it again in a new segment.
         """
+    def replace_ring(self) -> bool:
+        """Looks whether the ring's file is still there and if not goes on with a new one; returns whether it did.
+
+        From the pump's thread, between two calls of `run_pump`. Raises `OSError` when no new ring can be made.
+        """
     def pump_failed(self, cause: str, *, dead: bool = False) -> None:
         """Declares the pump troubled: `AuditUnavailable` names `cause`; with `dead` no caller waits for it any more."""
     def pump_recovered(self) -> None: ...

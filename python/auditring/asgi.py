@@ -17,7 +17,7 @@ import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from heapq import nsmallest
 from time import perf_counter_ns
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from auditring.exceptions import AuditError
 
@@ -294,7 +294,8 @@ class _Exchange:
         peer = self.peer
         scope = self.scope
         peer.last = now = perf_counter_ns()
-        request_id = trace_id = outcome = context = None
+        request_id = trace_id = context = None
+        outcome: Literal["denied", "failure"] | None = None
         for name, value in scope.get("headers", ()):
             if name == b"x-request-id":
                 request_id = value
@@ -406,7 +407,7 @@ class _Socket(_Exchange):
             self.write(status)
 
 
-def _verdict(code: int, status: str | None) -> tuple[str, str, int | None]:
+def _verdict(code: int, status: str | None) -> tuple[Literal["denied", "failure"], str, int | None]:
     """Outcome, status and code to record for a status code outside 100 … 399."""
     named = _STATUS.get(code) or f"HTTP_{code}"
     if code in _DENIED:

@@ -48,11 +48,15 @@ class Pump(threading.Thread):
         self._look = look
         self._stopping = threading.Event()
         self._since = 0.0
+        self._stopped = 0.0
         self._attempts = 0
 
     def stop(self) -> None:
-        """The log is being closed: a disk that stays full is given up on after a while."""
+        """The log is being closed: a disk that stays full is given up on after a while, and by callers at once."""
+        self._stopped = time.monotonic()
         self._stopping.set()
+        if self.failed is not None:
+            self._declare(self.failed)
 
     def run(self) -> None:
         """Pumps until the final batch is written."""
@@ -69,7 +73,7 @@ class Pump(threading.Thread):
                 ended = self._core.run_pump(_SLICE if self.failed is None else _TRIAL)
             except OSError as error:
                 self._trouble(error)
-                if self._stopping.is_set() and time.monotonic() - self._since > _LAST_PATIENCE:
+                if self._stopping.is_set() and time.monotonic() - max(self._since, self._stopped) > _LAST_PATIENCE:
                     return
                 # A stop cuts the wait short once; after that it is the delay that is waited out.
                 if self._stopping.is_set():
@@ -87,9 +91,10 @@ class Pump(threading.Thread):
             self._look()
 
     def _declare(self, error: BaseException) -> None:
-        """Ends every wait for room: while nothing makes any, it would be in vain."""
+        """Says why there is no room; callers wait on as configured, unless there never will be or the log is closing."""
         self.failed = error
-        self._core.pump_failed(f"{type(error).__name__}: {error}", dead=True)
+        dead = self._stopping.is_set() or not isinstance(error, OSError)
+        self._core.pump_failed(f"{type(error).__name__}: {error}", dead=dead)
 
     def _trouble(self, error: OSError) -> None:
         if self.failed is None:

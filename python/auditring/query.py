@@ -38,6 +38,8 @@ __all__ = ["NotAnAuditDirectory", "QueryWarning", "connect", "refresh"]
 _ATTEMPTS = 5
 """Snapshots taken before giving up on files that go while they are being opened."""
 
+_SOURCE = "SELECT getvariable('auditring_root'), getvariable('auditring_include_fresh')"
+
 # Every row once, whole, under the columns of the schema, in their order: the fresh side comes first because it has all
 # of them also when nothing is sealed yet, or when every file was written before a column was added.
 _VIEW = """
@@ -80,12 +82,13 @@ def refresh(con: duckdb.DuckDBPyConnection) -> None:
 
     Wanted too when DuckDB says that a file is gone: retention or compaction has removed it since.
     """
-    row = con.execute("SELECT getvariable('auditring_root'), getvariable('auditring_include_fresh')").fetchone()
-    if row is None or row[0] is None:
+    # All of the result is fetched, or the connection would be in use by it.
+    ((path, include_fresh),) = con.execute(_SOURCE).fetchall()
+    if path is None:
         raise ValueError("refresh wants a connection that auditring.query.connect has made")
-    root = Path(row[0])
+    root = Path(path)
     directory.require(root)
-    _bind(con, root, include_fresh=row[1])
+    _bind(con, root, include_fresh=include_fresh)
 
 
 def _bind(con: duckdb.DuckDBPyConnection, root: Path, *, include_fresh: bool) -> None:
@@ -94,6 +97,8 @@ def _bind(con: duckdb.DuckDBPyConnection, root: Path, *, include_fresh: bool) ->
         # The order is the promise: a row sealed after the journals were opened is still in them, and one sealed
         # before is in the list. The other way round it could be in neither.
         journals = _core.Snapshot(str(root))
+        # Asked before `fresh`, which lets go of the journals when it has read them.
+        parquet = journals.parquet
         files, strangers = list_sealed(root)
         fresh = _fresh(journals, files) if include_fresh else schema().empty_table()
         # Bound before the view, and to the connection: DuckDB keeps the table alive as long as it is registered.
@@ -105,7 +110,7 @@ def _bind(con: duckdb.DuckDBPyConnection, root: Path, *, include_fresh: bool) ->
             if attempt == _ATTEMPTS or all(file.path.exists() for file in files):
                 raise
             continue
-        _warn(journals, files, strangers)
+        _warn(files, strangers, parquet=parquet)
         return
 
 
@@ -155,8 +160,8 @@ def _literal(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
 
 
-def _warn(journals: _core.Snapshot, files: Sequence[SealedFile], strangers: Sequence[Path]) -> None:
-    if not files and not journals.parquet:
+def _warn(files: Sequence[SealedFile], strangers: Sequence[Path], *, parquet: bool) -> None:
+    if not files and not parquet:
         text = (
             "no log here writes Parquet: the view shows only what is still in the journal, "
             "and a row leaves that once every sink has it"

@@ -28,6 +28,7 @@ _RING_ADVICE: Final = (
     "or stop reading from clients while pressure is high"
 )
 _BUDGET_ADVICE: Final = "look at the sink that lags (see stats), or give the journal more room (journal_bytes)"
+_RING_GONE_ADVICE: Final = "restart the process: what is in the ring is lost if the process is killed; see ring_dir"
 _EVENTS_ADVICE: Final = "look at the other problems: the library itself had more to tell than could be kept"
 _OFF_TMPFS: Final = (
     "the ring does not lie on tmpfs: it survives the container, but an emit may wait for a page; see ring_dir"
@@ -134,11 +135,13 @@ class Running:
         """Ends everything. Raises `CloseIncomplete` when something lags or fails; calling again goes on waiting."""
         deadline = None if timeout is None else time.monotonic() + timeout
         self._closing = True
+        if self._pump is not None:
+            # First: with a full ring and a full disk the last event of a session must not wait for room.
+            self._pump.stop()
         self.core.close_sessions()
         self.core.close()
         if self._finished or self._pump is None:
             return
-        self._pump.stop()
         self._pump.join(_left(deadline))
         if not self._pump.finished:
             why = "has not finished" if self._pump.is_alive() else f"ended by {self._pump.failed!r}"
@@ -190,6 +193,8 @@ class Running:
                 follower.ask(counted["next_seq"])
         else:
             self._board.good("journal")
+        if not self._closing and not self.core.ring_linked:
+            self._board.bad("ring-file", f"{self.core.ring_path} was deleted", _RING_GONE_ADVICE)
         drops, now = counted["dropped"] + counted["refused"], time.monotonic()
         if drops > self._drops:
             self._drops, self._dropped_at = drops, now

@@ -36,7 +36,9 @@ _AREAS = (
     "returns",
 )
 _KINDS = ("events", "commands", "changes", "snapshots", "dlq")
-_WRITES = 0.3
+# Partitions that one request is about: a producer sends what it has got, a consumer fetches all that it is assigned.
+_FETCHED = (1, 2, 4, 8, 12)
+_PRODUCED = (1, 1, 2, 4)
 _ZIPF = 1.1
 
 
@@ -75,16 +77,16 @@ class Firehose:
         spans = self._spans
         calls: list[Call] = []
         while len(calls) < size:
-            # One Produce or Fetch: one topic, some of its partitions, one correlation id.
+            # One Produce or Fetch: one session, one topic, some of its partitions, one correlation id.
             who = draw.randrange(len(sessions))
             topic = draw.choices(range(TOPICS), cum_weights=weights)[0]
-            write = draw.random() < _WRITES
+            write = draw.random() < 0.5  # noqa: PLR2004 - even
             emit = emits[who][write]
             correlations[who] += 1
-            partitions = draw.sample(range(PARTITIONS), draw.choice((1, 1, 2, 4)))
+            partitions = draw.sample(range(PARTITIONS), draw.choice(_PRODUCED if write else _FETCHED))
             for partition in sorted(partitions)[: size - len(calls)]:
                 slot = (topic * PARTITIONS + partition) * 2 + write
-                records = draw.randint(1, 100)
+                records = draw.randint(1, 20)
                 first = spans[slot]
                 spans[slot] += records
                 calls.append(Call(emit, names[topic], partition, slot, first, first + records - 1, correlations[who]))

@@ -52,6 +52,7 @@ class _OpenFile:
 
     def __init__(self, path: Path, schema: pa.Schema, level: int) -> None:
         self.path = path
+        self.size = 0
         # Ours, open from before the first byte: an error of writing back is told to whoever had the file open then.
         self.fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
         try:
@@ -74,9 +75,10 @@ class _OpenFile:
 
     def write(self, batch: pa.RecordBatch) -> int:
         """Writes one row group and returns its size on disk."""
-        before = self.stream.tell()
         self.writer.write_batch(batch, row_group_size=max(1, batch.num_rows))
-        return int(self.stream.tell() - before)
+        # Asked once a row group: the question lets go of the GIL, and getting it back can take milliseconds.
+        before, self.size = self.size, int(self.stream.tell())
+        return self.size - before
 
     def seal(self, metadata: dict[str, str], path: Path) -> None:
         """Ends the file and gives it its name; afterwards both are on disk."""

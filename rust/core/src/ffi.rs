@@ -42,9 +42,9 @@ pub(crate) struct HotLane {
 }
 
 impl HotLane {
-    pub(crate) fn new(ring: Arc<Ring>, index: u32) -> Self {
+    fn new(ring: Arc<Ring>) -> Self {
         // SAFETY: the Arc beside it keeps the ring for as long as this value; the lane is only handed out borrowed from it.
-        let lane = unsafe { ring.lane(index).detached() };
+        let lane = unsafe { ring.lane(0).detached() };
         Self { lane, ring }
     }
 
@@ -59,6 +59,53 @@ impl HotLane {
     }
 }
 
+/// A value that is swapped by pointer under readers that take no lock. What was in force is kept as long as the cell,
+/// because another thread may still be reading it; so a swap is for what changes seldom.
+pub(crate) struct Swap<T> {
+    now: AtomicPtr<T>,
+    // Boxes that stay where they are: `now` points into one of them.
+    #[allow(clippy::vec_box, reason = "the addresses must survive the vector's growth")]
+    all: Mutex<Vec<Box<T>>>,
+}
+
+impl<T> Default for Swap<T> {
+    fn default() -> Self {
+        Self { now: AtomicPtr::default(), all: Mutex::default() }
+    }
+}
+
+impl<T> Swap<T> {
+    /// The value in force, if there is one.
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "part of the hot call")]
+    pub(crate) fn get(&self) -> Option<&T> {
+        // SAFETY: null, or a pointer to a Box in `all`, which is only ever grown, and dropped with `self`.
+        unsafe { self.now.load(Ordering::Acquire).as_ref() }
+    }
+
+    pub(crate) fn set(&self, value: T) {
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        all.push(Box::new(value));
+        if let Some(last) = all.last_mut() {
+            self.now.store(ptr::from_mut(last.as_mut()), Ordering::Release);
+        }
+    }
+
+    /// Takes the value out of force. Tells whether this call did it.
+    pub(crate) fn clear(&self) -> bool {
+        !self.now.swap(ptr::null_mut(), Ordering::AcqRel).is_null()
+    }
+}
+
+/// The lane in use; none in a log that keeps nothing. Another one when the ring was replaced.
+pub(crate) type Hot = Swap<HotLane>;
+
+impl Hot {
+    pub(crate) fn install(&self, ring: Arc<Ring>) {
+        self.set(HotLane::new(ring));
+    }
+}
+
 /// A session's context as it lies in its records. Immutable.
 pub(crate) struct Blob {
     pub(crate) id: u64,
@@ -69,38 +116,8 @@ pub(crate) struct Blob {
     pub(crate) bytes: Box<[u8]>,
 }
 
-/// The context that is in force: swapped by pointer, so that no record mixes two; what was in force is kept until the
-/// session goes, because another thread may still be copying it.
-#[derive(Default)]
-pub(crate) struct Current {
-    blob: AtomicPtr<Blob>,
-    // Boxes that stay where they are: `blob` points into one of them.
-    #[allow(clippy::vec_box, reason = "the addresses must survive the vector's growth")]
-    all: Mutex<Vec<Box<Blob>>>,
-}
-
-impl Current {
-    /// The context in force; none once the session is closed.
-    #[inline(always)]
-    #[allow(clippy::inline_always, reason = "part of the hot call")]
-    pub(crate) fn get(&self) -> Option<&Blob> {
-        // SAFETY: null, or a pointer to a Box in `all`, which is only ever grown, and dropped with `self`.
-        unsafe { self.blob.load(Ordering::Acquire).as_ref() }
-    }
-
-    pub(crate) fn set(&self, blob: Blob) {
-        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
-        all.push(Box::new(blob));
-        if let Some(last) = all.last_mut() {
-            self.blob.store(ptr::from_mut(last.as_mut()), Ordering::Release);
-        }
-    }
-
-    /// Takes the context away: the session is closed. Tells whether this call did it.
-    pub(crate) fn close(&self) -> bool {
-        !self.blob.swap(ptr::null_mut(), Ordering::AcqRel).is_null()
-    }
-}
+/// The context in force; none once the session is closed. Swapped whole, so that no record mixes two.
+pub(crate) type Current = Swap<Blob>;
 
 /// What the arguments said. Only what `presence` names is written.
 struct Draft {
@@ -267,7 +284,7 @@ unsafe fn keywords(
 #[inline(always)]
 #[allow(clippy::inline_always, reason = "the hot call is one function")]
 fn put<const A: usize>(session: &Session, draft: &Draft) -> bool {
-    let (Some(hot), Some(context)) = (session.shared.hot.as_ref(), session.current.get()) else { return false };
+    let (Some(hot), Some(context)) = (session.shared.hot.get(), session.current.get()) else { return false };
     let spec = Action::<A>::SPEC;
     let authority = if spec.authority.is_some() { spec.authority } else { context.authority };
     let (mut presence, mut body) = (draft.presence, draft.body);

@@ -8,17 +8,17 @@ use std::time::{Duration, Instant};
 use auditring_event::record::Encoder;
 use auditring_event::sanitize::Marks;
 use auditring_event::{Context, Kind, Outcome, by_name, code_of, droppable, spec};
-use auditring_flow::{Born, Limits, Mailbox, Progress, Pump, Settings, Unsynced};
+use auditring_flow::{Born, Journaled, Limits, Mailbox, Progress, Pump, Settings, Unsynced};
 use auditring_journal::{Cursor, Followers, ProcessDir, Totals, fold};
 use auditring_policy::{Keep, Policy};
-use auditring_ring::{Clock, ClockKind, Kind as Edge};
+use auditring_ring::{Clock, ClockKind, Identity, Kind as Edge, Ring};
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyTimeoutError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use uuid::Uuid;
 
 use crate::args;
-use crate::ffi::{HotLane, instance};
+use crate::ffi::instance;
 use crate::session::{Close, Session, freeform};
 use crate::shared::{Shared, WhenFull};
 use crate::slow::{self, Call};
@@ -88,11 +88,12 @@ impl Log {
         Self { shared: Arc::new(shared), machine: None, closed: AtomicBool::new(false) }
     }
 
-    /// The claims of lane 0, of all time: the tail has their low 31 bits.
-    fn claimed(&self, journaled: u64) -> u64 {
-        let Some(hot) = &self.shared.hot else { return 0 };
-        let low = u64::from(hot.lane().claims());
-        journaled + (low.wrapping_sub(journaled) & 0x7FFF_FFFF)
+    /// Claims of all time: the tail has the low 31 bits of the present ring's.
+    fn claimed(&self, journaled: &Journaled) -> u64 {
+        let Some(hot) = self.shared.hot.get() else { return 0 };
+        // Until the pump has gone over to a ring that has just replaced another, none of its claims are journaled.
+        let of_ring = if hot.ring().identity().generation == journaled.generation { journaled.lane_claims } else { 0 };
+        journaled.claimed + (u64::from(hot.lane().claims()).wrapping_sub(of_ring) & 0x7FFF_FFFF)
     }
 }
 
@@ -141,7 +142,7 @@ impl Log {
         });
         let (process, ring, clock, pump, held) = made.map_err(os_error)?;
         let shared =
-            Shared::new(Some(HotLane::new(ring, 0)), clock, pump.progress(), droppable, protected);
+            Shared::new(Some(ring), clock, pump.progress(), droppable, protected);
         for (keep, code) in [(parsed.read, code_of("Read")), (parsed.write, code_of("Write"))] {
             if keep == Keep::Off {
                 for outcome in [Outcome::Success, Outcome::Allowed, Outcome::Forwarded] {
@@ -167,7 +168,7 @@ impl Log {
     /// Where the ring lies.
     #[getter]
     fn ring_path(&self) -> Option<PathBuf> {
-        self.shared.hot.as_ref().map(|hot| hot.ring().path().to_owned())
+        self.shared.hot.get().map(|hot| hot.ring().path().to_owned())
     }
 
     /// The journal directory of this process.
@@ -185,7 +186,7 @@ impl Log {
     /// Share of the ring in use, 0.0 to 1.0.
     #[getter]
     fn pressure(&self) -> f64 {
-        self.shared.hot.as_ref().map_or(0.0, |hot| {
+        self.shared.hot.get().map_or(0.0, |hot| {
             hot.lane().used() as f64 / f64::from(hot.ring().geometry().lane_bytes)
         })
     }
@@ -193,7 +194,7 @@ impl Log {
     /// Whether the ring's file is still where it was made.
     #[getter]
     fn ring_linked(&self) -> bool {
-        self.shared.hot.as_ref().is_none_or(|hot| hot.ring().is_linked())
+        self.shared.hot.get().is_none_or(|hot| hot.ring().is_linked())
     }
 
     /// Opens a session: `ClientAccept`.
@@ -304,7 +305,7 @@ impl Log {
         if !machine.mailbox.post(event.to_vec()) {
             return Err(PyRuntimeError::new_err("too many events of the library's own are waiting for the pump"));
         }
-        if let Some(hot) = &self.shared.hot {
+        if let Some(hot) = self.shared.hot.get() {
             hot.ring().wake();
         }
         Ok(())
@@ -316,6 +317,27 @@ impl Log {
         let timeout = Duration::try_from_secs_f64(timeout).map_err(|e| PyValueError::new_err(format!("timeout: {e}")))?;
         let ended = py.detach(|| lock(&machine.pump).as_mut().map_or(Ok(true), |pump| pump.run(timeout)));
         ended.map_err(os_error)
+    }
+
+    /// Looks whether the ring's file is still there (session managers and containers delete what lies in `/dev/shm`) and
+    /// if not goes on with a new one; returns whether it did. From the pump's thread, between two calls of `run_pump`.
+    fn replace_ring(&self, py: Python<'_>) -> PyResult<bool> {
+        let (Some(machine), Some(hot)) = (&self.machine, self.shared.hot.get()) else { return Ok(false) };
+        let old = Arc::clone(hot.ring());
+        if self.shared.is_shut() || old.is_linked() {
+            return Ok(false);
+        }
+        let identity = Identity { generation: old.identity().generation + 1, ..*old.identity() };
+        let made = py.detach(|| Ring::create(old.path(), old.geometry(), &identity, old.clock(), old.birth()));
+        let ring = Arc::new(made.map_err(os_error)?);
+        // With the GIL held no caller is in the middle of counting, so no count is left behind in the old ring.
+        old.edge().visit(|c| ring.edge().add(c.lane, c.code, c.outcome, c.kind, c.count));
+        self.shared.hot.install(Arc::clone(&ring));
+        old.close();
+        if let Some(pump) = lock(&machine.pump).as_mut() {
+            pump.replace(ring);
+        }
+        Ok(true)
     }
 
     /// Declares the pump troubled: `AuditUnavailable` names `cause`; with `dead` no caller waits for it any more.
@@ -332,9 +354,9 @@ impl Log {
     /// Waits, without the GIL, until all that was accepted before the call is journaled; returns the next seq.
     #[pyo3(signature = (timeout=None))]
     fn wait_journaled(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<i64> {
-        let Some(hot) = &self.shared.hot else { return Ok(0) };
+        let Some(hot) = self.shared.hot.get() else { return Ok(0) };
         let progress = &self.shared.progress;
-        let target = self.claimed(progress.journaled().claims.first().copied().unwrap_or(0));
+        let target = self.claimed(&progress.journaled());
         let deadline = match timeout {
             Some(seconds) => {
                 let wait = Duration::try_from_secs_f64(seconds).map_err(|e| PyValueError::new_err(format!("timeout: {e}")))?;
@@ -346,7 +368,7 @@ impl Log {
             hot.ring().wake();
             let slice = Duration::from_millis(50);
             let left = deadline.map_or(slice, |at| slice.min(at.saturating_duration_since(Instant::now())));
-            let done = py.detach(|| progress.wait(left, |j| j.ended || j.claims.first().is_some_and(|done| *done >= target)));
+            let done = py.detach(|| progress.wait(left, |j| j.ended || j.claimed >= target));
             if done {
                 return Ok(progress.next_seq());
             }
@@ -383,7 +405,7 @@ impl Log {
         for (code, outcome, count) in &journaled.actions {
             add(*code, *outcome, *count)?;
         }
-        if let Some(hot) = &self.shared.hot {
+        if let Some(hot) = self.shared.hot.get() {
             let mut counts = Vec::new();
             hot.ring().edge().visit(|count| counts.push(count));
             for count in counts {
@@ -397,8 +419,7 @@ impl Log {
                 }
             }
         }
-        let done = journaled.claims.first().copied().unwrap_or(0);
-        let claimed = self.claimed(done);
+        let claimed = self.claimed(&journaled);
         stats.set_item("offered", claimed + off + dropped + refused)?;
         stats.set_item("claimed", claimed)?;
         // What is still in the ring counts as accepted; a claim that is being written is so for nanoseconds.
@@ -409,7 +430,7 @@ impl Log {
         stats.set_item("refused", refused)?;
         stats.set_item("born", journaled.born)?;
         stats.set_item("journaled", journaled.accepted + journaled.born)?;
-        stats.set_item("in_ring", claimed - done)?;
+        stats.set_item("in_ring", claimed - journaled.claimed)?;
         let lost = PyDict::new(py);
         for (cause, count) in journaled.lost.iter().filter(|(_, count)| *count > 0) {
             lost.set_item(cause, count)?;
@@ -441,7 +462,7 @@ impl Log {
             return;
         }
         self.shared.shut(false);
-        if let Some(hot) = &self.shared.hot {
+        if let Some(hot) = self.shared.hot.get() {
             hot.ring().close();
         }
     }
@@ -488,7 +509,7 @@ fn finish(machine: &Machine, shared: &Shared) -> Result<bool, auditring_flow::Er
     let cells = state.cells.iter().collect();
     let totals = Totals { instance: head.instance, host: head.host, next_seq: state.next_seq, cells, sinks };
     totals.store(&machine.root, machine.process.as_bytes())?;
-    if let Some(hot) = &shared.hot {
+    if let Some(hot) = shared.hot.get() {
         hot.ring().unlink().map_err(|source| auditring_flow::Error::Io {
             what: "remove the ring",
             path: hot.ring().path().to_owned(),

@@ -63,7 +63,7 @@ impl Session {
         let outcome = CLIENT_ACCEPT.outcome;
         // A session whose accept was refused was never open: it must not close with a row either.
         if let Err(error) = session.put(py, &mut accept, CLIENT_ACCEPT, outcome) {
-            session.current.close();
+            session.current.clear();
             return Err(error);
         }
         shared.register(session.number, Arc::downgrade(&session));
@@ -119,7 +119,7 @@ impl Session {
     /// The last reference has gone: a session that nobody closed ends here, without waiting for anything.
     pub(crate) fn abandon(&self) {
         if self.shared.is_shut() {
-            self.current.close();
+            self.current.clear();
         }
         if let Some((record, outcome)) = self.end(Close { status: Some("SessionAbandoned"), ..Close::default() }) {
             self.shared.put_now(&record, CLIENT_CLOSE.code, outcome, false);
@@ -128,7 +128,7 @@ impl Session {
 
     fn end(&self, close: Close<'_>) -> Option<(Vec<u8>, Outcome)> {
         let context = self.current.get()?;
-        if !self.current.close() {
+        if !self.current.clear() {
             return None;
         }
         self.shared.forget(self.number);

@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 
 use auditring_event::{CODES, OUTCOMES, Outcome};
 use auditring_flow::Progress;
-use auditring_ring::{Clock, Kind as Edge, Refusal};
+use auditring_ring::{Clock, Kind as Edge, Refusal, Ring};
 use pyo3::prelude::*;
 
 use crate::errors;
-use crate::ffi::HotLane;
+use crate::ffi::Hot;
 use crate::session::Session;
 
 /// The call goes on.
@@ -41,8 +41,8 @@ pub(crate) struct WhenFull {
 /// State of one open log that its sessions see.
 pub(crate) struct Shared {
     gates: Box<[AtomicU8]>,
-    /// None in a log that keeps nothing.
-    pub(crate) hot: Option<HotLane>,
+    /// Nothing in a log that keeps nothing.
+    pub(crate) hot: Hot,
     pub(crate) clock: Clock,
     pub(crate) progress: Arc<Progress>,
     droppable: WhenFull,
@@ -61,12 +61,16 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Shared {
     pub(crate) fn new(
-        hot: Option<HotLane>,
+        ring: Option<Arc<Ring>>,
         clock: Clock,
         progress: Arc<Progress>,
         droppable: WhenFull,
         protected: WhenFull,
     ) -> Self {
+        let hot = Hot::default();
+        if let Some(ring) = ring {
+            hot.install(ring);
+        }
         Self {
             gates: (0..CODES * OUTCOMES).map(|_| AtomicU8::new(GATE_OPEN)).collect(),
             hot,
@@ -133,7 +137,7 @@ impl Shared {
     /// Counts at the edge; the GIL orders the callers.
     #[inline]
     pub(crate) fn count_ordered(&self, code: u16, outcome: Outcome, what: Edge) {
-        match &self.hot {
+        match self.hot.get() {
             Some(hot) => hot.ring().edge().bump_ordered(0, u32::from(code), outcome as u32, what),
             None => _ = self.kept_nothing.fetch_add(1, Ordering::Relaxed),
         }
@@ -143,18 +147,18 @@ impl Shared {
     ///
     /// Raises `LogClosed`, `AuditUnavailable`, or whatever a signal handler raised; then nothing was claimed.
     pub(crate) fn put(&self, py: Python<'_>, record: &[u8], code: u16, outcome: Outcome, droppable: bool) -> PyResult<()> {
-        let Some(hot) = &self.hot else {
+        if self.hot.get().is_none() {
             self.count_ordered(code, outcome, Edge::Off);
             return Ok(());
-        };
-        match self.offer(hot, record, droppable) {
+        }
+        match self.offer(record, droppable) {
             Ok(()) => return Ok(()),
             Err(Refusal::Full) => {}
             Err(refusal) => return Err(self.refused(refusal, record.len())),
         }
         let rule = if droppable { self.droppable } else { self.protected };
         let began = Instant::now();
-        let waited = self.wait(py, hot, record, droppable, rule.wait, began);
+        let waited = self.wait(py, record, droppable, rule.wait, began);
         self.progress.waited(began.elapsed());
         match waited {
             Ok(true) => Ok(()),
@@ -175,20 +179,25 @@ impl Shared {
 
     /// Puts a record into the ring without ever waiting, as a destructor must; a full ring drops it, counted.
     pub(crate) fn put_now(&self, record: &[u8], code: u16, outcome: Outcome, droppable: bool) {
-        let Some(hot) = &self.hot else { return };
-        if self.offer(hot, record, droppable).is_err() {
+        if self.hot.get().is_some() && self.offer(record, droppable).is_err() {
             self.count_ordered(code, outcome, Edge::Dropped);
         }
     }
 
-    fn offer(&self, hot: &HotLane, record: &[u8], droppable: bool) -> Result<(), Refusal> {
-        if self.is_shut() {
-            return Err(Refusal::Closed);
+    fn offer(&self, record: &[u8], droppable: bool) -> Result<(), Refusal> {
+        loop {
+            let hot = self.hot.get().filter(|_| !self.is_shut()).ok_or(Refusal::Closed)?;
+            match hot.lane().claim(record.len(), droppable) {
+                Ok(mut claim) => {
+                    claim.write(|bytes| bytes[..record.len()].copy_from_slice(record));
+                    claim.commit();
+                    return Ok(());
+                }
+                // A ring that was replaced is closed after its successor is in force.
+                Err(Refusal::Closed) if !self.is_shut() && self.hot.get().is_some_and(|now| !std::ptr::eq(now, hot)) => {}
+                Err(refusal) => return Err(refusal),
+            }
         }
-        let mut claim = hot.lane().claim(record.len(), droppable)?;
-        claim.write(|bytes| bytes[..record.len()].copy_from_slice(record));
-        claim.commit();
-        Ok(())
     }
 
     fn refused(&self, refusal: Refusal, len: usize) -> PyErr {
@@ -204,7 +213,6 @@ impl Shared {
     fn wait(
         &self,
         py: Python<'_>,
-        hot: &HotLane,
         record: &[u8],
         droppable: bool,
         wait: Option<Duration>,
@@ -220,9 +228,11 @@ impl Shared {
             let slice = Instant::now() + SLICE;
             let until = deadline.map_or(slice, |deadline| deadline.min(slice));
             let result = py.detach(|| {
-                hot.ring().wake();
+                if let Some(hot) = self.hot.get() {
+                    hot.ring().wake();
+                }
                 loop {
-                    match self.offer(hot, record, droppable) {
+                    match self.offer(record, droppable) {
                         Err(Refusal::Full) => {}
                         other => return other,
                     }

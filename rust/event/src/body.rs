@@ -134,13 +134,23 @@ impl<'a> Body<'a> {
         if code == spec::FREEFORM && self.presence & NAME == 0 {
             return Err(Malformed::Text);
         }
-        if self.bytes.len() < 8 * (self.presence & layout.ints).count_ones() as usize {
+        let mut ints = self.presence & layout.ints;
+        let (numbers, _) = self.bytes.as_chunks::<8>();
+        if numbers.len() < ints.count_ones() as usize {
             return Err(Malformed::Short);
         }
-        for (i, field) in spec::spec(code).map_or(&[][..], |spec| spec.fields).iter().enumerate() {
-            if self.int(1 << i).is_some_and(|value| value < field.min || value > field.max) {
+        let fields = spec::spec(code).map_or(&[][..], |spec| spec.fields);
+        for number in numbers {
+            if ints == 0 {
+                break;
+            }
+            let value = i64::from_le_bytes(*number);
+            // Behind the fields lies the end time, which may be any.
+            let field = fields.get(ints.trailing_zeros() as usize);
+            if field.is_some_and(|field| value < field.min || value > field.max) {
                 return Err(Malformed::Range);
             }
+            ints &= ints - 1;
         }
         let mut strings = self.strings();
         for (bit, bytes) in strings.by_ref() {

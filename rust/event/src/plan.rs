@@ -44,6 +44,8 @@ pub(crate) struct Plan<'a> {
     pub action: Option<&'a str>,
     pub category: Category,
     pub constants: &'static [(Column, &'static str)],
+    /// The constants as members of a line, which no row says otherwise.
+    pub constant_members: Vec<u8>,
     places: [Place<'a>; 32],
     layout: Layout,
 }
@@ -92,7 +94,11 @@ impl<'a> Plan<'a> {
             };
         }
         let action = (!free).then_some(spec.name);
-        Self { action, category: spec.category, constants: spec.constants, places, layout }
+        let mut constant_members = Vec::new();
+        for (column, value) in spec.constants {
+            crate::json::member(&mut constant_members, &crate::json::name(*column), value);
+        }
+        Self { constant_members, action, category: spec.category, constants: spec.constants, places, layout }
     }
 
     fn of_definition(definition: &'a Definition, mut places: [Place<'a>; 32], layout: Layout) -> Self {
@@ -101,7 +107,14 @@ impl<'a> Plan<'a> {
         for (place, field) in places.iter_mut().zip(object_ref.chain(context)) {
             *place = field;
         }
-        Self { action: Some(&definition.name), category: definition.category, constants: &[], places, layout }
+        Self {
+            action: Some(&definition.name),
+            category: definition.category,
+            constants: &[],
+            constant_members: Vec::new(),
+            places,
+            layout,
+        }
     }
 
     /// The value of a column that all rows of the action share.

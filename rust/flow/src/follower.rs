@@ -78,7 +78,9 @@ pub struct Follower {
     chosen: Chosen,
     cursor: Cursor,
     /// Handed out since the commit.
-    handed: [(&'static str, u64); 5],
+    handed: [(&'static str, u64); 6],
+    /// Lost by cause among the rows being chosen.
+    losing: [u64; 2],
     position: i64,
     /// Greatest UTC day seen since the commit.
     day: Option<i64>,
@@ -86,8 +88,17 @@ pub struct Follower {
     ended: bool,
 }
 
-const NOTHING: [(&str, u64); 5] =
-    [("delivered", 0), ("merged", 0), ("sampled_out", 0), ("filtered_out", 0), ("lost_corrupt", 0)];
+const NOTHING: [(&str, u64); 6] = [
+    ("delivered", 0),
+    ("merged", 0),
+    ("sampled_out", 0),
+    ("filtered_out", 0),
+    ("lost_corrupt", 0),
+    ("lost_budget", 0),
+];
+/// Positions in `losing`.
+const CORRUPT: usize = 0;
+const BUDGET: usize = 1;
 
 impl Follower {
     /// Takes up a sink's work at its cursor.
@@ -109,6 +120,7 @@ impl Follower {
             left: Left::default(),
             chosen: Chosen::at(cursor.seq),
             handed: NOTHING,
+            losing: [0; 2],
             position: cursor.seq,
             day: None,
             boundary: false,
@@ -195,14 +207,8 @@ impl Follower {
                     self.jump(meta.first_seq);
                 }
             }
-            Step::Corrupt { first_seq, rows } | Step::Gone { first_seq, rows } => {
-                let end = first_seq + rows as i64;
-                let from = first_seq.max(self.chosen.next_seq);
-                if end > from {
-                    self.chosen.lost += (end - from) as u64;
-                    self.chosen.next_seq = end;
-                }
-            }
+            Step::Corrupt { first_seq, rows } => self.lose(first_seq, rows, CORRUPT),
+            Step::Gone { first_seq, rows } => self.lose(first_seq, rows, BUDGET),
             Step::NotYet => return Ok(false),
             Step::End => {
                 self.ended = true;
@@ -210,6 +216,17 @@ impl Follower {
             }
         }
         Ok(true)
+    }
+
+    /// Rows that were journaled and cannot be had.
+    fn lose(&mut self, first_seq: i64, rows: u64, cause: usize) {
+        let end = first_seq.saturating_add_unsigned(rows);
+        let from = first_seq.max(self.chosen.next_seq);
+        if end > from {
+            self.chosen.lost += from.abs_diff(end);
+            self.chosen.next_seq = end;
+            self.losing[cause] += from.abs_diff(end);
+        }
     }
 
     /// Seqs were left out on purpose: a file ends before, so that its range holds what it says.
@@ -231,8 +248,7 @@ impl Follower {
             let Ok(view) = RowView::parse(bytes) else {
                 // The checksum held and the row does not: a writer of another mind. Its batch's rest cannot be told apart.
                 let rest = self.reader.next_seq() - self.chosen.next_seq.max(self.left.seq);
-                self.chosen.lost += rest.max(0) as u64;
-                self.chosen.next_seq += rest.max(0);
+                self.lose(self.chosen.next_seq, rest.max(0) as u64, CORRUPT);
                 self.left = Left::default();
                 return;
             };
@@ -266,7 +282,8 @@ impl Follower {
         chosen.set.data.reserve(self.chosen.set.data.len());
         let chosen = std::mem::replace(&mut self.chosen, chosen);
         self.position = chosen.next_seq;
-        let counts = [chosen.set.rows.len() as u64, 0, chosen.sampled_out, chosen.filtered_out, chosen.lost];
+        let [corrupt, budget] = std::mem::take(&mut self.losing);
+        let counts = [chosen.set.rows.len() as u64, 0, chosen.sampled_out, chosen.filtered_out, corrupt, budget];
         for ((_, total), count) in self.handed.iter_mut().zip(counts) {
             *total += count;
         }
@@ -306,6 +323,7 @@ impl Follower {
         self.chosen = Chosen::at(self.cursor.seq);
         self.selector.begin(&mut self.chosen);
         self.handed = NOTHING;
+        self.losing = [0; 2];
         self.position = self.cursor.seq;
         self.day = None;
         self.boundary = false;

@@ -13,8 +13,12 @@ use std::time::{Duration, Instant};
 pub struct Journaled {
     /// Next seq to be given.
     pub next_seq: i64,
-    /// Claims taken out of each lane, since birth.
-    pub claims: Vec<u64>,
+    /// Claims taken out of the ring, since birth.
+    pub claimed: u64,
+    /// The same, of the present ring alone.
+    pub lane_claims: u64,
+    /// Generation of that ring.
+    pub generation: u32,
     /// Records taken out of the ring whole.
     pub accepted: u64,
     /// Claims whose writer died.

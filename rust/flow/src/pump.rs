@@ -12,7 +12,7 @@ use std::time::{Duration, Instant as Clockwork};
 
 use auditring_event::record::{Encoder, RecordView};
 use auditring_event::{ActionSpec, code_of, index_of, spec_at};
-use auditring_journal::counters::{self, Counters};
+use auditring_journal::counters;
 use auditring_journal::{Anchor, BatchFlags, BatchMeta, LaneRange, Writer, bytes_held, delete_oldest};
 use auditring_ring::{Clock, OwnedConsumer, Position, Ring, consumer_of};
 use xxhash_rust::xxh3::xxh3_128;
@@ -62,6 +62,8 @@ pub struct Pump {
     /// Bytes of all segments but the one being written.
     sealed_bytes: u64,
     looked_at_bytes: Clockwork,
+    /// The ring that goes on when this one is drained.
+    successor: Option<Arc<Ring>>,
     ended: bool,
 }
 
@@ -100,6 +102,7 @@ impl Pump {
             syncer: Syncer::start(),
             sealed_bytes: 0,
             looked_at_bytes: Clockwork::now(),
+            successor: None,
             ended: false,
             dir: dir.path().to_owned(),
             ring,
@@ -135,6 +138,22 @@ impl Pump {
     #[must_use]
     pub fn unsynced(&self) -> Arc<Unsynced> {
         self.syncer.unsynced()
+    }
+
+    /// Goes on with another ring once this one, which the caller has closed, is drained. Seqs, birth and counters go on.
+    pub fn replace(&mut self, ring: Arc<Ring>) {
+        let mut event = Encoder::new(action("auditring.RingReplaced"));
+        event.int("generation", i64::from(ring.identity().generation)).text("cause", "the ring's file was deleted");
+        // A full mailbox has told of worse.
+        let _ = self.mailbox.post(event.to_vec());
+        self.successor = Some(ring);
+    }
+
+    fn succeed(&mut self) -> Result<(), Error> {
+        let Some(ring) = self.successor.take() else { return Ok(()) };
+        self.consumer = consumer_of(Arc::clone(&ring)).ok_or(Error::TwoPumps)?;
+        self.ring = ring;
+        Ok(())
     }
 
     fn born(&mut self, startup: &[u8]) -> Result<(), Error> {
@@ -179,6 +198,9 @@ impl Pump {
         if let Some(error) = self.syncer.failed() {
             return Err(error.into());
         }
+        if self.successor.is_some() && self.consumer.drained() {
+            self.succeed()?;
+        }
         // The tail first, then the anchor: whatever is in front of this tail was stamped before it.
         let waiting = self.consumer.poll(0);
         let posted = self.mailbox.peek();
@@ -195,7 +217,7 @@ impl Pump {
             self.own(record);
         }
         self.fill_from_ring();
-        let last = self.consumer.drained() && self.mailbox.peek().len() == posted.len();
+        let last = self.successor.is_none() && self.consumer.drained() && self.mailbox.peek().len() == posted.len();
         for row in self.losses.rows(self.ring.edge(), self.timeline.now(), last) {
             self.own(&row);
         }
@@ -261,7 +283,7 @@ impl Pump {
 
     fn append(&mut self, flags: BatchFlags, from: Position, to: Position) -> Result<(), Error> {
         let state = self.writer.state();
-        let mut cells = Counters::from_cells(&state.cells.all());
+        let mut cells = state.cells.clone();
         let claims = to.claims - from.claims;
         cells.add(counters::CLAIMED, claims);
         cells.add(counters::ACCEPTED, claims);
@@ -310,9 +332,10 @@ impl Pump {
 
     fn roll(&mut self) -> Result<(), Error> {
         self.writer.roll(&self.writer.next_head())?;
+        // Directly behind: whatever fails next, the new segment holds no context yet.
+        self.fill.begin_segment();
         self.syncer.begin(self.writer.sync_handle()?);
         self.sealed_bytes = bytes_held(&self.dir)?.saturating_sub(self.writer.len());
-        self.fill.begin_segment();
         Ok(())
     }
 
@@ -326,8 +349,9 @@ impl Pump {
         ];
         self.progress.publish(|journaled| {
             journaled.next_seq = state.next_seq;
-            journaled.claims.clear();
-            journaled.claims.extend(state.lanes.iter().map(|lane| lane.claims));
+            journaled.claimed = cells.get(counters::CLAIMED);
+            journaled.lane_claims = state.lanes.first().map_or(0, |lane| lane.claims);
+            journaled.generation = state.generation;
             journaled.accepted = cells.get(counters::ACCEPTED);
             journaled.torn = cells.get(counters::TORN);
             journaled.born = cells.get(counters::BORN);

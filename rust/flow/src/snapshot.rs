@@ -28,13 +28,13 @@ struct Held {
     process: String,
     reader: Reader,
     cursor: i64,
-    parquet: bool,
 }
 
 /// All journals of a directory.
 #[derive(Debug)]
 pub struct Snapshot {
     held: Vec<Held>,
+    parquet: bool,
     primary_taps: BTreeMap<String, String>,
 }
 
@@ -45,12 +45,13 @@ impl Snapshot {
     /// If the directory or a segment cannot be read.
     pub fn open(root: &Path) -> Result<Self, Error> {
         let mut held = Vec::new();
+        let mut parquet = false;
         for (process, dir) in list(root)? {
             let reader = Reader::open(&dir, 0).and_then(|mut reader| reader.hold().map(|()| reader));
             let rest = reader.and_then(|reader| {
-                let parquet = Followers::load(&dir)?.get(PARQUET).is_some();
+                parquet |= Followers::load(&dir)?.get(PARQUET).is_some();
                 let cursor = Cursor::load(&dir, PARQUET)?.map_or(0, |cursor| cursor.seq);
-                Ok(Held { process: process_text(&process), reader, cursor, parquet })
+                Ok(Held { process: process_text(&process), reader, cursor })
             });
             match rest {
                 Ok(one) => held.push(one),
@@ -59,13 +60,13 @@ impl Snapshot {
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(Self { held, primary_taps: BTreeMap::new() })
+        Ok(Self { held, parquet, primary_taps: BTreeMap::new() })
     }
 
-    /// Whether any process has a Parquet sink.
+    /// Whether any process whose journal is there has a Parquet sink.
     #[must_use]
     pub fn parquet(&self) -> bool {
-        self.held.iter().any(|held| held.parquet)
+        self.parquet
     }
 
     /// The primary tap of each process that has one; known once [`Snapshot::fresh`] has read the journals.
@@ -122,7 +123,9 @@ impl Snapshot {
                         take(&mut selector, &mut chosen, batches);
                     }
                 }
-                Step::Corrupt { rows, .. } | Step::Gone { rows, .. } => chosen.lost += rows,
+                Step::Corrupt { rows, .. } => chosen.lost += rows,
+                // Deleted because every sink has passed it: its rows are in sealed files.
+                Step::Gone { .. } => {}
                 Step::NotYet | Step::End => break,
             }
         }

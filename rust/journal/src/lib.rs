@@ -22,6 +22,25 @@
 //! - **Nothing is trusted for its length.** A length read from disk is held against the file before a byte is allocated for it.
 //! - Files are 0600 and directories 0700 whatever the umask; a small file is only ever replaced as a whole.
 //!
+//! ```
+//! use auditring_journal::{BatchFlags, BatchMeta, Reader, SegmentHead, Step, Writer};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let dir = tempfile::tempdir()?;
+//! # let dir = dir.path();
+//! let mut writer = Writer::create(dir, &SegmentHead::default())?;
+//! let birth = BatchMeta { flags: BatchFlags::BIRTH, rows: 1, ..BatchMeta::default() };
+//! writer.append(&birth, b"", b"", b"a row")?;
+//!
+//! let (mut reader, mut buf) = (Reader::open(dir, 0)?, Vec::new());
+//! assert!(matches!(reader.next(&mut buf)?, Step::Segment(_)));
+//! let Step::Batch(meta, sections) = reader.next(&mut buf)? else { panic!("it is there") };
+//! assert_eq!((meta.first_seq, &buf[sections.rows]), (0, &b"a row"[..]));
+//! assert!(matches!(reader.next(&mut buf)?, Step::NotYet));
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! Rows, contexts' bytes, definitions and the policy are opaque here. All integers on disk are little endian.
 
 mod batch;

@@ -115,6 +115,11 @@ impl<'a> Edge<'a> {
         self.cell(lane, code, outcome, kind, true).fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Counts many where nobody orders the callers: what a replaced ring had counted goes on in its successor.
+    pub fn add(self, lane: u32, code: u32, outcome: u32, kind: Kind, count: u64) {
+        self.cell(lane, code, outcome, kind, true).fetch_add(count, Ordering::Relaxed);
+    }
+
     /// A cell to be raised; marks its code as touched.
     #[inline(always)]
     fn cell(&self, lane: u32, code: u32, outcome: u32, kind: Kind, shared: bool) -> &'a AtomicU64 {

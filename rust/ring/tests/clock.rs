@@ -12,7 +12,7 @@ fn wall_ns() -> i64 {
 }
 
 /// Wall time before a stamp, the stamp, wall time after it.
-fn sample(clock: &Clock) -> (i64, u64, i64) {
+fn sample(clock: Clock) -> (i64, u64, i64) {
     (wall_ns(), clock.stamp(), wall_ns())
 }
 
@@ -24,7 +24,7 @@ fn stamps_between_anchors_are_wall_time(kind: ClockKind) {
     let begin = Instant::now();
     let mut samples = Vec::new();
     while begin.elapsed() < Duration::from_millis(5) {
-        samples.push(sample(&clock));
+        samples.push(sample(clock));
     }
     let last = clock.anchor();
     let scale = Scale::between(&first, &last).expect("time has passed");

@@ -25,7 +25,7 @@ fn deadline() -> impl Fn() {
 /// A length from nothing but the record's name, and a payload from nothing but that.
 fn length(who: u64, turn: u64) -> usize {
     let mixed = (who * 1_000_003 + turn).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    16 + (mixed >> 56) as usize + if mixed & 0x3ff == 0 { 3000 } else { 0 }
+    16 + (mixed >> 56) as usize + if mixed.trailing_zeros() >= 10 { 3000 } else { 0 }
 }
 
 fn fill(room: &mut [u8], who: u64, turn: u64) {
@@ -114,7 +114,9 @@ fn every_record_once(geometry: &Geometry, start: Position) {
             .collect();
         let seen = scope.spawn(move || consume(ring)).join().expect("consumed");
         // Joined one by one: the sanitizer sees that, and not the end of the scope.
-        producers.into_iter().for_each(|producer| producer.join().expect("produced"));
+        for producer in producers {
+            producer.join().expect("produced");
+        }
         seen
     });
     for (who, turns) in seen.iter().enumerate() {

@@ -1,256 +1,181 @@
-//! One batch in the making.
+//! The columns of a batch, put together from a walk over its rows.
 
-use super::columns::{DictColumn, Inherited, IntColumn, NULL, TextColumn, dictionary};
+use super::keys::{Inherited, Keys, NULL, Source};
+use super::text::{offset, strings};
+use super::walk::{Has, Walk};
 use super::{data_type, item};
-use crate::details::{Details, SessionDetails};
-use crate::plan::{Detail, Place, Plans, Visitor};
-use crate::row::NO_CONTEXT;
-use crate::spec::{COLUMNS, Column, ColumnType};
-use crate::{Context, Malformed, RowSet, record};
+use crate::spec::{COLUMNS, Column, ColumnSpec, ColumnType};
+use crate::{Authority, Context, Malformed, Origin, Outcome, record};
 use arrow_array::{
-    Array as _, ArrayRef, Int64Array, ListArray, RecordBatch, StringArray, TimestampMicrosecondArray, new_null_array,
+    ArrayRef, Int32Array, Int64Array, ListArray, RecordBatch, TimestampMicrosecondArray, new_null_array,
 };
 use arrow_buffer::{BooleanBuffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow_schema::ArrowError;
 use std::sync::Arc;
 
-/// What the walk over the rows fills, by column.
-struct Filling<'a> {
-    row: usize,
-    of: usize,
-    ints: Vec<IntColumn>,
-    dicts: Vec<DictColumn>,
-    reason: TextColumn,
-    details: Details<'a>,
-}
-
-impl<'a> Visitor<'a> for Filling<'a> {
-    #[inline]
-    fn int(&mut self, column: Column, value: i64) {
-        self.ints[column as usize].set(self.row, self.of, value);
-    }
-
-    #[inline]
-    fn text(&mut self, column: Column, value: &'a [u8]) -> Result<(), Malformed> {
-        if column == Column::Reason {
-            self.reason.bytes.extend_from_slice(std::str::from_utf8(value).map_err(|_| Malformed::Text)?.as_bytes());
-            self.reason.end(self.row);
-            return Ok(());
-        }
-        self.dicts[column as usize].set(self.row, self.of, value)
-    }
-
-    fn detail(&mut self, place: Place<'a>, value: Detail<'a>) {
-        self.details.add(place, value);
-    }
-}
-
+/// A batch in the making.
 pub(super) struct Batch<'a> {
-    set: &'a RowSet,
-    plans: Plans<'a>,
-    filling: Filling<'a>,
-    time_ns: Vec<i64>,
-    age_ns: Vec<i64>,
-    seq: Vec<i64>,
-    weight: Vec<i64>,
-    /// Position of each row's plan.
-    plan: Vec<u32>,
-    /// Position of each row's context; behind the last one: none.
-    context: Vec<u32>,
-    /// Outcome, authority and origin of each row.
-    bits: Vec<u32>,
-    contexts_used: Vec<bool>,
-    bits_used: [bool; 256],
-    object_refs: TextColumn,
-    details: TextColumn,
+    walk: Walk<'a>,
+    rows: usize,
+    keys: Keys,
+    /// Columns without any value, one a type: they share their memory.
+    nulls: Vec<(ColumnType, ArrayRef)>,
 }
 
 impl<'a> Batch<'a> {
-    pub(super) fn new(set: &'a RowSet) -> Self {
-        let rows = set.rows.len();
-        let filling = Filling {
-            row: 0,
-            of: rows,
-            ints: COLUMNS.iter().map(|_| IntColumn::default()).collect(),
-            dicts: COLUMNS.iter().map(|_| DictColumn::default()).collect(),
-            reason: TextColumn::default(),
-            details: Details::default(),
-        };
-        Self {
-            set,
-            plans: Plans::new(set),
-            filling,
-            time_ns: Vec::with_capacity(rows),
-            age_ns: Vec::with_capacity(rows),
-            seq: Vec::with_capacity(rows),
-            weight: Vec::with_capacity(rows),
-            plan: Vec::with_capacity(rows),
-            context: Vec::with_capacity(rows),
-            bits: Vec::with_capacity(rows),
-            contexts_used: vec![false; set.contexts.len() + 1],
-            bits_used: [false; 256],
-            object_refs: TextColumn::default(),
-            details: TextColumn::default(),
-        }
-    }
-
-    /// The walk over the rows.
-    pub(super) fn read(&mut self) -> Result<(), Malformed> {
-        let none = self.set.contexts.len() as u32;
-        let sessions: Vec<_> = self.set.contexts.iter().map(|context| SessionDetails::new(context)).collect();
-        let no_session = SessionDetails::default();
-        for (i, at) in self.set.rows.iter().enumerate() {
-            let row = self.set.row(at)?;
-            record::check_bits(row.bits())?;
-            let plan = self.plans.position(row.code())?;
-            self.filling.row = i;
-            self.filling.details.clear();
-            self.plans.get(plan).follow(&row, &mut self.filling)?;
-            let context = if row.context() == NO_CONTEXT { none } else { row.context() };
-            self.contexts_used[context as usize] = true;
-            self.bits_used[usize::from(row.bits())] = true;
-            self.time_ns.push(row.time_ns());
-            self.age_ns.push(row.age_ns());
-            self.seq.push(at.seq);
-            self.weight.push(at.weight.into());
-            self.plan.push(plan.into());
-            self.context.push(context);
-            self.bits.push(row.bits().into());
-
-            let details = &self.filling.details;
-            let session = sessions.get(context as usize).unwrap_or(&no_session);
-            if details.write_object_ref(&mut self.object_refs.bytes)? {
-                self.object_refs.end(i);
-            }
-            if details.write_context(row.flags(), self.set.context(&row), session, &mut self.details.bytes)? {
-                self.details.end(i);
-            }
-        }
-        Ok(())
+    pub(super) fn new(walk: Walk<'a>) -> Self {
+        let rows = walk.set.rows.len();
+        Self { walk, rows, keys: Keys::new(rows), nulls: Vec::new() }
     }
 
     pub(super) fn finish(mut self) -> Result<RecordBatch, ArrowError> {
-        let rows = self.set.rows.len();
-        let mut arrays = Vec::with_capacity(COLUMNS.len());
-        // Taken before its column is finished: the list needs what rows say of their own.
+        // Before its column is finished: the list needs what rows say of their own.
         let principals = self.principals()?;
-        let mut nulls = Nulls::default();
-        for column in COLUMNS {
-            let array = match column.column {
-                Column::Time => Some(timestamps(&self.time_ns)),
-                Column::TimeNs => Some(int64(std::mem::take(&mut self.time_ns))),
-                Column::AgeNs => Some(int64(std::mem::take(&mut self.age_ns))),
-                Column::Seq => Some(int64(std::mem::take(&mut self.seq))),
-                Column::Count => Some(int64(vec![1; rows])),
-                Column::Weight => Some(int64(std::mem::take(&mut self.weight))),
-                Column::Process => Some(self.constant(&self.set.identity.process)?),
-                Column::Instance => Some(self.constant(&self.set.identity.instance)?),
-                Column::Host => Some(self.constant(&self.set.identity.host)?),
-                Column::Principals => principals.clone(),
-                Column::Reason => std::mem::take(&mut self.filling.reason).finish(rows)?,
-                Column::ObjectRef => std::mem::take(&mut self.object_refs).finish(rows)?,
-                Column::Context => std::mem::take(&mut self.details).finish(rows)?,
-                Column::EndTime => self.end_times()?,
-                other => match column.kind {
-                    ColumnType::Dict => self.dict(other)?,
-                    ColumnType::Int32 => self.int32(other)?,
-                    _ => self.int(other).int64()?.map(|array| Arc::new(array) as ArrayRef),
-                },
-            };
-            arrays.push(array.unwrap_or_else(|| nulls.get(column.kind, rows)));
+        let mut arrays = Vec::with_capacity(COLUMNS.len());
+        for spec in COLUMNS {
+            let array = if spec.column == Column::Principals { principals.clone() } else { self.column(spec)? };
+            arrays.push(array.unwrap_or_else(|| self.null(spec.kind)));
         }
         RecordBatch::try_new(super::schema(), arrays)
     }
 
-    fn int(&mut self, column: Column) -> IntColumn {
-        std::mem::take(&mut self.filling.ints[column as usize])
+    /// The array of a column; none where no row has a value.
+    fn column(&mut self, spec: &ColumnSpec) -> Result<Option<ArrayRef>, ArrowError> {
+        let identity = &self.walk.set.identity;
+        let refs = &self.walk.set.rows;
+        Ok(Some(match spec.column {
+            Column::Time => timestamps(&self.walk.time_ns, None)?,
+            Column::TimeNs => int64(std::mem::take(&mut self.walk.time_ns)),
+            Column::AgeNs => int64(std::mem::take(&mut self.walk.age_ns)),
+            Column::Seq => int64(refs.iter().map(|at| at.seq).collect()),
+            Column::Weight => int64(refs.iter().map(|at| at.weight.into()).collect()),
+            Column::Count => int64(vec![1; self.rows]),
+            Column::Process => self.keys.constant(&identity.process)?,
+            Column::Instance => self.keys.constant(&identity.instance)?,
+            Column::Host => self.keys.constant(&identity.host)?,
+            Column::Reason => return std::mem::take(&mut self.walk.reason).finish(self.rows),
+            Column::ObjectRef => return std::mem::take(&mut self.walk.object_ref).finish(self.rows),
+            Column::Context => return std::mem::take(&mut self.walk.details).finish(self.rows),
+            column => match spec.kind {
+                ColumnType::Dict => return self.dict(column),
+                ColumnType::Int32 => return self.int32(column),
+                kind => return self.int(column, kind),
+            },
+        }))
     }
 
-    fn constant(&self, value: &str) -> Result<ArrayRef, ArrowError> {
-        dictionary(vec![0; self.set.rows.len()], Arc::new(StringArray::from(vec![value])))
+    fn null(&mut self, kind: ColumnType) -> ArrayRef {
+        if let Some((_, array)) = self.nulls.iter().find(|(of, _)| *of == kind) {
+            return array.clone();
+        }
+        let array = new_null_array(&data_type(kind), self.rows);
+        self.nulls.push((kind, array.clone()));
+        array
     }
 
-    fn end_times(&mut self) -> Result<Option<ArrayRef>, ArrowError> {
-        let Some(array) = self.int(Column::EndTime).int64()? else { return Ok(None) };
-        let micros: Vec<i64> = array.values().iter().map(|ns| ns.div_euclid(1000)).collect();
-        let array = TimestampMicrosecondArray::try_new(micros.into(), array.nulls().cloned())?;
-        Ok(Some(Arc::new(array.with_timezone("UTC"))))
+    /// A column of numbers that only rows have.
+    fn int(&mut self, column: Column, kind: ColumnType) -> Result<Option<ArrayRef>, ArrowError> {
+        let values = std::mem::take(&mut self.walk.own[column as usize].ints);
+        let nulls = match self.walk.has(column) {
+            Has::Nobody => return Ok(None),
+            Has::Everybody => None,
+            has @ Has::Some { .. } => Some(NullBuffer::new(BooleanBuffer::collect_bool(self.rows, |row| has.row(row)))),
+        };
+        if kind == ColumnType::Timestamp {
+            return timestamps(&values, nulls).map(Some);
+        }
+        Ok(Some(Arc::new(Int64Array::try_new(values.into(), nulls)?)))
     }
 
-    fn int32(&mut self, column: Column) -> Result<Option<ArrayRef>, ArrowError> {
+    /// A column of small numbers: the row's own, else the context's.
+    fn int32(&self, column: Column) -> Result<Option<ArrayRef>, ArrowError> {
         let of: fn(&Context) -> Option<i32> = match column {
             Column::PeerPort => |context| context.peer_port,
             Column::NodeId => |context| context.node_id,
             _ => |_| None,
         };
-        let mut values: Vec<_> = self.set.contexts.iter().map(|context| of(context)).collect();
-        values.push(None);
-        let mut ints = self.int(column);
-        ints.inherit(&self.context, &values);
-        ints.int32()
+        let mut contexts: Vec<_> = self.walk.set.contexts.iter().map(|context| of(context)).collect();
+        contexts.push(None);
+        let has = self.walk.has(column);
+        let own = &self.walk.own[column as usize].ints;
+        let used = || contexts.iter().zip(&self.walk.contexts_used).filter(|(_, used)| **used).map(|(value, _)| value);
+        if matches!(has, Has::Nobody) && used().all(Option::is_none) {
+            return Ok(None);
+        }
+        let inherited = |row: usize| contexts[self.walk.context[row] as usize];
+        let values: Vec<i32> = match has {
+            Has::Everybody => own.iter().map(|value| *value as i32).collect(),
+            Has::Nobody => (0..self.rows).map(|row| inherited(row).unwrap_or(0)).collect(),
+            Has::Some { .. } => (0..self.rows)
+                .map(|row| if has.row(row) { own[row] as i32 } else { inherited(row).unwrap_or(0) })
+                .collect(),
+        };
+        let complete = matches!(has, Has::Everybody) || used().all(Option::is_some);
+        let valid = |row: usize| has.row(row) || inherited(row).is_some();
+        let nulls = (!complete).then(|| NullBuffer::new(BooleanBuffer::collect_bool(self.rows, valid)));
+        Ok(Some(Arc::new(Int32Array::try_new(values.into(), nulls)?)))
     }
 
+    /// A column of words: the row's own, else the action's, else the context's.
     fn dict(&mut self, column: Column) -> Result<Option<ArrayRef>, ArrowError> {
-        let mut dict = std::mem::take(&mut self.filling.dicts[column as usize]);
-        let broken = |why: Malformed| ArrowError::InvalidArgumentError(why.to_string());
+        let mut own = std::mem::take(&mut self.walk.own[column as usize]);
+        let walk = &self.walk;
         let mut key = |text: Option<&str>| match text {
-            Some(text) => dict.interner.intern(text.as_bytes()).map_err(broken),
+            Some(text) => own.interner.intern(text.as_bytes()),
             None => Ok(NULL),
         };
-        let word = |bits: u8| match column {
-            Column::Outcome => record::outcome(bits).map(crate::Outcome::word),
-            Column::Authority => record::authority(bits).map(crate::Authority::word),
-            Column::Origin => record::origin(bits).map(crate::Origin::word),
-            _ => None,
-        };
-        if matches!(column, Column::Outcome | Column::Authority | Column::Origin) {
-            let keys = (0..=u8::MAX)
-                .map(|bits| key(word(bits).filter(|_| self.bits_used[usize::from(bits)])))
-                .collect::<Result<Vec<_>, _>>()?;
-            return dict.finish(&[Inherited { index: &self.bits, values: &keys }]);
-        }
-        let constants = self.plans.all().iter().map(|plan| {
-            key(match column {
-                Column::Action => plan.action,
-                Column::Category => Some(plan.category.word()),
-                _ => plan.constant(column),
-            })
-        });
-        let constants = constants.collect::<Result<Vec<_>, _>>()?;
-        let of = context_text(column);
-        let mut contexts = vec![NULL; self.set.contexts.len() + 1];
-        if let Some(of) = of {
-            for ((place, context), used) in contexts.iter_mut().zip(&self.set.contexts).zip(&self.contexts_used) {
-                if *used {
-                    *place = key(of(context))?;
-                }
+        let inherited = match column {
+            Column::Outcome | Column::Authority | Column::Origin => {
+                let words =
+                    (0..=u8::MAX).map(|bits| key(word(column, bits).filter(|_| walk.bits_used[usize::from(bits)])));
+                let keys = words.collect::<Result<Vec<_>, _>>().map_err(broken)?;
+                vec![Inherited { source: Source::Bits, index: &walk.bits, keys: fill(keys, &walk.bits_used) }]
             }
-        }
-        dict.finish(&[
-            Inherited { index: &self.plan, values: &constants },
-            Inherited { index: &self.context, values: &contexts },
-        ])
+            _ => {
+                let constants = walk.plans.all().iter().map(|plan| {
+                    key(match column {
+                        Column::Action => plan.action,
+                        Column::Category => Some(plan.category.word()),
+                        _ => plan.constant(column),
+                    })
+                });
+                let keys = constants.collect::<Result<Vec<_>, _>>().map_err(broken)?;
+                let mut inherited = vec![Inherited { source: Source::Action, index: &walk.plan, keys }];
+                if let Some(of) = context_text(column) {
+                    let mut keys = vec![NULL; walk.contexts_used.len()];
+                    for ((place, context), used) in keys.iter_mut().zip(&walk.set.contexts).zip(&walk.contexts_used) {
+                        if *used {
+                            *place = key(of(context)).map_err(broken)?;
+                        }
+                    }
+                    let keys = fill(keys, &walk.contexts_used);
+                    inherited.push(Inherited { source: Source::Context, index: &walk.context, keys });
+                }
+                inherited
+            }
+        };
+        self.keys.column(&own.keys, walk.has(column), own.interner, inherited)
     }
 
     /// `Type:name` of all principals: the row's own one, else the context's.
     fn principals(&self) -> Result<Option<ArrayRef>, ArrowError> {
-        let own = &self.filling.dicts[Column::Principal as usize];
-        let mut contexts: Vec<_> = self.set.contexts.iter().map(|context| context.all_principals()).collect();
+        let own = &self.walk.own[Column::Principal as usize];
+        let has = self.walk.has(Column::Principal);
+        let mut contexts: Vec<_> = self.walk.set.contexts.iter().map(|context| context.all_principals()).collect();
         contexts.push(Vec::new());
-        let rows = self.set.rows.len();
-        if !own.has_own() && contexts.iter().zip(&self.contexts_used).all(|(list, used)| list.is_empty() || !used) {
+        let mut used = contexts.iter().zip(&self.walk.contexts_used).filter(|(_, used)| **used);
+        if matches!(has, Has::Nobody) && used.all(|(list, _)| list.is_empty()) {
             return Ok(None);
         }
-        let mut lists = Vec::with_capacity(rows + 1);
-        let mut ends = Vec::with_capacity(rows + 1);
-        let mut valid = Vec::with_capacity(rows);
-        let mut bytes = Vec::with_capacity(rows * 16);
+        let mut lists = Vec::with_capacity(self.rows + 1);
+        let mut ends = Vec::with_capacity(self.rows + 1);
+        let mut bytes = Vec::with_capacity(self.rows * 16);
         lists.push(0);
         ends.push(0);
-        for (row, context) in self.context.iter().enumerate() {
-            if let Some(name) = own.own(row) {
+        for (row, context) in self.walk.context.iter().enumerate() {
+            if has.row(row) {
                 bytes.extend_from_slice(b"User:");
-                bytes.extend_from_slice(name);
+                bytes.extend_from_slice(own.interner.get(own.keys[row]));
                 ends.push(bytes.len() as i32);
             } else {
                 for principal in &contexts[*context as usize] {
@@ -258,22 +183,38 @@ impl<'a> Batch<'a> {
                     ends.push(bytes.len() as i32);
                 }
             }
-            let end = ends.len() as i32 - 1;
-            valid.push(lists.last() != Some(&end));
-            lists.push(end);
+            lists.push(ends.len() as i32 - 1);
         }
-        if i32::try_from(bytes.len()).is_err() {
-            return Err(ArrowError::OffsetOverflowError(bytes.len()));
-        }
-        let names = StringArray::try_new(OffsetBuffer::new(ScalarBuffer::from(ends)), bytes.into(), None)?;
-        let nulls = NullBuffer::new(BooleanBuffer::from(valid));
+        // All ends fit if the last one does.
+        offset(bytes.len())?;
+        let valid = BooleanBuffer::collect_bool(self.rows, |row| lists[row] != lists[row + 1]);
+        let nulls = Some(NullBuffer::new(valid)).filter(|nulls| nulls.null_count() > 0);
+        let names = strings(ends, bytes, None)?;
         let lists = OffsetBuffer::new(ScalarBuffer::from(lists));
-        let array = ListArray::try_new(Arc::new(item()), lists, Arc::new(names), Some(nulls))?;
-        Ok(Some(Arc::new(array)))
+        Ok(Some(Arc::new(ListArray::try_new(Arc::new(item()), lists, Arc::new(names), nulls)?)))
     }
 }
 
-/// What a context says of a column of strings.
+/// Gives what no row uses the key 0, if there is one, so that it does not make a column look less even than it is.
+fn fill(mut keys: Vec<i32>, used: &[bool]) -> Vec<i32> {
+    if keys.iter().any(|key| *key != NULL) {
+        for (key, used) in keys.iter_mut().zip(used) {
+            *key = if *used { *key } else { 0 };
+        }
+    }
+    keys
+}
+
+/// The word in the bits for a column.
+fn word(column: Column, bits: u8) -> Option<&'static str> {
+    match column {
+        Column::Outcome => record::outcome(bits).map(Outcome::word),
+        Column::Authority => record::authority(bits).map(Authority::word),
+        _ => record::origin(bits).map(Origin::word),
+    }
+}
+
+/// What a context says of a column of words.
 fn context_text(column: Column) -> Option<fn(&Context) -> Option<&str>> {
     Some(match column {
         Column::Session => |context| context.session.as_deref(),
@@ -291,19 +232,8 @@ fn context_text(column: Column) -> Option<fn(&Context) -> Option<&str>> {
     })
 }
 
-/// Columns without any value, one a type: they share their memory.
-#[derive(Default)]
-struct Nulls(Vec<(ColumnType, ArrayRef)>);
-
-impl Nulls {
-    fn get(&mut self, kind: ColumnType, rows: usize) -> ArrayRef {
-        if let Some((_, array)) = self.0.iter().find(|(of, _)| *of == kind) {
-            return array.clone();
-        }
-        let array = new_null_array(&data_type(kind), rows);
-        self.0.push((kind, array.clone()));
-        array
-    }
+pub(super) fn broken(why: Malformed) -> ArrowError {
+    ArrowError::InvalidArgumentError(format!("malformed row: {why}"))
 }
 
 fn int64(values: Vec<i64>) -> ArrayRef {
@@ -311,7 +241,8 @@ fn int64(values: Vec<i64>) -> ArrayRef {
 }
 
 /// Microseconds, rounded towards the past.
-fn timestamps(ns: &[i64]) -> ArrayRef {
+fn timestamps(ns: &[i64], nulls: Option<NullBuffer>) -> Result<ArrayRef, ArrowError> {
     let micros: Vec<i64> = ns.iter().map(|ns| ns.div_euclid(1000)).collect();
-    Arc::new(TimestampMicrosecondArray::from(micros).with_timezone("UTC"))
+    let array = TimestampMicrosecondArray::try_new(micros.into(), nulls)?;
+    Ok(Arc::new(array.with_timezone("UTC")))
 }

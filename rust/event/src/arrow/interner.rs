@@ -1,8 +1,8 @@
 //! Distinct strings, numbered in order of appearance: the dictionary of one column.
 
+use super::text::strings;
 use crate::Malformed;
 use arrow_array::StringArray;
-use arrow_buffer::{OffsetBuffer, ScalarBuffer};
 use arrow_schema::ArrowError;
 use hashbrown::HashTable;
 use xxhash_rust::xxh3::xxh3_64;
@@ -51,7 +51,7 @@ impl Interner {
         let mut offsets = Vec::with_capacity(self.ends.len() + 1);
         offsets.push(0);
         offsets.extend_from_slice(&self.ends);
-        StringArray::try_new(OffsetBuffer::new(ScalarBuffer::from(offsets)), self.bytes.into(), None)
+        strings(offsets, self.bytes, None)
     }
 }
 

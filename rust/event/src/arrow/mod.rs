@@ -5,8 +5,10 @@
 //! at a row. Dictionaries hold the values in use, each once.
 
 mod batch;
-mod columns;
 mod interner;
+mod keys;
+mod text;
+mod walk;
 
 use crate::RowSet;
 use crate::spec::{COLUMNS, ColumnType};
@@ -47,7 +49,5 @@ pub fn schema() -> SchemaRef {
 /// # Errors
 /// If a row is malformed, or the strings of a column take more than 2 GiB.
 pub fn record_batch(set: &RowSet) -> Result<RecordBatch, ArrowError> {
-    let mut batch = batch::Batch::new(set);
-    batch.read().map_err(|why| ArrowError::InvalidArgumentError(format!("malformed row: {why}")))?;
-    batch.finish()
+    batch::Batch::new(walk::Walk::over(set).map_err(batch::broken)?).finish()
 }

@@ -1,14 +1,14 @@
 //! One line after the other.
 
+use super::object_ref::object_ref;
 use super::session::{Session, actor_principals, member, number, plain_principals};
 use super::time::Clock;
-use crate::details::Details;
+use super::values::Values;
 use crate::flat::quote;
-use crate::plan::{Detail, Place, Plan, Plans, Visitor};
+use crate::plan::{Plan, Plans};
 use crate::row::RowView;
-use crate::spec::{COLUMNS, Category, Column, Origin};
+use crate::spec::{Column, Origin};
 use crate::{Malformed, RowSet, record, sanitize};
-use serde_json::{Map, Value};
 use std::borrow::Cow;
 
 const fn set_of(columns: &[Column]) -> u64 {
@@ -31,73 +31,6 @@ const OVERRIDES: u64 = set_of(&[
     Column::Mechanism,
     Column::Principal,
 ]);
-const _: () = assert!(COLUMNS.len() <= 64);
-
-/// What one row says of its own.
-struct Values<'a> {
-    there: u64,
-    ints: [i64; 64],
-    texts: [&'a str; 64],
-    details: Details<'a>,
-}
-
-impl<'a> Visitor<'a> for Values<'a> {
-    #[inline]
-    fn int(&mut self, column: Column, value: i64) {
-        self.there |= 1 << column as u8;
-        self.ints[column as usize & 63] = value;
-    }
-
-    #[inline]
-    fn text(&mut self, column: Column, value: &'a [u8]) -> Result<(), Malformed> {
-        self.texts[column as usize & 63] = std::str::from_utf8(value).map_err(|_| Malformed::Text)?;
-        self.there |= 1 << column as u8;
-        Ok(())
-    }
-
-    fn detail(&mut self, place: Place<'a>, value: Detail<'a>) {
-        self.details.add(place, value);
-    }
-}
-
-impl<'a> Values<'a> {
-    #[inline]
-    fn has(&self, column: Column) -> bool {
-        self.there & 1 << column as u8 != 0
-    }
-
-    #[inline]
-    fn int(&self, column: Column) -> Option<i64> {
-        self.has(column).then(|| self.ints[column as usize & 63])
-    }
-
-    #[inline]
-    fn text(&self, column: Column) -> Option<&'a str> {
-        self.has(column).then(|| self.texts[column as usize & 63])
-    }
-
-    /// Appends `key` and the column's number, if it is there.
-    #[inline]
-    fn put_int(&self, out: &mut Vec<u8>, column: Column, key: &str) {
-        if self.has(column) {
-            number(out, key, self.ints[column as usize & 63]);
-        }
-    }
-
-    /// Appends `key` and the column's text, if it is there.
-    #[inline]
-    fn put_text(&self, out: &mut Vec<u8>, column: Column, key: &str) {
-        if self.has(column) {
-            out.extend_from_slice(key.as_bytes());
-            quote(out, self.texts[column as usize & 63]);
-        }
-    }
-
-    /// Appends the row's own member, else the context's fragment.
-    fn put_or(&self, out: &mut Vec<u8>, column: Column, key: &str, inherited: &[u8]) {
-        if self.has(column) { self.put_text(out, column, key) } else { out.extend_from_slice(inherited) }
-    }
-}
 
 pub(super) struct Writer<'a> {
     set: &'a RowSet,
@@ -105,23 +38,21 @@ pub(super) struct Writer<'a> {
     clock: Clock,
     sessions: Vec<Option<Box<Session>>>,
     nobody: Session,
-    /// `,"eventId":"<process>:` and `","process":…,"seq":` and `,"instance":…,"host":…`.
-    process: [Vec<u8>; 3],
-    /// `,"category":…,"outcome":…[,"authority":…],"origin":…` by plan and bits.
+    /// `,"eventId":"<process>:` and `","process":…,"seq":`.
+    process: [Vec<u8>; 2],
+    /// `,"instance":…,"host":…,"category":…,"outcome":…[,"authority":…],"origin":…` by plan and bits.
     words: Vec<Vec<u8>>,
 }
 
 impl<'a> Writer<'a> {
     pub(super) fn new(set: &'a RowSet) -> Self {
         let identity = &set.identity;
-        let mut process = [Vec::new(), Vec::new(), Vec::new()];
+        let mut process = [Vec::new(), Vec::new()];
         member(&mut process[0], "eventId", &format!("{}:", identity.process));
         process[0].pop();
         process[1].push(b'"');
         member(&mut process[1], "process", &identity.process);
         process[1].extend_from_slice(b",\"seq\":");
-        member(&mut process[2], "instance", &identity.instance);
-        member(&mut process[2], "host", &identity.host);
         Self {
             set,
             plans: Plans::new(set),
@@ -134,13 +65,12 @@ impl<'a> Writer<'a> {
     }
 
     pub(super) fn write(&mut self, out: &mut Vec<u8>) -> Result<(), Malformed> {
-        let mut values = Values { there: 0, ints: [0; 64], texts: [""; 64], details: Details::default() };
+        let mut values = Values::new();
         for at in &self.set.rows {
             let row = self.set.row(at)?;
             record::check_bits(row.bits())?;
             let plan = self.plans.position(row.code())?;
-            values.there = 0;
-            values.details.clear();
+            values.clear();
             self.plans.get(plan).follow(&row, &mut values)?;
             self.line(out, &row, plan, at.seq, at.weight, &values)?;
         }
@@ -190,11 +120,12 @@ impl<'a> Writer<'a> {
             out.truncate(before);
         }
 
-        number(out, ",\"timeNanos\":", row.time_ns());
+        out.extend_from_slice(b",\"timeNanos\":");
+        self.clock.write_nanos(out, row.time_ns());
         number(out, ",\"ageNanos\":", row.age_ns());
         let mut digits = itoa::Buffer::new();
         let digits = digits.format(seq).as_bytes();
-        for part in [&self.process[0][..], digits, &self.process[1], digits, &self.process[2], &self.words[words]] {
+        for part in [&self.process[0][..], digits, &self.process[1], digits, &self.words[words]] {
             out.extend_from_slice(part);
         }
         if is_client && values.there & OVERRIDES == 0 {
@@ -203,8 +134,11 @@ impl<'a> Writer<'a> {
             beside(out, is_client, values, session);
         }
         fields(out, values, plan);
-        out.extend_from_slice(b",\"count\":1");
-        number(out, ",\"weight\":", weight.into());
+        if weight == 1 {
+            out.extend_from_slice(b",\"count\":1,\"weight\":1");
+        } else {
+            number(out, ",\"count\":1,\"weight\":", weight.into());
+        }
         if let Some(end) = values.int(Column::EndTime) {
             out.extend_from_slice(b",\"endTime\":");
             self.clock.write(out, end);
@@ -234,6 +168,8 @@ impl<'a> Writer<'a> {
             self.words.resize_with(at + 1, Vec::new);
         }
         let words = &mut self.words[at];
+        member(words, "instance", &self.set.identity.instance);
+        member(words, "host", &self.set.identity.host);
         member(words, "category", self.plans.get(plan).category.word());
         if let Some(outcome) = record::outcome(bits) {
             member(words, "outcome", outcome.word());
@@ -337,11 +273,9 @@ fn beside(out: &mut Vec<u8>, is_client: bool, values: &Values<'_>, session: &Ses
 fn fields(out: &mut Vec<u8>, values: &Values<'_>, plan: &Plan<'_>) {
     values.put_text(out, Column::Initiator, ",\"initiator\":");
     values.put_text(out, Column::AttemptedPrincipal, ",\"attemptedPrincipal\":");
-    for (column, name) in [(Column::Operation, "operation"), (Column::ResourceType, "resourceType")] {
-        if let Some(value) = values.text(column).or(plan.constant(column)) {
-            member(out, name, value);
-        }
-    }
+    out.extend_from_slice(&plan.constant_members);
+    values.put_text(out, Column::Operation, ",\"operation\":");
+    values.put_text(out, Column::ResourceType, ",\"resourceType\":");
     values.put_text(out, Column::Resource, ",\"resource\":");
     values.put_int(out, Column::Partition, ",\"partition\":");
     let (first, last) = (Column::FirstOffset, Column::LastOffset);
@@ -355,91 +289,4 @@ fn fields(out: &mut Vec<u8>, values: &Values<'_>, plan: &Plan<'_>) {
     values.put_int(out, Column::Bytes, ",\"bytes\":");
     values.put_int(out, Column::DurationNs, ",\"durationNanos\":");
     values.put_text(out, Column::Api, ",\"api\":");
-}
-
-/// Upstream's name for a resource of this type.
-pub(super) fn resource_key(resource_type: &str) -> Option<&'static str> {
-    match resource_type {
-        "Topic" => Some("topicName"),
-        "Group" => Some("groupId"),
-        "TransactionalId" => Some("transactionalId"),
-        _ => None,
-    }
-}
-
-/// `objectRef`; the names of the caller's that upstream has too are returned.
-#[inline]
-fn object_ref(
-    out: &mut Vec<u8>,
-    values: &Values<'_>,
-    plan: &Plan<'_>,
-    session: &Session,
-    context: Option<&crate::Context>,
-) -> Result<Option<Value>, Malformed> {
-    let before = out.len();
-    out.extend_from_slice(b",\"objectRef\":{");
-    let empty = out.len();
-    let own = if values.details.has_object_ref() { values.details.object_ref()? } else { Map::new() };
-    let mut given = Vec::new();
-    // Whether the derived member may be written; and the comma before it.
-    let mut begin = |out: &mut Vec<u8>, key: &str| {
-        if !own.is_empty() && own.contains_key(key) {
-            given.push(Value::from(key));
-            return false;
-        }
-        if out.len() > empty {
-            out.push(b',');
-        }
-        true
-    };
-    if !session.vc.is_empty() && begin(out, "vc") {
-        out.extend_from_slice(&session.vc);
-    }
-    if let Some(resource) = values.text(Column::Resource)
-        && let Some(key) =
-            values.text(Column::ResourceType).or(plan.constant(Column::ResourceType)).and_then(resource_key)
-        && begin(out, key)
-    {
-        out.push(b'"');
-        out.extend_from_slice(key.as_bytes());
-        out.extend_from_slice(b"\":");
-        quote(out, resource);
-    }
-    if let Some(partition) = values.int(Column::Partition)
-        && begin(out, "partition")
-    {
-        number(out, "\"partition\":\"", partition);
-        out.push(b'"');
-    }
-    if plan.category == Category::Connection {
-        let server = values.text(Column::Server).or(context.and_then(|context| context.server.as_deref()));
-        if let Some(server) = server
-            && begin(out, "addr")
-        {
-            out.extend_from_slice(b"\"addr\":");
-            quote(out, server);
-        }
-        let node = values.int(Column::NodeId).or(context.and_then(|context| context.node_id).map(i64::from));
-        if let Some(node) = node
-            && begin(out, "nodeId")
-        {
-            number(out, "\"nodeId\":\"", node);
-            out.push(b'"');
-        }
-    }
-    if !own.is_empty() {
-        if out.len() > empty {
-            out.push(b',');
-        }
-        let at = out.len();
-        crate::details::write_map(out, &own);
-        out.pop();
-        out.remove(at);
-    }
-    if out.len() == empty {
-        out.truncate(before);
-    } else {
-        out.push(b'}');
-    }
-    Ok(Some(given).filter(|given| !given.is_empty()).map(Value::from))
 }

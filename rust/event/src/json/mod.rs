@@ -9,14 +9,28 @@
 //! caller's value stands, and `objectRefGiven` lists the name.
 
 mod line;
+mod object_ref;
 mod parse;
 mod session;
 mod time;
+mod values;
 
 pub use parse::{NotOurs, parse};
 pub use session::session_uuid;
 
-use crate::{Malformed, RowSet};
+use crate::{Column, Malformed, RowSet};
+pub(crate) use session::member;
+
+/// The member of a column that an action can have as a constant: its name in camelCase.
+pub(crate) fn name(column: Column) -> String {
+    let mut name = String::new();
+    for (i, word) in column.name().split('_').enumerate() {
+        let (first, rest) = word.split_at(usize::from(i > 0).min(word.len()));
+        name.push_str(&first.to_ascii_uppercase());
+        name.push_str(rest);
+    }
+    name
+}
 
 /// Appends each row as a line that ends in `\n`.
 ///

@@ -96,7 +96,7 @@ impl Session {
 }
 
 /// Appends `,"name":"value"`; the name needs no escapes.
-pub(super) fn member(out: &mut Vec<u8>, name: &str, value: &str) {
+pub(crate) fn member(out: &mut Vec<u8>, name: &str, value: &str) {
     out.extend_from_slice(b",\"");
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b"\":");

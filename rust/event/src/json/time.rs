@@ -3,32 +3,61 @@
 const DAY: i64 = 86_400;
 const SECOND: i64 = 1_000_000_000;
 
-/// Writes times; the part that lasts a second is kept.
+/// Writes times; what lasts a second is kept.
 pub(super) struct Clock {
     second: i64,
     text: [u8; 20],
+    /// The second as a number's digits.
+    digits: Vec<u8>,
 }
 
 impl Clock {
     pub(super) fn new() -> Self {
-        Self { second: 0, text: render(0) }
+        Self { second: 0, text: render(0), digits: vec![b'0'] }
+    }
+
+    #[inline]
+    fn at(&mut self, second: i64) {
+        if second != self.second {
+            self.second = second;
+            self.text = render(second);
+            self.digits.clear();
+            self.digits.extend_from_slice(itoa::Buffer::new().format(second).as_bytes());
+        }
     }
 
     /// Appends `2026-11-23T20:15:00.123456789Z`, with quotes.
     #[inline]
     pub(super) fn write(&mut self, out: &mut Vec<u8>, time_ns: i64) {
-        let (second, nanos) = (time_ns.div_euclid(SECOND), time_ns.rem_euclid(SECOND));
-        if second != self.second {
-            self.second = second;
-            self.text = render(second);
-        }
+        self.at(time_ns.div_euclid(SECOND));
         let mut text = *b"\"0000-00-00T00:00:00.000000000Z\"";
         text[1..21].copy_from_slice(&self.text);
-        // The leading one keeps the zeros in front of the digits.
-        let mut digits = itoa::Buffer::new();
-        text[21..30].copy_from_slice(&digits.format(nanos + SECOND).as_bytes()[1..]);
+        text[21..30].copy_from_slice(&nine_digits(time_ns.rem_euclid(SECOND) as u32));
         out.extend_from_slice(&text);
     }
+
+    /// Appends the nanoseconds since the epoch.
+    #[inline]
+    pub(super) fn write_nanos(&mut self, out: &mut Vec<u8>, time_ns: i64) {
+        if time_ns < SECOND {
+            out.extend_from_slice(itoa::Buffer::new().format(time_ns).as_bytes());
+            return;
+        }
+        self.at(time_ns / SECOND);
+        out.extend_from_slice(&self.digits);
+        out.extend_from_slice(&nine_digits((time_ns % SECOND) as u32));
+    }
+}
+
+/// A number below a thousand million with its leading zeros.
+#[inline]
+fn nine_digits(mut number: u32) -> [u8; 9] {
+    let mut digits = [b'0'; 9];
+    for place in digits.iter_mut().rev() {
+        *place += (number % 10) as u8;
+        number /= 10;
+    }
+    digits
 }
 
 /// `2026-11-23T20:15:00.` of a second since the epoch, years 0 to 9999.
@@ -103,6 +132,16 @@ mod tests {
         assert_eq!("2026-11-23T20:15:00.123456789Z", text(1_795_464_900 * SECOND + 123_456_789));
         assert_eq!("1677-09-21T00:12:43.145224192Z", text(i64::MIN));
         assert_eq!("2262-04-11T23:47:16.854775807Z", text(i64::MAX));
+    }
+
+    #[test]
+    fn nanoseconds_are_the_number_itself() {
+        let mut clock = Clock::new();
+        for time in [0, -1, 1, SECOND - 1, SECOND, SECOND + 5, i64::MIN, i64::MAX, 1_795_464_900_000_000_006] {
+            let mut out = Vec::new();
+            clock.write_nanos(&mut out, time);
+            assert_eq!(time.to_string().as_bytes(), out);
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod counters;
 mod cursor;
 mod fold;
 mod followers;
+mod format;
 mod hostile;
 mod lock;
 mod process_dir;
