@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import auditring
 from auditring.demo.firehose import Firehose, open_sessions
 from auditring.sinks import JsonlSink, ParquetSink
-from logs import PATIENT
+from logs import PATIENT, TMPFS
 
 if TYPE_CHECKING:
     from auditring.sinks import RowBatch, Sink
@@ -78,7 +78,7 @@ class _Noting(JsonlSink):
 def flood(directory: Path, *, events: int, sink: str = "parquet", seed: int = 0) -> Flood:
     """Emits, closes, measures."""
     chosen: Sink = _Noting() if sink == "jsonl" else ParquetSink()
-    log = auditring.open(directory, sinks=[chosen], when_full=PATIENT)
+    log = auditring.open(directory, sinks=[chosen], when_full=PATIENT, ring_dir=TMPFS)
     with ExitStack() as stack:
         firehose = Firehose(open_sessions(log, stack), seed=seed)
         log.flush(60)

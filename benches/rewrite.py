@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 import auditring
 from auditring import _core
 from auditring.sinks.parquet import _OpenFile
-from logs import READ, authenticated
+from logs import authenticated
 
 _SOME = 20_000
 

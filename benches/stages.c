@@ -26,6 +26,8 @@ static struct {
 } positions;
 static char *ring;
 static char context[CONTEXT];
+/* Known only when it runs, as a session's is. */
+static size_t context_len;
 
 typedef struct {
     const char *topic;
@@ -139,8 +141,8 @@ STAGE(copied, {
     if (record == NULL)
         return mistake();
     memcpy(record + 8, head, HEAD);
-    memcpy(record + 8 + HEAD, context, CONTEXT);
-    char *body = record + 8 + HEAD + CONTEXT;
+    memcpy(record + 8 + HEAD, context, context_len);
+    char *body = record + 8 + HEAD + context_len;
     memcpy(body, fields.numbers, 32);
     memcpy(body + 32, &len, 2);
     memcpy(body + 34, fields.topic, len);
@@ -173,6 +175,7 @@ static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "stages_native", 
 PyMODINIT_FUNC PyInit_stages_native(void)
 {
     memset(context, 7, sizeof context);
+    context_len = sizeof context;
     /* A record may reach behind the end: the real ring maps its first bytes once more there. */
     ring = mmap(NULL, RING + 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (ring == MAP_FAILED)

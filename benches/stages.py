@@ -38,7 +38,13 @@ def load() -> Any:  # noqa: ANN401 - the type is made in C
 def _compiled(folder: Path) -> ModuleSpec:
     source = Path(__file__).with_suffix(".c")
     target = folder / f"stages_native{sysconfig.get_config_var('EXT_SUFFIX')}"
-    command = [*shlex.split(os.environ.get("CC", "cc")), "-O2", "-shared", "-fPIC", f"-I{sysconfig.get_path('include')}"]
+    command = [
+        *shlex.split(os.environ.get("CC", "cc")),
+        "-O2",
+        "-shared",
+        "-fPIC",
+        f"-I{sysconfig.get_path('include')}",
+    ]
     if sys.platform == "darwin":
         command += ["-undefined", "dynamic_lookup"]
     subprocess.run([*command, str(source), "-o", str(target)], check=True)  # noqa: S603 - our own source

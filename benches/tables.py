@@ -30,7 +30,12 @@ class Target:
         sign = "≥" if self.least else "≤"
         unit = f" {self.unit}" if self.unit else ""
         bound = f"{self.bound:,.{self.digits}f}".rstrip("0").rstrip(".") if self.digits else f"{self.bound:,.0f}"
-        return self.what, f"{self.measured:,.{self.digits}f}{unit}", f"{sign} {bound}{unit}", "yes" if self.met else "no"
+        return (
+            self.what,
+            f"{self.measured:,.{self.digits}f}{unit}",
+            f"{sign} {bound}{unit}",
+            "yes" if self.met else "no",
+        )
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

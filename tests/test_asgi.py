@@ -399,6 +399,38 @@ async def test_disconnect_after_the_response_is_the_usual_end(audit: Recording) 
     assert audit.row()["outcome"] == "success"
 
 
+async def test_response_whose_last_send_is_cancelled_has_ended(audit: Recording) -> None:
+    """A framework that hears of the disconnect before `send` has returned cancels it; all has gone out."""
+
+    async def send(message: Message) -> None:
+        if message is END:
+            await asyncio.Event().wait()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001 - ASGI's signature
+        await receive()
+        await send(START)
+        last = asyncio.ensure_future(send(END))
+        await asyncio.sleep(0)
+        assert (await receive())["type"] == "http.disconnect"
+        last.cancel()
+        await asyncio.gather(last, return_exceptions=True)
+
+    await request(AuditMiddleware(app, audit.log), send=send)
+    assert (audit.row()["outcome"], audit.row()["bytes"]) == ("success", 3)
+
+
+async def test_failure_with_trailers_has_its_code(audit: Recording) -> None:
+    """What comes after the body changes nothing."""
+    trailers: Message = {"type": "http.response.trailers", "headers": []}
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001 - ASGI's signature
+        for message in ({**START, "status": 503, "trailers": True}, END, trailers):
+            await send(message)
+
+    await request(AuditMiddleware(app, audit.log))
+    assert (audit.row()["status"], audit.row()["bytes"]) == ("HTTP_503", 3)
+
+
 async def test_refusal_cannot_be_hidden_by_hanging_up(audit: Recording) -> None:
     """Who is refused and leaves before the end was refused all the same."""
 

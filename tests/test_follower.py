@@ -15,6 +15,7 @@ import pytest
 import auditring
 from auditring import Then, WhenFull
 from auditring.follower import Tally
+from auditring.pump import Pump
 from auditring.sinks import Checkpoint, JsonlSink, ParquetSink, RowBatch
 
 
@@ -27,8 +28,9 @@ def wait_for(condition: Callable[[], bool], seconds: float = 30.0) -> None:
 
 
 def rows_of(root: Path) -> list[dict[str, Any]]:
-    """All rows of all sealed files, by seq."""
-    rows = [row for path in root.glob("events/*/*.parquet") for row in pq.read_table(path).to_pylist()]
+    """All rows of all sealed files, by seq; the columns that these tests look at."""
+    columns = ["seq", "action", "category", "lost"]
+    rows = [row for path in root.glob("events/*/*.parquet") for row in pq.read_table(path, columns=columns).to_pylist()]
     return sorted(rows, key=lambda row: row["seq"])
 
 
@@ -66,7 +68,7 @@ class Broken(ParquetSink):
 def test_a_sink_that_fails_and_recovers_has_every_row_once(tmp_path: Path, where: str) -> None:
     """The failure is counted, seen in health and told by rows; after it every row is there once."""
     with auditring.open(tmp_path, sinks=(Broken(where, 3),)) as log, log.session() as session:
-        for i in range(200_000):
+        for i in range(20_000):
             session.read("orders", 0, i, i)
         while log.stats().sinks["parquet"].failures < 3 or not log.health().ok:
             with contextlib.suppress(auditring.SinkError):
@@ -75,7 +77,7 @@ def test_a_sink_that_fails_and_recovers_has_every_row_once(tmp_path: Path, where
         assert log.stats().balanced
     rows = rows_of(tmp_path)
     assert [row["seq"] for row in rows] == list(range(rows[0]["seq"], rows[0]["seq"] + len(rows)))
-    assert sum(row["action"] == "Read" for row in rows) == 200_000
+    assert sum(row["action"] == "Read" for row in rows) == 20_000
     told = [row["action"] for row in rows if row["category"] == "audit"]
     assert told == ["auditring.SinkFailed", "auditring.SinkRecovered"]
 
@@ -238,8 +240,8 @@ def fill(disk: Path) -> Path:
 
 def test_a_full_disk_hangs_no_caller_and_recovers_by_itself(small_disk: Path, tmp_path: Path) -> None:
     """While the disk is full, emits return, drops are counted, health is bad; when there is room again all goes on."""
-    never = WhenFull(wait=None, then=Then.DROP)
-    log = auditring.open(small_disk / "audit", ring_dir=tmp_path, ring_bytes=1 << 20, when_full=never)
+    full = WhenFull(wait=0.02, then=Then.DROP)
+    log = auditring.open(small_disk / "audit", ring_dir=tmp_path, ring_bytes=1 << 20, when_full=full)
     session = log.session(id="s")
     hog = fill(small_disk)
     emitted = 0
@@ -264,6 +266,54 @@ def test_a_full_disk_hangs_no_caller_and_recovers_by_itself(small_disk: Path, tm
     lost = [row for row in rows if row["action"] == "auditring.EventsLost"]
     assert sum(row["lost"] for row in lost) == stats.dropped
     assert "auditring.JournalFailed" in {row["action"] for row in rows}
+
+
+def test_a_full_disk_is_the_cause_that_a_refusal_names(small_disk: Path, tmp_path: Path) -> None:
+    """With Then.RAISE the refusal says that the disk is full, so that a fail-closed proxy can say it too."""
+    full = WhenFull(wait=0.02, then=Then.RAISE)
+    log = auditring.open(small_disk / "audit", ring_dir=tmp_path, ring_bytes=1 << 20, when_full=full)
+    session = log.session(id="s")
+    hog = fill(small_disk)
+    with pytest.raises(auditring.AuditUnavailable, match="No space left"):
+        for i in range(50_000_000):
+            session.read("orders", 0, i, i)
+    hog.unlink()
+    log.close(60)
+    assert log.stats().refused == 1
+    assert log.stats().balanced
+
+
+def test_a_dead_pump_hangs_no_caller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the pump's thread dies, emits that would wait for ever return, health says so, and close ends."""
+
+    def die(_: Pump) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(Pump, "_pump", die)
+    log = auditring.open(tmp_path, ring_bytes=1 << 20, when_full=WhenFull(wait=None))
+    wait_for(lambda: not log.health().ok)
+    with log.session() as session:
+        while not log.stats().dropped:
+            for i in range(1000):
+                session.read("orders", 0, i, i)
+    (pump, ring) = sorted(log.health().problems, key=lambda problem: problem.component)
+    assert (pump.component, ring.component) == ("pump", "ring")
+    assert "a bug" in pump.cause
+    with pytest.raises(auditring.JournalError, match="a bug"):
+        log.flush()
+    with pytest.raises(auditring.CloseIncomplete, match="a bug"):
+        log.close()
+
+
+def test_a_ring_that_somebody_deletes_is_a_problem(tmp_path: Path) -> None:
+    """Health says that the ring's file is gone; what is emitted meanwhile still arrives."""
+    with auditring.open(tmp_path, ring_dir=tmp_path) as log:
+        ring = log._live().core.ring_path  # noqa: SLF001 - no public name for a file that is not for readers
+        assert ring is not None
+        Path(ring).unlink()
+        wait_for(lambda: any(problem.component == "ring-file" for problem in log.health().problems))
+        log.emit("com.example.Thing")
+    assert "com.example.Thing" in {row["action"] for row in rows_of(tmp_path)}
 
 
 def test_close_on_a_full_disk_gives_up_and_says_so(small_disk: Path, tmp_path: Path) -> None:

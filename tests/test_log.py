@@ -19,9 +19,10 @@ from auditring import Durability, Keep, Rotation, Then, WhenFull
 from auditring.sinks import JsonlSink, ParquetSink
 
 
-def rows_of(root: Path) -> list[dict[str, Any]]:
-    """All rows of all sealed files, by process and seq."""
-    rows = [row for path in root.glob("events/*/*.parquet") for row in pq.read_table(path).to_pylist()]
+def rows_of(root: Path, *columns: str) -> list[dict[str, Any]]:
+    """All rows of all sealed files, by process and seq; of many rows only some columns."""
+    chosen = ["process", "seq", *columns] if columns else None
+    rows = [row for path in root.glob("events/*/*.parquet") for row in pq.read_table(path, columns=chosen).to_pylist()]
     return sorted(rows, key=lambda row: (row["process"], row["seq"]))
 
 
@@ -34,7 +35,16 @@ def run_script(root: Path, body: str, **env: str) -> subprocess.CompletedProcess
     """Runs `body` in an interpreter of its own, with `log` open in `root`."""
     head = "import auditring, os, sys, threading\nlog = auditring.open(sys.argv[1])\n"
     return subprocess.run(
-        [sys.executable, "-W", "error", "-c", head + textwrap.dedent(body), str(root)],
+        [
+            sys.executable,
+            "-W",
+            "error",
+            "-W",
+            "ignore:This process:DeprecationWarning",
+            "-c",
+            head + textwrap.dedent(body),
+            str(root),
+        ],
         capture_output=True,
         text=True,
         timeout=60,
@@ -219,23 +229,26 @@ def test_what_is_off_is_counted_and_is_no_row(tmp_path: Path) -> None:
 
 
 def test_a_sample_is_reproducible_and_weighted(tmp_path: Path) -> None:
-    """The same seed keeps the same rows, first touches are kept with weight 1, and what is left out is counted."""
+    """The same seed keeps the same stories, first touches are kept with weight 1, what is left out is counted."""
     kept = []
     for run in ("a", "b"):
-        with auditring.open(tmp_path / run, read=Keep.SAMPLE(one_in=10), seed=7) as log:
-            with log.session(id="s-1") as session:
-                for i in range(2000):
-                    session.read("orders", 0, i, i)
+        with auditring.open(tmp_path / run, read=Keep.SAMPLE(one_in=4), seed=7) as log:
+            for part in range(40):
+                with log.session(id=f"s-{part}") as session:
+                    for i in range(10):
+                        session.read("orders", 0, i, i)
             log.flush(30)
             stats = log.stats()
             assert stats.balanced
-            assert stats.sinks["parquet"].sampled_out > 0
         reads = [row for row in rows_of(tmp_path / run) if row["action"] == "Read"]
-        assert reads[0]["first_offset"] == 0
-        assert reads[0]["weight"] == 1
-        assert {row["weight"] for row in reads[1:]} <= {1, 10}
-        assert 50 < len(reads) < 500
-        kept.append([row["first_offset"] for row in reads])
+        by_weight = {weight: [row for row in reads if row["weight"] == weight] for weight in (1, 4)}
+        assert [row["first_offset"] for row in by_weight[1]] == [0] * 40
+        stories = {row["session"] for row in by_weight[4]}
+        assert 0 < len(stories) < 40
+        assert len(by_weight[4]) == 9 * len(stories)
+        assert len(reads) == 40 + 9 * len(stories)
+        assert stats.sinks["parquet"].sampled_out == 9 * (40 - len(stories))
+        kept.append([(row["session"], row["first_offset"]) for row in reads])
     assert kept[0] == kept[1]
 
 
@@ -357,7 +370,7 @@ def test_a_forked_child_writes_under_its_own_name(tmp_path: Path) -> None:
     done = run_script(tmp_path, body)
     assert (done.returncode, done.stderr) == (0, "")
     by_process: dict[str, list[str]] = {}
-    for row in rows_of(tmp_path):
+    for row in rows_of(tmp_path, "action"):
         by_process.setdefault(row["process"], []).append(row["action"])
     child, parent = sorted(by_process.values(), key=len)
     assert child == [

@@ -340,30 +340,36 @@ class _Http(_Exchange):
 
     async def receive(self) -> Message:
         message = await self.inner_receive()
-        # After the response servers send this to all, and some before the `send` of its last part has returned.
+        # After the response servers tell this to all, and some before the `send` of its last part has returned.
         if message["type"] == "http.disconnect" and not self.ended:
             self.gone = True
         return message
 
     async def send(self, message: Message) -> None:
         kind = message["type"]
-        body = kind == "http.response.body"
-        last = not message.get("more_body") if body else kind == "http.response.pathsend"
-        if last:
-            self.ended = True
+        size = 0
+        last = False
+        if kind == "http.response.body":
+            size = len(message.get("body", b""))
+            last = not message.get("more_body")
+        elif kind == "http.response.pathsend":
+            last = True
+        # Before it is known whether it goes out: what is told to `receive` meanwhile is about the end of the response,
+        # and an application that has been told may cancel the rest of the call.
+        self.sent += size
+        self.ended |= last
         try:
             await self.inner_send(message)
-        except BaseException as error:
+        except Exception as error:
+            self.sent -= size
             self.ended = False
             if isinstance(error, OSError):
                 self.gone = True
             raise
-        if body:
-            self.sent += len(message.get("body", b""))
-        elif kind == "http.response.start":
+        if kind == "http.response.start":
             self.code = int(message["status"])
         # A framework answers 500 for its application and then raises: wait for the name of the exception.
-        if last and not self.gone and not self.written and (self.code or 0) < 500:  # noqa: PLR2004 - a server's error
+        elif last and not self.gone and not self.written and (self.code or 0) < 500:  # noqa: PLR2004 - a server's error
             self.write()
 
 

@@ -82,7 +82,7 @@ class WhenFull(_FromMapping):
     """What an emit call does when the ring is full: wait without the GIL, then drop or raise."""
 
     wait: Seconds | None = 0.05
-    """How long to wait for room; `None` waits for ever, for a full disk too, but not for a dead pump or a closing log."""
+    """How long to wait for room; `None`: for ever, for a full disk too, but not for a dead pump or a closing log."""
 
     then: Then = Then.DROP
     """What to do when the wait is over. The wait is paid once per outage, not once per call."""

@@ -150,6 +150,7 @@ class AuditLog:
     def emit(  # noqa: PLR0913 - one argument a column
         self,
         action: str,
+        /,
         *,
         outcome: Outcome | None = None,
         status: Text | None = None,

@@ -32,10 +32,10 @@ class Keep:
 
     @staticmethod
     def SAMPLE(*, one_in: int) -> "Keep":  # noqa: N802 - stands beside ALL and OFF
-        """One event in `one_in` is a row of that `weight`; the first of a session on a resource always is one.
+        """Of all pairs of a session and a topic one in `one_in` is kept whole, its rows with that `weight`.
 
-        Which one is fixed by the log's seed, the session and the resource, so two sinks keep the same. Lost: the rows
-        of the others; `sum(count * weight)` stays an unbiased total.
+        Which pairs is fixed by the log's seed, so two sinks keep the same. The first event of every pair is always a
+        row, with weight 1. Lost: the other rows; `sum(count * weight)` stays an unbiased total.
         """
         if isinstance(one_in, bool) or not isinstance(one_in, int):
             raise ConfigError(f"Keep.SAMPLE: one_in is a whole number, not {type(one_in).__name__}")

@@ -91,7 +91,7 @@ class Pump(threading.Thread):
             self._look()
 
     def _declare(self, error: BaseException) -> None:
-        """Says why there is no room; callers wait on as configured, unless there never will be or the log is closing."""
+        """Says why there is no room; callers wait as configured, unless there will be none or the log is closing."""
         self.failed = error
         dead = self._stopping.is_set() or not isinstance(error, OSError)
         self._core.pump_failed(f"{type(error).__name__}: {error}", dead=dead)

@@ -169,7 +169,8 @@ fn generate(catalog: &Catalog) -> Result<String, String> {
     }
     writeln!(out, "];").unwrap();
 
-    let total = largest
+    let declared = u64::from(catalog.caps["declared_field"]) + LENGTH_WORD;
+    let total = largest.max(MAX_FIELDS as u64 * declared)
         + HEADS
         + catalog
             .caps
@@ -212,7 +213,8 @@ fn columns(catalog: &Catalog, out: &mut String) -> Result<BTreeMap<String, Strin
 }
 
 fn caps(catalog: &Catalog, out: &mut String) -> Result<(), String> {
-    let common = ["status", "reason", "tap", "filter", "object_ref", "context", "name", "cause_session"];
+    let common =
+        ["status", "reason", "tap", "filter", "object_ref", "context", "name", "cause_session", "declared_field"];
     let session = [
         "session",
         "virtual_cluster",

@@ -76,14 +76,12 @@ def run(console: Console, directory: Path, *, events: int, seed: int = 0) -> boo
 
 def measure(console: Console, directory: Path, *, events: int, seed: int = 0) -> Flood:
     """Emits, closes, counts. Nothing is dropped: where there is no room an emit waits as long as it takes."""
-    log = auditring.open(directory, instance="firehose", when_full=WhenFull(wait=None))
-    with log:
+    with auditring.open(directory, instance="firehose", when_full=WhenFull(wait=None)) as log:
         with ExitStack() as sessions:
             firehose = Firehose(open_sessions(log, sessions), seed=seed)
             cpu, start = process_time(), perf_counter()
             emitting = _emit(console, firehose, events)
         blocked = log.stats().blocked_ns / 1e9
-        log.close()
     closed, cpu = perf_counter() - start, process_time() - cpu
     with query.connect(directory) as connection:
         counted = "count(*) FILTER (action IN ('Read', 'Write'))"

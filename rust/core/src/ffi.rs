@@ -284,7 +284,11 @@ unsafe fn keywords(
 #[inline(always)]
 #[allow(clippy::inline_always, reason = "the hot call is one function")]
 fn put<const A: usize>(session: &Session, draft: &Draft) -> bool {
-    let (Some(hot), Some(context)) = (session.shared.hot.get(), session.current.get()) else { return false };
+    let Some(context) = session.current.get() else { return false };
+    let Some(hot) = session.shared.hot.get() else {
+        session.shared.count_ordered(Action::<A>::SPEC.code, Action::<A>::SPEC.outcome, Edge::Off);
+        return true;
+    };
     let spec = Action::<A>::SPEC;
     let authority = if spec.authority.is_some() { spec.authority } else { context.authority };
     let (mut presence, mut body) = (draft.presence, draft.body);

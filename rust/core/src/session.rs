@@ -94,11 +94,12 @@ impl Session {
 
     /// Raises `SessionClosed` or `LogClosed` where no event is accepted any more.
     pub(crate) fn check_open(&self, py: Python<'_>) -> PyResult<()> {
-        if self.shared.is_shut() {
-            return Err(errors::closed(self.shared.is_forked()));
-        }
-        if self.current.get().is_none() {
+        // A session of the parent's is closed here, while the log opens a ring of its own on its next use.
+        if self.shared.is_forked() || (self.current.get().is_none() && !self.shared.is_shut()) {
             return Err(errors::session_closed(py, &self.id));
+        }
+        if self.shared.is_shut() {
+            return Err(errors::closed(false));
         }
         Ok(())
     }

@@ -139,7 +139,7 @@ impl Shared {
     pub(crate) fn count_ordered(&self, code: u16, outcome: Outcome, what: Edge) {
         match self.hot.get() {
             Some(hot) => hot.ring().edge().bump_ordered(0, u32::from(code), outcome as u32, what),
-            None => _ = self.kept_nothing.fetch_add(1, Ordering::Relaxed),
+            None => self.kept_nothing.store(self.kept_nothing.load(Ordering::Relaxed) + 1, Ordering::Relaxed),
         }
     }
 

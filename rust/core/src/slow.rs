@@ -40,6 +40,17 @@ impl<'py> Call<'py> {
             .collect()
     }
 
+    /// The keyword arguments that are not None, of a method that takes these.
+    fn known(&self, method: &str, names: &[&str]) -> PyResult<Vec<(String, &Bound<'py, PyAny>)>> {
+        let mut keywords = self.keywords()?;
+        if let Some((name, _)) = keywords.iter().find(|(name, _)| !names.contains(&name.as_str())) {
+            let takes = names.join(", ");
+            return Err(PyTypeError::new_err(format!("{method}() has no argument {name:?}; it takes {takes}")));
+        }
+        keywords.retain(|(_, value)| !value.is_none());
+        Ok(keywords)
+    }
+
     /// Refuses positional arguments.
     fn keyword_only(&self, method: &str) -> PyResult<()> {
         if self.given == 0 {
@@ -332,7 +343,7 @@ fn update(session: &Session, _: Bound<'_, PyAny>, call: &Call<'_>) -> PyResult<P
     call.keyword_only("update")?;
     let mut new = auditring_event::Context::default();
     let mut marks = Marks::default();
-    for (name, value) in call.keywords()?.into_iter().filter(|(_, value)| !value.is_none()) {
+    for (name, value) in call.known("update", &["client_id", "virtual_cluster", "local", "context"])? {
         let mut text = |cap| -> PyResult<Option<String>> {
             let (text, done) = args::text(&name, value, cap)?;
             marks |= done;
@@ -342,12 +353,7 @@ fn update(session: &Session, _: Bound<'_, PyAny>, call: &Call<'_>) -> PyResult<P
             "client_id" => new.client_id = text(limits::SESSION_CLIENT_ID_CAP)?,
             "virtual_cluster" => new.virtual_cluster = text(limits::SESSION_VIRTUAL_CLUSTER_CAP)?,
             "local" => new.listener = args::endpoint("local", value)?,
-            "context" => new.context = session_map(value, &mut marks)?,
-            _ => {
-                return Err(PyTypeError::new_err(format!(
-                    "update() has no argument {name:?}; it takes client_id, virtual_cluster, local, context"
-                )));
-            }
+            _ => new.context = session_map(value, &mut marks)?,
         }
     }
     session.change(|context| {
@@ -380,16 +386,11 @@ pub(crate) fn session_map(
 fn close(session: &Session, call: &Call<'_>) -> PyResult<()> {
     call.keyword_only("close")?;
     let (mut initiator, mut status, mut reason) = (None, None, None);
-    for (name, value) in call.keywords()?.into_iter().filter(|(_, value)| !value.is_none()) {
+    for (name, value) in call.known("close", &["initiator", "status", "reason"])? {
         match name.as_str() {
             "initiator" => initiator = Some(args::text("initiator", value, 64)?.0),
             "status" => status = Some(args::text("status", value, usize::MAX)?.0),
-            "reason" => reason = Some(args::text("reason", value, limits::REASON_CAP)?.0),
-            _ => {
-                return Err(PyTypeError::new_err(format!(
-                    "close() has no argument {name:?}; it takes initiator, status, reason"
-                )));
-            }
+            _ => reason = Some(args::text("reason", value, limits::REASON_CAP)?.0),
         }
     }
     let (initiator, status, reason) = (initiator.as_deref(), status.as_deref(), reason.as_deref());

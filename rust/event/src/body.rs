@@ -159,10 +159,11 @@ impl<'a> Body<'a> {
                 OBJECT_REF => crate::flat::is_object_ref(text),
                 CONTEXT => crate::flat::is_context(text),
                 NAME => crate::sanitize::action_name_ok(text),
+                STATUS => crate::sanitize::status(text) == text,
                 _ => true,
             };
             if !fine {
-                return Err(if bit == NAME { Malformed::Text } else { Malformed::Json });
+                return Err(if bit & (NAME | STATUS) != 0 { Malformed::Text } else { Malformed::Json });
             }
         }
         if !strings.is_complete() {

@@ -19,7 +19,16 @@ const HEAD: usize = 12;
 /// Most bytes of a field's name.
 pub const FIELD_NAME_CAP: usize = 256;
 /// Most bytes of a declared event's field.
-pub const DECLARED_CAP: usize = 1024;
+pub const DECLARED_CAP: usize = crate::spec::DECLARED_FIELD_CAP;
+
+/// The action of a declared event whose definition is not there. Its fields stand in `context` by their position, as do
+/// those that a definition does not know: a row that was accepted can always be shown.
+pub const UNDECLARED: &str = "auditring.Undeclared";
+/// Keys of fields without a name.
+pub(crate) const NAMELESS: [&str; MAX_FIELDS] = [
+    "field0", "field1", "field2", "field3", "field4", "field5", "field6", "field7", "field8", "field9", "field10",
+    "field11", "field12", "field13", "field14", "field15", "field16", "field17", "field18", "field19",
+];
 
 /// One declared event.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -2,6 +2,7 @@
 //! means, against which Arrow and JSON are tested.
 
 use crate::context::mark;
+use crate::definition::{NAMELESS, UNDECLARED};
 use crate::plan::CAUSE_SESSION_KEY;
 use crate::row::RowView;
 use crate::sanitize::Marks;
@@ -98,10 +99,9 @@ impl Event {
         event.set_text(Column::Origin, record::origin(row.bits()).map(Origin::word));
         let mut details = Map::new();
         event.take_context(set, &row, &mut details);
-        match (spec::spec(row.code()), set.definitions.get(row.code())) {
-            (Some(spec), _) => event.take_fields(spec, &row, &mut details),
-            (None, Some(definition)) => event.take_declared(definition, &row, &mut details),
-            (None, None) => return Err(Malformed::UnknownCode(row.code())),
+        match spec::spec(row.code()) {
+            Some(spec) => event.take_fields(spec, &row, &mut details),
+            None => event.take_declared(set.definitions.get(row.code()), &row, &mut details),
         }
         event.take_common(&row, &mut details)?;
         mark(&mut details, Marks { altered: row.flags() & record::ALTERED != 0, cut: row.flags() & record::CUT != 0 });
@@ -160,15 +160,18 @@ impl Event {
         self.set(Column::ObjectRef, Some(Cell::Map(object_ref)));
     }
 
-    fn take_declared(&mut self, definition: &Definition, row: &RowView<'_>, details: &mut Map<String, Value>) {
-        self.set_text(Column::Action, Some(&definition.name));
-        self.set_text(Column::Category, Some(definition.category.word()));
+    fn take_declared(&mut self, definition: Option<&Definition>, row: &RowView<'_>, details: &mut Map<String, Value>) {
+        self.set_text(Column::Action, Some(definition.map_or(UNDECLARED, |of| &of.name)));
+        self.set_text(Column::Category, Some(definition.map_or(Category::Plugin, |of| of.category).word()));
+        let (objects, contexts) = definition.map(|of| (&of.object_ref[..], &of.context[..])).unwrap_or_default();
         let mut object_ref = Map::new();
-        let names = definition.object_ref.iter().chain(&definition.context);
-        for (at, name) in names.enumerate() {
-            if let Some(text) = row.fields().text(1 << at) {
-                let map = if at < definition.object_ref.len() { &mut object_ref } else { &mut *details };
-                map.insert(name.clone(), text.into());
+        for (at, nameless) in NAMELESS.iter().enumerate() {
+            let Some(text) = row.fields().text(1 << at) else { continue };
+            if let Some(name) = objects.get(at) {
+                object_ref.insert(name.clone(), text.into());
+            } else {
+                let name = contexts.get(at - objects.len()).map_or(*nameless, String::as_str);
+                details.insert(name.to_owned(), text.into());
             }
         }
         self.set(Column::ObjectRef, Some(Cell::Map(object_ref)));

@@ -5,6 +5,25 @@
 //!                       └─▶ context (who, where; shared by a session's records)
 //! ```
 //!
+//! ```
+//! use auditring_event::record::{Encoder, RecordView};
+//! use auditring_event::{RowRef, RowSet, arrow, by_name, json, row};
+//!
+//! let read = by_name("Read").expect("in the catalog");
+//! let record = Encoder::new(read).text("topic", "orders").int("partition", 3).int("first_offset", 1000).to_vec();
+//!
+//! let mut set = RowSet::default();
+//! let record = RecordView::parse(&record)?;
+//! row::from_record(&record, row::NO_CONTEXT, 1_795_464_900_000_000_000, 250, 0, &mut set.data);
+//! set.rows.push(RowRef { seq: 1, offset: 0, weight: 1 });
+//!
+//! let mut lines = Vec::new();
+//! json::lines(&set, &mut lines)?;
+//! assert!(lines.starts_with(br#"{"time":"2026-11-23T20:15:00.000000000Z","action":"Read","#));
+//! assert_eq!(1, arrow::record_batch(&set).expect("the row is fine").num_rows());
+//! # Ok::<(), auditring_event::Malformed>(())
+//! ```
+//!
 //! This room knows no file, no thread and no Python. What must always hold: a value that was accepted comes out of the
 //! table and of the JSON as it went into the record, and no bytes, however broken, make anything here panic.
 

@@ -3,7 +3,7 @@
 //! A column's value is the row's own, else the action's constant, else the context's. Both Arrow and JSON go by this.
 
 use crate::body::{self, Layout};
-use crate::definition::Definition;
+use crate::definition::{Definition, NAMELESS, UNDECLARED};
 use crate::row::RowView;
 use crate::spec::{self, ActionSpec, Category, Column, ColumnType, Target};
 use crate::{Malformed, RowSet};
@@ -73,11 +73,10 @@ impl<'a> Plan<'a> {
         ] {
             places[bit.trailing_zeros() as usize] = place;
         }
-        match (spec::spec(code), set.definitions.get(code)) {
-            (Some(spec), _) => Ok(Self::of_spec(spec, places, layout)),
-            (None, Some(definition)) => Ok(Self::of_definition(definition, places, layout)),
-            (None, None) => Err(Malformed::UnknownCode(code)),
-        }
+        Ok(match spec::spec(code) {
+            Some(spec) => Self::of_spec(spec, places, layout),
+            None => Self::of_definition(set.definitions.get(code), places, layout),
+        })
     }
 
     fn of_spec(spec: &'static ActionSpec, mut places: [Place<'a>; 32], layout: Layout) -> Self {
@@ -101,15 +100,20 @@ impl<'a> Plan<'a> {
         Self { constant_members, action, category: spec.category, constants: spec.constants, places, layout }
     }
 
-    fn of_definition(definition: &'a Definition, mut places: [Place<'a>; 32], layout: Layout) -> Self {
-        let object_ref = definition.object_ref.iter().map(|key| Place::ObjectRef(key));
-        let context = definition.context.iter().map(|key| Place::Context(key));
+    fn of_definition(definition: Option<&'a Definition>, mut places: [Place<'a>; 32], layout: Layout) -> Self {
+        let named = definition.map(|of| (&of.object_ref[..], &of.context[..]));
+        let (object_ref, context) = named.unwrap_or_default();
+        let object_ref = object_ref.iter().map(|key| Place::ObjectRef(key));
+        let context = context.iter().map(|key| Place::Context(key));
+        for (place, nameless) in places.iter_mut().zip(NAMELESS) {
+            *place = Place::Context(nameless);
+        }
         for (place, field) in places.iter_mut().zip(object_ref.chain(context)) {
             *place = field;
         }
         Self {
-            action: Some(&definition.name),
-            category: definition.category,
+            action: Some(definition.map_or(UNDECLARED, |of| &of.name)),
+            category: definition.map_or(Category::Plugin, |of| of.category),
             constants: &[],
             constant_members: Vec::new(),
             places,

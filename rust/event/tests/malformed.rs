@@ -55,8 +55,7 @@ fn read_all(set: &RowSet) {
             let _values = (row::resource(&row), row::tap(&row), row::int_field(&row, 3), row::str_field(&row, 99));
         }
     }
-    // A code that only this version does not know is the one thing that a valid row may still have.
-    if all_valid && set.rows.iter().all(|at| Event::of(set, at).is_ok()) {
+    if all_valid {
         assert_eq!(Ok(()), lines);
         batch.expect("valid rows");
         for line in out.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
@@ -66,7 +65,7 @@ fn read_all(set: &RowSet) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(600))]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(600) })]
 
     #[test]
     fn a_harmed_record_never_panics(event in common::made(0), harm in harm()) {

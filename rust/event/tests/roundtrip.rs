@@ -66,7 +66,7 @@ fn lines(set: &RowSet) -> Vec<Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(400) })]
 
     #[test]
     fn the_batch_says_what_the_records_said(set in common::sets(12)) {

@@ -20,6 +20,8 @@ use crate::select::{Chosen, Declined, Selector};
 const DAY_NS: i64 = 86_400_000_000_000;
 /// The longest wait for another look at the journal: what is written is announced, so this is only a backstop.
 const LOOK: Duration = Duration::from_secs(1);
+/// Rows that are worth waking up for when a whole batch is wanted.
+const MANY: usize = 4096;
 /// Most bytes of rows in one batch, whatever its rows: offsets in a set are 32 bits.
 const MOST_BYTES: usize = 256 << 20;
 
@@ -179,8 +181,10 @@ impl Follower {
             if left.is_zero() {
                 return Ok(None);
             }
-            let seen = self.reader.next_seq();
-            let moved = self.progress.wait(left.min(LOOK), |journaled| journaled.next_seq > seen || journaled.ended);
+            // For a whole batch a few rows more are no reason to wake up.
+            let more = if partial { 1 } else { (max_rows - self.chosen.set.rows.len()).clamp(1, MANY) };
+            let wanted = self.reader.next_seq() + more as i64;
+            let moved = self.progress.wait(left.min(LOOK), wanted, |_| true);
             // Nothing, or a nudge: once more for what was written and not announced, then the caller has its turn.
             if !moved && !self.step()? {
                 return Ok(if partial { self.hand_out() } else { None });

@@ -37,6 +37,8 @@ pub struct Journaled {
     pub ended: bool,
     /// Raised by [`Progress::nudge`]: ends waits whatever the numbers say.
     nudges: u64,
+    /// The seq that each waiter waits for. A pump that writes a few rows a hundred times a second wakes nobody for them.
+    wanted: Vec<i64>,
 }
 
 /// Shared by the threads of one open log.
@@ -72,33 +74,54 @@ impl Progress {
         lock(&self.journaled).next_seq
     }
 
-    /// Changes the numbers and wakes whoever waits for them.
+    /// Changes the numbers and wakes whoever waits for what they have reached.
     pub fn publish(&self, change: impl FnOnce(&mut Journaled)) {
-        change(&mut lock(&self.journaled));
-        self.moved.notify_all();
+        let mut journaled = lock(&self.journaled);
+        change(&mut journaled);
+        let reached = journaled.ended || journaled.wanted.iter().any(|seq| *seq <= journaled.next_seq);
+        drop(journaled);
+        if reached {
+            self.moved.notify_all();
+        }
     }
 
     /// Ends every wait, once.
     pub fn nudge(&self) {
-        self.publish(|journaled| journaled.nudges += 1);
+        lock(&self.journaled).nudges += 1;
+        self.moved.notify_all();
     }
 
-    /// Waits until `enough` holds, a nudge comes or the time is over; returns whether it holds.
-    pub fn wait(&self, timeout: Duration, enough: impl Fn(&Journaled) -> bool) -> bool {
-        let deadline = Instant::now().checked_add(timeout);
+    /// Waits until `seq` rows are journaled and `enough` holds, the end or a nudge comes, or the time is over; returns
+    /// whether it holds.
+    pub fn wait(&self, timeout: Duration, seq: i64, enough: impl Fn(&Journaled) -> bool) -> bool {
         let mut journaled = lock(&self.journaled);
+        journaled.wanted.push(seq);
+        let (held, mut journaled) = self.wait_locked(timeout, journaled, |j| j.ended || (j.next_seq >= seq && enough(j)));
+        if let Some(at) = journaled.wanted.iter().position(|wanted| *wanted == seq) {
+            journaled.wanted.swap_remove(at);
+        }
+        held
+    }
+
+    fn wait_locked<'a>(
+        &self,
+        timeout: Duration,
+        mut journaled: MutexGuard<'a, Journaled>,
+        enough: impl Fn(&Journaled) -> bool,
+    ) -> (bool, MutexGuard<'a, Journaled>) {
+        let deadline = Instant::now().checked_add(timeout);
         let nudges = journaled.nudges;
         while !enough(&journaled) {
             if journaled.nudges != nudges {
-                return false;
+                return (false, journaled);
             }
             let left = deadline.map_or(Duration::from_secs(3600), |d| d.saturating_duration_since(Instant::now()));
             if left.is_zero() {
-                return false;
+                return (false, journaled);
             }
             journaled = self.moved.wait_timeout(journaled, left).unwrap_or_else(PoisonError::into_inner).0;
         }
-        true
+        (true, journaled)
     }
 
     /// Whether this class sheds without waiting.
@@ -163,14 +186,14 @@ mod tests {
     fn a_waiter_sees_what_is_published() {
         let progress = Arc::new(Progress::default());
         let other = Arc::clone(&progress);
-        let waiter = std::thread::spawn(move || other.wait(Duration::from_secs(30), |j| j.next_seq >= 7));
+        let waiter = std::thread::spawn(move || other.wait(Duration::from_secs(30), 7, |_| true));
         progress.publish(|j| j.next_seq = 7);
         assert!(waiter.join().unwrap());
     }
 
     #[test]
     fn a_wait_ends_at_its_deadline() {
-        assert!(!Progress::default().wait(Duration::from_millis(1), |_| false));
+        assert!(!Progress::default().wait(Duration::from_millis(1), 1, |_| true));
     }
 
     #[test]

@@ -32,6 +32,10 @@ const BATCH_BYTES: usize = 1 << 20;
 const BUSY_BYTES: usize = 256 << 10;
 /// The backstop behind the producers' wake-up.
 const NAP: Duration = Duration::from_millis(10);
+/// The same while next to nothing comes: what a quiet host pays for the pump is its wake-ups.
+const QUIET_NAP: Duration = Duration::from_millis(50);
+/// Less than this in a batch is next to nothing.
+const QUIET_BYTES: usize = 16 << 10;
 
 /// When segments roll, and how much journal there may be.
 #[derive(Clone, Copy, Debug)]
@@ -173,12 +177,13 @@ impl Pump {
             match self.step()? {
                 Moved::All => return Ok(true),
                 Moved::Bytes(bytes) if bytes >= BUSY_BYTES => {}
-                _ => {
+                moved => {
+                    let quiet = !matches!(moved, Moved::Bytes(bytes) if bytes >= QUIET_BYTES);
                     let left = end.saturating_duration_since(Clockwork::now());
                     if left.is_zero() {
                         return Ok(false);
                     }
-                    self.consumer.sleep(left.min(NAP));
+                    self.consumer.sleep(left.min(if quiet { QUIET_NAP } else { NAP }));
                 }
             }
             if Clockwork::now() >= end {

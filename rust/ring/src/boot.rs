@@ -1,6 +1,7 @@
 //! Which boot of the machine this is: a ring's content is trusted only during the boot that made it.
 
-/// This boot's id, or zeroes where the system does not tell. Zeroes are equal to nothing: whoever compares must treat them as different.
+/// This boot's id, or zeroes where the system does not tell. Zeroes are equal to nothing: whoever compares must treat
+/// them as different.
 #[must_use]
 pub fn boot_id() -> [u8; 16] {
     text().as_deref().and_then(parse).unwrap_or_default()

@@ -1,7 +1,8 @@
 //! The clock: one cheap read for a stamp, and anchors that say what stamps mean.
 //!
-//! What must always hold: a stamp is one clock read and no more; it never goes backwards within a thread; the processor's counter
-//! is used only where the kernel itself keeps time by it. A stamp means nothing alone: between two anchors it is interpolated.
+//! What must always hold: a stamp is one clock read and no more; it never goes backwards within a thread; the
+//! processor's counter is used only where the kernel itself keeps time by it. A stamp means nothing alone: between two
+//! anchors it is interpolated.
 
 /// Which clock stamps are of. Stands in the ring's header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -85,7 +86,8 @@ impl Clock {
         best
     }
 
-    /// Reads stamp, monotonic, real, monotonic, stamp: the real one happened half-way between the others. And how wide that was.
+    /// Reads stamp, monotonic, real, monotonic, stamp: the real one happened half-way between the others. And how wide
+    /// that was.
     fn bracketed(self) -> (Anchor, u64) {
         let before = self.stamp();
         let mono_before = now(libc::CLOCK_MONOTONIC);

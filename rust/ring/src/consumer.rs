@@ -68,18 +68,21 @@ impl<R: Deref<Target = Ring>> Consumer<R> {
         &self.readers[lane as usize]
     }
 
-    /// Looks at the lane's tail: all that was committed before can be read by [`next`](Self::next). Says whether there is anything.
+    /// Looks at the lane's tail: all that was committed before can be read by [`next`](Self::next). Says whether there
+    /// is anything.
     pub fn poll(&mut self, lane: u32) -> bool {
         self.readers[lane as usize].poll(&self.ring.parts()[lane as usize])
     }
 
-    /// The next record's payload, as long as it was claimed. Nothing at the polled tail, or in front of a claim that is still open.
+    /// The next record's payload, as long as it was claimed. Nothing at the polled tail, or in front of a claim that is
+    /// still open.
     #[inline]
     pub fn next(&mut self, lane: u32) -> Option<&[u8]> {
         let parts = &self.ring.parts()[lane as usize];
         let record = self.readers[lane as usize].next(parts)?;
-        // SAFETY: committed, so nobody writes to it until we release it, for which we would have to be borrowed anew. Behind the
-        // lane's end its first bytes are mapped once more, and the reader has checked the length against the greatest.
+        // SAFETY: committed, so nobody writes to it until we release it, for which we would have to be borrowed anew.
+        // Behind the lane's end its first bytes are mapped once more, and the reader has checked the length against the
+        // greatest.
         Some(unsafe { core::slice::from_raw_parts(parts.words.at(record.payload).cast(), record.len) })
     }
 
@@ -107,8 +110,8 @@ impl<R: Deref<Target = Ring>> Consumer<R> {
         self.readers[lane as usize].rewind();
     }
 
-    /// Moves on, over committed records, to a position that an earlier consumer had already made safe but not yet released.
-    /// False, and no move, if there is no such record boundary.
+    /// Moves on, over committed records, to a position that an earlier consumer had already made safe but not yet
+    /// released. False, and no move, if there is no such record boundary.
     pub fn skip_to(&mut self, lane: u32, to: Position) -> bool {
         self.readers[lane as usize].skip_to(&self.ring.parts()[lane as usize], to)
     }
@@ -119,7 +122,8 @@ impl<R: Deref<Target = Ring>> Consumer<R> {
         self.reader(lane).backlog(self.parts(lane))
     }
 
-    /// The tail is ahead, but the record at the read position is not committed: its writer is off the processor, or dead.
+    /// The tail is ahead, but the record at the read position is not committed: its writer is off the processor, or
+    /// dead.
     #[must_use]
     pub fn stuck(&self, lane: u32) -> bool {
         self.reader(lane).stuck(self.parts(lane))
@@ -131,8 +135,8 @@ impl<R: Deref<Target = Ring>> Consumer<R> {
         self.ring.parts().iter().zip(&self.readers).all(|(parts, reader)| reader.drained(parts))
     }
 
-    /// Sleeps until a lane is more than an eighth full, [`Ring::wake`] is called, or the time is over. It may also return for no reason,
-    /// and does so at once if it was woken since it last slept.
+    /// Sleeps until a lane is more than an eighth full, [`Ring::wake`] is called, or the time is over. It may also
+    /// return for no reason, and does so at once if it was woken since it last slept.
     pub fn sleep(&mut self, timeout: Duration) {
         let ring: &Ring = &self.ring;
         sleep::sleep(ring.parts(), &self.readers, ring.bell(), &mut self.bell_seen, timeout);

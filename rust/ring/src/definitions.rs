@@ -1,7 +1,7 @@
 //! The definitions area: what declared events mean, for whoever reads the ring without the process that declared them.
 //!
-//! What must always hold: bytes are only ever appended, and are in place before the published length covers them; a definition is here
-//! before its code is used.
+//! What must always hold: bytes are only ever appended, and are in place before the published length covers them; a
+//! definition is here before its code is used.
 
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,10 +1,10 @@
-//! Edge counters: how many events, by code and outcome, never entered the ring, and why. They live in the mapped file, so
-//! that a recovery reports exactly what the dead process had not yet reported.
+//! Edge counters: how many events, by code and outcome, never entered the ring, and why. They live in the mapped file,
+//! so that a recovery reports exactly what the dead process had not yet reported.
 //!
-//! What must always hold: a call counts before it returns; counters only rise; each count has two cells, one that somebody
-//! else's lock orders (a plain load and store) and one that nobody orders (an atomic addition), and is their sum. A bit a
-//! code says whether any of its counters was ever raised, so that a look at the table costs what was counted and
-//! not what could be.
+//! What must always hold: a call counts before it returns; counters only rise; each count has two cells, one that
+//! somebody else's lock orders (a plain load and store) and one that nobody orders (an atomic addition), and is their
+//! sum. A bit a code says whether any of its counters was ever raised, so that a look at the table costs what was
+//! counted and not what could be.
 
 use core::marker::PhantomData;
 use core::sync::atomic::{AtomicU64, Ordering};

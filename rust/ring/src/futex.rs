@@ -1,7 +1,7 @@
 //! Waiting on the bell: a futex on Linux, short sleeps elsewhere, a condition variable in the model.
 //!
-//! What must always hold: `wait` returns at once if the bell's count is not `seen`, and a ring after that check wakes it.
-//! It may return for no reason.
+//! What must always hold: `wait` returns at once if the bell's count is not `seen`, and a ring after that check wakes
+//! it. It may return for no reason.
 
 use core::time::Duration;
 
@@ -13,8 +13,9 @@ pub(crate) fn wait(bell: &Bell, seen: u32, timeout: Duration) {
         tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
         tv_nsec: timeout.subsec_nanos().into(),
     };
-    // SAFETY: the word is alive while the bell is borrowed, and the kernel only reads it and the time. Every outcome (woken, timed out,
-    // interrupted, already rung) means the same to the caller: look again. Private: producers and consumer are one process.
+    // SAFETY: the word is alive while the bell is borrowed, and the kernel only reads it and the time. Every outcome
+    // (woken, timed out, interrupted, already rung) means the same to the caller: look again. Private: producers and
+    // consumer are one process.
     unsafe {
         libc::syscall(
             libc::SYS_futex,

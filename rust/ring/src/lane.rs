@@ -30,7 +30,8 @@ pub(crate) struct Parts {
     pub(crate) max_payload: u32,
 }
 
-// SAFETY: the pointers lead to atomics (and to words guarded by them) that live as long as the ring that owns the parts.
+// SAFETY: the pointers lead to atomics (and to words guarded by them) that live as long as the ring that owns the
+// parts.
 unsafe impl Send for Parts {}
 // SAFETY: as above; nothing in here is changed after it was made.
 unsafe impl Sync for Parts {}
@@ -117,7 +118,8 @@ impl<'a> Lane<'a> {
         Self { parts }
     }
 
-    /// Claims room for `len` payload bytes, contiguous and zero. Never blocks, never panics; a refusal has no side effect.
+    /// Claims room for `len` payload bytes, contiguous and zero. Never blocks, never panics; a refusal has no side
+    /// effect.
     ///
     /// A `droppable` record may not use the lane's reserve. Whoever holds a claim must go straight on to
     /// [`commit`](Claim::commit): until then the consumer can read nothing behind it.
@@ -131,7 +133,8 @@ impl<'a> Lane<'a> {
             return Err(Refusal::TooLong);
         }
         let words = word::record_words(len);
-        // Does not underflow: a record of the greatest length fits into either room, or the ring would not have been made.
+        // Does not underflow: a record of the greatest length fits into either room, or the ring would not have been
+        // made.
         let most_used = parts.room[usize::from(droppable)].wrapping_sub(words);
         // Relaxed: the compare-and-swap finds out whether it is still true.
         let mut tail = parts.tail().load(Ordering::Relaxed);
@@ -143,9 +146,9 @@ impl<'a> Lane<'a> {
             let head = parts.head().load(Ordering::Acquire);
             let used = word::units(tail).wrapping_sub(word::units(head));
             if used > most_used {
-                // A stale tail and a newer head look full, too (the difference goes below zero). The head that we read was stored
-                // after its consumer saw a tail at or behind it, so this load sees that tail or a later one: if it is the
-                // same as ours, the difference was true.
+                // A stale tail and a newer head look full, too (the difference goes below zero). The head that we read
+                // was stored after its consumer saw a tail at or behind it, so this load sees that tail or a later one:
+                // if it is the same as ours, the difference was true.
                 let again = parts.tail().load(Ordering::Relaxed);
                 if again == tail {
                     return Err(Refusal::Full);
@@ -154,7 +157,8 @@ impl<'a> Lane<'a> {
                 continue;
             }
             let next = word::claimed(tail, words);
-            // SeqCst, against the consumer's `sleeping`: either it sees this tail before it sleeps, or our commit sees it asleep.
+            // SeqCst, against the consumer's `sleeping`: either it sees this tail before it sleeps, or our commit sees
+            // it asleep.
             match parts.tail().compare_exchange_weak(tail, next, Ordering::SeqCst, Ordering::Relaxed) {
                 Ok(_) => {
                     sequential();
@@ -242,7 +246,8 @@ impl<'a> Claim<'a> {
     fn open(parts: &'a Parts, tail: u64, len: usize, crowded: bool) -> Self {
         let at = parts.words.at(word::units(tail));
         let header = word::committed(word::claims(tail), len);
-        // SAFETY: within the lane, and nobody but the owner of this claim stores there until the consumer has released it.
+        // SAFETY: within the lane, and nobody but the owner of this claim stores there until the consumer has released
+        // it.
         unsafe { &*at }.store(word::open(header), Ordering::Relaxed);
         // The payload must not be stored before the header. The processor keeps what it has executed when the process
         // dies, so program order is all that is asked for, and only the compiler could break it.
@@ -264,7 +269,8 @@ impl<'a> Claim<'a> {
         self.len() == 0
     }
 
-    /// Publishes the record: from here on it survives the process. Wakes the consumer if that sleeps and the lane fills.
+    /// Publishes the record: from here on it survives the process. Wakes the consumer if that sleeps and the lane
+    /// fills.
     #[inline(always)]
     pub fn commit(self) {
         // SAFETY: as in `open`. Release: whoever reads the positive length may read the payload.

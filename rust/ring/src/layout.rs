@@ -27,9 +27,9 @@
 //!          │ header {0: 1, ordinal: 31, ± length: 32}, payload, zeroes to a multiple of 8 │
 //!          └──────────────────────────────────────────────────────────────────────────────┘
 //! ```
-//! All integers are little endian. What different threads write to lies on lines of 128 bytes of its own (two cache lines: processors
-//! fetch them in pairs). In memory each lane is followed by a second mapping of its own first bytes, as many as the
-//! greatest record needs, so that no record is ever split.
+//! All integers are little endian. What different threads write to lies on lines of 128 bytes of its own (two cache
+//! lines: processors fetch them in pairs). In memory each lane is followed by a second mapping of its own first bytes,
+//! as many as the greatest record needs, so that no record is ever split.
 
 use crate::clock::{Anchor, ClockKind};
 use crate::edge;
@@ -60,7 +60,8 @@ pub struct Geometry {
     pub lanes: u32,
     /// Bytes of records a lane holds: a power of two from 64 KiB to 1 GiB.
     pub lane_bytes: u32,
-    /// Bytes of the longest record, its 8 bytes of header included: a multiple of 8, at most 64 KiB and a sixteenth of a lane.
+    /// Bytes of the longest record, its 8 bytes of header included: a multiple of 8, at most 64 KiB and a sixteenth of
+    /// a lane.
     pub max_record: u32,
     /// Bytes of a lane that droppable records may not use: a multiple of 8.
     pub reserve: u32,

@@ -1,16 +1,18 @@
 //! The ring: a mapped file that producers put whole records into and one consumer takes them out of.
 //!
-//! The file outlives the process. A record is in it for good as soon as [`Claim::commit`] returns: `kill -9` cannot take
-//! it back, and [`Ring::scan`] finds it afterwards, together with the exact number of claims that died half-way.
+//! The file outlives the process. A record is in it for good as soon as [`Claim::commit`] returns: `kill -9` cannot
+//! take it back, and [`Ring::scan`] finds it afterwards, together with the exact number of claims that died half-way.
 //!
 //! What must always hold:
 //! - **A refusal has no side effect**, and nothing between claim and commit allocates, blocks or panics.
-//! - **Claims are counted by the tail itself**: every claim has an ordinal, so `claimed = committed + torn` to the unit.
-//! - **Free space is zero.** The consumer zeroes what it consumed before it gives the space back, so the first word that is
-//!   not zero behind a record boundary is always a record's header.
+//! - **Claims are counted by the tail itself**: every claim has an ordinal, so `claimed = committed + torn` to the
+//!   unit.
+//! - **Free space is zero.** The consumer zeroes what it consumed before it gives the space back, so the first word
+//!   that is not zero behind a record boundary is always a record's header.
 //! - **One consumer**, and it gives space back only when told to: the caller says so once a batch is safe elsewhere.
 //!
-//! The crate knows neither events nor Python: a record is bytes, an event is a row number in the table of edge counters.
+//! The crate knows neither events nor Python: a record is bytes, an event is a row number in the table of edge
+//! counters.
 //!
 //! | file | owns |
 //! |---|---|
@@ -23,7 +25,7 @@
 //! | `scan` | reading a dead process's ring |
 //! | `map`, `ring` | the file, the mapping, who owns it |
 //! | `clock`, `boot` | stamps, anchors, which boot this is |
-//! | `sync`, `model` | the model checker's stand-ins |
+//! | `sync`, `model` | the model checker's stand-ins, and the lane that it checks |
 //!
 //! # Example
 //!
@@ -32,7 +34,8 @@
 //!
 //! let folder = tempfile::tempdir()?;
 //! let clock = Clock::detect();
-//! let identity = Identity { process: [7; 16], boot_id: auditring_ring::boot_id(), generation: 0, pid: std::process::id() };
+//! let boot_id = auditring_ring::boot_id();
+//! let identity = Identity { process: [7; 16], boot_id, generation: 0, pid: std::process::id() };
 //! let geometry = Geometry { lanes: 1, lane_bytes: 1 << 16, max_record: 1 << 12, reserve: 1 << 14, codes: 1024 };
 //! let ring = Ring::create(&folder.path().join("ring"), &geometry, &identity, clock.kind(), &clock.anchor())?;
 //!

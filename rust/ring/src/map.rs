@@ -53,7 +53,8 @@ pub(crate) fn create(path: &Path, bytes: usize) -> Result<File, RingError> {
     whole.map(|()| file)
 }
 
-/// Removes what could not be finished. What the caller is told is why that was so, not whether its remains could be removed.
+/// Removes what could not be finished. What the caller is told is why that was so, not whether its remains could be
+/// removed.
 pub(crate) fn discard(path: &Path) {
     drop(std::fs::remove_file(path));
 }
@@ -198,8 +199,8 @@ fn aligned(byte: *mut u8) -> *const AtomicU64 {
 
 impl Drop for Map {
     fn drop(&mut self) {
-        // SAFETY: our own mapping, and its owner, the ring, is going: nobody has a pointer into it any more. It cannot fail for
-        // a whole mapping that exists.
+        // SAFETY: our own mapping, and its owner, the ring, is going: nobody has a pointer into it any more. It cannot
+        // fail for a whole mapping that exists.
         unsafe { libc::munmap(self.start.cast(), self.bytes) };
     }
 }

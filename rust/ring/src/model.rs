@@ -2,8 +2,9 @@
 
 use core::time::Duration;
 
-use loom::sync::atomic::{AtomicU32, AtomicU64};
+pub(crate) mod atomic;
 
+use self::atomic::{AtomicU32, AtomicU64};
 use crate::lane::{Lane, Parts};
 use crate::reader::Reader;
 use crate::sleep::{Bell, sleep};

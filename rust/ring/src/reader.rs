@@ -1,7 +1,7 @@
 //! The consumer's side of one lane.
 //!
-//! What must always hold: `released ≤ read ≤ polled ≤ tail`; what lies between `released` and `read` is still in the file
-//! and can be read again; the head moves only after everything before it is zero.
+//! What must always hold: `released ≤ read ≤ polled ≤ tail`; what lies between `released` and `read` is still in the
+//! file and can be read again; the head moves only after everything before it is zero.
 
 use crate::lane::Parts;
 use crate::sync::Ordering;
@@ -49,8 +49,8 @@ impl Reader {
         // Acquire: with the positive length comes the payload.
         let header = parts.word(at).load(Ordering::Acquire);
         let len = (word::length(header) as u32).wrapping_sub(word::HEADER as u32);
-        // Below zero (an open claim, or no store yet) is far too long. The ordinal and the bounds always hold unless somebody
-        // has scribbled over the file; then the lane stops here and is left to recovery.
+        // Below zero (an open claim, or no store yet) is far too long. The ordinal and the bounds always hold unless
+        // somebody has scribbled over the file; then the lane stops here and is left to recovery.
         if len > parts.max_payload || header >> 32 != u64::from(self.read.ordinal()) {
             return None;
         }

@@ -1,7 +1,7 @@
 //! The ring: owns the file, its mapping and the right to consume.
 //!
-//! What must always hold: a file at the path is whole as soon as it has its magic, and one that could not be finished is
-//! removed again; the mapping lives as long as the ring; at most one consumer exists.
+//! What must always hold: a file at the path is whole as soon as it has its magic, and one that could not be finished
+//! is removed again; the mapping lives as long as the ring; at most one consumer exists.
 
 use std::fmt;
 use std::fs::File;
@@ -86,10 +86,13 @@ impl Ring {
         Ok(ring)
     }
 
-    /// Opens a ring that was made before, to consume it, to scan it, or to look at its counters.
+    /// Opens a ring that was made before, to consume it, to scan it, or to look at its counters. How often its
+    /// positions had wrapped is not in the file: a consumer counts from what the head's word holds, a scan from where
+    /// it is told to begin.
     ///
     /// # Errors
-    /// There is none, or one that may not be trusted: a link, somebody else's, another version, unfinished, the wrong length.
+    /// There is none, or one that may not be trusted: a link, somebody else's, another version, unfinished, the wrong
+    /// length.
     pub fn open(path: &Path) -> Result<Self, RingError> {
         let invalid = |reason| RingError::Invalid { path: path.to_owned(), reason };
         let (file, length) = map::open(path)?;
@@ -116,7 +119,8 @@ impl Ring {
                 head: map.word(lines + layout::HEAD_LINE),
                 sleeping: map.word(lines + layout::SLEEPING).cast(),
                 bell: map.word(BELL).cast(),
-                // SAFETY: the map has the lane's words there, with the mirror behind them, and lives as long as the ring.
+                // SAFETY: the map has the lane's words there, with the mirror behind them, and lives as long as the
+                // ring.
                 words: unsafe { Words::new(map.lane(lane), words(g.lane_bytes)) },
                 room: [words(g.lane_bytes), words(g.lane_bytes - g.reserve)],
                 crowd: words(g.lane_bytes / 8),

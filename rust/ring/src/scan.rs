@@ -8,9 +8,9 @@
 //!     Record            Torn, 1           Torn: its length is unknown, but the ordinal of the next header
 //!                                         (at the end: the tail's claims) says how many they were
 //! ```
-//! What must always hold: every claim between `from` and the tail is in exactly one of what is found, also where somebody has
-//! scribbled over the file; what is found and where we are is a function of the file alone, so a scan that was cut short goes on from
-//! [`Scan::position`].
+//! What must always hold: every claim between `from` and the tail is in exactly one of what is found, also where
+//! somebody has scribbled over the file; what is found and where we are is a function of the file alone, so a scan that
+//! was cut short goes on from [`Scan::position`].
 
 use core::sync::atomic::Ordering;
 
@@ -40,7 +40,8 @@ pub struct Scan<'a> {
 }
 
 impl Ring {
-    /// Scans a lane from a position on, where all before is known to be safe elsewhere. Nothing while somebody consumes.
+    /// Scans a lane from a position on, where all before is known to be safe elsewhere. Nothing while somebody
+    /// consumes.
     ///
     /// # Panics
     /// There is no such lane.
@@ -114,7 +115,8 @@ impl Scan<'_> {
         if word::length(header) < 0 {
             return Found::Torn(1);
         }
-        // SAFETY: committed; nobody can release it while we have the consumer's place and are borrowed; bounds as in the consumer.
+        // SAFETY: committed; nobody can release it while we have the consumer's place and are borrowed; bounds as in
+        // the consumer.
         Found::Record(unsafe { core::slice::from_raw_parts(first.cast(), payload) })
     }
 

@@ -6,9 +6,9 @@
 //!   crowded and readable? then do not sleep    commit
 //!   wait while bell = seen                     crowded, and sleeping? swap it off; bell += 1; one futex wake
 //! ```
-//! What must always hold: of `sleeping := 1, look at the tail` and `move the tail, look at sleeping` at least one side sees
-//! the other (all four are sequentially consistent). The bell counts, so a ring between two sleeps is not lost: the next sleep returns
-//! at once. Waking is for a lane that fills; a timed sleep is the backstop for everything else.
+//! What must always hold: of `sleeping := 1, look at the tail` and `move the tail, look at sleeping` at least one side
+//! sees the other (all four are sequentially consistent). The bell counts, so a ring between two sleeps is not lost:
+//! the next sleep returns at once. Waking is for a lane that fills; a timed sleep is the backstop for everything else.
 
 use core::time::Duration;
 
@@ -16,7 +16,8 @@ use crate::lane::Parts;
 use crate::reader::{MaySleep, Reader};
 use crate::sync::{AtomicU32, Ordering, sequential};
 
-/// What a consumer in front of an open claim in a crowded lane sleeps at most: its writer is off the processor just now.
+/// What a consumer in front of an open claim in a crowded lane sleeps at most: its writer is off the processor just
+/// now.
 const NAP: Duration = Duration::from_micros(100);
 
 /// Counts how often it was rung; the word in the file that a sleeping consumer waits on.
@@ -38,7 +39,8 @@ impl Bell {
     }
 }
 
-/// Sleeps until a producer crowds a lane, the bell is rung, or the time is over. `seen` is the bell's count at the end of the sleep before.
+/// Sleeps until a producer crowds a lane, the bell is rung, or the time is over. `seen` is the bell's count at the end
+/// of the sleep before.
 pub(crate) fn sleep(lanes: &[Parts], readers: &[Reader], bell: &Bell, seen: &mut u32, timeout: Duration) {
     for parts in lanes {
         parts.sleeping().store(1, Ordering::SeqCst);

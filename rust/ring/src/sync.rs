@@ -1,7 +1,7 @@
 //! The atomics that the core is written against: the machine's, or the model checker's.
 //!
-//! Under `cfg(loom)` the same claim, commit, read and release run on loom's atomics over plain heap memory. What cannot be
-//! the same there is in this file and nowhere else: payload is words instead of bytes, and it is found modulo the
+//! Under `cfg(loom)` the same claim, commit, read and release run on loom's atomics over plain heap memory. What cannot
+//! be the same there is in this file and nowhere else: payload is words instead of bytes, and it is found modulo the
 //! lane's size, because loom has no second mapping of the lane's first bytes behind its end.
 
 pub(crate) use core::sync::atomic::compiler_fence;
@@ -9,7 +9,10 @@ pub(crate) use core::sync::atomic::compiler_fence;
 #[cfg(not(loom))]
 pub(crate) use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 #[cfg(loom)]
-pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+pub(crate) use {
+    crate::model::atomic::{AtomicU32, AtomicU64},
+    loom::sync::atomic::Ordering,
+};
 
 /// After a sequentially consistent access whose place in the order matters to a later one, of another word.
 ///
@@ -29,8 +32,8 @@ pub(crate) struct Words {
 
 impl Words {
     /// # Safety
-    /// `first` must be good for `count` words (a power of two) for as long as the value is used, and outside of the model
-    /// for the longest record's words more, which are the first words once again.
+    /// `first` must be good for `count` words (a power of two) for as long as the value is used, and outside of the
+    /// model for the longest record's words more, which are the first words once again.
     pub(crate) const unsafe fn new(first: *const AtomicU64, count: u32) -> Self {
         Self { first, mask: count - 1 }
     }
@@ -54,8 +57,8 @@ impl Words {
     pub(crate) unsafe fn zero(self, position: u32, n: u32) {
         let start = position & self.mask;
         let before_end = n.min(self.count() - start);
-        // SAFETY: both ranges lie within the lane proper; the words are ours by the caller's word. Writing plain bytes over
-        // atomics is sound while nobody else touches them.
+        // SAFETY: both ranges lie within the lane proper; the words are ours by the caller's word. Writing plain bytes
+        // over atomics is sound while nobody else touches them.
         unsafe {
             self.first.add(start as usize).cast_mut().write_bytes(0, before_end as usize);
             self.first.cast_mut().write_bytes(0, (n - before_end) as usize);

@@ -15,6 +15,15 @@ fn put(ring: &Ring, bytes: &[u8]) {
 }
 
 #[test]
+fn everything_but_a_claim_may_go_to_another_thread() {
+    fn shared<T: Send + Sync>() {}
+    shared::<Ring>();
+    shared::<auditring_ring::Lane<'_>>();
+    shared::<auditring_ring::Edge<'_>>();
+    shared::<auditring_ring::OwnedConsumer>();
+}
+
+#[test]
 fn a_refusal_leaves_no_trace() {
     let ring = ring(&SMALL);
     let lane = ring.lane(0);

@@ -18,8 +18,8 @@ fn sample(clock: Clock) -> (i64, u64, i64) {
 
 fn stamps_between_anchors_are_wall_time(kind: ClockKind) {
     let clock = Clock::new(kind);
-    // A stamp and two anchors that were taken over one interval; the machine may hold a thread up for long at any place, which
-    // only makes the bracket wider.
+    // A stamp and two anchors that were taken over one interval; the machine may hold a thread up for long at any
+    // place, which only makes the bracket wider.
     let first = clock.anchor();
     let begin = Instant::now();
     let mut samples = Vec::new();

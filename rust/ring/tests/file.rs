@@ -165,7 +165,7 @@ fn definitions_are_kept_in_order_until_the_area_is_full() {
     let ring = create(&path).unwrap();
     ring.definitions_append(b"one,").unwrap();
     ring.definitions_append(b"two").unwrap();
-    assert_eq!(ring.definitions_append(&[1; 64 << 10]), Err(Full));
+    assert_eq!(ring.definitions_append(&vec![1; 64 << 10]), Err(Full));
     assert_eq!(Ring::open(&path).unwrap().definitions(), b"one,two");
     ring.definitions_append(&vec![9; (64 << 10) - 7]).unwrap();
     assert_eq!(ring.definitions_append(&[1]), Err(Full));

@@ -1,14 +1,14 @@
 //! One line after the other.
 
 use super::object_ref::object_ref;
-use super::session::{Session, actor_principals, member, number, plain_principals};
+use super::session::{Part, Session, actor_principals, member, number, plain_principals};
 use super::time::Clock;
 use super::values::Values;
 use crate::flat::quote;
 use crate::plan::{Plan, Plans};
 use crate::row::RowView;
 use crate::spec::{Column, Origin};
-use crate::{Malformed, RowSet, record, sanitize};
+use crate::{Context, Malformed, RowSet, record, sanitize};
 use std::borrow::Cow;
 
 const fn set_of(columns: &[Column]) -> u64 {
@@ -36,7 +36,7 @@ pub(super) struct Writer<'a> {
     set: &'a RowSet,
     plans: Plans<'a>,
     clock: Clock,
-    sessions: Vec<Option<Box<Session>>>,
+    sessions: Vec<Option<Session>>,
     nobody: Session,
     /// `,"eventId":"<process>:` and `","process":…,"seq":`.
     process: [Vec<u8>; 2],
@@ -58,7 +58,7 @@ impl<'a> Writer<'a> {
             plans: Plans::new(set),
             clock: Clock::new(),
             sessions: set.contexts.iter().map(|_| None).collect(),
-            nobody: Session::default(),
+            nobody: Session::new(&Context::default()),
             process,
             words: Vec::new(),
         }
@@ -93,9 +93,9 @@ impl<'a> Writer<'a> {
         if let (Some(place), Some(context)) = (self.sessions.get_mut(row.context() as usize), context)
             && place.is_none()
         {
-            *place = Some(Box::new(Session::new(context)));
+            *place = Some(Session::new(context));
         }
-        let session = self.sessions.get(row.context() as usize).and_then(Option::as_deref).unwrap_or(&self.nobody);
+        let session = self.sessions.get(row.context() as usize).and_then(Option::as_ref).unwrap_or(&self.nobody);
         let plan = self.plans.get(plan);
         let is_client = record::origin(row.bits()) == Some(Origin::Client);
 
@@ -107,7 +107,7 @@ impl<'a> Writer<'a> {
         values.put_text(out, Column::Reason, ",\"reason\":");
         let filter = || values.text(Column::Filter).or(context.and_then(|context| context.filter.as_deref()));
         if is_client && !values.has(Column::Principal) {
-            out.extend_from_slice(if session.actor_client.is_empty() { NOBODY } else { &session.actor_client });
+            out.extend_from_slice(session.parts(Part::Client, Part::ActorEnd));
         } else {
             actor(out, is_client, values, session, filter(), &self.set.identity.process);
         }
@@ -129,7 +129,7 @@ impl<'a> Writer<'a> {
             out.extend_from_slice(part);
         }
         if is_client && values.there & OVERRIDES == 0 {
-            out.extend_from_slice(&session.beside_client);
+            out.extend_from_slice(session.parts(Part::Principal, Part::Mechanism));
         } else {
             beside(out, is_client, values, session);
         }
@@ -183,9 +183,6 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// The actor of a client's row without a context.
-const NOBODY: &[u8] = b",\"actor\":{\"type\":\"Client\"}";
-
 /// The row's own principal, as all principals.
 fn own_principal(name: &str) -> [Cow<'_, str>; 1] {
     [Cow::Owned(format!("User:{name}"))]
@@ -202,11 +199,10 @@ fn actor(
     process: &str,
 ) {
     if is_client {
-        out.extend_from_slice(&NOBODY[..NOBODY.len() - 1]);
-        out.extend_from_slice(&session.client);
+        out.extend_from_slice(session.part(Part::Client));
         match values.text(Column::Principal) {
-            Some(name) => out.extend_from_slice(&actor_principals(&own_principal(name))),
-            None => out.extend_from_slice(&session.actor_principals),
+            Some(name) => actor_principals(out, &own_principal(name)),
+            None => out.extend_from_slice(session.part(Part::ActorPrincipals)),
         }
     } else {
         out.extend_from_slice(b",\"actor\":{\"type\":");
@@ -248,24 +244,24 @@ fn beside(out: &mut Vec<u8>, is_client: bool, values: &Values<'_>, session: &Ses
     let own = values.text(Column::Principal);
     if !is_client {
         match own {
-            Some(name) => out.extend_from_slice(&plain_principals(&own_principal(name))),
-            None => out.extend_from_slice(&session.plain_principals),
+            Some(name) => plain_principals(out, &own_principal(name)),
+            None => out.extend_from_slice(session.part(Part::PlainPrincipals)),
         }
-        out.extend_from_slice(&session.peer_ip);
+        out.extend_from_slice(session.part(Part::PeerIp));
     }
     if own.is_none() {
-        out.extend_from_slice(&session.principal);
+        out.extend_from_slice(session.part(Part::Principal));
     }
-    values.put_or(out, Column::Filter, ",\"filter\":", &session.filter);
-    values.put_or(out, Column::Tap, ",\"tap\":", &session.tap);
-    out.extend_from_slice(&session.fixed);
-    values.put_or(out, Column::Server, ",\"server\":", &session.server);
-    values.put_or(out, Column::ServerLocal, ",\"serverLocal\":", &session.server_local);
+    values.put_or(out, Column::Filter, ",\"filter\":", session.part(Part::Filter));
+    values.put_or(out, Column::Tap, ",\"tap\":", session.part(Part::Tap));
+    out.extend_from_slice(session.part(Part::Fixed));
+    values.put_or(out, Column::Server, ",\"server\":", session.part(Part::Server));
+    values.put_or(out, Column::ServerLocal, ",\"serverLocal\":", session.part(Part::ServerLocal));
     match values.int(Column::NodeId) {
         Some(id) => number(out, ",\"nodeId\":", id),
-        None => out.extend_from_slice(&session.node_id),
+        None => out.extend_from_slice(session.part(Part::NodeId)),
     }
-    values.put_or(out, Column::Mechanism, ",\"mechanism\":", &session.mechanism);
+    values.put_or(out, Column::Mechanism, ",\"mechanism\":", session.part(Part::Mechanism));
 }
 
 /// What only the row says.

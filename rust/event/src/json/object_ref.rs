@@ -1,6 +1,6 @@
 //! `objectRef`: what the columns say of the object under upstream's names, and the caller's own keys.
 
-use super::session::{Session, number};
+use super::session::{Part, Session, number};
 use super::values::Values;
 use crate::Malformed;
 use crate::details::write_map;
@@ -44,8 +44,8 @@ pub(super) fn object_ref(
         }
         true
     };
-    if !session.vc.is_empty() && begin(out, "vc") {
-        out.extend_from_slice(&session.vc);
+    if !session.part(Part::Vc).is_empty() && begin(out, "vc") {
+        out.extend_from_slice(session.part(Part::Vc));
     }
     if let Some(resource) = values.text(Column::Resource)
         && let Some(key) =

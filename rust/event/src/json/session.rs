@@ -7,91 +7,122 @@ use crate::flat::quote;
 use std::borrow::Cow;
 use uuid::Uuid;
 
-/// Fragments of one context. Those of members begin with a comma; absent members are empty.
+/// A fragment of a session. Those of members begin with a comma; absent members are empty. The order is that in which they
+/// lie, so that neighbours are written as one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Part {
+    /// `,"actor":{"type":"Client"` with address and session.
+    Client,
+    /// `,"principals":[{…}]` of the client as an actor.
+    ActorPrincipals,
+    /// The actor's closing brace.
+    ActorEnd,
+    /// `,"principal":…` where it is not the name of the list's first.
+    Principal,
+    Filter,
+    Tap,
+    /// Session, virtual cluster, client id, listener and peer port, which no row says otherwise.
+    Fixed,
+    Server,
+    ServerLocal,
+    NodeId,
+    Mechanism,
+    /// `,"principals":[…]` beside an actor that is no client.
+    PlainPrincipals,
+    /// `,"peerIp":…` beside an actor that is no client.
+    PeerIp,
+    /// `"vc":…` of the object, without a comma.
+    Vc,
+}
+
+const PARTS: usize = Part::Vc as usize + 1;
+
+/// The fragments of one context.
 #[derive(Default)]
 pub(super) struct Session {
-    /// `"srcAddr":…,"session":…` of the client as an actor, each member with a comma before it.
-    pub client: Vec<u8>,
-    /// `,"principals":[{…}]` of the client as an actor, and `,"principals":[…]` beside one that is no client.
-    pub actor_principals: Vec<u8>,
-    pub plain_principals: Vec<u8>,
-    /// `,"principal":…` where it is not the name of the list's first.
-    pub principal: Vec<u8>,
-    pub peer_ip: Vec<u8>,
-    pub filter: Vec<u8>,
-    pub tap: Vec<u8>,
-    /// Session, virtual cluster, client id, listener and peer port, which no row overrides.
-    pub fixed: Vec<u8>,
-    pub server: Vec<u8>,
-    pub server_local: Vec<u8>,
-    pub node_id: Vec<u8>,
-    pub mechanism: Vec<u8>,
-    /// All of the above that stand beside the actor of a client's row that overrides none.
-    pub beside_client: Vec<u8>,
-    /// The whole actor of such a row.
-    pub actor_client: Vec<u8>,
-    /// `"vc":…`, without a comma.
-    pub vc: Vec<u8>,
+    text: Vec<u8>,
+    ends: [u32; PARTS],
     pub details: SessionDetails,
 }
 
 impl Session {
     pub(super) fn new(context: &Context) -> Self {
-        let mut s = Self { details: SessionDetails::new(context), ..Self::default() };
-        if let Some(ip) = &context.peer_ip {
-            member(&mut s.client, "srcAddr", ip);
-            member(&mut s.peer_ip, "peerIp", ip);
-        }
-        if let Some(session) = &context.session {
-            member(&mut s.client, "session", &session_uuid(session));
-        }
+        let mut session = Self { details: SessionDetails::new(context), ..Self::default() };
+        session.text.reserve(1024);
         let principals = context.all_principals();
-        if !principals.is_empty() {
-            s.actor_principals = actor_principals(&principals);
-            s.plain_principals = plain_principals(&principals);
+        for (at, render) in RENDER.iter().enumerate() {
+            render(context, &principals, &mut session.text);
+            session.ends[at] = session.text.len() as u32;
         }
-        if let (Some(name), Some(first)) = (&context.principal, principals.first())
-            && name != principal_name(first)
-        {
-            member(&mut s.principal, "principal", name);
-        }
-        for (name, place, value) in [
-            ("filter", &mut s.filter, &context.filter),
-            ("tap", &mut s.tap, &context.tap),
-            ("server", &mut s.server, &context.server),
-            ("serverLocal", &mut s.server_local, &context.server_local),
-            ("mechanism", &mut s.mechanism, &context.mechanism),
-        ] {
-            if let Some(value) = value {
-                member(place, name, value);
-            }
-        }
-        for (name, value) in [
-            ("session", &context.session),
-            ("virtualCluster", &context.virtual_cluster),
-            ("clientId", &context.client_id),
-            ("listener", &context.listener),
-        ] {
-            if let Some(value) = value {
-                member(&mut s.fixed, name, value);
-            }
-        }
+        session
+    }
+
+    /// The fragment of one part.
+    #[inline]
+    pub(super) fn part(&self, part: Part) -> &[u8] {
+        self.parts(part, part)
+    }
+
+    /// The fragments from one part to another, both included.
+    #[inline]
+    pub(super) fn parts(&self, first: Part, last: Part) -> &[u8] {
+        let begin = (first as usize).checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.text[begin as usize..self.ends[last as usize] as usize]
+    }
+}
+
+type Render = fn(&Context, &[Cow<'_, str>], &mut Vec<u8>);
+
+/// What writes each part, in their order.
+const RENDER: [Render; PARTS] = [
+    |context, _, out| {
+        out.extend_from_slice(CLIENT);
+        optional(out, "srcAddr", context.peer_ip.as_deref());
+        optional(out, "session", context.session.as_deref().map(session_uuid).as_deref());
+    },
+    |_, principals, out| actor_principals(out, principals),
+    |_, _, out| out.push(b'}'),
+    |context, principals, out| {
+        let first = principals.first().map(|first| principal_name(first));
+        optional(out, "principal", context.principal.as_deref().filter(|name| Some(*name) != first));
+    },
+    |context, _, out| optional(out, "filter", context.filter.as_deref()),
+    |context, _, out| optional(out, "tap", context.tap.as_deref()),
+    |context, _, out| {
+        optional(out, "session", context.session.as_deref());
+        optional(out, "virtualCluster", context.virtual_cluster.as_deref());
+        optional(out, "clientId", context.client_id.as_deref());
+        optional(out, "listener", context.listener.as_deref());
         if let Some(port) = context.peer_port {
-            number(&mut s.fixed, ",\"peerPort\":", port.into());
+            number(out, ",\"peerPort\":", port.into());
         }
+    },
+    |context, _, out| optional(out, "server", context.server.as_deref()),
+    |context, _, out| optional(out, "serverLocal", context.server_local.as_deref()),
+    |context, _, out| {
         if let Some(id) = context.node_id {
-            number(&mut s.node_id, ",\"nodeId\":", id.into());
+            number(out, ",\"nodeId\":", id.into());
         }
+    },
+    |context, _, out| optional(out, "mechanism", context.mechanism.as_deref()),
+    |_, principals, out| plain_principals(out, principals),
+    |context, _, out| optional(out, "peerIp", context.peer_ip.as_deref()),
+    |context, _, out| {
         if let Some(vc) = &context.virtual_cluster {
-            s.vc.extend_from_slice(b"\"vc\":");
-            quote(&mut s.vc, vc);
+            out.extend_from_slice(b"\"vc\":");
+            quote(out, vc);
         }
-        s.beside_client =
-            [&s.principal, &s.filter, &s.tap, &s.fixed, &s.server, &s.server_local, &s.node_id, &s.mechanism]
-                .map(Vec::as_slice)
-                .concat();
-        s.actor_client = [b",\"actor\":{\"type\":\"Client\"", &s.client[..], &s.actor_principals, b"}"].concat();
-        s
+    },
+];
+
+/// The begin of a client as an actor.
+const CLIENT: &[u8] = b",\"actor\":{\"type\":\"Client\"";
+
+/// Appends `,"name":"value"`, if there is a value.
+fn optional(out: &mut Vec<u8>, name: &str, value: Option<&str>) {
+    if let Some(value) = value {
+        member(out, name, value);
     }
 }
 
@@ -110,35 +141,33 @@ pub(super) fn number(out: &mut Vec<u8>, key: &str, value: i64) {
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
-/// `,"principals":[{"type":"User","name":"alice"}]`; one without a type has a name only.
-pub(super) fn actor_principals(principals: &[Cow<'_, str>]) -> Vec<u8> {
-    let mut out = b",\"principals\":[".to_vec();
+/// Appends `,"principals":[{"type":"User","name":"alice"}]`; one without a type has a name only.
+pub(super) fn actor_principals(out: &mut Vec<u8>, principals: &[Cow<'_, str>]) {
     for (i, principal) in principals.iter().enumerate() {
-        out.extend_from_slice(if i == 0 { b"{" } else { b",{" });
+        out.extend_from_slice(if i == 0 { b",\"principals\":[{" } else { b",{" });
         if let Some((kind, _)) = principal.split_once(':') {
             out.extend_from_slice(b"\"type\":");
-            quote(&mut out, kind);
+            quote(out, kind);
             out.push(b',');
         }
         out.extend_from_slice(b"\"name\":");
-        quote(&mut out, principal_name(principal));
+        quote(out, principal_name(principal));
         out.push(b'}');
     }
-    out.push(b']');
-    out
+    if !principals.is_empty() {
+        out.push(b']');
+    }
 }
 
-/// `,"principals":["User:alice"]`.
-pub(super) fn plain_principals(principals: &[Cow<'_, str>]) -> Vec<u8> {
-    let mut out = b",\"principals\":[".to_vec();
+/// Appends `,"principals":["User:alice"]`.
+pub(super) fn plain_principals(out: &mut Vec<u8>, principals: &[Cow<'_, str>]) {
     for (i, principal) in principals.iter().enumerate() {
-        if i > 0 {
-            out.push(b',');
-        }
-        quote(&mut out, principal);
+        out.extend_from_slice(if i == 0 { b",\"principals\":[" } else { b"," });
+        quote(out, principal);
     }
-    out.push(b']');
-    out
+    if !principals.is_empty() {
+        out.push(b']');
+    }
 }
 
 /// The session as the upstream schema wants it: the id itself if it is a UUID, else its UUID of version 5 in the namespace of

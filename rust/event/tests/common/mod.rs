@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+pub mod schema;
+
 use auditring_event::record::{Encoder, RecordView};
 use auditring_event::row::{self, NO_CONTEXT};
 use auditring_event::{

@@ -1,7 +1,8 @@
 //! What the thread sanitizer is told not to report.
 //!
-//! The standard library comes without the sanitizer's marks, so what it orders by its own atomics looks unordered: the test harness's
-//! channel of results, the shared state of a scope at its end. Each pattern names such a type and nothing of ours.
+//! The standard library comes without the sanitizer's marks, so what it orders by its own atomics looks unordered: the
+//! test harness's channel of results, the shared state of a scope at its end. Each pattern names such a type and
+//! nothing of ours.
 
 /// The sanitizer's runtime asks for this by name; elsewhere nobody calls it.
 #[unsafe(no_mangle)]

@@ -1,0 +1,69 @@
+"""The benches measure what they say: their own checks hold, at sizes that take no time. No time is asserted."""
+
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+BENCHES = Path(__file__).parents[1] / "benches"
+
+
+def run(program: str) -> str:
+    """Runs a program that finds the benches' modules, in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program],
+        cwd=BENCHES,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_timed_calls_record_what_they_should() -> None:
+    """Every way to emit is called a few times, off the clock, and nothing is lost."""
+    run("import emit_cost; emit_cost.measure(rounds=2, calls=20)")
+
+
+def test_every_row_of_a_flood_is_counted_in_the_files() -> None:
+    """DuckDB finds all of them and no gap; the same table written again has as many rows."""
+    said = run("import end_to_end; [one] = end_to_end.measure(rounds=1, events=2_000); print(one.again.rows)")
+    assert int(said) > 2_000
+
+
+def test_a_flood_of_json_lines_is_compared_with_its_own_bytes() -> None:
+    """The bare loop writes exactly what the sink wrote."""
+    said = run("import jsonl_rate; [one] = jsonl_rate.measure(rounds=1, events=2_000); print(one.size)")
+    assert int(said) > 2_000 * 100
+
+
+def test_the_questions_are_answered_right() -> None:
+    """What who-touched adds up is what was emitted."""
+    said = run("import query_time; print(len(query_time.measure(events=5_000, times=1)))")
+    assert int(said) == 4
+
+
+@pytest.mark.skipif(
+    any(find_spec(name) is None for name in ("loguru", "msgspec", "opentelemetry", "orjson", "structlog")),
+    reason="the peers come with `make bench`",
+)
+def test_every_peer_writes_what_it_should() -> None:
+    """Before anything is timed, and all of it afterwards."""
+    run("import peer_cost; peer_cost.measure(rounds=2)")
+
+
+def test_a_section_that_is_not_there_is_named() -> None:
+    """The command says which there are."""
+    done = subprocess.run(
+        [sys.executable, str(BENCHES / "run.py"), "--only", "emits"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "there is no section 'emits'" in done.stderr
