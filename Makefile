@@ -18,7 +18,7 @@ RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust -type f \( -name '*.rs' 
 TSAN_TARGET := $(shell uname -m)-unknown-linux-gnu
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help build demo test test-rust test-python lint bench torture docs clean toolchain torture-loom torture-tsan
+.PHONY: help build demo test test-rust test-python lint lint-rust lint-python bench torture docs clean toolchain torture-loom torture-tsan
 
 help: ## what one can ask for
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -75,9 +75,13 @@ test-rust: $(BIN)/python
 test-python: build
 	$(PYTEST) --quiet $(ARGS)
 
-lint: build ## formatting, clippy, ruff, mypy, the stubs and the page of events against the binary
+lint: lint-rust lint-python ## formatting, clippy, ruff, mypy, the stubs and the page of events against the binary
+
+lint-rust: $(BIN)/python
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked --quiet -- -D warnings
+
+lint-python: build
 	$(BIN)/ruff check --quiet
 	$(BIN)/ruff format --quiet --check
 	$(BIN)/mypy

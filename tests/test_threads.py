@@ -86,7 +86,7 @@ def throw(session: auditring.Session, log: auditring.AuditLog, dice: random.Rand
     bad: list[Any] = [dice.choice(WIRE + MISTAKES + [Number(7), 2**31, -1, 0]) for _ in range(6)]
     calls: list[Callable[[], object]] = [
         lambda: session.read(*bad[: dice.randint(0, 6)]),
-        lambda: session.write(*bad[:2], records=bad[4], status=bad[5]),
+        lambda: session.write(bad[0], bad[1], bad[2], records=bad[4], status=bad[5]),
         lambda: session.operation_allowed(*bad[:3], outcome=bad[3]),
         lambda: session.operation_denied(*bad[:3], reason=bad[3], context=bad[4]),
         lambda: session.client_sasl_auth_failure(bad[0], mechanism=bad[1], authority=bad[2]),

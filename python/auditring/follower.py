@@ -64,12 +64,11 @@ class Tally:
         )
 
 
-class SinkFollower(threading.Thread):
-    """Drives one sink. A daemon, so that the interpreter can exit; the log's exit handler ends it before that."""
+class SinkFollower:
+    """Drives one sink. Its thread is a daemon, so that the interpreter can exit; the log's exit handler ends it."""
 
     def __init__(self, rows: _core.Follower, sink: Sink, health: HealthBoard, tell: Callable[..., None]) -> None:
         """`tell` records one of the library's own events."""
-        super().__init__(name=f"auditring-{sink.name}", daemon=True)
         self.sink = sink
         self.failures = 0
         self.failed: BaseException | None = None
@@ -82,6 +81,7 @@ class SinkFollower(threading.Thread):
         self._totals = self._rows.totals
         self._health = health
         self._component = f"sink:{sink.name}"
+        self._thread = threading.Thread()
         self._changed = threading.Condition()
         self._outage = 0.0, 0
         self._target = 0
@@ -96,6 +96,20 @@ class SinkFollower(threading.Thread):
     def totals(self) -> dict[str, int]:
         """What became of the rows up to the cursor."""
         return self._totals
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
+    def start(self) -> None:
+        """Starts the thread; again, after it has given up on the sink while the log was closed."""
+        self._thread = threading.Thread(target=self._run, name=f"auditring-{self.sink.name}", daemon=True)
+        self._thread.start()
+
+    def join(self, timeout: float | None) -> None:
+        """Waits for the end of the thread."""
+        self._thread.join(timeout)
 
     def ask(self, target: int) -> None:
         """Wants everything below seq `target` made safe as soon as possible."""
@@ -112,7 +126,7 @@ class SinkFollower(threading.Thread):
         with self._changed:
             failures = self.failures
             deadline = None if timeout is None else time.monotonic() + timeout
-            while self.cursor < target and self.failures == failures and self.is_alive():
+            while self.cursor < target and self.failures == failures and self.alive:
                 left = _LOOK if deadline is None else min(_LOOK, deadline - time.monotonic())
                 if left <= 0:
                     raise TimeoutError(f"sink {self.sink.name!r} is at seq {self.cursor} of {target}")
@@ -131,7 +145,7 @@ class SinkFollower(threading.Thread):
             self._changed.notify_all()
         self._rows.wake()
 
-    def run(self) -> None:
+    def _run(self) -> None:
         """Follows until the final row, through any number of failures; a sink may raise whatever it likes."""
         delay, tries = _FIRST_DELAY, 0
         while True:
@@ -149,13 +163,13 @@ class SinkFollower(threading.Thread):
                 delay = min(delay * 2, _LAST_DELAY if self._closing else _LONGEST_DELAY)
             else:
                 self.finished = True
+                self._rows.close()
                 break
-        self._rows.close()
         with self._changed:
             self._changed.notify_all()
 
     def release(self) -> None:
-        """Lets go of the cursor's lock when the thread was never started."""
+        """Lets go of the cursor's lock; for a thread that was never started."""
         self._rows.close()
 
     def _follow(self) -> None:

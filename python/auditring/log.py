@@ -255,7 +255,7 @@ class AuditLog:
         """Ends open sessions (status `ProxyShutdown`), records `ProxyCleanShutdown`, and seals everything.
 
         Closing twice is no error. Raises `CloseIncomplete` when a sink lags longer than `timeout`, or a sink or the
-        journal keeps failing: what was accepted is then kept on disk, and closing again goes on waiting.
+        journal keeps failing: what was accepted is then kept on disk, and closing again tries again.
         """
         limit = seconds("timeout", timeout)
         with self._lock:

@@ -109,7 +109,9 @@ class LogCollector(Collector):
     def _healthy(self) -> Metric:
         health = self._health()
         family = GaugeMetricFamily(
-            "auditring_healthy", "1 where no problem is known, by component 0", labels=("component",)
+            "auditring_healthy",
+            "1 while no problem is known; a component that has one stands here with 0",
+            labels=("component",),
         )
         family.add_metric(("log",), float(health.ok))
         for problem in health.problems:

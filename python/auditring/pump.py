@@ -30,14 +30,13 @@ _DEAD: Final = (
 )
 
 
-class Pump(threading.Thread):
-    """Drives one log's pump. A daemon, so that the interpreter can exit; the log's exit handler ends it before that."""
+class Pump:
+    """Drives one log's pump. Its thread is a daemon, so that the interpreter can exit; an exit handler ends it."""
 
     def __init__(
         self, core: _core.Log, health: HealthBoard, tell: Callable[..., None], look: Callable[[], None]
     ) -> None:
         """`tell` records one of the library's own events; `look` is called about once a second."""
-        super().__init__(name="auditring-pump", daemon=True)
         self.finished = False
         """The final batch is written."""
         self.failed: BaseException | None = None
@@ -46,10 +45,25 @@ class Pump(threading.Thread):
         self._health = health
         self._tell = tell
         self._look = look
+        self._thread = threading.Thread()
         self._stopping = threading.Event()
         self._since = 0.0
         self._stopped = 0.0
         self._attempts = 0
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
+    def start(self) -> None:
+        """Starts the thread; again, after it has given up on a disk while the log was closed."""
+        self._thread = threading.Thread(target=self._run, name="auditring-pump", daemon=True)
+        self._thread.start()
+
+    def join(self, timeout: float | None) -> None:
+        """Waits for the end of the thread."""
+        self._thread.join(timeout)
 
     def stop(self) -> None:
         """The log is being closed: a disk that stays full is given up on after a while, and by callers at once."""
@@ -58,8 +72,7 @@ class Pump(threading.Thread):
         if self.failed is not None:
             self._declare(self.failed)
 
-    def run(self) -> None:
-        """Pumps until the final batch is written."""
+    def _run(self) -> None:
         try:
             self._pump()
         except BaseException as error:  # noqa: BLE001 - a panic of the core too must not leave callers waiting

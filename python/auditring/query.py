@@ -97,8 +97,6 @@ def _bind(con: duckdb.DuckDBPyConnection, root: Path, *, include_fresh: bool) ->
         # The order is the promise: a row sealed after the journals were opened is still in them, and one sealed
         # before is in the list. The other way round it could be in neither.
         journals = _core.Snapshot(str(root))
-        # Asked before `fresh`, which lets go of the journals when it has read them.
-        parquet = journals.parquet
         files, strangers = list_sealed(root)
         fresh = _fresh(journals, files) if include_fresh else schema().empty_table()
         # Bound before the view, and to the connection: DuckDB keeps the table alive as long as it is registered.
@@ -110,7 +108,7 @@ def _bind(con: duckdb.DuckDBPyConnection, root: Path, *, include_fresh: bool) ->
             if attempt == _ATTEMPTS or all(file.path.exists() for file in files):
                 raise
             continue
-        _warn(files, strangers, parquet=parquet)
+        _warn(files, strangers, parquet=journals.parquet)
         return
 
 

@@ -132,7 +132,7 @@ class Running:
             follower.wait(target, _left(deadline))
 
     def close(self, timeout: float | None) -> None:
-        """Ends everything. Raises `CloseIncomplete` when something lags or fails; calling again goes on waiting."""
+        """Ends everything. Raises `CloseIncomplete` when something lags or fails; calling again tries again."""
         deadline = None if timeout is None else time.monotonic() + timeout
         self._closing = True
         if self._pump is not None:
@@ -142,12 +142,16 @@ class Running:
         self.core.close()
         if self._finished or self._pump is None:
             return
+        if not (self._pump.finished or self._pump.alive) and isinstance(self._pump.failed, OSError):
+            self._pump.start()
         self._pump.join(_left(deadline))
         if not self._pump.finished:
-            why = "has not finished" if self._pump.is_alive() else f"ended by {self._pump.failed!r}"
+            why = "has not finished" if self._pump.alive else f"ended by {self._pump.failed!r}"
             raise CloseIncomplete(f"the pump {why}; what was accepted is kept in the ring {self.core.ring_path}")
         for follower in self._followers:
             follower.stop()
+            if not (follower.finished or follower.alive):
+                follower.start()
         for follower in self._followers:
             follower.join(_left(deadline))
         behind = [follower for follower in self._followers if not follower.finished]

@@ -364,11 +364,12 @@ impl Log {
             }
             None => None,
         };
+        let mut nudges = progress.nudges();
         loop {
             hot.ring().wake();
             let slice = Duration::from_millis(50);
             let left = deadline.map_or(slice, |at| slice.min(at.saturating_duration_since(Instant::now())));
-            let done = py.detach(|| progress.wait(left, i64::MIN, |j| j.claimed >= target));
+            let done = py.detach(|| progress.wait(left, i64::MIN, &mut nudges, |j| j.claimed >= target));
             if done {
                 return Ok(progress.next_seq());
             }

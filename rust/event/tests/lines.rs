@@ -8,7 +8,7 @@ use auditring_event::row::{self, NO_CONTEXT};
 use auditring_event::{Context, Origin, Outcome, RowRef, by_name};
 use serde_json::{Map, Value, json};
 
-fn map(value: Value) -> Map<String, Value> {
+fn map(value: &Value) -> Map<String, Value> {
     value.as_object().expect("a map").clone()
 }
 
@@ -20,7 +20,7 @@ fn line(encoder: &Encoder) -> Value {
         peer_ip: Some("10.1.2.3".into()),
         peer_port: Some(40_112),
         principals: vec!["User:alice".into(), "Group:sales".into()],
-        context: Some(map(json!({"tls.version": "1.3"}))),
+        context: Some(map(&json!({"tls.version": "1.3"}))),
         ..Context::default()
     };
     let mut set = common::row_set(vec![context], &[]);
@@ -89,7 +89,7 @@ fn a_request_has_its_own_principal_and_details() {
 #[test]
 fn what_the_caller_says_of_the_object_stands() {
     let mut event = Encoder::freeform("com.example.Renamed");
-    event.object_ref(&map(json!({"vc": "other", "com.example.kek": "kek-7"})));
+    event.object_ref(&map(&json!({"vc": "other", "com.example.kek": "kek-7"})));
     let line = line(&event);
     assert_eq!(json!({"vc": "other", "com.example.kek": "kek-7"}), line["objectRef"]);
     assert_eq!(json!(["vc"]), line["objectRefGiven"]);

@@ -88,6 +88,8 @@ pub struct Follower {
     day: Option<i64>,
     boundary: bool,
     ended: bool,
+    /// Nudges that have ended a wait.
+    nudges: u64,
 }
 
 const NOTHING: [(&str, u64); 6] = [
@@ -114,7 +116,6 @@ impl Follower {
         let mut follower = Self {
             dir: dir.to_owned(),
             sink: sink.to_owned(),
-            progress,
             _lock: lock,
             reader: Reader::open(dir, cursor.seq)?,
             selector: Selector::new(declined),
@@ -127,6 +128,8 @@ impl Follower {
             day: None,
             boundary: false,
             ended: false,
+            nudges: progress.nudges(),
+            progress,
             cursor,
         };
         follower.selector.begin(&mut follower.chosen);
@@ -184,7 +187,7 @@ impl Follower {
             // For a whole batch a few rows more are no reason to wake up.
             let more = if partial { 1 } else { (max_rows - self.chosen.set.rows.len()).clamp(1, MANY) };
             let wanted = self.reader.next_seq() + more as i64;
-            let moved = self.progress.wait(left.min(LOOK), wanted, |_| true);
+            let moved = self.progress.wait(left.min(LOOK), wanted, &mut self.nudges, |_| true);
             // Nothing, or a nudge: once more for what was written and not announced, then the caller has its turn.
             if !moved && !self.step()? {
                 return Ok(if partial { self.hand_out() } else { None });

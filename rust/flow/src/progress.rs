@@ -91,12 +91,19 @@ impl Progress {
         self.moved.notify_all();
     }
 
-    /// Waits until `seq` rows are journaled and `enough` holds, the end or a nudge comes, or the time is over; returns
-    /// whether it holds.
-    pub fn wait(&self, timeout: Duration, seq: i64, enough: impl Fn(&Journaled) -> bool) -> bool {
+    /// Nudges so far.
+    #[must_use]
+    pub fn nudges(&self) -> u64 {
+        lock(&self.journaled).nudges
+    }
+
+    /// Waits until `seq` rows are journaled and `enough` holds, the end comes, the time is over, or there was a nudge that
+    /// is not among those `seen` (also one before the call); returns whether it holds.
+    pub fn wait(&self, timeout: Duration, seq: i64, seen: &mut u64, enough: impl Fn(&Journaled) -> bool) -> bool {
         let mut journaled = lock(&self.journaled);
         journaled.wanted.push(seq);
-        let (held, mut journaled) = self.wait_locked(timeout, journaled, |j| j.ended || (j.next_seq >= seq && enough(j)));
+        let (held, mut journaled) = self.wait_locked(timeout, journaled, *seen, |j| j.ended || (j.next_seq >= seq && enough(j)));
+        *seen = journaled.nudges;
         if let Some(at) = journaled.wanted.iter().position(|wanted| *wanted == seq) {
             journaled.wanted.swap_remove(at);
         }
@@ -107,12 +114,12 @@ impl Progress {
         &self,
         timeout: Duration,
         mut journaled: MutexGuard<'a, Journaled>,
+        seen: u64,
         enough: impl Fn(&Journaled) -> bool,
     ) -> (bool, MutexGuard<'a, Journaled>) {
         let deadline = Instant::now().checked_add(timeout);
-        let nudges = journaled.nudges;
         while !enough(&journaled) {
-            if journaled.nudges != nudges {
+            if journaled.nudges != seen {
                 return (false, journaled);
             }
             let left = deadline.map_or(Duration::from_secs(3600), |d| d.saturating_duration_since(Instant::now()));
@@ -186,14 +193,23 @@ mod tests {
     fn a_waiter_sees_what_is_published() {
         let progress = Arc::new(Progress::default());
         let other = Arc::clone(&progress);
-        let waiter = std::thread::spawn(move || other.wait(Duration::from_secs(30), 7, |_| true));
+        let waiter = std::thread::spawn(move || other.wait(Duration::from_secs(30), 7, &mut 0, |_| true));
         progress.publish(|j| j.next_seq = 7);
         assert!(waiter.join().unwrap());
     }
 
     #[test]
     fn a_wait_ends_at_its_deadline() {
-        assert!(!Progress::default().wait(Duration::from_millis(1), 1, |_| true));
+        assert!(!Progress::default().wait(Duration::from_millis(1), 1, &mut 0, |_| true));
+    }
+
+    #[test]
+    fn a_nudge_before_the_wait_ends_it_once() {
+        let (progress, mut seen) = (Progress::default(), 0);
+        progress.nudge();
+        assert!(!progress.wait(Duration::from_secs(3600), 1, &mut seen, |_| true));
+        assert!(!progress.wait(Duration::from_millis(1), 1, &mut seen, |_| true));
+        assert_eq!(seen, progress.nudges());
     }
 
     #[test]

@@ -49,7 +49,7 @@ fn two_producers_and_a_consumer(start: Position) {
         .map(|who| {
             let heap = heap.clone();
             thread::spawn(move || {
-                (0..2).map(|turn| 10 * who + turn).filter(|&value| emit(&heap, value).is_ok()).collect::<Vec<_>>()
+                (0..3 - who).map(|turn| 10 * who + turn).filter(|&value| emit(&heap, value).is_ok()).collect::<Vec<_>>()
             })
         })
         .collect();
@@ -67,7 +67,7 @@ fn two_producers_and_a_consumer(start: Position) {
     assert_eq!((u64::from(heap.lane().claims()) - start.claims) & 0x7fff_ffff, got.len() as u64);
 }
 
-/// The lane holds two records of three words and wraps, so producers meet a full lane, a stale tail, and freed space.
+/// Three records for a lane of two: producers meet a full lane, a tail that has moved, and freed space behind the wrap.
 #[test]
 fn two_producers_and_a_consumer_lose_and_double_nothing() {
     model(3, || two_producers_and_a_consumer(ZERO));
@@ -140,18 +140,17 @@ fn a_stale_tail_behind_a_newer_head_is_not_full() {
     });
 }
 
+/// A flood of three droppable records, of which two fit into what is theirs.
 #[test]
 fn droppable_records_never_use_the_reserve() {
     model(None, || {
         let heap = Arc::new(Heap::new(8, 4, 16, ZERO));
         let other = heap.clone();
-        let droppable = thread::spawn(move || other.lane().claim(8, true).map(|claim| claim.commit()).is_ok());
-        let protected = emit(&heap, 1).is_ok();
-        let droppable = droppable.join().unwrap();
-        assert!(protected, "the reserve is kept for it");
-        if droppable {
-            assert_eq!(heap.lane().used(), 8 * 5);
-        }
+        let flood = thread::spawn(move || {
+            (0..3).filter(|_| other.lane().claim(8, true).map(|claim| claim.commit()).is_ok()).count()
+        });
+        emit(&heap, 1).expect("the reserve is kept for it");
+        assert!(flood.join().unwrap() <= 2);
     });
 }
 

@@ -11,12 +11,26 @@ pub fn errors(schema: &Value, value: &Value) -> Vec<String> {
     all
 }
 
+/// Keywords that are not wrong, say nothing, or are looked at with the members.
+const KEYWORDS: &[&str] = &[
+    "$schema",
+    "$id",
+    "description",
+    "properties",
+    "items",
+    "additionalProperties",
+    "type",
+    "const",
+    "pattern",
+    "format",
+    "minProperties",
+];
+
 fn check(schema: &Value, value: &Value, at: &str, all: &mut Vec<String>) {
     let mut wrong = |what: String| all.push(format!("{at}: {what}: {value}"));
     let map = schema.as_object().expect("a schema is an object");
     for (keyword, of) in map {
         match keyword.as_str() {
-            "$schema" | "$id" | "description" | "properties" | "items" | "additionalProperties" => {}
             "type" if !has_type(of, value) => wrong(format!("is no {of}")),
             "const" if of != value => wrong(format!("is not {of}")),
             "pattern" if value.as_str().is_some_and(|text| !matches(of, text)) => wrong(format!("does not match {of}")),
@@ -31,7 +45,7 @@ fn check(schema: &Value, value: &Value, at: &str, all: &mut Vec<String>) {
                     wrong(format!("matches {matching} branches"));
                 }
             }
-            "type" | "const" | "pattern" | "format" | "minProperties" => {}
+            known if KEYWORDS.contains(&known) => {}
             unknown => panic!("the keyword {unknown} is not known here"),
         }
     }
