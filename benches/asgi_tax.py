@@ -2,14 +2,18 @@
 
     python benches/asgi_tax.py [--rounds 15] [--seconds 60] [--app proxy|hello] [--null] [--check]
 
-Three processes: an upstream, and the same gateway twice, plain and audited, each on uvicorn. A client that costs little
-asks both in turns, a few requests each, so that what else happens on the machine hits both alike. CPU is that of the
-whole process, the log's own threads included, read by the process itself before and after. The tax is the ratio of a
-round; its upper bound is the one that the mean of so many rounds stays below with 95 % confidence (Student's t, on the
-logarithms). Closing the log (draining, sealing the file) is spread over all requests and added to it.
+A gateway on uvicorn before an upstream, each a process, and a client that costs little. The gateway listens on two
+ports: what comes in on one goes through the middleware, what comes in on the other does not; all the rest is the same,
+down to the memory that it lies in (two processes that run the same code differ by several percent). The client asks
+both in turns, a few requests each, so that what else happens on the machine hits both alike.
 
-With `--null` both gateways are plain: how far from 0 % the machine's noise alone gets. `--app hello` is the worst case:
-an application that does nothing, so that there is nothing to be a small part of.
+A request's CPU time is that of the event loop's thread; to the audited ones is added all that the log's threads have
+used, also while the others were served. The tax is the ratio of a round; its upper bound is the one that the mean of so
+many rounds stays below with 95 % confidence (Student's t, on the logarithms). Closing the log (draining, sealing the
+file) is spread over all audited requests and added to it.
+
+With `--null` neither port is audited: how far from 0 % the noise of the machine gets alone. `--app hello` is the worst
+case: an application that does nothing, so that there is nothing to be a small part of.
 """
 
 from __future__ import annotations
@@ -17,19 +21,18 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import socket
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from math import exp, log
 from pathlib import Path
 from statistics import NormalDist, fmean, stdev
-from time import perf_counter, process_time
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,11 +48,95 @@ REQUEST = (
 )
 WARM_UP = 300
 SLICE = 24
-"""Requests to one gateway before it is the other's turn: short against what else the machine does."""
+"""Requests to one port before it is the other's turn: short against what else the machine does."""
+
+
+class Spent(NamedTuple):
+    """CPU seconds of the gateway, so far."""
+
+    loop: float
+    """Of the event loop's thread."""
+    rest: float
+    """Of all other threads, which are the log's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tax:
+    """What was measured; CPU in seconds."""
+
+    app: str
+    requests: int
+    """To each of the two ports."""
+    plain: float
+    """CPU of a request."""
+    audited: float
+    threads: float
+    """What of that the log's threads have used."""
+    ratios: tuple[float, ...]
+    closing: float
+    """CPU of closing the log, per request."""
+
+    @property
+    def mean(self) -> float:
+        """The tax as a share of the plain request."""
+        return exp(fmean(map(log, self.ratios))) - 1 + self.closing / self.plain
+
+    @property
+    def upper(self) -> float:
+        """The upper 95 % bound of the tax."""
+        logs = [log(ratio) for ratio in self.ratios]
+        error = stdev(logs) / len(logs) ** 0.5
+        return exp(fmean(logs) + student(0.95, len(logs) - 1) * error) - 1 + self.closing / self.plain
+
+
+def student(probability: float, freedom: int) -> float:
+    """Quantile of Student's t (Abramowitz and Stegun 26.7.5), good to 0.1 % from ten degrees of freedom on."""
+    z = NormalDist().inv_cdf(probability)
+    return z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
+
+
+class Server:
+    """A child that serves one application on two ports."""
+
+    def __init__(self, *options: str) -> None:
+        listeners = [socket.create_server(("127.0.0.1", 0), backlog=64) for _ in range(2)]
+        self.ports = [listener.getsockname()[1] for listener in listeners]
+        fds = [listener.fileno() for listener in listeners]
+        self._process = subprocess.Popen(  # noqa: S603 - this file, by the interpreter that runs it
+            [sys.executable, __file__, "--serve", *map(str, fds), *options],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            pass_fds=fds,
+            text=True,
+        )
+        for listener in listeners:
+            listener.close()
+
+    def spent(self) -> Spent:
+        """What it has used."""
+        return Spent(*json.loads(self._ask("spent")))
+
+    def close(self) -> float:
+        """Shuts the server down and closes its log; returns the CPU that the log's closing took."""
+        return float(self._ask("close"))
+
+    def _ask(self, question: str) -> str:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(question + "\n")
+        self._process.stdin.flush()
+        return self._process.stdout.readline()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # The end of its standard input ends the child.
+        self._process.communicate(timeout=30)
 
 
 class Clients:
-    """A few connections to one server, which stay."""
+    """A few connections to one port, which stay."""
 
     def __init__(self, port: int) -> None:
         self._port = port
@@ -79,125 +166,48 @@ class Clients:
             writer.close()
 
 
-@dataclass(frozen=True, slots=True)
-class Tax:
-    """What was measured; CPU in seconds."""
-
-    app: str
-    requests: int
-    """That each of the two gateways served while it was measured."""
-    plain: float
-    """CPU of a request."""
-    audited: float
-    ratios: tuple[float, ...]
-    closing: float
-    """CPU of closing the log, per request."""
-
-    @property
-    def mean(self) -> float:
-        """The tax as a share of the plain request."""
-        return exp(fmean(map(log, self.ratios))) - 1 + self.closing / self.plain
-
-    @property
-    def upper(self) -> float:
-        """The upper 95 % bound of the tax."""
-        logs = [log(ratio) for ratio in self.ratios]
-        error = stdev(logs) / len(logs) ** 0.5
-        return exp(fmean(logs) + student(0.95, len(logs) - 1) * error) - 1 + self.closing / self.plain
-
-
-def student(probability: float, freedom: int) -> float:
-    """Quantile of Student's t (Abramowitz and Stegun 26.7.5), good to 0.1 % from ten degrees of freedom on."""
-    z = NormalDist().inv_cdf(probability)
-    return z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
-
-
-class Server:
-    """A child that serves on `port` and tells its CPU time when asked."""
-
-    def __init__(self, *options: str) -> None:
-        with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
-            self.port = listener.getsockname()[1]
-            fd = str(listener.fileno())
-            self._process = subprocess.Popen(  # noqa: S603 - this file, by the interpreter that runs it
-                [sys.executable, __file__, "--serve", fd, *options],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                pass_fds=[listener.fileno()],
-                # Both interpreters lay out their dictionaries alike.
-                env={**os.environ, "PYTHONHASHSEED": "0"},
-                text=True,
-            )
-
-    def cpu(self) -> float:
-        """Seconds of CPU that the process has used."""
-        return float(self._ask("cpu"))
-
-    def close(self) -> float:
-        """Shuts the server down and closes its log; returns the CPU that this took."""
-        return float(self._ask("close"))
-
-    def _ask(self, question: str) -> str:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(question + "\n")
-        self._process.stdin.flush()
-        return self._process.stdout.readline()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        # The end of its standard input ends the child.
-        self._process.communicate(timeout=30)
-
-
 async def measure(*, rounds: int = 15, seconds: float = 60.0, app: str = "proxy", null: bool = False) -> Tax:
     """Measures for about so many seconds. Asserts that every audited request has its row."""
     async with AsyncExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()), "audit")
-        upstream = f"http://127.0.0.1:{stack.enter_context(Server('--app', 'upstream')).port}"
-        options = ("--app", app, "--upstream", upstream)
-        servers = [
-            stack.enter_context(Server(*options)),
-            stack.enter_context(Server(*options, *(() if null else ("--dir", str(directory))))),
-        ]
-        gateways = [(server, await stack.enter_async_context(Clients(server.port))) for server in servers]
-        for _, clients in gateways:
-            await clients.ask(WARM_UP)
-        start = perf_counter()
-        for _, clients in gateways:
-            await clients.ask(WARM_UP)
-        slices = max(1, int(2 * WARM_UP / (perf_counter() - start) * seconds / rounds / 4 / SLICE))
-        pairs = []
-        for number in range(rounds):
-            order = gateways if number % 2 == 0 else gateways[::-1]
-            spent = await _round(order, slices)
-            pairs.append(spent if number % 2 == 0 else spent[::-1])
+        upstream = stack.enter_context(Server("--app", "upstream"))
+        options = ("--app", app, "--upstream", f"http://127.0.0.1:{upstream.ports[0]}")
+        gateway = stack.enter_context(Server(*options, *(() if null else ("--dir", str(directory)))))
+        clients = [await stack.enter_async_context(Clients(port)) for port in gateway.ports]
+        for client in clients:
+            await client.ask(WARM_UP)
+        start = time.perf_counter()
+        for client in clients:
+            await client.ask(WARM_UP)
+        slices = max(1, int(2 * WARM_UP / (time.perf_counter() - start) * seconds / rounds / 4 / SLICE))
+        spent = [await _round(gateway, clients, slices) for _ in range(rounds)]
         requests = rounds * 2 * slices * SLICE
-        plain, audited = servers
-        closing = (audited.close() - plain.close()) / (requests + 2 * WARM_UP)
+        closing = gateway.close() / (requests + 2 * WARM_UP)
         if not null:
             assert rows(directory) == requests + 2 * WARM_UP
+        plain, audited, threads = (sum(column) / requests for column in zip(*spent, strict=True))
         return Tax(
             app=app,
             requests=requests,
-            plain=sum(pair[0] for pair in pairs) / requests,
-            audited=sum(pair[1] for pair in pairs) / requests,
-            ratios=tuple(pair[1] / pair[0] for pair in pairs),
-            closing=0.0 if null else closing,
+            plain=plain,
+            audited=audited + threads,
+            threads=threads,
+            ratios=tuple((audited + threads) / plain for plain, audited, threads in spent),
+            closing=closing,
         )
 
 
-async def _round(gateways: Sequence[tuple[Server, Clients]], slices: int) -> list[float]:
-    """CPU of each of the two, asked in turns: 1 2 2 1, and so on."""
-    spent = [0.0, 0.0]
+async def _round(gateway: Server, clients: Sequence[Clients], slices: int) -> tuple[float, float, float]:
+    """CPU of the loop for plain and for audited requests, and of the log's threads; asked in turns, 0 1 1 0."""
+    loop = [0.0, 0.0]
+    rest = 0.0
     for which in (0, 1, 1, 0) * slices:
-        server, clients = gateways[which]
-        before = server.cpu()
-        await clients.ask(SLICE)
-        spent[which] += server.cpu() - before
-    return spent
+        before = gateway.spent()
+        await clients[which].ask(SLICE)
+        after = gateway.spent()
+        loop[which] += after.loop - before.loop
+        rest += after.rest - before.rest
+    return loop[0], loop[1], rest
 
 
 def rows(directory: Path) -> int:
@@ -216,8 +226,8 @@ async def hello(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: AR
         await send({"type": "http.response.body", "body": b"hello"})
 
 
-def serve(fd: int, app: str, upstream: str, directory: str) -> None:
-    """The child: serves until standard input ends, or says `close`."""
+def serve(fds: Sequence[int], app: str, upstream: str, directory: str) -> None:
+    """The child: serves until standard input ends, or says `close`; audits what comes in on the second port."""
     import uvicorn  # noqa: PLC0415 - the measuring process has no need of it
 
     import auditring  # noqa: PLC0415 - the same
@@ -226,29 +236,37 @@ def serve(fd: int, app: str, upstream: str, directory: str) -> None:
     from auditring.demo.upstream import upstream as shop  # noqa: PLC0415 - the same
 
     apps: dict[str, Any] = {"proxy": Gateway(upstream), "hello": hello, "upstream": shop}
-    served: App = apps[app]
+    plain: App = apps[app]
     audit = auditring.open(directory) if directory else None
-    if audit is not None:
-        served = AuditMiddleware(served, audit)
-    config = uvicorn.Config(served, log_level="warning", access_log=False)
+    audited = plain if audit is None else AuditMiddleware(plain, audit)
+    listeners = [socket.socket(fileno=fd) for fd in fds]
+    audited_port = listeners[1].getsockname()[1]
+
+    async def by_port(scope: Scope, receive: Receive, send: Send) -> None:
+        to_audited = scope["type"] == "http" and scope["server"][1] == audited_port
+        await (audited if to_audited else plain)(scope, receive, send)
+
+    config = uvicorn.Config(by_port, log_level="warning", access_log=False, timeout_keep_alive=120)
     server = uvicorn.Server(config)
     asked_to_close = threading.Event()
+    loop_clock = time.pthread_getcpuclockid(threading.get_ident())
 
     def answer() -> None:
         for line in sys.stdin:
             if line == "close\n":
                 asked_to_close.set()
                 break
-            print(process_time(), flush=True)
+            loop = time.clock_gettime(loop_clock)
+            print(json.dumps([loop, time.process_time() - loop - time.thread_time()]), flush=True)
         server.should_exit = True
 
     threading.Thread(target=answer, daemon=True).start()
-    server.run(sockets=[socket.socket(fileno=fd)])
-    before = process_time()
+    server.run(sockets=listeners)
+    before = time.process_time()
     if audit is not None:
         audit.close()
     if asked_to_close.is_set():
-        print(process_time() - before, flush=True)
+        print(time.process_time() - before, flush=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -260,7 +278,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--null", action="store_true")
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--serve", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--serve", type=int, nargs=2, help=argparse.SUPPRESS)
     parser.add_argument("--upstream", default="", help=argparse.SUPPRESS)
     parser.add_argument("--dir", default="", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
@@ -273,7 +291,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     else:
         print(f"CPU per request ({tax.app}, {tax.requests:,} requests each, {len(tax.ratios)} rounds)")
         print(f"  plain          {tax.plain * 1e6:8.1f} µs")
-        print(f"  audited        {tax.audited * 1e6:8.1f} µs, and {tax.closing * 1e6:.1f} µs for closing the log")
+        print(f"  audited        {tax.audited * 1e6:8.1f} µs, {tax.threads * 1e6:.1f} µs of it the log's threads")
+        print(f"  closing        {tax.closing * 1e6:8.1f} µs")
         print(f"  tax            {tax.mean:8.2%}")
         print(f"  upper 95 %     {tax.upper:8.2%}  (allowed: {ALLOWED:.0%})")
     return int(options.check and tax.upper > ALLOWED)

@@ -50,10 +50,12 @@ def bounds(field: dict[str, Any]) -> str:
 def stub(action: dict[str, Any]) -> str:
     """One method."""
     lines = [f"    def {action['method']}(\n        self,\n"]
-    for field in action["fields"]:
-        lines.append(f"        {field['name']}: {kind(field)}{'' if field['required'] else ' | None = None'},\n")
+    lines.extend(
+        f"        {field['name']}: {kind(field)}{'' if field['required'] else ' | None = None'},\n"
+        for field in action["fields"]
+    )
     lines.append(COMMON)
-    lines.append(f'        """{action["doc"]} Action `{action["name"]}`."""\n')
+    lines.append(f'        """{action["doc"]}\n\n        Action `{action["name"]}`.\n        """\n')
     return "".join(lines)
 
 

@@ -6,6 +6,19 @@ from typing import Any, Literal, Self, final
 
 from auditring.types import Authority, ContextMap, Outcome, Text
 
+__all__ = [
+    "SCHEMA_VERSION",
+    "ArrowSchema",
+    "Follower",
+    "Log",
+    "RowBatch",
+    "Session",
+    "Snapshot",
+    "actions",
+    "outside",
+    "schema",
+]
+
 SCHEMA_VERSION: int
 """Version of the row schema, in Parquet metadata, journal segments and JSON."""
 
@@ -143,7 +156,9 @@ class Log:
     ) -> None:
         """Hands one of the library's own events (`auditring.…`) to the pump; never goes through the ring."""
     def run_pump(self, timeout: float) -> bool:
-        """Moves records from ring to journal for up to `timeout` seconds with the GIL released; `True` when the final batch is written.
+        """Moves records from ring to journal for up to `timeout` seconds with the GIL released.
+
+        Returns `True` when the final batch is written.
 
         Raises `OSError` when a batch could not be written; the next call tries it again in a new segment.
         """
@@ -155,7 +170,7 @@ class Log:
     def pump_failed(self, cause: str, *, dead: bool = False) -> None:
         """Declares the pump troubled: `AuditUnavailable` names `cause`; with `dead` no caller waits for it any more."""
     def pump_recovered(self) -> None: ...
-    def wait_journaled(self, timeout: float | None) -> int:
+    def wait_journaled(self, timeout: float | None = None) -> int:
         """Waits, without the GIL, until all that was accepted before the call is journaled; returns the next seq.
 
         Raises `TimeoutError`.
@@ -163,9 +178,12 @@ class Log:
     def sync(self) -> None:
         """`fdatasync` of the journal. Raises `OSError`."""
     def stats(self) -> dict[str, Any]:
-        """offered, claimed, accepted, torn, off, dropped, refused, born, journaled, in_ring (int), lost (dict by cause),
-        actions (dict of (action, outcome) → int: journaled at the primary tap + off + dropped), journal_bytes (int),
-        blocked_ns, waits (int), next_seq (int), alive (bool), over_budget (bool: the journal's budget is used up)."""
+        """The terms of the balance.
+
+        offered, claimed, accepted, torn, off, dropped, refused, born, journaled, in_ring (int); lost (dict by cause);
+        actions (dict of (action, outcome) to int: journaled at the primary tap + off + dropped); journal_bytes,
+        blocked_ns, waits, next_seq (int); alive (bool); over_budget (bool: the journal's budget is used up).
+        """
     def close_sessions(self) -> int:
         """Ends every open session with status `ProxyShutdown`; returns how many there were."""
     def close(self) -> None:
@@ -182,7 +200,7 @@ class Log:
 class Follower:
     """One sink's reader of one process's journal, with its durable cursor and its lock."""
 
-    def __new__(cls, log: Log, sink: str, declined: Sequence[tuple[str, str]] = ()) -> Self:
+    def __new__(cls, log: Log, sink: str, declined: Sequence[tuple[str, str]] = ...) -> Self:
         """`declined`: (action, outcome) pairs that the sink is not interested in; they are counted as filtered out.
 
         Raises `OSError`; `BlockingIOError` when another holder has the sink's lock.
@@ -198,7 +216,7 @@ class Follower:
         """Next seq after the last batch handed out."""
     @property
     def boundary(self) -> bool:
-        """The next row begins a later UTC date (or lies behind a jump in seq): commit first, nothing is handed out before."""
+        """The next row begins a later UTC date, or lies behind a jump in seq: nothing is handed out before a commit."""
     @property
     def ended(self) -> bool:
         """The final row has been handed out."""
@@ -209,7 +227,8 @@ class Follower:
         """The next rows, waiting up to `timeout` seconds without the GIL.
 
         With `partial` whatever is there at once counts, else only a full batch of `max_rows`, the last row before
-        a new UTC date, or the end (what is short of that stays inside and is given later). An empty batch can come: its range was left out whole.
+        a new UTC date, or the end (what is short of that stays inside and is given later). An empty batch can come: its
+        range was left out whole.
         """
     def wake(self) -> None:
         """Ends a `next` that waits, from another thread."""
@@ -228,9 +247,13 @@ class Session:
     @property
     def closed(self) -> bool: ...
     def __enter__(self) -> Self: ...
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /) -> None: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None: ...
     async def __aenter__(self) -> Self: ...
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /) -> None: ...
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None: ...
     def update(
         self,
         *,
@@ -239,7 +262,9 @@ class Session:
         local: str | tuple[Any, ...] | None = None,
         context: ContextMap | None = None,
     ) -> None: ...
-    def close(self, *, initiator: str | None = None, status: Text | None = None, reason: Text | None = None) -> None: ...
+    def close(
+        self, *, initiator: str | None = None, status: Text | None = None, reason: Text | None = None
+    ) -> None: ...
     def emit(
         self,
         action: str,
@@ -270,7 +295,10 @@ class Session:
         object_ref: Mapping[str, Text] | None = None,
         context: ContextMap | None = None,
     ) -> None:
-        """A client authenticated by SASL; its principal stands in every later event of the session. Action `ClientSaslAuthSuccess`."""
+        """A client authenticated by SASL; its principal stands in every later event of the session.
+
+        Action `ClientSaslAuthSuccess`.
+        """
     def client_sasl_auth_failure(
         self,
         attempted_principal: Text | None = None,
@@ -284,7 +312,10 @@ class Session:
         object_ref: Mapping[str, Text] | None = None,
         context: ContextMap | None = None,
     ) -> None:
-        """A client failed to authenticate by SASL. Action `ClientSaslAuthFailure`."""
+        """A client failed to authenticate by SASL.
+
+        Action `ClientSaslAuthFailure`.
+        """
     def operation_allowed(
         self,
         operation: Text,
@@ -299,7 +330,10 @@ class Session:
         object_ref: Mapping[str, Text] | None = None,
         context: ContextMap | None = None,
     ) -> None:
-        """An authorizer allowed an attempted operation; not yet the server's yes. Action `OperationAllowed`."""
+        """An authorizer allowed an attempted operation; not yet the server's yes.
+
+        Action `OperationAllowed`.
+        """
     def operation_denied(
         self,
         operation: Text,
@@ -314,7 +348,10 @@ class Session:
         object_ref: Mapping[str, Text] | None = None,
         context: ContextMap | None = None,
     ) -> None:
-        """An authorizer denied an attempted operation. Action `OperationDenied`."""
+        """An authorizer denied an attempted operation.
+
+        Action `OperationDenied`.
+        """
     def read(
         self,
         topic: Text,
@@ -339,7 +376,10 @@ class Session:
         object_ref: Mapping[str, Text] | None = None,
         context: ContextMap | None = None,
     ) -> None:
-        """Records of a topic's partition were read. Action `Read`."""
+        """Records of a topic's partition were read.
+
+        Action `Read`.
+        """
     def write(
         self,
         topic: Text,
@@ -364,7 +404,10 @@ class Session:
         object_ref: Mapping[str, Text] | None = None,
         context: ContextMap | None = None,
     ) -> None:
-        """Records were written to a topic's partition. Action `Write`."""
+        """Records were written to a topic's partition.
+
+        Action `Write`.
+        """
     def http_request(
         self,
         method: Text,
@@ -384,5 +427,8 @@ class Session:
         object_ref: Mapping[str, Text] | None = None,
         context: ContextMap | None = None,
     ) -> None:
-        """An HTTP request and what it was answered with; never its query string. Action `HttpRequest`."""
+        """An HTTP request and what it was answered with; never its query string.
+
+        Action `HttpRequest`.
+        """
     # --- end ---

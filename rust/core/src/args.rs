@@ -44,9 +44,9 @@ pub(crate) fn int(field: &FieldSpec, value: &Bound<'_, PyAny>) -> PyResult<i64> 
         return Err(PyTypeError::new_err(format!("{name} must be int, not {}", type_name(value))));
     }
     let number: Option<i64> = value.extract().ok();
-    number.filter(|n| (field.min..=field.max).contains(n)).ok_or_else(|| {
-        PyValueError::new_err(format!("{name} must be between {} and {}", field.min, field.max))
-    })
+    number
+        .filter(|n| (field.min..=field.max).contains(n))
+        .ok_or_else(|| PyValueError::new_err(format!("{name} must be between {} and {}", field.min, field.max)))
 }
 
 fn word<T>(name: &str, value: &Bound<'_, PyAny>, known: &[&str], parse: impl Fn(&str) -> Option<T>) -> PyResult<T> {
@@ -54,7 +54,8 @@ fn word<T>(name: &str, value: &Bound<'_, PyAny>, known: &[&str], parse: impl Fn(
         return Err(PyTypeError::new_err(format!("{name} must be str, not {}", type_name(value))));
     };
     let word = word.to_string_lossy();
-    parse(&word).ok_or_else(|| PyValueError::new_err(format!("{name} is {word:?}, must be one of {}", known.join(", "))))
+    parse(&word)
+        .ok_or_else(|| PyValueError::new_err(format!("{name} is {word:?}, must be one of {}", known.join(", "))))
 }
 
 pub(crate) fn outcome(value: &Bound<'_, PyAny>) -> PyResult<Outcome> {
@@ -86,17 +87,16 @@ impl Held {
     }
 }
 
-fn raw(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Option<Vec<u8>>> {
+/// The bytes of a `str` or `bytes`, to be made safe by the map's writer; lone surrogates are replaced here.
+fn raw(value: &Bound<'_, PyAny>) -> Option<Vec<u8>> {
     if let Ok(text) = value.cast::<PyString>() {
-        // Surrogates are replaced by U+FFFD here; `bytes` are judged by the map's writer.
-        return Ok(Some(text.to_string_lossy().into_owned().into_bytes()));
+        return Some(text.to_string_lossy().into_owned().into_bytes());
     }
-    let _ = name;
-    Ok(value.cast::<PyBytes>().ok().map(|bytes| bytes.as_bytes().to_vec()))
+    value.cast::<PyBytes>().ok().map(|bytes| bytes.as_bytes().to_vec())
 }
 
 fn held(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Held> {
-    if let Some(text) = raw(name, value)? {
+    if let Some(text) = raw(value) {
         return Ok(Held::Text(text));
     }
     if value.is_instance_of::<PyBool>() {
@@ -161,7 +161,7 @@ pub(crate) fn object_ref(value: &Bound<'_, PyAny>, cap: usize) -> PyResult<Optio
     let mut out = FlatText::new(cap);
     for (key, value) in items("object_ref", value)? {
         let label = format!("object_ref[{key:?}]");
-        let Some(text) = raw(&label, &value)? else {
+        let Some(text) = raw(&value) else {
             return Err(PyTypeError::new_err(format!("{label} must be str or bytes, not {}", type_name(&value))));
         };
         out.put(key.as_bytes(), Scalar::Text(&text));
@@ -172,7 +172,8 @@ pub(crate) fn object_ref(value: &Bound<'_, PyAny>, cap: usize) -> PyResult<Optio
 /// An address: `"10.0.0.1:9092"`, `"[::1]:9092"`, `"10.0.0.1"` or what `getpeername` gives, `(host, port, …)`.
 pub(crate) fn address(name: &str, value: &Bound<'_, PyAny>) -> PyResult<(Option<String>, Option<u16>)> {
     if let Ok(tuple) = value.cast::<PyTuple>() {
-        let wrong = || PyTypeError::new_err(format!("{name} must be (host, port, …) as a socket gives it, or \"host:port\""));
+        let wrong =
+            || PyTypeError::new_err(format!("{name} must be (host, port, …) as a socket gives it, or \"host:port\""));
         if tuple.len() < 2 {
             return Err(wrong());
         }

@@ -23,6 +23,7 @@ fn schema_capsule(py: Python<'_>) -> PyResult<Bound<'_, PyCapsule>> {
 pub(crate) struct ArrowSchema;
 
 #[pymethods]
+#[allow(clippy::unused_self, reason = "the interface's methods have a receiver; the schema is one and the same")]
 impl ArrowSchema {
     fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {
         schema_capsule(py)
@@ -46,6 +47,7 @@ impl RowBatch {
 }
 
 #[pymethods]
+#[allow(clippy::unused_self, reason = "the interface's methods have a receiver; the schema is one and the same")]
 impl RowBatch {
     /// Rows to deliver.
     #[getter]
@@ -103,8 +105,7 @@ impl RowBatch {
     ) -> PyResult<(Bound<'py, PyCapsule>, Bound<'py, PyCapsule>)> {
         // The interface lets a producer ignore a schema that it does not cast to.
         drop(requested_schema);
-        let array =
-            py.detach(|| arrow::record_batch(&self.0.set).map(|batch| StructArray::from(batch).to_data()));
+        let array = py.detach(|| arrow::record_batch(&self.0.set).map(|batch| StructArray::from(batch).to_data()));
         let (array, _) = to_ffi(&array.map_err(failed)?).map_err(failed)?;
         Ok((schema_capsule(py)?, PyCapsule::new_with_value(py, array, c"arrow_array")?))
     }

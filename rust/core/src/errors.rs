@@ -7,9 +7,10 @@ use pyo3::prelude::*;
 use pyo3::types::PyType;
 
 fn exception(py: Python<'_>, name: &str, message: String) -> PyErr {
-    let class = py.import("auditring.exceptions").and_then(|module| module.getattr(name)).and_then(|class| {
-        class.cast_into::<PyType>().map_err(PyErr::from)
-    });
+    let class = py
+        .import("auditring.exceptions")
+        .and_then(|module| module.getattr(name))
+        .and_then(|class| class.cast_into::<PyType>().map_err(PyErr::from));
     match class {
         Ok(class) => PyErr::from_type(class, message),
         // Interpreter shutdown, or a broken installation: the message still says what happened.

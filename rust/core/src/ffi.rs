@@ -1,6 +1,6 @@
 //! The hot call: `Session` as a raw heap type whose methods are `METH_FASTCALL | METH_KEYWORDS`.
 //!
-//! Owns the type, its instances and every unsafe block of this crate. PyO3's argument extraction costs more than the
+//! Owns the type, its instances and every unsafe block of this crate. `PyO3`'s argument extraction costs more than the
 //! whole call (45.7 ns against 25.6), so the arguments of the common call are read here by the raw C API: exact `int`,
 //! and `str` whose UTF-8 is at hand. Everything else (subclasses, odd values, statuses, a full ring, a mistake) is read
 //! again from the start by [`crate::slow`], which is safe code and raises.
@@ -9,6 +9,12 @@
 //! there belong to arguments that the caller holds, or to a context that lives as long as its session; and whatever the
 //! fast path does not understand it leaves untouched and unclaimed.
 #![allow(unsafe_code, reason = "the raw C API; every block says why it holds")]
+#![allow(clippy::inline_always, reason = "the hot call is one function, worked out for each action")]
+#![allow(
+    clippy::absurd_extreme_comparisons,
+    reason = "a field's number is a constant here, and for the first one it is 0"
+)]
+#![allow(clippy::cast_ptr_alignment, reason = "a claim is 8-aligned; what lies behind the head is written unaligned")]
 
 use std::ffi::{CString, c_int, c_void};
 use std::mem::MaybeUninit;
@@ -17,7 +23,9 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use auditring_event::record::{self, Head, STATUS};
-use auditring_event::{ACTIONS, ActionSpec, Authority, Category, FieldSpec, Kind, MAX_FIELDS, Origin, droppable, spec_at};
+use auditring_event::{
+    ACTIONS, ActionSpec, Authority, Category, FieldSpec, Kind, MAX_FIELDS, Origin, droppable, spec_at,
+};
 use auditring_ring::{Kind as Edge, Lane, Ring};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::ffi::{self, Py_ssize_t, PyObject};
@@ -49,7 +57,6 @@ impl HotLane {
     }
 
     #[inline(always)]
-    #[allow(clippy::inline_always, reason = "part of the hot call")]
     pub(crate) fn lane(&self) -> &Lane<'_> {
         &self.lane
     }
@@ -77,7 +84,6 @@ impl<T> Default for Swap<T> {
 impl<T> Swap<T> {
     /// The value in force, if there is one.
     #[inline(always)]
-    #[allow(clippy::inline_always, reason = "part of the hot call")]
     pub(crate) fn get(&self) -> Option<&T> {
         // SAFETY: null, or a pointer to a Box in `all`, which is only ever grown, and dropped with `self`.
         unsafe { self.now.load(Ordering::Acquire).as_ref() }
@@ -237,7 +243,7 @@ unsafe fn positional<const A: usize>(args: *const *mut PyObject, given: usize, d
     }
     each_field!(N => {
         if N < Action::<A>::FIELDS {
-            if N >= given {
+            if given <= N {
                 return true;
             }
             // SAFETY: `N < given`; the arguments live as long as the call.
@@ -273,7 +279,8 @@ unsafe fn keywords(
         let name = unsafe { ffi::PyTuple_GetItem(names, i) } as usize;
         let Some(index) = (given..fields.len()).find(|f| known[*f] == name) else { return false };
         // SAFETY: there is a value for each name; it lives as long as the call.
-        if draft.presence & (1 << index) != 0 || !unsafe { take(&fields[index], index, *values.add(i as usize), draft) } {
+        if draft.presence & (1 << index) != 0 || !unsafe { take(&fields[index], index, *values.add(i as usize), draft) }
+        {
             return false;
         }
     }
@@ -282,7 +289,6 @@ unsafe fn keywords(
 
 /// Claims, writes and commits; `false` when there is no room or no context, with nothing changed.
 #[inline(always)]
-#[allow(clippy::inline_always, reason = "the hot call is one function")]
 fn put<const A: usize>(session: &Session, draft: &Draft) -> bool {
     let Some(context) = session.current.get() else { return false };
     let Some(hot) = session.shared.hot.get() else {
@@ -372,8 +378,12 @@ unsafe extern "C" fn emit<const A: usize>(
     let spec = Action::<A>::SPEC;
     let mut gate = session.shared.gate(spec.code, spec.outcome);
     if const { is_fast(spec_at(A)) } && !(names.is_null() && gate != GATE_OPEN) {
-        let mut draft =
-            Draft { presence: 0, body: 0, ints: [MaybeUninit::uninit(); MAX_FIELDS], strs: [MaybeUninit::uninit(); MAX_FIELDS] };
+        let mut draft = Draft {
+            presence: 0,
+            body: 0,
+            ints: [MaybeUninit::uninit(); MAX_FIELDS],
+            strs: [MaybeUninit::uninit(); MAX_FIELDS],
+        };
         let given = given as usize;
         // SAFETY: the interpreter's vector: `given` positional values, then one for each name.
         let read = unsafe {
@@ -541,8 +551,7 @@ fn forever(text: &str) -> *const std::ffi::c_char {
     CString::new(text.replace('\0', "")).unwrap_or_default().into_raw()
 }
 
-type FastCall =
-    unsafe extern "C" fn(*mut PyObject, *const *mut PyObject, Py_ssize_t, *mut PyObject) -> *mut PyObject;
+type FastCall = unsafe extern "C" fn(*mut PyObject, *const *mut PyObject, Py_ssize_t, *mut PyObject) -> *mut PyObject;
 
 fn method(name: &str, doc: &str, function: FastCall) -> ffi::PyMethodDef {
     ffi::PyMethodDef {
@@ -560,8 +569,7 @@ const EMITS: [FastCall; 32] = {
     table!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31)
 };
 
-const OTHERS: [FastCall; slow::METHODS.len()] =
-    [other::<0>, other::<1>, other::<2>, other::<3>, other::<4>];
+const OTHERS: [FastCall; slow::METHODS.len()] = [other::<0>, other::<1>, other::<2>, other::<3>, other::<4>];
 
 /// Makes the type from the catalog.
 pub(crate) fn session_type(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {

@@ -82,13 +82,14 @@ impl Follower {
             }
         }
         if !unknown.is_empty() {
-            return Err(PyValueError::new_err(format!("sink {sink:?} declines what is not in the catalog: {unknown:?}")));
+            return Err(PyValueError::new_err(format!(
+                "sink {sink:?} declines what is not in the catalog: {unknown:?}"
+            )));
         }
         let Some((dir, progress)) = log.follow() else {
             return Err(PyValueError::new_err("a log that keeps nothing has no followers"));
         };
-        let opened =
-            py.detach(|| auditring_flow::Follower::open(&dir, &sink, pairs, Arc::clone(&progress)));
+        let opened = py.detach(|| auditring_flow::Follower::open(&dir, &sink, pairs, Arc::clone(&progress)));
         let inner = opened.map_err(|error| match error {
             auditring_flow::Error::SinkHeld(_) => PyBlockingIOError::new_err(error.to_string()),
             error => os_error(error),
@@ -138,7 +139,8 @@ impl Follower {
     /// The next rows, waiting up to `timeout` seconds without the GIL.
     #[pyo3(signature = (max_rows, timeout, *, partial))]
     fn next(&self, py: Python<'_>, max_rows: usize, timeout: f64, partial: bool) -> PyResult<Option<RowBatch>> {
-        let timeout = Duration::try_from_secs_f64(timeout).map_err(|e| PyValueError::new_err(format!("timeout: {e}")))?;
+        let timeout =
+            Duration::try_from_secs_f64(timeout).map_err(|e| PyValueError::new_err(format!("timeout: {e}")))?;
         let batch = self.with(py, |follower| follower.next(max_rows, timeout, partial))?;
         Ok(batch.map(RowBatch::new))
     }

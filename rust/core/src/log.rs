@@ -66,11 +66,15 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn keyword_call<'py>(py: Python<'py>, positional: Vec<Bound<'py, PyAny>>, kwargs: Option<&Bound<'py, PyDict>>) -> PyResult<Call<'py>> {
+fn keyword_call<'py>(
+    py: Python<'py>,
+    positional: Vec<Bound<'py, PyAny>>,
+    kwargs: Option<&Bound<'py, PyDict>>,
+) -> PyResult<Call<'py>> {
     let given = positional.len();
     let mut values = positional;
     let mut names = Vec::new();
-    for (name, value) in kwargs.into_iter().flat_map(|kwargs| kwargs.iter()) {
+    for (name, value) in kwargs.into_iter().flat_map(PyDictMethods::iter) {
         names.push(name);
         values.push(value);
     }
@@ -141,8 +145,7 @@ impl Log {
             pump.map(|(pump, held)| (process, ring, clock, pump, held))
         });
         let (process, ring, clock, pump, held) = made.map_err(os_error)?;
-        let shared =
-            Shared::new(Some(ring), clock, pump.progress(), droppable, protected);
+        let shared = Shared::new(Some(ring), clock, pump.progress(), droppable, protected);
         for (keep, code) in [(parsed.read, code_of("Read")), (parsed.write, code_of("Write"))] {
             if keep == Keep::Off {
                 for outcome in [Outcome::Success, Outcome::Allowed, Outcome::Forwarded] {
@@ -186,9 +189,7 @@ impl Log {
     /// Share of the ring in use, 0.0 to 1.0.
     #[getter]
     fn pressure(&self) -> f64 {
-        self.shared.hot.get().map_or(0.0, |hot| {
-            hot.lane().used() as f64 / f64::from(hot.ring().geometry().lane_bytes)
-        })
+        self.shared.hot.get().map_or(0.0, |hot| hot.lane().used() as f64 / f64::from(hot.ring().geometry().lane_bytes))
     }
 
     /// Whether the ring's file is still where it was made.
@@ -277,9 +278,9 @@ impl Log {
         fields: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<()> {
         let Some(machine) = &self.machine else { return Ok(()) };
-        let spec = by_name(action).filter(|spec| spec.name.starts_with("auditring.")).ok_or_else(|| {
-            PyValueError::new_err(format!("{action:?} is no event of the library's own"))
-        })?;
+        let spec = by_name(action)
+            .filter(|spec| spec.name.starts_with("auditring."))
+            .ok_or_else(|| PyValueError::new_err(format!("{action:?} is no event of the library's own")))?;
         let mut event = Encoder::new(spec);
         if let Some(status) = status {
             event.status(status);
@@ -292,7 +293,7 @@ impl Log {
         {
             event.context_text(text).flags(marks.flags());
         }
-        for (name, value) in fields.into_iter().flat_map(|fields| fields.iter()) {
+        for (name, value) in fields.into_iter().flat_map(PyDictMethods::iter) {
             let name: String = name.extract()?;
             let Some(field) = spec.field(&name).map(|at| &spec.fields[at]) else {
                 return Err(PyTypeError::new_err(format!("{action} has no field {name:?}")));
@@ -314,7 +315,8 @@ impl Log {
     /// Moves records from ring to journal for up to `timeout` seconds with the GIL released.
     fn run_pump(&self, py: Python<'_>, timeout: f64) -> PyResult<bool> {
         let Some(machine) = &self.machine else { return Ok(true) };
-        let timeout = Duration::try_from_secs_f64(timeout).map_err(|e| PyValueError::new_err(format!("timeout: {e}")))?;
+        let timeout =
+            Duration::try_from_secs_f64(timeout).map_err(|e| PyValueError::new_err(format!("timeout: {e}")))?;
         let ended = py.detach(|| lock(&machine.pump).as_mut().map_or(Ok(true), |pump| pump.run(timeout)));
         ended.map_err(os_error)
     }
@@ -359,7 +361,8 @@ impl Log {
         let target = self.claimed(&progress.journaled());
         let deadline = match timeout {
             Some(seconds) => {
-                let wait = Duration::try_from_secs_f64(seconds).map_err(|e| PyValueError::new_err(format!("timeout: {e}")))?;
+                let wait =
+                    Duration::try_from_secs_f64(seconds).map_err(|e| PyValueError::new_err(format!("timeout: {e}")))?;
                 Some(Instant::now() + wait)
             }
             None => None,

@@ -84,7 +84,12 @@ impl Session {
         context.encode(&mut bytes);
         let len = bytes.len() as u32;
         bytes.resize(bytes.len().next_multiple_of(8), 0);
-        self.current.set(Blob { id: self.shared.next_id(), authority: self.authority, len, bytes: bytes.into_boxed_slice() });
+        self.current.set(Blob {
+            id: self.shared.next_id(),
+            authority: self.authority,
+            len,
+            bytes: bytes.into_boxed_slice(),
+        });
     }
 
     /// The session's authority, for actions that have none of their own.
@@ -105,7 +110,13 @@ impl Session {
     }
 
     /// Stamps a record with clock and context and puts it into the ring.
-    pub(crate) fn put(&self, py: Python<'_>, encoder: &mut Encoder, spec: &ActionSpec, outcome: Outcome) -> PyResult<()> {
+    pub(crate) fn put(
+        &self,
+        py: Python<'_>,
+        encoder: &mut Encoder,
+        spec: &ActionSpec,
+        outcome: Outcome,
+    ) -> PyResult<()> {
         let Some(context) = self.current.get() else { return Err(errors::session_closed(py, &self.id)) };
         encoder.stamp(self.shared.clock.stamp()).context(context.id, &context.bytes[..context.len as usize]);
         self.shared.put(py, &encoder.to_vec(), spec.code, outcome, droppable(spec.category, outcome))

@@ -146,7 +146,14 @@ impl Shared {
     /// Puts a whole record into the ring, waiting and giving up as the class says.
     ///
     /// Raises `LogClosed`, `AuditUnavailable`, or whatever a signal handler raised; then nothing was claimed.
-    pub(crate) fn put(&self, py: Python<'_>, record: &[u8], code: u16, outcome: Outcome, droppable: bool) -> PyResult<()> {
+    pub(crate) fn put(
+        &self,
+        py: Python<'_>,
+        record: &[u8],
+        code: u16,
+        outcome: Outcome,
+        droppable: bool,
+    ) -> PyResult<()> {
         if self.hot.get().is_none() {
             self.count_ordered(code, outcome, Edge::Off);
             return Ok(());
@@ -194,7 +201,8 @@ impl Shared {
                     return Ok(());
                 }
                 // A ring that was replaced is closed after its successor is in force.
-                Err(Refusal::Closed) if !self.is_shut() && self.hot.get().is_some_and(|now| !std::ptr::eq(now, hot)) => {}
+                Err(Refusal::Closed)
+                    if !self.is_shut() && self.hot.get().is_some_and(|now| !std::ptr::eq(now, hot)) => {}
                 Err(refusal) => return Err(refusal),
             }
         }

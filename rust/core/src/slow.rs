@@ -59,8 +59,8 @@ impl<'py> Call<'py> {
         Err(PyTypeError::new_err(format!("{method}() takes keyword arguments alone, {} positional given", self.given)))
     }
 
-    fn none(&self) -> PyResult<Py<PyAny>> {
-        Ok(self.py.None())
+    fn none(&self) -> Py<PyAny> {
+        self.py.None()
     }
 }
 
@@ -76,15 +76,15 @@ pub(crate) fn docstring(spec: &ActionSpec) -> String {
         .iter()
         .map(|field| if field.required { field.name.to_owned() } else { format!("{}=None", field.name) })
         .collect();
-    let mut doc = format!("{}($self, /, {}, *, ", spec.method, fields.join(", "));
-    doc += &COMMON.map(|name| format!("{name}=None")).join(", ");
-    doc += &format!(")\n--\n\n{} Action `{}`, {}.\n", spec.doc, spec.name, spec.category.word());
+    let common = COMMON.map(|name| format!("{name}=None")).join(", ");
+    let mut doc = format!("{}($self, /, {}, *, {common})\n--\n\n", spec.method, fields.join(", "));
+    doc.extend([spec.doc, " Action `", spec.name, "`, ", spec.category.word(), ".\n"]);
     for field in spec.fields {
         let bound = match field.kind {
             Kind::Str => format!("str, at most {} bytes of UTF-8 are kept", field.cap),
             Kind::Int => format!("int, {} to {}", field.min, field.max),
         };
-        doc += &format!("\n{}: {} ({bound})", field.name, field.doc);
+        doc.extend(["\n", field.name, ": ", field.doc, " (", &bound, ")"]);
     }
     doc + "\n\nRaises TypeError and ValueError for a programmer's mistake, LogClosed and SessionClosed after a close, \
            AuditUnavailable where a full ring is configured to raise."
@@ -204,13 +204,13 @@ pub(crate) fn emit(session: &Session, spec: &'static ActionSpec, call: &Call<'_>
     let mut encoder = Encoder::new(spec);
     let said = read(&mut encoder, spec, spec.method, call, 0)?;
     let Some(outcome) = finish(&session.shared, &mut encoder, spec, said, session.authority())? else {
-        return call.none();
+        return Ok(call.none());
     };
     if spec.code == AUTH_SUCCESS && outcome == Outcome::Success {
         authenticate(session, spec, call)?;
     }
     session.put(call.py, &mut encoder, spec, outcome)?;
-    call.none()
+    Ok(call.none())
 }
 
 /// Resolves outcome, status and authority; none when the action is off and was counted.
@@ -312,7 +312,7 @@ pub(crate) const METHODS: [Method; 5] = [
             if let Some((mut encoder, outcome)) = read_freeform(&session.shared, call, session.authority())? {
                 session.put(call.py, &mut encoder, freeform(), outcome)?;
             }
-            call.none()
+            Ok(call.none())
         },
     },
     Method {
@@ -327,7 +327,7 @@ pub(crate) const METHODS: [Method; 5] = [
               Ends the session with `ClientClose`. A second close does nothing.",
         run: |session, _, call| {
             close(session, call)?;
-            call.none()
+            Ok(call.none())
         },
     },
     Method { name: "__enter__", doc: "__enter__($self, /)\n--\n\n", run: |_, this, _| Ok(this.unbind()) },
@@ -370,7 +370,7 @@ fn update(session: &Session, _: Bound<'_, PyAny>, call: &Call<'_>) -> PyResult<P
         }
         context.mark(marks);
     });
-    call.none()
+    Ok(call.none())
 }
 
 /// A session's own `context` map.

@@ -7,9 +7,7 @@ use std::sync::Arc;
 
 use auditring_event::record::Encoder;
 use auditring_event::{CODES, SCHEMA_VERSION, code_of, index_of, spec_at};
-use auditring_journal::{
-    Anchor, Follower, Followers, Owner, ProcessDir, SegmentHead, Writer, purge,
-};
+use auditring_journal::{Anchor, Follower, Followers, Owner, ProcessDir, SegmentHead, Writer, purge};
 use auditring_policy::Policy;
 use auditring_ring::{Clock, Geometry, Identity, Ring, boot_id};
 use uuid::Uuid;

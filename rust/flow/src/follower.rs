@@ -92,14 +92,8 @@ pub struct Follower {
     nudges: u64,
 }
 
-const NOTHING: [(&str, u64); 6] = [
-    ("delivered", 0),
-    ("merged", 0),
-    ("sampled_out", 0),
-    ("filtered_out", 0),
-    ("lost_corrupt", 0),
-    ("lost_budget", 0),
-];
+const NOTHING: [(&str, u64); 6] =
+    [("delivered", 0), ("merged", 0), ("sampled_out", 0), ("filtered_out", 0), ("lost_corrupt", 0), ("lost_budget", 0)];
 /// Positions in `losing`.
 const CORRUPT: usize = 0;
 const BUDGET: usize = 1;

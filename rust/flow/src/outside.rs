@@ -120,7 +120,8 @@ fn gone(process: String, totals: Totals) -> Outside {
     let cells: Vec<_> = totals.cells.into_iter().collect();
     let (terms, lost) = terms(&Counters::from_cells(&cells));
     let next_seq = totals.next_seq;
-    let sinks = totals.sinks.into_iter().map(|(name, totals)| (name, SinkOutside { cursor: next_seq, totals, pending: 0 }));
+    let sinks =
+        totals.sinks.into_iter().map(|(name, totals)| (name, SinkOutside { cursor: next_seq, totals, pending: 0 }));
     Outside {
         process,
         instance: totals.instance,

@@ -102,7 +102,8 @@ impl Progress {
     pub fn wait(&self, timeout: Duration, seq: i64, seen: &mut u64, enough: impl Fn(&Journaled) -> bool) -> bool {
         let mut journaled = lock(&self.journaled);
         journaled.wanted.push(seq);
-        let (held, mut journaled) = self.wait_locked(timeout, journaled, *seen, |j| j.ended || (j.next_seq >= seq && enough(j)));
+        let (held, mut journaled) =
+            self.wait_locked(timeout, journaled, *seen, |j| j.ended || (j.next_seq >= seq && enough(j)));
         *seen = journaled.nudges;
         if let Some(at) = journaled.wanted.iter().position(|wanted| *wanted == seq) {
             journaled.wanted.swap_remove(at);

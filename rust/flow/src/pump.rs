@@ -244,18 +244,13 @@ impl Pump {
     fn fill_from_ring(&mut self) {
         while self.fill.rows.len() < BATCH_BYTES {
             let Some(payload) = self.consumer.next(0) else { break };
-            match RecordView::parse(payload) {
-                Ok(record) => {
-                    let at = self.timeline.at(record.stamp());
-                    self.fill.push(&record, at);
-                }
+            if let Ok(record) = RecordView::parse(payload) {
+                let at = self.timeline.at(record.stamp());
+                self.fill.push(&record, at);
+            } else {
                 // Decoding is a pure function: a second try would fail alike.
-                Err(_) => {
-                    let row = unreadable(payload);
-                    if let Ok(record) = RecordView::parse(&row) {
-                        self.fill.push(&record, self.timeline.now());
-                    }
-                }
+                let row = unreadable(payload);
+                self.own(&row);
             }
         }
     }
@@ -298,11 +293,8 @@ impl Pump {
         self.losses.cells(&mut cells);
         let rows = self.fill.count > 0;
         let now = self.timeline.now();
-        let ((min_time_ns, max_time_ns), (min_age_ns, max_age_ns)) = if rows {
-            (self.fill.time, self.fill.age)
-        } else {
-            ((now.time_ns, now.time_ns), (now.age_ns, now.age_ns))
-        };
+        let ((min_time_ns, max_time_ns), (min_age_ns, max_age_ns)) =
+            if rows { (self.fill.time, self.fill.age) } else { ((now.time_ns, now.time_ns), (now.age_ns, now.age_ns)) };
         let meta = BatchMeta {
             flags,
             process: self.ring.identity().process,

@@ -107,11 +107,8 @@ impl Selector {
     pub(crate) fn segment(&mut self, head: &SegmentHead) -> Result<(), Error> {
         self.policy = Policy::parse(&head.policy)?;
         self.keeps_all = [READ, WRITE].into_iter().all(|code| self.policy.keep(code) == Keep::All);
-        let identity = Identity {
-            process: process_text(&head.process),
-            instance: head.instance.clone(),
-            host: head.host.clone(),
-        };
+        let identity =
+            Identity { process: process_text(&head.process), instance: head.instance.clone(), host: head.host.clone() };
         if *self.identity != identity {
             self.identity = Arc::new(identity);
         }

@@ -57,7 +57,13 @@ impl Timeline {
     /// Begins at `birth`.
     #[must_use]
     pub fn new(kind: ClockKind, birth: Anchor) -> Self {
-        Self { kind, birth, pieces: VecDeque::with_capacity(KEPT), last: birth, offset_ns: birth.real_ns - birth.mono_ns }
+        Self {
+            kind,
+            birth,
+            pieces: VecDeque::with_capacity(KEPT),
+            last: birth,
+            offset_ns: birth.real_ns - birth.mono_ns,
+        }
     }
 
     /// Adds an anchor that was taken after every stamp to be converted next; tells of a step of the wall clock.

@@ -14,12 +14,12 @@ const ZERO: Position = Position { pos: 0, claims: 0 };
 const LIMIT: Position = Position { pos: 8 * 0xffff_ffff, claims: 0x7fff_ffff };
 
 /// Explores every interleaving with at most so many preemptions, and every value that a load may see in each of them.
-/// Without a bound three threads would take hours; these bounds keep the whole run under a minute. That they are wide
+/// Without a bound most would take hours; these bounds keep the whole run under a minute. That they are wide
 /// enough was tried by breaking the core: each ordering relaxed, each check left out and each step swapped makes some
 /// test here fail.
-fn model(preemptions: impl Into<Option<usize>>, test: impl Fn() + Sync + Send + 'static) {
+fn model(preemptions: usize, test: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = preemptions.into();
+    builder.preemption_bound = Some(preemptions);
     builder.max_branches = 10_000;
     builder.check(test);
 }
@@ -143,7 +143,7 @@ fn a_stale_tail_behind_a_newer_head_is_not_full() {
 /// A flood of three droppable records, of which two fit into what is theirs.
 #[test]
 fn droppable_records_never_use_the_reserve() {
-    model(None, || {
+    model(3, || {
         let heap = Arc::new(Heap::new(8, 4, 16, ZERO));
         let other = heap.clone();
         let flood = thread::spawn(move || {
