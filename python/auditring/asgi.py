@@ -42,8 +42,11 @@ _STATUS: Final = {code: f"HTTP_{code}" for code in range(400, 600)}
 # WebSocket close codes of a conversation that ended as it should: normal, going away, no code given.
 _ORDERLY: Final = frozenset({1000, 1001, 1005})
 _ABNORMAL: Final = 1006
-# https://www.w3.org/TR/trace-context/: lower-case hex, no id all zero, no version ff.
-_TRACEPARENT: Final = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}").match
+# https://www.w3.org/TR/trace-context/: version, trace id, parent id, flags; lower-case hex.
+_HEX: Final = b"0123456789abcdef"
+_DASH: Final = b"-"[0]
+_NO_TRACE: Final = b"0" * 32
+_NO_PARENT: Final = b"0" * 16
 _TRACEPARENT_LENGTH: Final = 55
 _USERINFO: Final = re.compile(r"^([a-z][a-z0-9+.-]*://)?[^/]*@", re.IGNORECASE)
 
@@ -427,13 +430,21 @@ def _closing(code: int) -> str | None:
 
 
 def _trace_id(header: bytes) -> bytes | None:
-    match = _TRACEPARENT(header)
-    if match is None:
-        return None
-    # Later versions may go on after a dash; version 00 may not.
-    if len(header) != _TRACEPARENT_LENGTH and (header[:2] == b"00" or header[55:56] != b"-"):
-        return None
-    return match[1]
+    """The trace id of a valid `traceparent`; by hand, which is a little quicker than a regular expression."""
+    if len(header) > _TRACEPARENT_LENGTH and header[55] == _DASH and header[:2] != b"00":
+        # Later versions may go on after a dash; version 00 may not.
+        header = header[:_TRACEPARENT_LENGTH]
+    trace = header[3:35]
+    if (
+        len(header) == _TRACEPARENT_LENGTH
+        and header[2] == header[35] == header[52] == _DASH
+        and header.translate(None, _HEX) == b"---"
+        and trace != _NO_TRACE
+        and header[36:52] != _NO_PARENT
+        and header[:2] != b"ff"
+    ):
+        return trace
+    return None
 
 
 def _address(address: Any) -> str | tuple[str, int] | None:  # noqa: ANN401 - what a server puts there

@@ -2,7 +2,7 @@
 //!
 //! The same for every sink. It is a superset of the upstream proposal's `audit_action_v1`; its members come first, ours
 //! beside them in camelCase. A member that is absent is null. A row can be told from its line in every column
-//! ([`parse`]), so JSONL is as good an archive as the table.
+//! ([`parse()`]), so JSONL is as good an archive as the table.
 //!
 //! `objectRef` holds what can be derived from the columns under upstream's names (`vc`, `topicName`, `partition`,
 //! `groupId`, `transactionalId`, `addr`, `nodeId`) and the caller's own keys. Where the caller used one of those names the
