@@ -53,7 +53,7 @@ $(VENV)/.tools: pyproject.toml constraints.txt | $(BIN)/python
 # The package lies in the environment by reference, so Python sources are always the present ones; the Rust core is
 # built anew when anything that it is made of has changed.
 $(VENV)/.built: $(RUST_SOURCES) $(VENV)/.tools
-	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/maturin develop --release --locked --quiet --extras cli,query,demo
+	PIP_QUIET=1 VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/maturin develop --release --locked --quiet --extras cli,query,demo
 	touch $@
 
 build: $(VENV)/.built ## .venv with the release build installed

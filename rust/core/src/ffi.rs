@@ -125,11 +125,25 @@ pub(crate) struct Blob {
 /// The context in force; none once the session is closed. Swapped whole, so that no record mixes two.
 pub(crate) type Current = Swap<Blob>;
 
-/// What the arguments said. Only what `presence` names is written.
-struct Draft {
+/// Which fields the arguments gave, and how many bytes of a body they make. By value, so that it stays in registers: a
+/// bit that is set in memory is stored as a byte, and reading back the word around it stalls the processor.
+#[derive(Clone, Copy)]
+struct Seen {
     presence: u32,
-    /// Bytes of the body.
     body: usize,
+}
+
+impl Seen {
+    const NOTHING: Self = Self { presence: 0, body: 0 };
+
+    #[inline(always)]
+    const fn and(self, index: usize, bytes: usize) -> Self {
+        Self { presence: self.presence | 1 << index, body: self.body + bytes }
+    }
+}
+
+/// What the arguments said. Only what the presence names is written.
+struct Draft {
     ints: [MaybeUninit<i64>; MAX_FIELDS],
     strs: [MaybeUninit<(*const u8, usize)>; MAX_FIELDS],
 }
@@ -143,9 +157,15 @@ unsafe fn has_nul(text: *const u8, len: usize) -> bool {
     const ONES: u64 = u64::from_ne_bytes([0x01; 8]);
     const HIGHS: u64 = u64::from_ne_bytes([0x80; 8]);
     let zero = |word: u64| word.wrapping_sub(ONES) & !word & HIGHS != 0;
-    if len < 8 {
+    if len < 4 {
         // SAFETY: `i < len`.
         return (0..len).any(|i| unsafe { *text.add(i) } == 0);
+    }
+    if len < 8 {
+        // SAFETY: `len >= 4`; the two halves overlap.
+        let (first, last) =
+            unsafe { (text.cast::<u32>().read_unaligned(), text.add(len - 4).cast::<u32>().read_unaligned()) };
+        return zero(u64::from(first) << 32 | u64::from(last));
     }
     let mut at = 0;
     while at + 8 <= len {
@@ -159,30 +179,30 @@ unsafe fn has_nul(text: *const u8, len: usize) -> bool {
     zero(unsafe { text.add(len - 8).cast::<u64>().read_unaligned() })
 }
 
-/// Reads one argument into the draft; `false` leaves it to the slow path.
+/// Reads one argument into the draft; `None` leaves it to the slow path.
 ///
 /// # Safety
 /// `object` must be alive for as long as the draft is used, `index` below `MAX_FIELDS`.
 #[inline(always)]
-unsafe fn take(spec: &FieldSpec, index: usize, object: *mut PyObject, draft: &mut Draft) -> bool {
+unsafe fn take(spec: &FieldSpec, index: usize, object: *mut PyObject, draft: &mut Draft, seen: Seen) -> Option<Seen> {
     // SAFETY: the address of a static of the interpreter.
     if ptr::eq(object, unsafe { ffi::Py_None() }) {
-        return true;
+        return Some(seen);
     }
     match spec.kind {
         Kind::Int => {
             // SAFETY: `object` is alive. Only an exact int: no `__index__`, no bool.
             if !ptr::eq(unsafe { ffi::Py_TYPE(object) }, &raw const ffi::PyLong_Type) {
-                return false;
+                return None;
             }
             let mut overflow: c_int = 0;
             // SAFETY: an exact int; runs no Python and sets no exception for one.
             let value = unsafe { ffi::PyLong_AsLongLongAndOverflow(object, &raw mut overflow) };
             if overflow != 0 || value < spec.min || value > spec.max {
-                return false;
+                return None;
             }
             draft.ints[index] = MaybeUninit::new(value);
-            draft.body += 8;
+            Some(seen.and(index, 8))
         }
         Kind::Str => {
             let mut len: Py_ssize_t = 0;
@@ -191,19 +211,17 @@ unsafe fn take(spec: &FieldSpec, index: usize, object: *mut PyObject, draft: &mu
             if text.is_null() {
                 // SAFETY: the interpreter is attached.
                 unsafe { ffi::PyErr_Clear() };
-                return false;
+                return None;
             }
             let len = len as usize;
             // SAFETY: the UTF-8 of a str is `len` bytes that live as long as the str.
             if len > spec.cap as usize || unsafe { has_nul(text, len) } {
-                return false;
+                return None;
             }
             draft.strs[index] = MaybeUninit::new((text, len));
-            draft.body += 2 + len;
+            Some(seen.and(index, 2 + len))
         }
     }
-    draft.presence |= 1 << index;
-    true
 }
 
 /// The action at position `A` of the catalog, worked out at compile time.
@@ -237,22 +255,21 @@ macro_rules! each_field {
 /// # Safety
 /// `args` must point to `given` live objects.
 #[inline(always)]
-unsafe fn positional<const A: usize>(args: *const *mut PyObject, given: usize, draft: &mut Draft) -> bool {
+unsafe fn positional<const A: usize>(args: *const *mut PyObject, given: usize, draft: &mut Draft) -> Option<Seen> {
     if given > Action::<A>::FIELDS {
-        return false;
+        return None;
     }
+    let mut seen = Seen::NOTHING;
     each_field!(N => {
         if N < Action::<A>::FIELDS {
             if given <= N {
-                return true;
+                return Some(seen);
             }
             // SAFETY: `N < given`; the arguments live as long as the call.
-            if !unsafe { take(&Action::<A>::SPEC.fields[N], N, *args.add(N), draft) } {
-                return false;
-            }
+            seen = unsafe { take(&Action::<A>::SPEC.fields[N], N, *args.add(N), draft, seen) }?;
         }
     });
-    true
+    Some(seen)
 }
 
 /// The interned names of every action's fields: keywords come as the same objects.
@@ -268,28 +285,29 @@ unsafe fn keywords(
     values: *const *mut PyObject,
     names: *mut PyObject,
     draft: &mut Draft,
-) -> bool {
+    mut seen: Seen,
+) -> Option<Seen> {
     let (Some(known), fields) = (NAMES.get().and_then(|all| all.get(action)), ACTIONS[action].fields) else {
-        return false;
+        return None;
     };
     // SAFETY: `names` is a tuple.
     let count = unsafe { ffi::PyTuple_Size(names) };
     for i in 0..count {
         // SAFETY: `i` is below its size; the reference is borrowed.
         let name = unsafe { ffi::PyTuple_GetItem(names, i) } as usize;
-        let Some(index) = (given..fields.len()).find(|f| known[*f] == name) else { return false };
-        // SAFETY: there is a value for each name; it lives as long as the call.
-        if draft.presence & (1 << index) != 0 || !unsafe { take(&fields[index], index, *values.add(i as usize), draft) }
-        {
-            return false;
+        let Some(index) = (given..fields.len()).find(|f| known[*f] == name) else { return None };
+        if seen.presence & (1 << index) != 0 {
+            return None;
         }
+        // SAFETY: there is a value for each name; it lives as long as the call.
+        seen = unsafe { take(&fields[index], index, *values.add(i as usize), draft, seen) }?;
     }
-    true
+    Some(seen)
 }
 
 /// Claims, writes and commits; `false` when there is no room or no context, with nothing changed.
 #[inline(always)]
-fn put<const A: usize>(session: &Session, draft: &Draft) -> bool {
+fn put<const A: usize>(session: &Session, draft: &Draft, seen: Seen) -> bool {
     let Some(context) = session.current.get() else { return false };
     let Some(hot) = session.shared.hot.get() else {
         session.shared.count_ordered(Action::<A>::SPEC.code, Action::<A>::SPEC.outcome, Edge::Off);
@@ -297,7 +315,7 @@ fn put<const A: usize>(session: &Session, draft: &Draft) -> bool {
     };
     let spec = Action::<A>::SPEC;
     let authority = if spec.authority.is_some() { spec.authority } else { context.authority };
-    let (mut presence, mut body) = (draft.presence, draft.body);
+    let Seen { mut presence, mut body } = seen;
     if let Some(status) = Action::<A>::STATUS {
         presence |= STATUS;
         body += 2 + status.len();
@@ -323,24 +341,33 @@ fn put<const A: usize>(session: &Session, draft: &Draft) -> bool {
         }
         ptr::copy_nonoverlapping(context.bytes.as_ptr(), record.add(record::HEAD), context.bytes.len());
         let mut at = record.add(record::HEAD + context.bytes.len());
-        each_field!(N => {
-            if N < Action::<A>::FIELDS
-                && matches!(Action::<A>::SPEC.fields[N].kind, Kind::Int)
-                && presence & (1 << N) != 0
-            {
-                at.cast::<i64>().write_unaligned(draft.ints[N].assume_init().to_le());
-                at = at.add(8);
-            }
-        });
-        each_field!(N => {
-            if N < Action::<A>::FIELDS
-                && matches!(Action::<A>::SPEC.fields[N].kind, Kind::Str)
-                && presence & (1 << N) != 0
-            {
-                let (text, len) = draft.strs[N].assume_init();
-                at = string(at, text, len);
-            }
-        });
+        // Most calls give the first few fields: behind the last one that is there nothing is asked any more.
+        'ints: {
+            each_field!(N => {
+                if N < Action::<A>::FIELDS {
+                    if seen.presence >> N == 0 {
+                        break 'ints;
+                    }
+                    if matches!(Action::<A>::SPEC.fields[N].kind, Kind::Int) && seen.presence & (1 << N) != 0 {
+                        at.cast::<i64>().write_unaligned(draft.ints[N].assume_init().to_le());
+                        at = at.add(8);
+                    }
+                }
+            });
+        }
+        'strs: {
+            each_field!(N => {
+                if N < Action::<A>::FIELDS {
+                    if seen.presence >> N == 0 {
+                        break 'strs;
+                    }
+                    if matches!(Action::<A>::SPEC.fields[N].kind, Kind::Str) && seen.presence & (1 << N) != 0 {
+                        let (text, len) = draft.strs[N].assume_init();
+                        at = string(at, text, len);
+                    }
+                }
+            });
+        }
         if let Some(status) = Action::<A>::STATUS {
             string(at, status.as_ptr(), status.len());
         }
@@ -358,8 +385,20 @@ unsafe fn string(at: *mut u8, text: *const u8, len: usize) -> *mut u8 {
     // SAFETY: the caller's promise; a record of our own and an argument never overlap.
     unsafe {
         at.cast::<u16>().write_unaligned((len as u16).to_le());
-        ptr::copy_nonoverlapping(text, at.add(2), len);
-        at.add(2 + len)
+        let to = at.add(2);
+        // Names are short: two words that overlap cost less than a call.
+        if (8..=16).contains(&len) {
+            let (first, last) = (text.cast::<u64>().read_unaligned(), text.add(len - 8).cast::<u64>().read_unaligned());
+            to.cast::<u64>().write_unaligned(first);
+            to.add(len - 8).cast::<u64>().write_unaligned(last);
+        } else if (4..8).contains(&len) {
+            let (first, last) = (text.cast::<u32>().read_unaligned(), text.add(len - 4).cast::<u32>().read_unaligned());
+            to.cast::<u32>().write_unaligned(first);
+            to.add(len - 4).cast::<u32>().write_unaligned(last);
+        } else {
+            ptr::copy_nonoverlapping(text, to, len);
+        }
+        to.add(len)
     }
 }
 
@@ -378,22 +417,19 @@ unsafe extern "C" fn emit<const A: usize>(
     let spec = Action::<A>::SPEC;
     let mut gate = session.shared.gate(spec.code, spec.outcome);
     if const { is_fast(spec_at(A)) } && !(names.is_null() && gate != GATE_OPEN) {
-        let mut draft = Draft {
-            presence: 0,
-            body: 0,
-            ints: [MaybeUninit::uninit(); MAX_FIELDS],
-            strs: [MaybeUninit::uninit(); MAX_FIELDS],
-        };
+        let mut draft = Draft { ints: [MaybeUninit::uninit(); MAX_FIELDS], strs: [MaybeUninit::uninit(); MAX_FIELDS] };
         let given = given as usize;
         // SAFETY: the interpreter's vector: `given` positional values, then one for each name.
         let read = unsafe {
-            positional::<A>(args, given, &mut draft)
-                && (names.is_null() || keywords(A, given, args.add(given), names, &mut draft))
+            match positional::<A>(args, given, &mut draft) {
+                Some(seen) if !names.is_null() => keywords(A, given, args.add(given), names, &mut draft, seen),
+                seen => seen,
+            }
         };
-        if read {
+        if let Some(seen) = read {
             if gate == GATE_OPEN
-                && draft.presence & Action::<A>::REQUIRED == Action::<A>::REQUIRED
-                && put::<A>(session, &draft)
+                && seen.presence & Action::<A>::REQUIRED == Action::<A>::REQUIRED
+                && put::<A>(session, &draft, seen)
             {
                 return none();
             }
