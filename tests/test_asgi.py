@@ -234,6 +234,19 @@ async def test_request_id_and_trace_id_are_context(audit: Recording) -> None:
     assert context["trace_id"] == PARENT
 
 
+async def test_the_nearest_proxy_s_headers_count(audit: Recording) -> None:
+    """It adds its own behind those that the client made up."""
+    headers = [
+        (b"traceparent", b"made up"),
+        (b"x-request-id", b"made up"),
+        (b"traceparent", f"00-{PARENT}-00f067aa0ba902b7-01".encode()),
+        (b"x-request-id", b"req-7"),
+    ]
+    await request(AuditMiddleware(answering(), audit.log), http(headers=headers))
+    context = audit.row()["context"]
+    assert (context["http.request.id"], context["trace_id"]) == ("req-7", PARENT)
+
+
 @pytest.mark.parametrize(
     ("header", "valid"),
     [

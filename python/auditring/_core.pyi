@@ -184,8 +184,11 @@ class Log:
         actions (dict of (action, outcome) to int: journaled at the primary tap + off + dropped); journal_bytes,
         blocked_ns, waits, next_seq (int); alive (bool); over_budget (bool: the journal's budget is used up).
         """
-    def close_sessions(self) -> int:
-        """Ends every open session with status `ProxyShutdown`; returns how many there were."""
+    def close_sessions(self, timeout: float = 2.0) -> int:
+        """Ends every open session with status `ProxyShutdown`; returns how many there were.
+
+        A full ring is waited for `timeout` seconds in all; what finds no room is dropped, counted.
+        """
     def close(self) -> None:
         """No emit is accepted from now on; the pump drains, writes `ProxyCleanShutdown` and ends. Idempotent."""
     def finish(self) -> bool:
@@ -234,6 +237,8 @@ class Follower:
         """Ends a `next` that waits, from another thread."""
     def commit(self, state: bytes) -> None:
         """All that was handed out is safe: moves the durable cursor. Raises `OSError`, `ValueError` past 4 KiB."""
+    def forked(self) -> None:
+        """In a forked child: closes the inherited descriptor of the sink's lock."""
     def rewind(self) -> None:
         """Back to the cursor, after a sink has failed."""
     def close(self) -> None: ...

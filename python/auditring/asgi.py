@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from heapq import nsmallest
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
@@ -297,13 +297,9 @@ class _Exchange:
         peer = self.peer
         scope = self.scope
         peer.last = now = perf_counter_ns()
-        request_id = trace_id = context = None
+        context = None
         outcome: Literal["denied", "failure"] | None = None
-        for name, value in scope.get("headers", ()):
-            if name == b"x-request-id":
-                request_id = value
-            elif name == b"traceparent":
-                trace_id = _trace_id(value)
+        request_id, trace_id = _ids(scope.get("headers", ()))
         try:
             principal = middleware.principal(scope)
         except Exception as error:  # noqa: BLE001 - the host's callable must not cost the row; the row says so
@@ -429,8 +425,33 @@ def _closing(code: int) -> str | None:
     return None if code in _ORDERLY else f"WS_{code}"
 
 
-def _trace_id(header: bytes) -> bytes | None:
+def _ids(headers: Sequence[tuple[bytes, bytes]]) -> tuple[str | bytes | None, str | None]:
+    """`x-request-id` and the trace id of `traceparent`."""
+    request_id = traceparent = None
+    # From the end, where the proxies before us add theirs: the nearest one's counts, and there is less to look at.
+    for name, value in reversed(headers):
+        if name == b"x-request-id":
+            request_id = request_id or value
+        elif name == b"traceparent":
+            traceparent = traceparent or value
+        else:
+            continue
+        if request_id and traceparent:
+            break
+    trace_id = _trace_id(traceparent)
+    if request_id is None:
+        return None, trace_id
+    try:
+        # Text is quicker for the log than bytes; what is no text goes as it is, and the log makes it safe.
+        return request_id.decode("ascii"), trace_id
+    except UnicodeDecodeError:
+        return request_id, trace_id
+
+
+def _trace_id(header: bytes | None) -> str | None:
     """The trace id of a valid `traceparent`; by hand, which is a little quicker than a regular expression."""
+    if not header:
+        return None
     if len(header) > _TRACEPARENT_LENGTH and header[55] == _DASH and header[:2] != b"00":
         # Later versions may go on after a dash; version 00 may not.
         header = header[:_TRACEPARENT_LENGTH]
@@ -443,7 +464,7 @@ def _trace_id(header: bytes) -> bytes | None:
         and header[36:52] != _NO_PARENT
         and header[:2] != b"ff"
     ):
-        return trace
+        return trace.decode()
     return None
 
 

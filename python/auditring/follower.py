@@ -168,6 +168,11 @@ class SinkFollower:
         with self._changed:
             self._changed.notify_all()
 
+    def forked(self) -> None:
+        """In a forked child: the file and the lock are the parent's."""
+        self._rows.forked()
+        self.sink.forked()
+
     def release(self) -> None:
         """Lets go of the cursor's lock; for a thread that was never started."""
         self._rows.close()

@@ -21,7 +21,7 @@ from typing import Any, Final, Self
 
 from auditring._core import Session
 from auditring.config import Durability, Seconds, WhenFull, positive, seconds
-from auditring.exceptions import CloseIncomplete, ConfigError, LogClosed
+from auditring.exceptions import AuditError, ConfigError, LogClosed
 from auditring.metrics import LogCollector
 from auditring.policy import Keep, policy_json
 from auditring.running import Running
@@ -346,7 +346,7 @@ def _close_all() -> None:
     for log in list(_OPEN):
         try:
             log.close(_EXIT_TIMEOUT)
-        except (CloseIncomplete, OSError) as error:
+        except (AuditError, OSError) as error:
             _LOGGER.error("%r was not sealed at exit: %s", log, error)  # noqa: TRY400 - the cause is in the message, the stack is this loop
 
 

@@ -22,6 +22,7 @@ from auditring.stats import Health, SinkStats, Stats
 __all__ = ["Running"]
 
 _LOOK: Final = 0.25
+_SESSIONS: Final = 2.0
 _DROPS_STAY: Final = 60.0
 _RING_ADVICE: Final = (
     "give the ring more room (ring_bytes), keep less (read=, write=), "
@@ -138,8 +139,11 @@ class Running:
         if self._pump is not None:
             # First: with a full ring and a full disk the last event of a session must not wait for room.
             self._pump.stop()
-        self.core.close_sessions()
-        self.core.close()
+        try:
+            left = _left(deadline)
+            self.core.close_sessions(_SESSIONS if left is None else min(left, _SESSIONS))
+        finally:
+            self.core.close()
         if self._finished or self._pump is None:
             return
         if not (self._pump.finished or self._pump.alive) and isinstance(self._pump.failed, OSError):
@@ -158,6 +162,8 @@ class Running:
         if not behind:
             self._finish()
             return
+        with contextlib.suppress(OSError):  # only the ring goes now; what lags says more
+            self.core.finish()
         names = ", ".join(
             f"{one.sink.name} at seq {one.cursor}" + (f" ({one.failed!r})" if one.failed else "") for one in behind
         )
@@ -178,7 +184,7 @@ class Running:
         """In a forked child: the threads are the parent's, and so is everything that they hold."""
         self.core.forked()
         for follower in self._followers:
-            follower.sink.forked()
+            follower.forked()
 
     def _tell(self, action: str, **fields: Any) -> None:  # noqa: ANN401 - the fields are the catalog's
         """Records one of the library's own events. Too many at once cannot be, and would be a problem of their own."""
@@ -199,6 +205,8 @@ class Running:
             self._board.good("journal")
         if not self._closing and not self.core.ring_linked:
             self._board.bad("ring-file", f"{self.core.ring_path} was deleted", _RING_GONE_ADVICE)
+        else:
+            self._board.good("ring-file")
         drops, now = counted["dropped"] + counted["refused"], time.monotonic()
         if drops > self._drops:
             self._drops, self._dropped_at = drops, now

@@ -95,6 +95,16 @@ fn raw(value: &Bound<'_, PyAny>) -> Option<Vec<u8>> {
     value.cast::<PyBytes>().ok().map(|bytes| bytes.as_bytes().to_vec())
 }
 
+/// The digits of a number beyond 64 bits; of one that Python will not write out, how large it is.
+fn digits(value: &Bound<'_, PyAny>) -> PyResult<String> {
+    // The type's own way: a subclass may have a `__repr__` of its own.
+    let int = value.py().get_type::<PyInt>();
+    match int.call_method1("__repr__", (value,)) {
+        Ok(digits) => Ok(digits.cast::<PyString>()?.to_string_lossy().into_owned()),
+        Err(_) => Ok(format!("a number of {} bits", int.call_method1("bit_length", (value,))?)),
+    }
+}
+
 fn held(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Held> {
     if let Some(text) = raw(value) {
         return Ok(Held::Text(text));
@@ -106,7 +116,7 @@ fn held(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Held> {
         // Beyond 64 bits a number is kept as its digits.
         return Ok(match value.extract() {
             Ok(number) => Held::Int(number),
-            Err(_) => Held::Text(value.repr()?.to_string_lossy().into_owned().into_bytes()),
+            Err(_) => Held::Text(digits(value)?.into_bytes()),
         });
     }
     if let Ok(float) = value.cast::<PyFloat>() {

@@ -89,6 +89,11 @@ impl<T> Swap<T> {
         unsafe { self.now.load(Ordering::Acquire).as_ref() }
     }
 
+    /// Whether there is a value in force, from a thread that may not look at it.
+    pub(crate) fn is_set(&self) -> bool {
+        !self.now.load(Ordering::Relaxed).is_null()
+    }
+
     pub(crate) fn set(&self, value: T) {
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         all.push(Box::new(value));

@@ -3,11 +3,12 @@
 //! `next` waits with the reader locked, so what other threads ask for (how far is it?) is kept beside it.
 
 use std::collections::{BTreeMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use auditring_event::{Outcome, by_name};
 use auditring_flow::{Declined, Progress};
+use auditring_journal::SinkLock;
 use pyo3::exceptions::{PyBlockingIOError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -32,6 +33,8 @@ pub(crate) struct Follower {
     inner: Mutex<Option<auditring_flow::Follower>>,
     view: Mutex<View>,
     progress: Arc<Progress>,
+    /// For a forked child, where the reader may be locked for ever. The lock goes with the reader.
+    sink_lock: Weak<SinkLock>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -94,7 +97,8 @@ impl Follower {
             auditring_flow::Error::SinkHeld(_) => PyBlockingIOError::new_err(error.to_string()),
             error => os_error(error),
         })?;
-        let follower = Self { inner: Mutex::new(None), view: Mutex::default(), progress };
+        let sink_lock = Arc::downgrade(&inner.lock());
+        let follower = Self { inner: Mutex::new(None), view: Mutex::default(), progress, sink_lock };
         follower.look(&inner);
         *lock(&follower.inner) = Some(inner);
         Ok(follower)
@@ -165,6 +169,13 @@ impl Follower {
     /// Back to the cursor, after a sink has failed.
     fn rewind(&self, py: Python<'_>) -> PyResult<()> {
         self.with(py, auditring_flow::Follower::rewind)
+    }
+
+    /// In a forked child: closes the inherited descriptor of the sink's lock, or a worker would hold it for a dead master.
+    fn forked(&self) {
+        if let Some(lock) = self.sink_lock.upgrade() {
+            lock.close_in_child();
+        }
     }
 
     /// Lets go of the sink's lock.

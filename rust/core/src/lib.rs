@@ -14,8 +14,8 @@ mod snapshot;
 
 use pyo3::prelude::*;
 
-/// The extension module.
-#[pymodule]
+/// The extension module. Edge counters are ordered by the GIL until a free-threaded build has lanes of its own.
+#[pymodule(gil_used = true)]
 mod _core {
     use pyo3::prelude::*;
 

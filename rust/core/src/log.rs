@@ -264,7 +264,8 @@ impl Log {
         let Some((mut encoder, outcome)) = slow::read_freeform(&self.shared, &call, None)? else { return Ok(()) };
         encoder.stamp(self.shared.clock.stamp()).origin(auditring_event::Origin::Proxy);
         let spec = freeform();
-        self.shared.put(py, &encoder.to_vec(), spec.code, outcome, droppable(spec.category, outcome))
+        let droppable = droppable(spec.category, outcome);
+        self.shared.put(py, &encoder.to_vec(), spec.code, outcome, droppable, &|| true).map(|_| ())
     }
 
     /// Hands one of the library's own events (`auditring.…`) to the pump; never goes through the ring.
@@ -451,11 +452,16 @@ impl Log {
         Ok(stats)
     }
 
-    /// Ends every open session with status `ProxyShutdown`; returns how many there were.
-    fn close_sessions(&self, py: Python<'_>) -> PyResult<usize> {
+    /// Ends every open session with status `ProxyShutdown`; returns how many there were. A full ring is waited for
+    /// `timeout` seconds in all; what finds no room is dropped, counted.
+    #[pyo3(signature = (timeout=2.0))]
+    fn close_sessions(&self, py: Python<'_>, timeout: f64) -> PyResult<usize> {
+        let wait = Duration::try_from_secs_f64(timeout).map_err(|e| PyValueError::new_err(format!("timeout: {e}")))?;
+        let until = Instant::now() + wait;
         let sessions = self.shared.sessions();
         for session in &sessions {
-            session.close(py, Close { status: Some("ProxyShutdown"), initiator: Some("proxy"), ..Close::default() })?;
+            let close = Close { status: Some("ProxyShutdown"), initiator: Some("proxy"), ..Close::default() };
+            session.close_with_log(py, close, until)?;
         }
         Ok(sessions.len())
     }
@@ -497,11 +503,18 @@ fn finish(machine: &Machine, shared: &Shared) -> Result<bool, auditring_flow::Er
         return Ok(true);
     }
     let state = fold(&machine.dir)?;
+    if let (Some(_), Some(hot)) = (state.ending, shared.hot.get()) {
+        // All that it held is journaled, whether or not a sink still lags.
+        hot.ring().unlink().map_err(|source| auditring_flow::Error::Io {
+            what: "remove the ring",
+            path: hot.ring().path().to_owned(),
+            source,
+        })?;
+    }
     let followers = Followers::load(&machine.dir)?;
     let passed = followers.passed(&machine.dir)?;
     if state.ending.is_none() || passed.is_none_or(|passed| passed < state.next_seq) {
-        // Somebody still needs it: the next opener's followers, or a reader where there is no sink at all.
-        *held = None;
+        // Somebody still needs it: our own followers at another try, the next opener's, or a reader where there is no sink.
         return Ok(false);
     }
     let head = state.head.unwrap_or_default();
@@ -513,13 +526,6 @@ fn finish(machine: &Machine, shared: &Shared) -> Result<bool, auditring_flow::Er
     let cells = state.cells.iter().collect();
     let totals = Totals { instance: head.instance, host: head.host, next_seq: state.next_seq, cells, sinks };
     totals.store(&machine.root, machine.process.as_bytes())?;
-    if let Some(hot) = shared.hot.get() {
-        hot.ring().unlink().map_err(|source| auditring_flow::Error::Io {
-            what: "remove the ring",
-            path: hot.ring().path().to_owned(),
-            source,
-        })?;
-    }
     if let Some(dir) = held.take() {
         dir.remove()?;
     }

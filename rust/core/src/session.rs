@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 
 use crate::errors;
 use crate::ffi::{Blob, Current};
-use crate::shared::Shared;
+use crate::shared::{Put, Shared};
 
 const CLIENT_ACCEPT: &ActionSpec = spec_at(auditring_event::index_of(code_of("ClientAccept")));
 const CLIENT_CLOSE: &ActionSpec = spec_at(auditring_event::index_of(code_of("ClientClose")));
@@ -33,8 +33,14 @@ pub(crate) struct Session {
     number: u64,
     authority: Option<Authority>,
     opened: Instant,
-    /// What `current` was encoded from; also what orders changes of it.
-    context: Mutex<Context>,
+    /// What `current` was encoded from; also what orders its changes and the end.
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    context: Context,
+    ended: bool,
 }
 
 impl Session {
@@ -56,40 +62,57 @@ impl Session {
             number: shared.next_id(),
             authority,
             opened: Instant::now(),
-            context: Mutex::default(),
+            state: Mutex::default(),
         });
         session.change(|current| *current = context);
-        let mut accept = Encoder::new(CLIENT_ACCEPT);
-        let outcome = CLIENT_ACCEPT.outcome;
+        // Known to the log before its first row, so that a close of the log that comes between ends it.
+        shared.register(session.number, Arc::downgrade(&session));
         // A session whose accept was refused was never open: it must not close with a row either.
-        if let Err(error) = session.put(py, &mut accept, CLIENT_ACCEPT, outcome) {
+        if let Err(error) = session.put(py, &mut Encoder::new(CLIENT_ACCEPT), CLIENT_ACCEPT, CLIENT_ACCEPT.outcome) {
+            session.state().ended = true;
             session.current.clear();
+            shared.forget(session.number);
             return Err(error);
         }
-        shared.register(session.number, Arc::downgrade(&session));
         Ok(session)
     }
 
-    fn context(&self) -> MutexGuard<'_, Context> {
+    /// Locked for assignments alone: nothing here waits, or runs Python, while it is held.
+    fn state(&self) -> MutexGuard<'_, State> {
         // A context is changed by assignments that cannot panic half-way.
-        self.context.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the context and brings it into force as a whole.
-    pub(crate) fn change(&self, change: impl FnOnce(&mut Context)) {
-        let mut context = self.context();
-        change(&mut context);
-        context.fit();
+    fn encode(&self, context: &Context) -> Blob {
         let mut bytes = Vec::with_capacity(256);
         context.encode(&mut bytes);
         let len = bytes.len() as u32;
         bytes.resize(bytes.len().next_multiple_of(8), 0);
-        self.current.set(Blob {
-            id: self.shared.next_id(),
-            authority: self.authority,
-            len,
-            bytes: bytes.into_boxed_slice(),
-        });
+        Blob { id: self.shared.next_id(), authority: self.authority, len, bytes: bytes.into_boxed_slice() }
+    }
+
+    /// Changes the context and brings it into force as a whole; `false` where the session has ended meanwhile.
+    pub(crate) fn change(&self, change: impl FnOnce(&mut Context)) -> bool {
+        let mut state = self.state();
+        if state.ended {
+            return false;
+        }
+        change(&mut state.context);
+        state.context.fit();
+        let blob = self.encode(&state.context);
+        // What says the same as before needs no successor: contexts are kept as long as the session.
+        if self.current.get().is_none_or(|now| now.bytes != blob.bytes) {
+            self.current.set(blob);
+        }
+        true
+    }
+
+    /// What the context would be with a change, for a row that has to be in the ring before the change is in force.
+    pub(crate) fn preview(&self, change: impl FnOnce(&mut Context)) -> Blob {
+        let mut context = self.state().context.clone();
+        change(&mut context);
+        context.fit();
+        self.encode(&context)
     }
 
     /// The session's authority, for actions that have none of their own.
@@ -118,31 +141,53 @@ impl Session {
         outcome: Outcome,
     ) -> PyResult<()> {
         let Some(context) = self.current.get() else { return Err(errors::session_closed(py, &self.id)) };
+        self.put_with(py, encoder, context, spec, outcome)
+    }
+
+    /// The same with a context that is not in force yet.
+    pub(crate) fn put_with(
+        &self,
+        py: Python<'_>,
+        encoder: &mut Encoder,
+        context: &Blob,
+        spec: &ActionSpec,
+        outcome: Outcome,
+    ) -> PyResult<()> {
         encoder.stamp(self.shared.clock.stamp()).context(context.id, &context.bytes[..context.len as usize]);
-        self.shared.put(py, &encoder.to_vec(), spec.code, outcome, droppable(spec.category, outcome))
+        let droppable = droppable(spec.category, outcome);
+        match self.shared.put(py, &encoder.to_vec(), spec.code, outcome, droppable, &|| self.current.is_set())? {
+            Put::Done => Ok(()),
+            Put::Withdrawn => Err(errors::session_closed(py, &self.id)),
+        }
     }
 
     /// Ends the session; later calls raise. Whoever comes first writes the row.
     pub(crate) fn close(&self, py: Python<'_>, close: Close<'_>) -> PyResult<()> {
         let Some((record, outcome)) = self.end(close) else { return Ok(()) };
-        self.shared.put(py, &record, CLIENT_CLOSE.code, outcome, false)
+        self.shared.put(py, &record, CLIENT_CLOSE.code, outcome, false, &|| true).map(|_| ())
+    }
+
+    /// Ends the session because its log ends: a full ring is waited for a little and never raised about.
+    pub(crate) fn close_with_log(&self, py: Python<'_>, close: Close<'_>, until: Instant) -> PyResult<()> {
+        let Some((record, outcome)) = self.end(close) else { return Ok(()) };
+        self.shared.put_until(py, &record, CLIENT_CLOSE.code, outcome, false, until)
     }
 
     /// The last reference has gone: a session that nobody closed ends here, without waiting for anything.
     pub(crate) fn abandon(&self) {
-        if self.shared.is_shut() {
-            self.current.clear();
-        }
         if let Some((record, outcome)) = self.end(Close { status: Some("SessionAbandoned"), ..Close::default() }) {
             self.shared.put_now(&record, CLIENT_CLOSE.code, outcome, false);
         }
     }
 
     fn end(&self, close: Close<'_>) -> Option<(Vec<u8>, Outcome)> {
-        let context = self.current.get()?;
-        if !self.current.clear() {
-            return None;
-        }
+        let context = {
+            let mut state = self.state();
+            let context = self.current.get().filter(|_| !state.ended)?;
+            state.ended = true;
+            self.current.clear();
+            context
+        };
         self.shared.forget(self.number);
         // A log that is shut takes no rows; its own close has ended every session that it knew.
         if self.shared.is_shut() {

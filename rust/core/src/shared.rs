@@ -38,6 +38,15 @@ pub(crate) struct WhenFull {
     pub(crate) raise: bool,
 }
 
+/// What became of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Put {
+    /// In the ring, or counted.
+    Done,
+    /// Whoever it is about has gone while the call waited; counted as refused.
+    Withdrawn,
+}
+
 /// State of one open log that its sessions see.
 pub(crate) struct Shared {
     gates: Box<[AtomicU8]>,
@@ -145,7 +154,8 @@ impl Shared {
 
     /// Puts a whole record into the ring, waiting and giving up as the class says.
     ///
-    /// Raises `LogClosed`, `AuditUnavailable`, or whatever a signal handler raised; then nothing was claimed.
+    /// Waits only as long as `wanted`. Raises `LogClosed`, `AuditUnavailable`, or whatever a signal handler raised; then
+    /// nothing was claimed.
     pub(crate) fn put(
         &self,
         py: Python<'_>,
@@ -153,35 +163,61 @@ impl Shared {
         code: u16,
         outcome: Outcome,
         droppable: bool,
-    ) -> PyResult<()> {
+        wanted: &(dyn Fn() -> bool + Sync),
+    ) -> PyResult<Put> {
         if self.hot.get().is_none() {
             self.count_ordered(code, outcome, Edge::Off);
-            return Ok(());
+            return Ok(Put::Done);
         }
         match self.offer(record, droppable) {
-            Ok(()) => return Ok(()),
+            Ok(()) => return Ok(Put::Done),
             Err(Refusal::Full) => {}
             Err(refusal) => return Err(self.refused(refusal, record.len())),
         }
         let rule = if droppable { self.droppable } else { self.protected };
         let began = Instant::now();
-        let waited = self.wait(py, record, droppable, rule.wait, began);
+        let waited = self.wait(py, record, droppable, rule.wait, began, wanted);
         self.progress.waited(began.elapsed());
         match waited {
-            Ok(true) => Ok(()),
+            Ok(true) => Ok(Put::Done),
+            Ok(false) if !wanted() => {
+                self.count_ordered(code, outcome, Edge::Refused);
+                Ok(Put::Withdrawn)
+            }
             Ok(false) if rule.raise => {
                 self.count_ordered(code, outcome, Edge::Refused);
                 Err(errors::unavailable(py, self.progress.trouble().as_deref(), began.elapsed()))
             }
             Ok(false) => {
                 self.count_ordered(code, outcome, Edge::Dropped);
-                Ok(())
+                Ok(Put::Done)
             }
             Err(error) => {
                 self.count_ordered(code, outcome, Edge::Refused);
                 Err(error)
             }
         }
+    }
+
+    /// Puts a record of the log's own end into the ring: waits until then at most, whatever the class says, and drops it,
+    /// counted, rather than raise.
+    pub(crate) fn put_until(
+        &self,
+        py: Python<'_>,
+        record: &[u8],
+        code: u16,
+        outcome: Outcome,
+        droppable: bool,
+        until: Instant,
+    ) -> PyResult<()> {
+        let wait = until.saturating_duration_since(Instant::now());
+        let done = self.hot.get().is_none()
+            || self.offer(record, droppable).is_ok()
+            || (!wait.is_zero() && self.wait(py, record, droppable, Some(wait), Instant::now(), &|| true)?);
+        if !done {
+            self.count_ordered(code, outcome, Edge::Dropped);
+        }
+        Ok(())
     }
 
     /// Puts a record into the ring without ever waiting, as a destructor must; a full ring drops it, counted.
@@ -225,12 +261,13 @@ impl Shared {
         droppable: bool,
         wait: Option<Duration>,
         began: Instant,
+        wanted: &(dyn Fn() -> bool + Sync),
     ) -> PyResult<bool> {
         let deadline = wait.map(|wait| began + wait);
         let mut nap = FIRST_NAP;
         loop {
             // Paid once an outage: after one expiry the class sheds until the pump has made space. A dead pump makes none.
-            if self.progress.dead() || (deadline.is_some() && self.progress.sheds(droppable)) {
+            if self.progress.dead() || !wanted() || (deadline.is_some() && self.progress.sheds(droppable)) {
                 return Ok(false);
             }
             let slice = Instant::now() + SLICE;
@@ -245,7 +282,7 @@ impl Shared {
                         other => return other,
                     }
                     let left = until.saturating_duration_since(Instant::now());
-                    if left.is_zero() || self.progress.dead() {
+                    if left.is_zero() || self.progress.dead() || !wanted() {
                         return Err(Refusal::Full);
                     }
                     std::thread::sleep(nap.min(left));

@@ -11,6 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple, PyType};
 
 use crate::args;
+use crate::errors;
 use crate::session::{Close, Session, freeform, outcome_of};
 use crate::shared::{GATE_OFF, Shared};
 
@@ -207,7 +208,8 @@ pub(crate) fn emit(session: &Session, spec: &'static ActionSpec, call: &Call<'_>
         return Ok(call.none());
     };
     if spec.code == AUTH_SUCCESS && outcome == Outcome::Success {
-        authenticate(session, spec, call)?;
+        authenticate(session, spec, call, &mut encoder)?;
+        return Ok(call.none());
     }
     session.put(call.py, &mut encoder, spec, outcome)?;
     Ok(call.none())
@@ -242,8 +244,9 @@ fn finish(
     Ok(Some(outcome))
 }
 
-/// The principal of a successful authentication is in every later row of the session, this one included.
-fn authenticate(session: &Session, spec: &ActionSpec, call: &Call<'_>) -> PyResult<()> {
+/// The principal of a successful authentication is in every later row of the session, this one included; but only once
+/// this one is in the ring, or a refused authentication would be in force.
+fn authenticate(session: &Session, spec: &ActionSpec, call: &Call<'_>, encoder: &mut Encoder) -> PyResult<()> {
     let keywords = call.keywords()?;
     let value = |name: &str| {
         let index = spec.field(name)?;
@@ -256,15 +259,19 @@ fn authenticate(session: &Session, spec: &ActionSpec, call: &Call<'_>) -> PyResu
         Ok(Some(args::text(name, value, usize::from(spec.fields[index].cap))?.0))
     };
     let (principal, mechanism) = (read("principal")?, read("mechanism")?);
-    session.change(|context| {
-        if let Some(principal) = principal {
+    let change = |context: &mut auditring_event::Context| {
+        if let Some(principal) = &principal {
             context.principals = vec![format!("User:{principal}")];
-            context.principal = Some(principal);
+            context.principal = Some(principal.clone());
         }
         if mechanism.is_some() {
-            context.mechanism = mechanism;
+            context.mechanism.clone_from(&mechanism);
         }
-    });
+    };
+    let preview = session.preview(change);
+    session.put_with(call.py, encoder, &preview, spec, Outcome::Success)?;
+    // Closed by another thread meanwhile: then there is no later row.
+    session.change(change);
     Ok(())
 }
 
@@ -356,7 +363,7 @@ fn update(session: &Session, _: Bound<'_, PyAny>, call: &Call<'_>) -> PyResult<P
             _ => new.context = session_map(value, &mut marks)?,
         }
     }
-    session.change(|context| {
+    let changed = session.change(|context| {
         let replace = |old: &mut Option<String>, new: Option<String>| {
             if new.is_some() {
                 *old = new;
@@ -370,7 +377,7 @@ fn update(session: &Session, _: Bound<'_, PyAny>, call: &Call<'_>) -> PyResult<P
         }
         context.mark(marks);
     });
-    Ok(call.none())
+    if changed { Ok(call.none()) } else { Err(errors::session_closed(call.py, &session.id)) }
 }
 
 /// A session's own `context` map.
@@ -400,7 +407,8 @@ fn close(session: &Session, call: &Call<'_>) -> PyResult<()> {
 fn exit(session: &Session, _: Bound<'_, PyAny>, call: &Call<'_>) -> PyResult<Py<PyAny>> {
     let status = match call.values.first() {
         Some(kind) if !kind.is_none() && !is_cancellation(kind)? => {
-            Some(kind.cast::<PyType>()?.name()?.to_string_lossy().into_owned())
+            let name = kind.cast::<PyType>()?.name();
+            Some(name.map_or_else(|_| "Exception".to_owned(), |name| name.to_string_lossy().into_owned()))
         }
         _ => None,
     };

@@ -62,6 +62,11 @@ impl Fill {
         }
     }
 
+    /// Bytes of the batch so far.
+    pub(crate) fn bytes(&self) -> usize {
+        self.rows.len() + self.contexts.len()
+    }
+
     /// The batch is written: the next one begins.
     pub(crate) fn clear(&mut self) {
         self.rows.clear();

@@ -20,6 +20,8 @@ use crate::select::{Chosen, Declined, Selector};
 const DAY_NS: i64 = 86_400_000_000_000;
 /// The longest wait for another look at the journal: what is written is announced, so this is only a backstop.
 const LOOK: Duration = Duration::from_secs(1);
+/// Seqs that make a checkpoint while the journal fills up.
+const PRESSED_SEQS: i64 = 1 << 16;
 /// Rows that are worth waking up for when a whole batch is wanted.
 const MANY: usize = 4096;
 /// Most bytes of rows in one batch, whatever its rows: offsets in a set are 32 bits.
@@ -72,7 +74,7 @@ pub struct Follower {
     dir: PathBuf,
     sink: String,
     progress: Arc<Progress>,
-    _lock: SinkLock,
+    lock: Arc<SinkLock>,
     reader: Reader,
     selector: Selector,
     buf: Vec<u8>,
@@ -110,7 +112,7 @@ impl Follower {
         let mut follower = Self {
             dir: dir.to_owned(),
             sink: sink.to_owned(),
-            _lock: lock,
+            lock: Arc::new(lock),
             reader: Reader::open(dir, cursor.seq)?,
             selector: Selector::new(declined),
             buf: Vec::new(),
@@ -128,6 +130,12 @@ impl Follower {
         };
         follower.selector.begin(&mut follower.chosen);
         Ok(follower)
+    }
+
+    /// The sink's lock, for a forked child to let go of its copy.
+    #[must_use]
+    pub fn lock(&self) -> Arc<SinkLock> {
+        Arc::clone(&self.lock)
     }
 
     /// The last commit.
@@ -161,6 +169,10 @@ impl Follower {
     pub fn next(&mut self, max_rows: usize, timeout: Duration, partial: bool) -> Result<Option<Batch>, Error> {
         let deadline = Clockwork::now() + timeout;
         loop {
+            if self.progress.pressed() && self.chosen.next_seq - self.cursor.seq >= PRESSED_SEQS {
+                // A sink that keeps few of many rows would hold the journal back for a long time.
+                self.boundary = true;
+            }
             if self.chosen.set.rows.len() >= max_rows || self.chosen.set.data.len() >= MOST_BYTES || self.boundary {
                 return Ok(self.hand_out());
             }

@@ -48,6 +48,9 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A claim is neither committed nor given up.
+    #[error("a claim in the closed ring stays open: its writer is off the processor, or its header is damaged")]
+    OpenClaim,
     /// A ring has one consumer.
     #[error("this ring is being pumped already")]
     TwoPumps,

@@ -29,7 +29,10 @@ pub(crate) struct Losses {
     /// Rows of a journal that nobody follows, deleted at the budget.
     unfollowed: u64,
     told_unfollowed: u64,
+    reported_unfollowed: u64,
+    /// End of the last report's interval.
     since_ns: Option<i64>,
+    reported_since_ns: Option<i64>,
     last: Clockwork,
 }
 
@@ -41,7 +44,9 @@ impl Default for Losses {
             telling: HashMap::new(),
             unfollowed: 0,
             told_unfollowed: 0,
+            reported_unfollowed: 0,
             since_ns: None,
+            reported_since_ns: None,
             last: Clockwork::now(),
         }
     }
@@ -88,11 +93,15 @@ impl Losses {
     /// The batch is written.
     pub(crate) fn written(&mut self) {
         self.reported.clone_from(&self.telling);
+        self.reported_unfollowed = self.told_unfollowed;
+        self.reported_since_ns = self.since_ns;
     }
 
     /// The batch could not be written: its rows are told again.
     pub(crate) fn abandon(&mut self) {
         self.telling.clone_from(&self.reported);
+        self.told_unfollowed = self.reported_unfollowed;
+        self.since_ns = self.reported_since_ns;
         self.last = self.last.checked_sub(PERIOD).unwrap_or(self.last);
     }
 

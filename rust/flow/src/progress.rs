@@ -48,6 +48,8 @@ pub struct Progress {
     moved: Condvar,
     /// Per class (droppable, protected): one wait has expired and no space has been seen since.
     shed: [AtomicBool; 2],
+    /// Half of the journal's budget is used up: who holds it back had better commit.
+    pressed: AtomicBool,
     /// What troubles the pump.
     trouble: Mutex<Option<String>>,
     /// Nobody takes records out of the ring any more.
@@ -130,6 +132,17 @@ impl Progress {
             journaled = self.moved.wait_timeout(journaled, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         (true, journaled)
+    }
+
+    /// Tells followers whether the journal fills up.
+    pub(crate) fn press(&self, pressed: bool) {
+        self.pressed.store(pressed, Ordering::Relaxed);
+    }
+
+    /// Whether half of the journal's budget is used up.
+    #[must_use]
+    pub fn pressed(&self) -> bool {
+        self.pressed.load(Ordering::Relaxed)
     }
 
     /// Whether this class sheds without waiting.

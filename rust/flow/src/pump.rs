@@ -6,6 +6,7 @@
 //!   a write returned in full; a failed batch is encoded anew, with the same number and seqs, into a new segment;
 //! - the anchor is taken after the tail was loaded, so every stamp of the batch lies before it.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant as Clockwork};
@@ -13,7 +14,9 @@ use std::time::{Duration, Instant as Clockwork};
 use auditring_event::record::{Encoder, RecordView};
 use auditring_event::{ActionSpec, code_of, index_of, spec_at};
 use auditring_journal::counters;
-use auditring_journal::{Anchor, BatchFlags, BatchMeta, LaneRange, Writer, bytes_held, delete_oldest};
+use auditring_journal::{
+    Anchor, BatchFlags, BatchMeta, Followers, LaneRange, Writer, bytes_held, delete_oldest, delete_passed, free_bytes,
+};
 use auditring_ring::{Clock, OwnedConsumer, Position, Ring, consumer_of};
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -34,6 +37,14 @@ const BUSY_BYTES: usize = 256 << 10;
 const NAP: Duration = Duration::from_millis(10);
 /// The same while next to nothing comes: what a quiet host pays for the pump is its wake-ups.
 const QUIET_NAP: Duration = Duration::from_millis(50);
+/// How often budget and disk are looked at.
+const LOOK: Duration = Duration::from_millis(100);
+/// Free space that the journal leaves for sealing, at most; a quarter of what is free at the start where that is less.
+const RESERVE: u64 = 32 << 20;
+/// `ENOSPC`, the same number wherever this runs.
+const ENOSPC: i32 = 28;
+/// How long a claim may stay open after the ring was closed.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// Less than this in a batch is next to nothing.
 const QUIET_BYTES: usize = 16 << 10;
 
@@ -65,7 +76,13 @@ pub struct Pump {
     syncer: Syncer,
     /// Bytes of all segments but the one being written.
     sealed_bytes: u64,
+    free_bytes: u64,
+    /// What is kept back for sealing, or a full disk would never free itself.
+    reserve: u64,
     looked_at_bytes: Clockwork,
+    /// Nothing is written for now: the budget is used up.
+    over: bool,
+    stuck_since: Option<Clockwork>,
     /// The ring that goes on when this one is drained.
     successor: Option<Arc<Ring>>,
     ended: bool,
@@ -83,6 +100,8 @@ fn anchor(anchor: auditring_ring::Anchor) -> Anchor {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Moved {
     Nothing,
+    /// There is no room to write to: the ring may be full, so nobody will ring.
+    Stalled,
     Bytes(usize),
     All,
 }
@@ -105,7 +124,11 @@ impl Pump {
             progress: Arc::default(),
             syncer: Syncer::start(),
             sealed_bytes: 0,
+            free_bytes: u64::MAX,
+            reserve: RESERVE.min(free_bytes(dir.path())? / 4),
             looked_at_bytes: Clockwork::now(),
+            over: false,
+            stuck_since: None,
             successor: None,
             ended: false,
             dir: dir.path().to_owned(),
@@ -113,7 +136,7 @@ impl Pump {
             consumer,
             clock,
             writer,
-            limits,
+            limits: Limits { segment_bytes: limits.segment_bytes.min(limits.journal_bytes / 4), ..limits },
             followed,
         };
         pump.born(&startup)?;
@@ -183,6 +206,10 @@ impl Pump {
                     if left.is_zero() {
                         return Ok(false);
                     }
+                    if moved == Moved::Stalled {
+                        std::thread::sleep(left.min(NAP));
+                        continue;
+                    }
                     self.consumer.sleep(left.min(if quiet { QUIET_NAP } else { NAP }));
                 }
             }
@@ -198,10 +225,23 @@ impl Pump {
             return Ok(Moved::All);
         }
         if self.over_budget()? {
-            return Ok(Moved::Nothing);
+            return Ok(Moved::Stalled);
         }
         if let Some(error) = self.syncer.failed() {
             return Err(error.into());
+        }
+        if self.successor.is_some() && self.consumer.drained() {
+            self.succeed()?;
+        }
+        // The tail first, then the anchor: whatever is in front of this tail was stamped before it.
+        let waiting = self.consumer.poll(0);
+        let posted = self.mailbox.peek();
+        if self.must_roll(waiting || !posted.is_empty()) {
+            match self.roll() {
+                // A segment that is whole takes more; the next batch tries again to begin another.
+                Err(_) if !self.writer.is_poisoned() => {}
+                result => result?,
+            }
         }
         if self.successor.is_some() && self.consumer.drained() {
             self.succeed()?;
@@ -235,6 +275,7 @@ impl Pump {
             return Ok(Moved::All);
         }
         if self.fill.count == 0 {
+            self.look_for_open_claim()?;
             return Ok(Moved::Nothing);
         }
         self.write(BatchFlags::NONE, posted.len())?;
@@ -242,7 +283,7 @@ impl Pump {
     }
 
     fn fill_from_ring(&mut self) {
-        while self.fill.rows.len() < BATCH_BYTES {
+        while self.fill.bytes() < BATCH_BYTES {
             let Some(payload) = self.consumer.next(0) else { break };
             if let Ok(record) = RecordView::parse(payload) {
                 let at = self.timeline.at(record.stamp());
@@ -321,19 +362,42 @@ impl Pump {
 
     /// Whether the next batch belongs into a new segment. A segment without a batch is never rolled for its age or size.
     fn must_roll(&self, something: bool) -> bool {
-        let state = self.writer.state();
-        let fresh = state.head.as_ref().is_some_and(|head| head.batch_no == state.batch_no);
         let due = self.writer.len() >= self.limits.segment_bytes || self.writer.age() >= self.limits.segment_age;
-        self.writer.is_poisoned() || (something && due && !fresh)
+        self.writer.is_poisoned() || (something && due && !self.fresh())
     }
 
     fn roll(&mut self) -> Result<(), Error> {
+        // A segment that was begun for a batch that could not be written holds nothing that the next one does not.
+        let empty = self.fresh().then(|| self.writer.path().to_owned());
         self.writer.roll(&self.writer.next_head())?;
         // Directly behind: whatever fails next, the new segment holds no context yet.
         self.fill.begin_segment();
-        self.syncer.begin(self.writer.sync_handle()?);
-        self.sealed_bytes = bytes_held(&self.dir)?.saturating_sub(self.writer.len());
+        if let Some(empty) = empty {
+            // It is only in the way; a disk that refuses this too is told of by the next write.
+            let _ = std::fs::remove_file(empty);
+        }
+        match self.writer.sync_handle() {
+            Ok(handle) => self.syncer.begin(handle),
+            Err(error) => self.syncer.fail(error),
+        }
+        self.look_at_bytes();
         Ok(())
+    }
+
+    /// Whether the segment holds no batch yet.
+    fn fresh(&self) -> bool {
+        let state = self.writer.state();
+        state.head.as_ref().is_some_and(|head| head.batch_no == state.batch_no)
+    }
+
+    /// What the journal and the disk have room for. A question that is refused leaves the last answer.
+    fn look_at_bytes(&mut self) {
+        self.looked_at_bytes = Clockwork::now();
+        if let Ok(bytes) = bytes_held(&self.dir) {
+            self.sealed_bytes = bytes.saturating_sub(self.writer.len());
+        }
+        self.free_bytes = free_bytes(&self.dir).unwrap_or(self.free_bytes);
+        self.progress.press(self.sealed_bytes + self.writer.len() >= self.limits.journal_bytes / 2);
     }
 
     fn publish(&mut self) {
@@ -355,7 +419,6 @@ impl Pump {
             journaled.lost.clear();
             journaled.lost.extend(lost.map(|(name, cell)| (name, cells.get(cell))));
             journaled.bytes = self.sealed_bytes + self.writer.len();
-            journaled.over_budget = false;
             journaled.actions.clear();
             journaled.actions.extend(cells.iter().filter_map(|(cell, count)| match counters::name(cell) {
                 counters::Name::Journaled { code, outcome, primary: true } => Some((code, outcome, count)),
@@ -364,28 +427,65 @@ impl Pump {
         });
     }
 
-    /// At the budget nothing more is written until a follower has passed a segment: the ring fills, and `when_full` speaks.
-    /// A log that is closing goes on, so that it can end; without any follower the oldest segment goes.
+    /// At the budget, or where the disk has only what sealing needs, nothing more is written until a follower has passed a
+    /// segment: the ring fills, and `when_full` speaks. A log that is closing goes on, so that it can end; without any
+    /// follower the oldest segment goes.
     fn over_budget(&mut self) -> Result<bool, Error> {
-        if self.sealed_bytes + self.writer.len() < self.limits.journal_bytes {
-            return Ok(false);
+        if self.looked_at_bytes.elapsed() >= LOOK {
+            self.look_at_bytes();
         }
-        if self.looked_at_bytes.elapsed() >= NAP {
-            self.looked_at_bytes = Clockwork::now();
-            self.sealed_bytes = bytes_held(&self.dir)?.saturating_sub(self.writer.len());
+        if !self.is_over() {
+            return Ok(self.show_over(false));
         }
-        if !self.followed && self.sealed_bytes > 0 {
-            if let Some(gone) = delete_oldest(&self.dir)? {
-                self.losses.unfollowed(gone.rows);
+        if !self.fresh() && !self.writer.is_poisoned() {
+            // The segment being written could never go: it ends here, so that it goes once it is passed.
+            self.roll()?;
+        }
+        match Followers::load(&self.dir)?.passed(&self.dir)? {
+            Some(passed) => _ = delete_passed(&self.dir, passed, 1)?,
+            None if !self.followed => {
+                if let Some(gone) = delete_oldest(&self.dir)? {
+                    self.losses.unfollowed(gone.rows);
+                }
             }
-            self.sealed_bytes = bytes_held(&self.dir)?.saturating_sub(self.writer.len());
-            return Ok(false);
+            None => {}
         }
-        let over = self.sealed_bytes + self.writer.len() >= self.limits.journal_bytes && !self.ring.lane(0).is_closed();
-        if over {
-            self.progress.publish(|journaled| journaled.over_budget = true);
+        self.look_at_bytes();
+        // Without followers the budget is kept by deleting alone: there is nothing that waiting would bring.
+        let over = self.is_over() && self.followed && !self.ring.lane(0).is_closed();
+        if over && self.free_bytes < self.reserve {
+            return Err(Error::Io {
+                what: "write a batch and leave the sinks room to seal their files in",
+                path: self.dir.clone(),
+                source: io::Error::from_raw_os_error(ENOSPC),
+            });
         }
-        Ok(over)
+        Ok(self.show_over(over))
+    }
+
+    fn is_over(&self) -> bool {
+        self.sealed_bytes + self.writer.len() >= self.limits.journal_bytes || self.free_bytes < self.reserve
+    }
+
+    fn show_over(&mut self, over: bool) -> bool {
+        if self.over != over {
+            self.over = over;
+            self.progress.publish(|journaled| journaled.over_budget = over);
+        }
+        over
+    }
+
+    /// A closed ring ends when it is drained; a claim that stays open (a writer off the processor, or a damaged header)
+    /// is told of, and left to recovery.
+    fn look_for_open_claim(&mut self) -> Result<(), Error> {
+        if !self.ring.lane(0).is_closed() || !self.consumer.stuck(0) {
+            self.stuck_since = None;
+            return Ok(());
+        }
+        if self.stuck_since.get_or_insert_with(Clockwork::now).elapsed() < PATIENCE {
+            return Ok(());
+        }
+        Err(Error::OpenClaim)
     }
 }
 

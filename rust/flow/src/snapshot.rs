@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use auditring_event::row::RowView;
-use auditring_journal::{Cursor, Followers, Reader, Step, list, process_text};
+use auditring_journal::{Cursor, Followers, Reader, Step, fold, list, process_text};
 
 use crate::Error;
 use crate::follower::Batch;
@@ -28,6 +28,8 @@ struct Held {
     process: String,
     reader: Reader,
     cursor: i64,
+    /// Rows from here on came after the snapshot; under a flood reading would never end otherwise.
+    until: i64,
 }
 
 /// All journals of a directory.
@@ -51,7 +53,8 @@ impl Snapshot {
             let rest = reader.and_then(|reader| {
                 parquet |= Followers::load(&dir)?.get(PARQUET).is_some();
                 let cursor = Cursor::load(&dir, PARQUET)?.map_or(0, |cursor| cursor.seq);
-                Ok(Held { process: process_text(&process), reader, cursor })
+                let until = fold(&dir)?.next_seq;
+                Ok(Held { process: process_text(&process), reader, cursor, until })
             });
             match rest {
                 Ok(one) => held.push(one),
@@ -108,6 +111,9 @@ impl Snapshot {
                 }
                 Step::Batch(meta, sections) => {
                     selector.contexts(&buf[sections.contexts]);
+                    if meta.first_seq >= held.until {
+                        break;
+                    }
                     let mut rows = &buf[sections.rows];
                     let mut seq = meta.first_seq;
                     while let Ok(view) = RowView::parse(rows) {

@@ -1,16 +1,25 @@
 //! What of the journal is not yet known to be durable, and the thread that sees to it when a segment is rolled: the pump
 //! never waits for a disk (a ring fills in milliseconds), and a late write-back error is seen all the same.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use auditring_journal::{Error, Result, SyncHandle};
 
+/// One segment. The kernel tells of a failed write-back once, so a segment that failed stays failed: a second
+/// `fdatasync` that succeeds proves nothing about what the first one lost.
+#[derive(Debug)]
+struct Segment {
+    handle: SyncHandle,
+    failed: AtomicBool,
+}
+
 /// Segments that are not known to be durable, the one being written last.
 #[derive(Debug, Default)]
 pub struct Unsynced {
-    segments: Mutex<Vec<Arc<SyncHandle>>>,
+    segments: Mutex<Vec<Arc<Segment>>>,
     failed: Mutex<Option<Error>>,
 }
 
@@ -21,10 +30,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Unsynced {
     fn begin(&self, segment: SyncHandle) {
-        lock(&self.segments).push(Arc::new(segment));
+        lock(&self.segments).push(Arc::new(Segment { handle: segment, failed: AtomicBool::new(false) }));
     }
 
-    fn forget(&self, segment: &Arc<SyncHandle>) {
+    fn forget(&self, segment: &Arc<Segment>) {
         lock(&self.segments).retain(|one| !Arc::ptr_eq(one, segment));
     }
 
@@ -44,8 +53,17 @@ impl Unsynced {
 }
 
 /// A segment that every sink has passed is deleted already: nobody will read it again.
-fn sync(segment: &SyncHandle) -> Result<()> {
-    if segment.path().exists() { segment.sync() } else { Ok(()) }
+fn sync(segment: &Segment) -> Result<()> {
+    let path = segment.handle.path();
+    if !path.exists() {
+        return Ok(());
+    }
+    if segment.failed.load(Ordering::Relaxed) {
+        return Err(Error::damaged(path, "an earlier fdatasync of it failed: it may have lost what it held"));
+    }
+    let result = segment.handle.sync();
+    segment.failed.store(result.is_err(), Ordering::Relaxed);
+    result
 }
 
 /// Handle of the thread; dropping it waits for what was asked.
@@ -65,8 +83,10 @@ impl Syncer {
             for () in asked {
                 let rolled = lock(&shared.segments).split_last().map(|(_, rolled)| rolled.to_vec()).unwrap_or_default();
                 for segment in rolled {
+                    let known = segment.failed.load(Ordering::Relaxed);
                     match sync(&segment) {
                         Ok(()) => shared.forget(&segment),
+                        Err(_) if known => {}
                         Err(error) => *lock(&shared.failed) = Some(error),
                     }
                 }
@@ -84,6 +104,11 @@ impl Syncer {
             // The thread ends only with us.
             let _ = ask.send(());
         }
+    }
+
+    /// A segment that cannot even be asked for.
+    pub(crate) fn fail(&self, error: Error) {
+        *lock(&self.unsynced.failed) = Some(error);
     }
 
     pub(crate) fn unsynced(&self) -> Arc<Unsynced> {
