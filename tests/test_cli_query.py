@@ -7,13 +7,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import duckdb
 import pytest
 from click.testing import CliRunner, Result
 
 import auditring
 from auditring import _core
+from auditring.cli.asked import Asked
 from auditring.cli.commands import auditring as command
+from auditring.cli.query import connected
 from auditring.cli.text import csv_cell, json_text, visible
+from auditring.sealed import list_sealed
 
 ESCAPES = "a\x1b[31mb\u202ec\u200bd\x9be"
 
@@ -101,6 +105,25 @@ def test_what_cannot_be_answered_is_one_line_and_status_2(audit: Path, arguments
     assert result.exit_code == 2
     assert words in result.stderr.splitlines()[-1]
     assert "Traceback" not in result.output
+
+
+def test_a_file_that_goes_while_a_question_is_put_means_a_new_snapshot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Retention or compaction may be quicker than the question: it is put again."""
+    with auditring.open(tmp_path) as log:
+        log.flush(20)
+        log.emit("com.example.First")
+    first, *_ = list_sealed(tmp_path)[0]
+
+    def connected_too_early(asked: Asked) -> duckdb.DuckDBPyConnection:
+        con = connected(asked)
+        first.path.unlink(missing_ok=True)
+        return con
+
+    monkeypatch.setattr("auditring.cli.query.connected", connected_too_early)
+    result = run("query", tmp_path, "SELECT action FROM events ORDER BY seq", "--format", "json")
+    assert [row["action"] for row in json.loads(result.stdout)] == ["com.example.First", "ProxyCleanShutdown"]
 
 
 def test_what_is_no_audit_directory_is_one_line_and_status_2(tmp_path: Path) -> None:

@@ -439,7 +439,7 @@ def _ids(headers: Sequence[tuple[bytes, bytes]]) -> tuple[str | bytes | None, st
         if request_id and traceparent:
             break
     trace_id = _trace_id(traceparent)
-    if request_id is None:
+    if not request_id:
         return None, trace_id
     try:
         # Text is quicker for the log than bytes; what is no text goes as it is, and the log makes it safe.

@@ -300,7 +300,7 @@ unsafe fn keywords(
     for i in 0..count {
         // SAFETY: `i` is below its size; the reference is borrowed.
         let name = unsafe { ffi::PyTuple_GetItem(names, i) } as usize;
-        let Some(index) = (given..fields.len()).find(|f| known[*f] == name) else { return None };
+        let index = (given..fields.len()).find(|f| known[*f] == name)?;
         if seen.presence & (1 << index) != 0 {
             return None;
         }

@@ -337,6 +337,10 @@ impl Log {
         old.edge().visit(|c| ring.edge().add(c.lane, c.code, c.outcome, c.kind, c.count));
         self.shared.hot.install(Arc::clone(&ring));
         old.close();
+        if self.shared.is_shut() {
+            // Closed while the new ring was made: what was closed then was the old one.
+            ring.close();
+        }
         if let Some(pump) = lock(&machine.pump).as_mut() {
             pump.replace(ring);
         }

@@ -1,0 +1,213 @@
+"""Faults that were found by attack, each with a test of its name."""
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import auditring
+from auditring import Then, WhenFull
+from auditring.sinks import JsonlSink, RowBatch
+
+DEADLINE = 30.0
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Waits until the condition holds."""
+    deadline = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < deadline, "the condition never came to hold"
+        time.sleep(0.005)
+
+
+def lines(root: Path) -> list[dict[str, Any]]:
+    """All JSON lines, by seq."""
+    rows = [json.loads(line) for path in root.glob("jsonl/*.jsonl") for line in path.read_text().splitlines()]
+    return sorted(rows, key=lambda row: row["seq"])
+
+
+class Dead(JsonlSink):
+    """A sink that never works."""
+
+    def write(self, batch: RowBatch) -> int:
+        """Fails."""
+        raise OSError(5, f"dead at {batch.first_seq}")
+
+
+def full_log(root: Path, ring: Path, when_full: WhenFull) -> auditring.AuditLog:
+    """A log whose journal is at its budget and whose ring is full, because its only sink is dead."""
+    return auditring.open(
+        root, sinks=[Dead()], ring_dir=ring, ring_bytes=1 << 20, journal_bytes=1 << 20, when_full=when_full
+    )
+
+
+def deny(session: auditring.Session) -> None:
+    """Emits protected events until one is refused."""
+    for _ in range(10_000_000):
+        session.operation_denied("WRITE", "Topic", "salaries")
+
+
+@pytest.fixture
+def flooded(tmp_path: Path) -> Iterator[tuple[auditring.AuditLog, auditring.Session]]:
+    """Such a log that raises, and an open session of it."""
+    log = full_log(tmp_path / "audit", tmp_path, WhenFull(wait=0.01, then=Then.RAISE))
+    session = log.session(id="victim", authority="decision")
+    with pytest.raises(auditring.AuditUnavailable):
+        deny(session)
+    yield log, session
+    with pytest.raises(auditring.CloseIncomplete):
+        log.close(0.1)
+
+
+def test_a_budget_smaller_than_a_segment_frees_itself(tmp_path: Path) -> None:
+    """The segment being written ends at the budget, so that it can go: nothing is dropped while the sink keeps up."""
+    log = auditring.open(tmp_path, sinks=[JsonlSink()], journal_bytes=1 << 20, when_full=WhenFull(wait=DEADLINE))
+    with log.session() as session:
+        for i in range(60_000):
+            session.read("orders", 0, i, i)
+    log.close(DEADLINE)
+    stats = log.stats()
+    assert (stats.dropped, stats.sinks["jsonl"].delivered) == (0, stats.journaled)
+
+
+def test_a_refused_authentication_is_not_in_force(flooded: tuple[auditring.AuditLog, auditring.Session]) -> None:
+    """A principal whose row was refused is in no later row."""
+    _, session = flooded
+    with pytest.raises(auditring.AuditUnavailable):
+        session.client_sasl_auth_success("mallory")
+
+
+def test_close_ends_although_the_ring_is_full(flooded: tuple[auditring.AuditLog, auditring.Session]) -> None:
+    """A log that cannot take the last events of its sessions is closed all the same, and says what is missing."""
+    log, session = flooded
+    with pytest.raises(auditring.CloseIncomplete):
+        log.close(0.5)
+    with pytest.raises(auditring.LogClosed):
+        session.read("orders", 0)
+
+
+def test_close_ends_although_callers_wait_for_ever(tmp_path: Path) -> None:
+    """With `wait=None` and no room a close neither hangs nor leaves a caller behind."""
+    log = full_log(tmp_path / "audit", tmp_path, WhenFull(wait=None))
+    session = log.session(id="s")
+    ended = threading.Event()
+
+    def flood() -> None:
+        with pytest.raises(auditring.LogClosed):
+            deny(session)
+        ended.set()
+
+    thread = threading.Thread(target=flood, daemon=True)
+    thread.start()
+    wait_for(lambda: log.pressure > 0.99)
+    with pytest.raises(auditring.CloseIncomplete):
+        log.close(1.0)
+    assert ended.wait(DEADLINE)
+
+
+def test_a_session_that_closes_during_an_update_stays_closed(tmp_path: Path) -> None:
+    """What a mapping's own code does while it is read cannot bring a closed session back."""
+    log = auditring.open(tmp_path, sinks=[JsonlSink()])
+    session = log.session(id="s", authority="decision")
+
+    class Closing(dict[str, str]):
+        def items(self) -> Any:  # noqa: ANN401 - the type of dict's own
+            session.close()
+            return super().items()
+
+    with pytest.raises(auditring.SessionClosed):
+        session.update(context=Closing(a="b"))
+    with pytest.raises(auditring.SessionClosed):
+        session.read("orders", 0)
+    log.close(DEADLINE)
+    assert [row["action"] for row in lines(tmp_path)] == [
+        "ProxyStartup",
+        "ClientAccept",
+        "ClientClose",
+        "ProxyCleanShutdown",
+    ]
+
+
+def test_a_deleted_ring_is_replaced_and_nothing_is_lost(tmp_path: Path) -> None:
+    """A ring file that somebody cleans away gets a successor; seqs go on, and a row tells."""
+    log = auditring.open(tmp_path / "audit", sinks=[JsonlSink()], ring_dir=tmp_path)
+    session = log.session(id="s")
+    (ring,) = tmp_path.glob("*.ring")
+    session.read("orders", 0, 0, 0)
+    ring.unlink()
+    emitted = 1
+
+    def replaced() -> bool:
+        nonlocal emitted
+        session.read("orders", 0, emitted, emitted)
+        emitted += 1
+        return ring.exists()
+
+    wait_for(replaced)
+    session.read("orders", 0, emitted, emitted)
+    log.close(DEADLINE)
+    rows = lines(tmp_path / "audit")
+    assert [row["seq"] for row in rows] == list(range(len(rows)))
+    reads = [row["offsets"]["first"] for row in rows if row["action"] == "Read"]
+    assert reads == list(range(emitted + 1))
+    assert "auditring.RingReplaced" in {row["action"] for row in rows}
+    assert log.stats().balanced
+
+
+def test_a_log_without_sinks_leaves_no_ring(tmp_path: Path) -> None:
+    """Its journal stays for readers; the ring, which is empty, does not."""
+    log = auditring.open(tmp_path / "audit", sinks=[], ring_dir=tmp_path)
+    log.close(DEADLINE)
+    assert not list(tmp_path.glob("*.ring"))
+    assert list((tmp_path / "audit" / "journal").glob("*/*.journal"))
+
+
+FORKING = """
+import os, signal, sys
+import auditring
+from auditring.sinks import JsonlSink
+
+log = auditring.open(sys.argv[1], sinks=[JsonlSink()])
+if os.fork() == 0:
+    sys.stdin.read()
+    os._exit(0)
+print("ready", flush=True)
+signal.pause()
+"""
+
+PROBE = """
+import fcntl, glob, os, struct, sys
+
+for path in glob.glob(sys.argv[1] + "/journal/*/*lock"):
+    file = os.open(path, os.O_RDWR)
+    fcntl.fcntl(file, 37, struct.pack("hhqqi4x", fcntl.F_WRLCK, 0, 0, 0, 0))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="open-file-description locks are Linux's")
+def test_a_forked_child_holds_no_lock_for_a_dead_parent(tmp_path: Path) -> None:
+    """After `kill -9` of the parent both of its locks are free although a child of it lives."""
+    with subprocess.Popen(
+        [sys.executable, "-c", FORKING, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == b"ready\n"
+        parent.kill()
+        parent.wait(DEADLINE)
+        subprocess.run([sys.executable, "-c", PROBE, str(tmp_path)], check=True, timeout=DEADLINE)
+    assert list((tmp_path / "journal").iterdir())
+
+
+def test_numbers_of_any_size_are_kept_as_text(tmp_path: Path) -> None:
+    """A number that Python itself will not write out does not raise."""
+    log = auditring.open(tmp_path, sinks=[JsonlSink()])
+    log.emit("com.example.Huge", context={"large": 1 << 70, "absurd": 10**5000})
+    log.close(DEADLINE)
+    (row,) = [row for row in lines(tmp_path) if row["action"] == "com.example.Huge"]
+    assert row["context"] == {"large": str(1 << 70), "absurd": "a number of 16610 bits"}
