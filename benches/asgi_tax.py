@@ -9,9 +9,9 @@ both in turns, a few requests each, so that what else happens on the machine hit
 
 A request's CPU time is that of the event loop's thread, in the middle half of the slices of a round (a process that
 cuts in leaves cold caches behind, and the outer quarters measure that); to the audited ones is added what the log's
-threads have used, but for what they use while nothing is audited. The tax is the ratio of a round; its upper bound is
-the one that the mean of so many rounds stays below with 95 % confidence (Student's t, on the logarithms). What it costs
-to close the log is shown beside it: most of it is paid once per file, and a real file is longer than this minute.
+threads have used, less what they use idle while plain ones are served. The tax is the ratio of a round; its upper bound
+is the one that the mean of so many rounds stays below with 95 % confidence (Student's t, on the logarithms). What it
+costs to close the log is shown beside it: most is paid once per file, and a real file is longer than this minute.
 
 With `--null` neither port is audited: how far from 0 % the noise of the machine gets alone. `--app hello` is the worst
 case: an application that does nothing, so that there is nothing to be a small part of.
