@@ -67,7 +67,7 @@ def measure(*, rounds: int, events: int, folder: Path | None = None) -> list[Rou
 def report(*, quick: bool = False) -> Report:
     """The table."""
     events = EVENTS // 10 if quick else EVENTS
-    rounds = measure(rounds=1 if quick else 5, events=events)
+    rounds = measure(rounds=1 if quick else 3, events=events)
 
     def spread(value: Callable[[Round], float]) -> Spread:
         return Spread.of([value(one) for one in rounds])
