@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 EVENTS = 3_000_000
 CHECKPOINT = 64 << 20
 """Bytes between two syncs of the sink."""
+_LINE = 930
+"""Bytes of a line, about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +60,19 @@ def check(lines: Sequence[bytes], flood: Flood) -> None:
         at = flood.journaled - lines[-1].count(b"\n")
 
 
+def warm(folder: Path, events: int) -> None:
+    """Writes about as much for nothing: a virtual machine pays dearly for pages that it has not used lately."""
+    path = folder / "warm"
+    zeros = bytes(1 << 20)
+    with path.open("wb", buffering=0) as file:
+        for _ in range(events * _LINE >> 20):
+            file.write(zeros)
+    path.unlink()
+    os.sync()
+
+
 def bare(lines: Sequence[bytes], path: Path, *, sync: bool) -> float:
     """Writes the pieces into one new file."""
-    os.sync()
     since = 0
     start = perf_counter()
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -86,14 +98,13 @@ def measure(*, rounds: int, events: int) -> list[Round]:
     for number in range(rounds):
         with TemporaryDirectory() as folder:
             directory = Path(folder, "audit")
-            os.sync()
+            warm(Path(folder), events)
             flood = flooded(directory, events=events, sink="jsonl")
             lines = pieces(directory, flood.chunks)
             check(lines, flood)
-            # Once for nothing: the first loop pays for pages that the machine has not handed out before.
-            bare(lines, Path(folder, "bare"), sync=False)
             spent = {}
             for sync in (False, True) if number % 2 else (True, False):
+                warm(Path(folder), events)
                 spent[sync] = bare(lines, Path(folder, "bare"), sync=sync)
             found.append(Round(flood, sum(map(len, lines)), spent[False], spent[True]))
     return found
