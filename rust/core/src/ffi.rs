@@ -448,7 +448,7 @@ unsafe extern "C" fn emit<const A: usize>(
         return none();
     }
     // SAFETY: as above.
-    unsafe { slow_call(session, args, given, names, |call| slow::emit(session, spec, call)) }
+    unsafe { slow_call(args, given, names, |call| slow::emit(session, spec, call)) }
 }
 
 fn none() -> *mut PyObject {
@@ -470,7 +470,6 @@ unsafe fn session_of<'a>(slf: *mut PyObject) -> &'a Session {
 /// `args` and `names` must be the interpreter's vector.
 #[cold]
 unsafe fn slow_call(
-    _session: &Session,
     args: *const *mut PyObject,
     given: Py_ssize_t,
     names: *mut PyObject,
@@ -513,7 +512,7 @@ unsafe extern "C" fn other<const M: usize>(
     let session = unsafe { session_of(slf) };
     // SAFETY: as for `emit`; `slf` is alive for the call.
     unsafe {
-        slow_call(session, args, given, names, |call| {
+        slow_call(args, given, names, |call| {
             let this = Bound::from_borrowed_ptr(call.py, slf);
             (slow::METHODS[M].run)(session, this, call)
         })
