@@ -63,7 +63,10 @@ class RowBatch:
     def __arrow_c_array__(self, requested_schema: object | None = None) -> tuple[object, object]: ...
     def __arrow_c_schema__(self) -> object: ...
     def json_lines(self) -> bytes:
-        """Canonical JSON, one object a line, each line ended by a newline; UTF-8."""
+        """Canonical JSON, one object a line, each line ended by a newline; UTF-8.
+
+        Raises `RuntimeError` where the rows were asked for as Arrow alone.
+        """
 
 @final
 class Snapshot:
@@ -203,8 +206,10 @@ class Log:
 class Follower:
     """One sink's reader of one process's journal, with its durable cursor and its lock."""
 
-    def __new__(cls, log: Log, sink: str, declined: Sequence[tuple[str, str]] = ...) -> Self:
+    def __new__(cls, log: Log, sink: str, declined: Sequence[tuple[str, str]] = ..., *, tables: bool = False) -> Self:
         """`declined`: (action, outcome) pairs that the sink is not interested in; they are counted as filtered out.
+
+        `tables`: rows are handed out as Arrow alone, converted as they are read.
 
         Raises `OSError`; `BlockingIOError` when another holder has the sink's lock.
         """
@@ -226,12 +231,12 @@ class Follower:
     @property
     def totals(self) -> dict[str, int]:
         """delivered, merged, sampled_out, filtered_out and lost_… up to the last commit."""
-    def next(self, max_rows: int, timeout: float, *, partial: bool) -> RowBatch | None:
+    def next(self, max_rows: int, timeout: float, *, partial: bool, ahead: int = 0) -> RowBatch | None:
         """The next rows, waiting up to `timeout` seconds without the GIL.
 
         With `partial` whatever is there at once counts, else only a full batch of `max_rows`, the last row before
         a new UTC date, or the end (what is short of that stays inside and is given later). An empty batch can come: its
-        range was left out whole.
+        range was left out whole. While a full batch is made use of, another thread gathers the next, of `ahead` rows.
         """
     def wake(self) -> None:
         """Ends a `next` that waits, from another thread."""

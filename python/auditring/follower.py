@@ -47,6 +47,14 @@ class Tally:
         """How many rows the next batch may have."""
         return most if self._limits.rows is None else max(1, min(most, self._limits.rows - self._rows))
 
+    def room_after(self, batch: int, most: int) -> int:
+        """How many rows the batch after one of `batch` rows may have."""
+        rows = self._limits.rows
+        if rows is None:
+            return most
+        left = rows - self._rows - batch
+        return min(most, left if left > 0 else rows)
+
     def left(self, now: float) -> float | None:
         """Seconds until the checkpoint is due by age; `None` if it never is."""
         return None if self._limits.age is None else max(0.0, self._began + self._limits.age - now)
@@ -190,8 +198,10 @@ class SinkFollower:
             # By age a checkpoint ends only after a partial batch: what was waiting for a full one belongs to it.
             aged = left == 0
             partial = sink.batching.partial or urgent or aged
-            asked = tally.room(sink.batching.rows)
-            batch = rows.next(asked, _IDLE if left is None else min(left, _IDLE), partial=partial)
+            most = sink.batching.rows
+            asked = tally.room(most)
+            wait = _IDLE if left is None else min(left, _IDLE)
+            batch = rows.next(asked, wait, partial=partial, ahead=tally.room_after(asked, most))
             if batch is not None:
                 tally.add(batch.rows, sink.write(batch))
             if aged or self._is_due(tally):

@@ -51,6 +51,8 @@ class Batching:
     """Take what is there; else wait for a full batch, until a checkpoint is due."""
     linger: float = 0.0
     """With `partial`: seconds to let rows gather after a batch that was not full."""
+    tables: bool = False
+    """Take rows as Arrow alone (`json_lines` raises): they are converted as they are read, ahead of the sink."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -58,9 +58,12 @@ def _encodings(schema: pa.Schema) -> tuple[list[str], dict[str, str]]:
 class _OpenFile:
     """A file that is being written, under its temporary name."""
 
-    def __init__(self, path: Path, schema: pa.Schema, level: int) -> None:
+    def __init__(self, path: Path, schema: pa.Schema, level: int, limit: int | None = None) -> None:
         self.path = path
-        self.size = 0
+        self._limit = limit
+        self._size = 0
+        self._groups = 0
+        self._ask_at = 1
         # Ours, open from before the first byte: an error of writing back is told to whoever had the file open then.
         self.fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
         try:
@@ -84,11 +87,18 @@ class _OpenFile:
             raise
 
     def write(self, batch: pa.RecordBatch) -> int:
-        """Writes one row group and returns its size on disk."""
+        """Writes one row group and returns by how much the file has grown since that was last asked.
+
+        It is asked often enough to end a file in time, and no more: the question lets go of the GIL, and getting it
+        back from a thread that emits all the time takes milliseconds.
+        """
         self.writer.write_batch(batch, row_group_size=max(1, batch.num_rows))
-        # Asked once a row group: the question lets go of the GIL, and getting it back can take milliseconds.
-        before, self.size = self.size, int(self.stream.tell())
-        return self.size - before
+        self._groups += 1
+        if self._limit is None or self._groups < self._ask_at:
+            return 0
+        before, self._size = self._size, int(self.stream.tell())
+        self._ask_at = self._groups + max(1, self._limit // 16 * self._groups // self._size)
+        return self._size - before
 
     def seal(self, metadata: dict[str, str], path: Path) -> None:
         """Ends the file and gives it its name; afterwards both are on disk."""
@@ -123,7 +133,7 @@ class _OpenFile:
 class ParquetSink(Sink):
     """Tables for DuckDB and everything else that reads Parquet; the default sink."""
 
-    batching = Batching(rows=ROW_GROUP, partial=False)
+    batching = Batching(rows=ROW_GROUP, partial=False, tables=True)
 
     def __init__(self, *, rotation: Rotation | None = None, compression_level: int = 1) -> None:
         """`rotation`: when a file is sealed; by default at 1,000,000 rows, 256 MiB, 5 minutes, or a new UTC date."""
@@ -211,7 +221,7 @@ class ParquetSink(Sink):
     def _opened(self) -> _OpenFile:
         if self._file is None:
             path = self._events / f".{self._context.process}-{self._first:016}.tmp"
-            self._file = _OpenFile(path, self._schema, self._level)
+            self._file = _OpenFile(path, self._schema, self._level, self._rotation.bytes)
         return self._file
 
     def _abandon(self) -> None:

@@ -52,7 +52,7 @@ impl RowBatch {
     /// Rows to deliver.
     #[getter]
     fn rows(&self) -> usize {
-        self.0.set.rows.len()
+        self.0.rows
     }
 
     /// First seq of the range.
@@ -105,8 +105,11 @@ impl RowBatch {
     ) -> PyResult<(Bound<'py, PyCapsule>, Bound<'py, PyCapsule>)> {
         // The interface lets a producer ignore a schema that it does not cast to.
         drop(requested_schema);
-        let array = py.detach(|| arrow::record_batch(&self.0.set).map(|batch| StructArray::from(batch).to_data()));
-        let (array, _) = to_ffi(&array.map_err(failed)?).map_err(failed)?;
+        let batch = match &self.0.table {
+            Some(batch) => batch.clone(),
+            None => py.detach(|| arrow::record_batch(&self.0.set)).map_err(failed)?,
+        };
+        let (array, _) = to_ffi(&StructArray::from(batch).to_data()).map_err(failed)?;
         Ok((schema_capsule(py)?, PyCapsule::new_with_value(py, array, c"arrow_array")?))
     }
 
@@ -116,6 +119,9 @@ impl RowBatch {
 
     /// Canonical JSON, one object a line, each line ended by a newline; UTF-8.
     fn json_lines<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        if self.0.table.is_some() {
+            return Err(PyRuntimeError::new_err("these rows are Arrow alone, as the sink's `batching.tables` says"));
+        }
         let lines = py.detach(|| {
             let mut lines = Vec::with_capacity(self.0.set.rows.len() * 512);
             json::lines(&self.0.set, &mut lines).map(|()| lines)
@@ -124,6 +130,6 @@ impl RowBatch {
     }
 
     fn __repr__(&self) -> String {
-        format!("<RowBatch seq {}..={}, {} rows>", self.0.first_seq, self.0.last_seq, self.0.set.rows.len())
+        format!("<RowBatch seq {}..={}, {} rows>", self.0.first_seq, self.0.last_seq, self.0.rows)
     }
 }

@@ -1,13 +1,16 @@
-//! One sink's reader, as its Python thread drives it.
+//! One sink's reader, as its Python thread drives it, and a thread that reads ahead for it.
 //!
-//! `next` waits with the reader locked, so what other threads ask for (how far is it?) is kept beside it.
+//! `next` waits with the reader locked, so what other threads ask for (how far is it?) is kept beside it. While the sink
+//! is busy with a full batch the helper gathers the next one. It only does earlier what `next` would do first: with the
+//! reader locked, and nothing is handed out by it.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use auditring_event::{Outcome, by_name};
-use auditring_flow::{Declined, Progress};
+use auditring_flow::{Declined, Form, Progress};
 use auditring_journal::SinkLock;
 use pyo3::exceptions::{PyBlockingIOError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
@@ -30,7 +33,9 @@ struct View {
 /// One sink's reader of one process's journal, with its durable cursor and its lock.
 #[pyclass(frozen, module = "auditring._core")]
 pub(crate) struct Follower {
-    inner: Mutex<Option<auditring_flow::Follower>>,
+    inner: Arc<Mutex<Option<auditring_flow::Follower>>>,
+    /// Tells the helper how many rows the next batch will be asked for. The helper ends when it is dropped.
+    ahead: Mutex<Option<Sender<usize>>>,
     view: Mutex<View>,
     progress: Arc<Progress>,
     /// For a forked child, where the reader may be locked for ever. The lock goes with the reader.
@@ -53,6 +58,15 @@ impl Follower {
         view.state.clone_from(&cursor.state);
     }
 
+    /// What the helper has gathered, if it is ready and nobody has the reader.
+    fn gathered(&self, max_rows: usize) -> Option<Option<auditring_flow::Batch>> {
+        let mut inner = self.inner.try_lock().ok()?;
+        let follower = inner.as_mut().filter(|follower| follower.is_ready(max_rows))?;
+        let batch = follower.hand_out().ok()?;
+        self.look(follower);
+        Some(batch)
+    }
+
     /// Runs `work` on the reader without the GIL, then brings the view up to date.
     fn with<T: Send>(
         &self,
@@ -71,11 +85,31 @@ impl Follower {
     }
 }
 
+/// Starts the helper.
+fn read_ahead(inner: Arc<Mutex<Option<auditring_flow::Follower>>>) -> std::io::Result<Sender<usize>> {
+    let (sender, asked) = channel();
+    std::thread::Builder::new().name("auditring-ahead".to_owned()).spawn(move || {
+        for rows in asked {
+            if let Some(follower) = lock(&inner).as_mut() {
+                // An error is met again, and told, by `next`.
+                let _ = follower.gather(rows);
+            }
+        }
+    })?;
+    Ok(sender)
+}
+
 #[pymethods]
 impl Follower {
     #[new]
-    #[pyo3(signature = (log, sink, declined=vec![]))]
-    fn new(py: Python<'_>, log: &Log, sink: String, declined: Vec<(String, String)>) -> PyResult<Self> {
+    #[pyo3(signature = (log, sink, declined=vec![], *, tables=false))]
+    fn new(
+        py: Python<'_>,
+        log: &Log,
+        sink: String,
+        declined: Vec<(String, String)>,
+        tables: bool,
+    ) -> PyResult<Self> {
         let mut pairs = Declined::default();
         let mut unknown = HashSet::new();
         for (action, outcome) in declined {
@@ -92,13 +126,18 @@ impl Follower {
         let Some((dir, progress)) = log.follow() else {
             return Err(PyValueError::new_err("a log that keeps nothing has no followers"));
         };
-        let opened = py.detach(|| auditring_flow::Follower::open(&dir, &sink, pairs, Arc::clone(&progress)));
+        let form = if tables { Form::Table } else { Form::Rows };
+        let opened = py.detach(|| {
+            auditring_flow::Follower::open(&dir, &sink, pairs, form, Arc::clone(&progress))
+        });
         let inner = opened.map_err(|error| match error {
             auditring_flow::Error::SinkHeld(_) => PyBlockingIOError::new_err(error.to_string()),
             error => os_error(error),
         })?;
         let sink_lock = Arc::downgrade(&inner.lock());
-        let follower = Self { inner: Mutex::new(None), view: Mutex::default(), progress, sink_lock };
+        let shared = Arc::default();
+        let ahead = Mutex::new(Some(read_ahead(Arc::clone(&shared))?));
+        let follower = Self { inner: shared, ahead, view: Mutex::default(), progress, sink_lock };
         follower.look(&inner);
         *lock(&follower.inner) = Some(inner);
         Ok(follower)
@@ -140,12 +179,28 @@ impl Follower {
         lock(&self.view).totals.clone()
     }
 
-    /// The next rows, waiting up to `timeout` seconds without the GIL.
-    #[pyo3(signature = (max_rows, timeout, *, partial))]
-    fn next(&self, py: Python<'_>, max_rows: usize, timeout: f64, partial: bool) -> PyResult<Option<RowBatch>> {
+    /// The next rows, waiting up to `timeout` seconds without the GIL. While a full batch is made use of, the next one is
+    /// gathered, of `ahead` rows.
+    #[pyo3(signature = (max_rows, timeout, *, partial, ahead=0))]
+    fn next(
+        &self,
+        py: Python<'_>,
+        max_rows: usize,
+        timeout: f64,
+        partial: bool,
+        ahead: usize,
+    ) -> PyResult<Option<RowBatch>> {
         let timeout =
             Duration::try_from_secs_f64(timeout).map_err(|e| PyValueError::new_err(format!("timeout: {e}")))?;
-        let batch = self.with(py, |follower| follower.next(max_rows, timeout, partial))?;
+        let batch = match self.gathered(max_rows) {
+            // Getting the GIL back from a thread that emits all the time takes milliseconds.
+            Some(batch) => batch,
+            None => self.with(py, |follower| follower.next(max_rows, timeout, partial))?,
+        };
+        if let (Some(sender), true) = (lock(&self.ahead).as_ref(), batch.as_ref().is_some_and(|b| b.rows >= max_rows)) {
+            // A helper that has gone (it panicked) leaves its work to `next`.
+            let _ = sender.send(ahead);
+        }
         Ok(batch.map(RowBatch::new))
     }
 
@@ -180,6 +235,7 @@ impl Follower {
 
     /// Lets go of the sink's lock.
     fn close(&self, py: Python<'_>) {
+        *lock(&self.ahead) = None;
         py.detach(|| *lock(&self.inner) = None);
     }
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant as Clockwork};
 
 use auditring_event::RowSet;
+use auditring_event::arrow::{RecordBatch, Table};
 use auditring_event::row::RowView;
 use auditring_journal::{Cursor, Followers, Reader, SinkLock, Step, delete_passed};
 
@@ -27,11 +28,25 @@ const MANY: usize = 4096;
 /// Most bytes of rows in one batch, whatever its rows: offsets in a set are 32 bits.
 const MOST_BYTES: usize = 256 << 20;
 
+/// What a sink takes its rows as.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Form {
+    /// As they are: the sink makes of them what it likes.
+    #[default]
+    Rows,
+    /// As Arrow, and as nothing else: made as the journal is read, while each batch of it is warm, and no row is kept.
+    Table,
+}
+
 /// Rows handed to a sink.
 #[derive(Debug)]
 pub struct Batch {
-    /// The rows.
+    /// The rows; none of them where they were made into the table.
     pub set: RowSet,
+    /// The rows as [`Form::Table`].
+    pub table: Option<RecordBatch>,
+    /// How many.
+    pub rows: usize,
     /// First seq of the range.
     pub first_seq: i64,
     /// Last seq of the range, inclusive.
@@ -49,7 +64,9 @@ pub struct Batch {
 impl From<Chosen> for Batch {
     fn from(chosen: Chosen) -> Self {
         Self {
+            rows: chosen.set.rows.len(),
             set: chosen.set,
+            table: None,
             first_seq: chosen.first_seq,
             last_seq: chosen.next_seq - 1,
             sampled_out: chosen.sampled_out,
@@ -68,6 +85,46 @@ struct Left {
     seq: i64,
 }
 
+/// The batch in the making, as its [`Form`] wants it.
+#[derive(Debug, Default)]
+struct Making {
+    form: Form,
+    /// Rows and their bytes that `chosen` no longer has.
+    rows: usize,
+    bytes: usize,
+    table: Option<Table>,
+    /// The batch is complete and may not grow.
+    done: Option<RecordBatch>,
+}
+
+impl Making {
+    fn of(form: Form) -> Self {
+        Self { form, ..Self::default() }
+    }
+
+    /// Takes over what was chosen; `expected` rows make the batch.
+    fn take(&mut self, set: &mut RowSet, expected: usize) -> Result<(), Error> {
+        if self.form == Form::Rows || set.rows.is_empty() {
+            return Ok(());
+        }
+        let table = self.table.get_or_insert_with(|| Table::new(expected));
+        table.append(set).map_err(Error::convert)?;
+        self.rows += set.rows.len();
+        self.bytes += set.data.len();
+        set.rows.clear();
+        set.data.clear();
+        Ok(())
+    }
+
+    fn finish(&mut self, set: &RowSet) -> Result<(), Error> {
+        if self.form == Form::Table && self.done.is_none() {
+            let table = self.table.take().unwrap_or_else(|| Table::new(0));
+            self.done = Some(table.finish(set).map_err(Error::convert)?);
+        }
+        Ok(())
+    }
+}
+
 /// The follower.
 #[derive(Debug)]
 pub struct Follower {
@@ -80,6 +137,7 @@ pub struct Follower {
     buf: Vec<u8>,
     left: Left,
     chosen: Chosen,
+    making: Making,
     cursor: Cursor,
     /// Handed out since the commit.
     handed: [(&'static str, u64); 6],
@@ -105,7 +163,13 @@ impl Follower {
     ///
     /// # Errors
     /// [`Error::SinkHeld`] when another holder drives the sink; what the journal says.
-    pub fn open(dir: &Path, sink: &str, declined: Declined, progress: Arc<Progress>) -> Result<Self, Error> {
+    pub fn open(
+        dir: &Path,
+        sink: &str,
+        declined: Declined,
+        form: Form,
+        progress: Arc<Progress>,
+    ) -> Result<Self, Error> {
         let lock = SinkLock::try_take(dir, sink)?.ok_or_else(|| Error::SinkHeld(sink.to_owned()))?;
         let since = Followers::load(dir)?.get(sink).map_or(0, |entry| entry.since_seq);
         let cursor = Cursor::load(dir, sink)?.unwrap_or_else(|| Cursor { seq: since, ..Cursor::default() });
@@ -118,6 +182,7 @@ impl Follower {
             buf: Vec::new(),
             left: Left::default(),
             chosen: Chosen::at(cursor.seq),
+            making: Making::of(form),
             handed: NOTHING,
             losing: [0; 2],
             position: cursor.seq,
@@ -153,7 +218,8 @@ impl Follower {
     /// The next row belongs to a later UTC date, or behind a jump: nothing is handed out before a commit.
     #[must_use]
     pub fn boundary(&self) -> bool {
-        self.boundary
+        // What was gathered ahead lies before it, and is handed out first.
+        self.boundary && self.chosen.is_empty()
     }
 
     /// The final row has been handed out.
@@ -169,36 +235,61 @@ impl Follower {
     pub fn next(&mut self, max_rows: usize, timeout: Duration, partial: bool) -> Result<Option<Batch>, Error> {
         let deadline = Clockwork::now() + timeout;
         loop {
-            if self.progress.pressed() && self.chosen.next_seq - self.cursor.seq >= PRESSED_SEQS {
-                // A sink that keeps few of many rows would hold the journal back for a long time.
-                self.boundary = true;
-            }
-            if self.chosen.set.rows.len() >= max_rows || self.chosen.set.data.len() >= MOST_BYTES || self.boundary {
-                return Ok(self.hand_out());
-            }
-            if !self.left.rows.is_empty() {
-                self.choose(max_rows);
-                continue;
-            }
-            if self.step()? {
-                continue;
+            if self.gather(max_rows)? {
+                return self.hand_out();
             }
             if self.ended || (partial && !self.chosen.is_empty()) {
-                return Ok(self.hand_out());
+                return self.hand_out();
             }
             let left = deadline.saturating_duration_since(Clockwork::now());
             if left.is_zero() {
                 return Ok(None);
             }
             // For a whole batch a few rows more are no reason to wake up.
-            let more = if partial { 1 } else { (max_rows - self.chosen.set.rows.len()).clamp(1, MANY) };
+            let more = if partial { 1 } else { (max_rows - self.rows().min(max_rows)).clamp(1, MANY) };
             let wanted = self.reader.next_seq() + more as i64;
             let moved = self.progress.wait(left.min(LOOK), wanted, &mut self.nudges, |_| true);
             // Nothing, or a nudge: once more for what was written and not announced, then the caller has its turn.
             if !moved && !self.step()? {
-                return Ok(if partial { self.hand_out() } else { None });
+                return if partial { self.hand_out() } else { Ok(None) };
             }
         }
+    }
+
+    /// Takes rows from the journal until there is a batch to hand out; `false` where there are not yet enough. It is what
+    /// [`Follower::next`] does first, so it may be done ahead of it, by another thread; nothing is handed out by it.
+    ///
+    /// # Errors
+    /// What the journal says; the same call may be made again.
+    pub fn gather(&mut self, max_rows: usize) -> Result<bool, Error> {
+        loop {
+            if self.progress.pressed() && self.chosen.next_seq - self.cursor.seq >= PRESSED_SEQS {
+                // A sink that keeps few of many rows would hold the journal back for a long time.
+                self.boundary = true;
+            }
+            let bytes = self.making.bytes + self.chosen.set.data.len();
+            if self.is_ready(max_rows) || bytes >= MOST_BYTES {
+                self.making.finish(&self.chosen.set)?;
+                return Ok(true);
+            }
+            if !self.left.rows.is_empty() {
+                self.choose(max_rows);
+                self.making.take(&mut self.chosen.set, max_rows)?;
+            } else if !self.step()? {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Whether a batch of so many rows can be handed out, or a commit is due, without another look at the journal.
+    #[must_use]
+    pub fn is_ready(&self, max_rows: usize) -> bool {
+        self.rows() >= max_rows || self.boundary || self.making.done.is_some()
+    }
+
+    /// Rows of the batch in the making.
+    fn rows(&self) -> usize {
+        self.making.rows + self.chosen.set.rows.len()
     }
 
     /// Reads on in the journal; `false` when there is nothing yet or nothing more.
@@ -256,7 +347,7 @@ impl Follower {
 
     /// Chooses from the rows at hand, until there are enough or a later date begins.
     fn choose(&mut self, max_rows: usize) {
-        while !self.left.rows.is_empty() && self.chosen.set.rows.len() < max_rows {
+        while !self.left.rows.is_empty() && self.rows() < max_rows {
             let bytes = &self.buf[self.left.rows.clone()];
             let Ok(view) = RowView::parse(bytes) else {
                 // The checksum held and the row does not: a writer of another mind. Its batch's rest cannot be told apart.
@@ -284,23 +375,40 @@ impl Follower {
         }
     }
 
-    fn hand_out(&mut self) -> Option<Batch> {
+    /// Hands out what was gathered; nothing where there is nothing.
+    ///
+    /// # Errors
+    /// If it cannot be converted.
+    pub fn hand_out(&mut self) -> Result<Option<Batch>, Error> {
         if self.chosen.is_empty() {
-            return None;
+            return Ok(None);
         }
+        self.making.finish(&self.chosen.set)?;
+        let rows = self.rows();
         let mut chosen = Chosen::at(self.chosen.next_seq);
         self.selector.begin(&mut chosen);
-        // The next batch is about as large.
-        chosen.set.rows.reserve(self.chosen.set.rows.len());
-        chosen.set.data.reserve(self.chosen.set.data.len());
+        match self.making.form {
+            // The next batch is about as large.
+            Form::Rows => {
+                chosen.set.rows.reserve(self.chosen.set.rows.len());
+                chosen.set.data.reserve(self.chosen.set.data.len());
+            }
+            // Its rows have gone into the table: their room serves again.
+            Form::Table => {
+                chosen.set.rows = std::mem::take(&mut self.chosen.set.rows);
+                chosen.set.data = std::mem::take(&mut self.chosen.set.data);
+            }
+        }
         let chosen = std::mem::replace(&mut self.chosen, chosen);
+        let next = Making::of(self.making.form);
+        let making = std::mem::replace(&mut self.making, next);
         self.position = chosen.next_seq;
         let [corrupt, budget] = std::mem::take(&mut self.losing);
-        let counts = [chosen.set.rows.len() as u64, 0, chosen.sampled_out, chosen.filtered_out, corrupt, budget];
+        let counts = [rows as u64, 0, chosen.sampled_out, chosen.filtered_out, corrupt, budget];
         for ((_, total), count) in self.handed.iter_mut().zip(counts) {
             *total += count;
         }
-        Some(chosen.into())
+        Ok(Some(Batch { table: making.done, rows, ..chosen.into() }))
     }
 
     /// All that was handed out is safe: the cursor moves there, and segments that every sink has passed go.
@@ -316,7 +424,8 @@ impl Follower {
         self.cursor = cursor;
         self.handed = NOTHING;
         self.boundary = false;
-        self.day = None;
+        // What was gathered and not handed out begins the next checkpoint.
+        self.day = self.chosen.time.map(|(_, greatest)| greatest.div_euclid(DAY_NS));
         if self.left.seq > self.chosen.next_seq {
             self.jump(self.left.seq);
         }
@@ -334,6 +443,7 @@ impl Follower {
         self.reader = Reader::open(&self.dir, self.cursor.seq)?;
         self.left = Left::default();
         self.chosen = Chosen::at(self.cursor.seq);
+        self.making = Making::of(self.making.form);
         self.selector.begin(&mut self.chosen);
         self.handed = NOTHING;
         self.losing = [0; 2];

@@ -16,7 +16,7 @@ mod syncer;
 mod timeline;
 
 pub use birth::{Born, Settings};
-pub use follower::{Batch, Follower};
+pub use follower::{Batch, Follower, Form};
 pub use mailbox::Mailbox;
 pub use outside::{Outside, SinkOutside, outside};
 pub use progress::{Journaled, Progress};
@@ -57,4 +57,13 @@ pub enum Error {
     /// Somebody else drives the sink.
     #[error("sink {0:?} of this process is being driven by somebody else")]
     SinkHeld(String),
+    /// A row's checksum held, and it says what no row can say.
+    #[error("rows could not be converted: {0}")]
+    Convert(String),
+}
+
+impl Error {
+    pub(crate) fn convert(error: impl std::fmt::Display) -> Self {
+        Self::Convert(error.to_string())
+    }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use auditring_event::record::Encoder;
 use auditring_event::{Context, code_of, index_of, row, spec_at};
-use auditring_flow::{Batch, Born, Declined, Follower, Limits, Progress, Pump, Settings, Snapshot, outside};
+use auditring_flow::{Batch, Born, Declined, Follower, Form, Limits, Progress, Pump, Settings, Snapshot, outside};
 use auditring_journal::{ProcessDir, segments};
 use auditring_ring::Ring;
 
@@ -76,7 +76,7 @@ impl Rig {
     }
 
     fn follow(&self, sink: &str) -> Follower {
-        Follower::open(self.dir(), sink, Declined::default(), self.pump.progress()).unwrap()
+        Follower::open(self.dir(), sink, Declined::default(), Form::Rows, self.pump.progress()).unwrap()
     }
 }
 
@@ -229,7 +229,7 @@ fn a_sink_that_declines_an_outcome_counts_it_as_filtered() {
     rig.end();
     let mut declined = Declined::default();
     declined.add(code_of("Read"), auditring_event::Outcome::Success);
-    let mut follower = Follower::open(rig.dir(), "parquet", declined, Arc::<Progress>::default()).unwrap();
+    let mut follower = Follower::open(rig.dir(), "parquet", declined, Form::Rows, Arc::<Progress>::default()).unwrap();
     let batch = follower.next(100, SOON, true).unwrap().unwrap();
     assert_eq!((batch.filtered_out, batch.set.rows.len()), (10, 2));
 }

@@ -4,8 +4,9 @@ use super::keys::{Inherited, Keys, NULL, Source};
 use super::text::{offset, strings};
 use super::walk::{Has, Walk};
 use super::{data_type, item};
+use crate::plan::Plans;
 use crate::spec::{COLUMNS, Column, ColumnSpec, ColumnType};
-use crate::{Authority, Context, Malformed, Origin, Outcome, record};
+use crate::{Authority, Context, Malformed, Origin, Outcome, RowSet, record};
 use arrow_array::{
     ArrayRef, Int32Array, Int64Array, ListArray, RecordBatch, TimestampMicrosecondArray, new_null_array,
 };
@@ -15,7 +16,11 @@ use std::sync::Arc;
 
 /// A batch in the making.
 pub(super) struct Batch<'a> {
-    walk: Walk<'a>,
+    walk: Walk,
+    /// Identity, contexts and definitions of the rows.
+    set: &'a RowSet,
+    /// The plans of the codes that were met, by their position.
+    plans: Plans<'a>,
     rows: usize,
     keys: Keys,
     /// Columns without any value, one a type: they share their memory.
@@ -23,9 +28,14 @@ pub(super) struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    pub(super) fn new(walk: Walk<'a>) -> Self {
-        let rows = walk.set.rows.len();
-        Self { walk, rows, keys: Keys::new(rows), nulls: Vec::new() }
+    pub(super) fn new(mut walk: Walk, set: &'a RowSet) -> Result<Self, Malformed> {
+        let rows = walk.len();
+        walk.end();
+        let mut plans = Plans::new(set);
+        for code in &walk.codes {
+            plans.position(*code)?;
+        }
+        Ok(Self { walk, set, plans, rows, keys: Keys::new(rows), nulls: Vec::new() })
     }
 
     pub(super) fn finish(mut self) -> Result<RecordBatch, ArrowError> {
@@ -41,14 +51,13 @@ impl<'a> Batch<'a> {
 
     /// The array of a column; none where no row has a value.
     fn column(&mut self, spec: &ColumnSpec) -> Result<Option<ArrayRef>, ArrowError> {
-        let identity = &self.walk.set.identity;
-        let refs = &self.walk.set.rows;
+        let identity = &self.set.identity;
         Ok(Some(match spec.column {
             Column::Time => timestamps(&self.walk.time_ns, None)?,
             Column::TimeNs => int64(std::mem::take(&mut self.walk.time_ns)),
             Column::AgeNs => int64(std::mem::take(&mut self.walk.age_ns)),
-            Column::Seq => int64(refs.iter().map(|at| at.seq).collect()),
-            Column::Weight => int64(refs.iter().map(|at| at.weight.into()).collect()),
+            Column::Seq => int64(std::mem::take(&mut self.walk.seq)),
+            Column::Weight => int64(std::mem::take(&mut self.walk.weight)),
             Column::Count => int64(vec![1; self.rows]),
             Column::Process => self.keys.constant(&identity.process)?,
             Column::Instance => self.keys.constant(&identity.instance)?,
@@ -94,8 +103,7 @@ impl<'a> Batch<'a> {
             Column::NodeId => |context| context.node_id,
             _ => |_| None,
         };
-        let mut contexts: Vec<_> = self.walk.set.contexts.iter().map(|context| of(context)).collect();
-        contexts.push(None);
+        let contexts: Vec<_> = std::iter::once(None).chain(self.set.contexts.iter().map(|context| of(context))).collect();
         let has = self.walk.has(column);
         let own = &self.walk.own[column as usize].ints;
         let used = || contexts.iter().zip(&self.walk.contexts_used).filter(|(_, used)| **used).map(|(value, _)| value);
@@ -132,7 +140,7 @@ impl<'a> Batch<'a> {
                 vec![Inherited { source: Source::Bits, index: &walk.bits, keys: fill(keys, &walk.bits_used) }]
             }
             _ => {
-                let constants = walk.plans.all().iter().map(|plan| {
+                let constants = self.plans.all().iter().map(|plan| {
                     key(match column {
                         Column::Action => plan.action,
                         Column::Category => Some(plan.category.word()),
@@ -140,10 +148,11 @@ impl<'a> Batch<'a> {
                     })
                 });
                 let keys = constants.collect::<Result<Vec<_>, _>>().map_err(broken)?;
-                let mut inherited = vec![Inherited { source: Source::Action, index: &walk.plan, keys }];
+                let mut inherited = vec![Inherited { source: Source::Action, index: &walk.code, keys }];
                 if let Some(of) = context_text(column) {
                     let mut keys = vec![NULL; walk.contexts_used.len()];
-                    for ((place, context), used) in keys.iter_mut().zip(&walk.set.contexts).zip(&walk.contexts_used) {
+                    let used = &walk.contexts_used[1..];
+                    for ((place, context), used) in keys[1..].iter_mut().zip(&self.set.contexts).zip(used) {
                         if *used {
                             *place = key(of(context)).map_err(broken)?;
                         }
@@ -161,8 +170,8 @@ impl<'a> Batch<'a> {
     fn principals(&self) -> Result<Option<ArrayRef>, ArrowError> {
         let own = &self.walk.own[Column::Principal as usize];
         let has = self.walk.has(Column::Principal);
-        let mut contexts: Vec<_> = self.walk.set.contexts.iter().map(|context| context.all_principals()).collect();
-        contexts.push(Vec::new());
+        let known = self.set.contexts.iter().map(|context| context.all_principals());
+        let contexts: Vec<_> = std::iter::once(Vec::new()).chain(known).collect();
         let mut used = contexts.iter().zip(&self.walk.contexts_used).filter(|(_, used)| **used);
         if matches!(has, Has::Nobody) && used.all(|(list, _)| list.is_empty()) {
             return Ok(None);

@@ -14,17 +14,24 @@ pub(super) struct Interner {
     /// End of each string in `bytes`.
     ends: Vec<i32>,
     bytes: Vec<u8>,
+    /// The number that was given last.
+    last: i32,
 }
 
 impl Interner {
     /// The number of a string. Whether it is UTF-8 is checked once, when a distinct one is first met.
     #[inline]
     pub(super) fn intern(&mut self, text: &[u8]) -> Result<i32, Malformed> {
-        let hash = xxh3_64(text);
-        if let Some(key) = self.table.find(hash, |key| self.get(*key) == text) {
-            return Ok(*key);
+        // Names come in runs: one request is about one topic.
+        if !self.ends.is_empty() && self.get(self.last) == text {
+            return Ok(self.last);
         }
-        self.insert(hash, text)
+        let hash = xxh3_64(text);
+        self.last = match self.table.find(hash, |key| self.get(*key) == text) {
+            Some(key) => *key,
+            None => self.insert(hash, text)?,
+        };
+        Ok(self.last)
     }
 
     #[cold]
@@ -35,7 +42,7 @@ impl Interner {
         let key = self.ends.len() as i32;
         self.bytes.extend_from_slice(text);
         self.ends.push(i32::try_from(self.bytes.len()).map_err(|_| Malformed::Length)?);
-        let Self { table, ends, bytes } = self;
+        let Self { table, ends, bytes, .. } = self;
         table.insert_unique(hash, key, |key| xxh3_64(slice(ends, bytes, *key)));
         Ok(key)
     }

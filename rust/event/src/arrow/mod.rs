@@ -10,9 +10,9 @@ mod keys;
 mod text;
 mod walk;
 
-use crate::RowSet;
+use crate::{Malformed, RowSet};
 use crate::spec::{COLUMNS, ColumnType};
-use arrow_array::RecordBatch;
+pub use arrow_array::RecordBatch;
 use arrow_schema::{ArrowError, DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 use std::sync::{Arc, LazyLock};
 
@@ -49,5 +49,47 @@ pub fn schema() -> SchemaRef {
 /// # Errors
 /// If a row is malformed, or the strings of a column take more than 2 GiB.
 pub fn record_batch(set: &RowSet) -> Result<RecordBatch, ArrowError> {
-    batch::Batch::new(walk::Walk::over(set).map_err(batch::broken)?).finish()
+    let mut table = Table::new(set.rows.len());
+    table.append(set).map_err(batch::broken)?;
+    table.finish(set)
+}
+
+/// A batch of [`schema`] that grows a set of rows at a time, so that no row need be kept as it was.
+pub struct Table(walk::Walk);
+
+impl Table {
+    /// An empty table with room for `rows` rows; it may get more.
+    #[must_use]
+    pub fn new(rows: usize) -> Self {
+        Self(walk::Walk::new(rows))
+    }
+
+    /// Appends the rows of a set. Each set has the contexts of the one before it, in their places, and may have further
+    /// ones; its definitions know at least as much.
+    ///
+    /// # Errors
+    /// If a row is malformed; the table is of no use then.
+    pub fn append(&mut self, set: &RowSet) -> Result<(), Malformed> {
+        self.0.over(set)
+    }
+
+    /// Rows so far.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The batch. `set` is the last that was appended, or has its identity, contexts and definitions.
+    ///
+    /// # Errors
+    /// If the strings of a column take more than 2 GiB.
+    pub fn finish(self, set: &RowSet) -> Result<RecordBatch, ArrowError> {
+        batch::Batch::new(self.0, set).map_err(batch::broken)?.finish()
+    }
+}
+
+impl std::fmt::Debug for Table {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Table").field("rows", &self.rows()).finish_non_exhaustive()
+    }
 }

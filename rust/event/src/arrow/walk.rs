@@ -1,16 +1,16 @@
-//! The walk over the rows: what each says of its own, by column.
+//! The walk over the rows: what each says of its own, by column, a set of rows after the other.
 
 use super::interner::Interner;
 use super::text::TextColumn;
 use crate::details::{Details, SessionDetails};
 use crate::plan::{Detail, Place, Plans, Visitor};
 use crate::row::NO_CONTEXT;
-use crate::spec::{COLUMNS, Column};
+use crate::spec::{CODES, COLUMNS, Column};
 use crate::{Malformed, RowSet, record};
 
 const _: () = assert!(COLUMNS.len() <= 64, "the columns of a row are a set of 64 bits");
 
-/// A column's values by row. What stands at rows that have none means nothing.
+/// A column's values by row, up to the last row that has one. What stands at rows that have none means nothing.
 #[derive(Default)]
 pub(super) struct Own {
     pub ints: Vec<i64>,
@@ -19,25 +19,23 @@ pub(super) struct Own {
 }
 
 /// What the visitor fills.
-struct Filling<'a> {
+struct Filling<'a, 'b> {
     row: usize,
+    /// Rows that are expected altogether.
     rows: usize,
     /// Which columns the row has, a bit each.
     there: u64,
-    own: Vec<Own>,
-    reason: TextColumn,
+    own: &'b mut [Own],
+    reason: &'b mut TextColumn,
     details: Details<'a>,
 }
 
-impl<'a> Visitor<'a> for Filling<'a> {
+impl<'a> Visitor<'a> for Filling<'a, '_> {
     #[inline]
     fn int(&mut self, column: Column, value: i64) {
         self.there |= 1 << column as u8;
         let Some(own) = self.own.get_mut(column as usize) else { return };
-        match own.ints.get_mut(self.row) {
-            Some(place) => *place = value,
-            None => first(&mut own.ints, self.row, self.rows, value),
-        }
+        put(&mut own.ints, self.row, self.rows, value);
     }
 
     #[inline]
@@ -50,10 +48,7 @@ impl<'a> Visitor<'a> for Filling<'a> {
         }
         let Some(own) = self.own.get_mut(column as usize) else { return Ok(()) };
         let key = own.interner.intern(value)?;
-        match own.keys.get_mut(self.row) {
-            Some(place) => *place = key,
-            None => first(&mut own.keys, self.row, self.rows, key),
-        }
+        put(&mut own.keys, self.row, self.rows, key);
         Ok(())
     }
 
@@ -62,27 +57,44 @@ impl<'a> Visitor<'a> for Filling<'a> {
     }
 }
 
-/// The first value of a column: until then it takes no memory.
+/// Sets a row's value. Mostly it is the next one.
+#[inline]
+fn put<T: Clone + Default>(values: &mut Vec<T>, row: usize, rows: usize, value: T) {
+    if values.len() == row && row < values.capacity() {
+        values.push(value);
+    } else {
+        put_apart(values, row, rows, value);
+    }
+}
+
+/// A column's first value (until then it takes no memory), one behind rows that have none, or one once more.
 #[cold]
-fn first<T: Clone + Default>(values: &mut Vec<T>, row: usize, rows: usize, value: T) {
-    values.resize(rows, T::default());
+fn put_apart<T: Clone + Default>(values: &mut Vec<T>, row: usize, rows: usize, value: T) {
+    if values.len() <= row {
+        values.reserve(rows.saturating_sub(values.len()));
+        values.resize(row + 1, T::default());
+    }
     values[row] = value;
 }
 
 /// All that the rows say.
-pub(super) struct Walk<'a> {
-    pub set: &'a RowSet,
-    pub plans: Plans<'a>,
+pub(super) struct Walk {
+    /// Rows that are expected.
+    rows: usize,
     pub own: Vec<Own>,
     /// Which columns each row has, which all have, and which any has.
     pub there: Vec<u64>,
     pub all: u64,
     pub any: u64,
+    pub seq: Vec<i64>,
+    pub weight: Vec<i64>,
     pub time_ns: Vec<i64>,
     pub age_ns: Vec<i64>,
-    /// Position of each row's plan.
-    pub plan: Vec<u32>,
-    /// Position of each row's context; behind the last one: none.
+    /// The codes met, in order of appearance, and each row's position among them.
+    pub codes: Vec<u16>,
+    pub code: Vec<u32>,
+    code_at: Vec<u16>,
+    /// Position of each row's context, counted from 1; 0 for none.
     pub context: Vec<u32>,
     /// Outcome, authority and origin of each row.
     pub bits: Vec<u32>,
@@ -91,80 +103,108 @@ pub(super) struct Walk<'a> {
     pub reason: TextColumn,
     pub object_ref: TextColumn,
     pub details: TextColumn,
+    /// What the contexts say under `context`, by their position.
+    sessions: Vec<SessionDetails>,
 }
 
-impl<'a> Walk<'a> {
-    pub(super) fn over(set: &'a RowSet) -> Result<Self, Malformed> {
-        let rows = set.rows.len();
-        let mut walk = Self {
-            set,
-            plans: Plans::new(set),
-            own: Vec::new(),
+impl Walk {
+    pub(super) fn new(rows: usize) -> Self {
+        Self {
+            rows,
+            own: COLUMNS.iter().map(|_| Own::default()).collect(),
             there: Vec::with_capacity(rows),
             all: u64::MAX,
             any: 0,
+            seq: Vec::with_capacity(rows),
+            weight: Vec::with_capacity(rows),
             time_ns: Vec::with_capacity(rows),
             age_ns: Vec::with_capacity(rows),
-            plan: Vec::with_capacity(rows),
+            codes: Vec::new(),
+            code: Vec::with_capacity(rows),
+            code_at: vec![u16::MAX; CODES],
             context: Vec::with_capacity(rows),
             bits: Vec::with_capacity(rows),
-            contexts_used: vec![false; set.contexts.len() + 1],
+            contexts_used: vec![false],
             bits_used: [false; 256],
             reason: TextColumn::default(),
             object_ref: TextColumn::default(),
             details: TextColumn::default(),
-        };
-        let mut filling = Filling {
-            row: 0,
-            rows,
-            there: 0,
-            own: COLUMNS.iter().map(|_| Own::default()).collect(),
-            reason: TextColumn::default(),
-            details: Details::default(),
-        };
-        walk.read(&mut filling)?;
-        walk.own = filling.own;
-        walk.reason = filling.reason;
-        Ok(walk)
+            sessions: vec![SessionDetails::default()],
+        }
     }
 
-    fn read(&mut self, filling: &mut Filling<'a>) -> Result<(), Malformed> {
-        let set = self.set;
-        let none = set.contexts.len() as u32;
-        let sessions: Vec<_> = set.contexts.iter().map(|context| SessionDetails::new(context)).collect();
-        let nobody = SessionDetails::default();
+    /// Rows walked over.
+    pub(super) fn len(&self) -> usize {
+        self.there.len()
+    }
+
+    /// Takes what the rows of a set say. Its contexts are those of the sets before it, and further ones.
+    pub(super) fn over(&mut self, set: &RowSet) -> Result<(), Malformed> {
+        let known = self.sessions.len() - 1;
+        self.sessions.extend(set.contexts.iter().skip(known).map(|context| SessionDetails::new(context)));
+        self.contexts_used.resize(self.sessions.len(), false);
+        let mut plans = Plans::new(set);
+        let mut filling = Filling {
+            row: 0,
+            rows: self.rows,
+            there: 0,
+            own: &mut self.own,
+            reason: &mut self.reason,
+            details: Details::default(),
+        };
+        let before = self.there.len();
         for (i, at) in set.rows.iter().enumerate() {
             let row = set.row(at)?;
             record::check_bits(row.bits())?;
-            let plan = self.plans.position(row.code())?;
-            filling.row = i;
+            let plan = plans.position(row.code())?;
+            filling.row = before + i;
             filling.there = 0;
             filling.details.clear();
-            self.plans.get(plan).follow(&row, filling)?;
+            plans.get(plan).follow(&row, &mut filling)?;
             self.there.push(filling.there);
             self.all &= filling.there;
             self.any |= filling.there;
-            let context = if row.context() == NO_CONTEXT { none } else { row.context() };
+            let context = if row.context() == NO_CONTEXT { 0 } else { row.context() + 1 };
             self.contexts_used[context as usize] = true;
             self.bits_used[usize::from(row.bits())] = true;
+            self.seq.push(at.seq);
+            self.weight.push(at.weight.into());
             self.time_ns.push(row.time_ns());
             self.age_ns.push(row.age_ns());
-            self.plan.push(plan.into());
+            let code = &mut self.code_at[usize::from(row.code())];
+            if *code == u16::MAX {
+                *code = self.codes.len() as u16;
+                self.codes.push(row.code());
+            }
+            self.code.push((*code).into());
             self.context.push(context);
             self.bits.push(row.bits().into());
 
             let details = &filling.details;
-            let session = sessions.get(context as usize).unwrap_or(&nobody);
+            let session = &self.sessions[context as usize];
             if details.has_object_ref() && details.write_object_ref(&mut self.object_ref.bytes)? {
-                self.object_ref.end(i);
+                self.object_ref.end(before + i);
             }
             if details.has_context(row.flags(), session)
                 && details.write_context(row.flags(), set.context(&row), session, &mut self.details.bytes)?
             {
-                self.details.end(i);
+                self.details.end(before + i);
             }
         }
         Ok(())
+    }
+
+    /// Ends the walk: every column that some row has is as long as the rows are many.
+    pub(super) fn end(&mut self) {
+        let rows = self.len();
+        for own in &mut self.own {
+            if !own.ints.is_empty() {
+                own.ints.resize(rows, 0);
+            }
+            if !own.keys.is_empty() {
+                own.keys.resize(rows, 0);
+            }
+        }
     }
 
     /// Whether no row, or every row, has a value of its own in a column.
