@@ -2,6 +2,8 @@
 
 import json
 import os
+import resource
+import signal
 import subprocess
 import sys
 import time
@@ -15,7 +17,7 @@ import pytest
 import zstandard
 
 import auditring
-from auditring import Keep, Rotation
+from auditring import Keep, Rotation, _core
 from auditring.sinks import Checkpoint, JsonlSink, ParquetSink, RowBatch
 from auditring.sinks._lines import LineFile, compress
 
@@ -252,30 +254,80 @@ def test_a_compression_that_was_broken_off_is_done_again(tmp_path: Path) -> None
     assert (closed / "a.jsonl.zst").read_bytes() == packed
 
 
+def fresh_batch(root: Path) -> RowBatch:
+    """The three rows of a log that has just been opened, and had a session."""
+    with auditring.open(root, sinks=[]) as log:
+        with log.session(id="s"):
+            pass
+        wait_for(lambda: log.stats().journaled == 3)
+        (batch,) = _core.Snapshot(str(root)).fresh([])
+    assert batch.rows == 3
+    return batch
+
+
 @pytest.mark.parametrize(
-    ("left", "expected_common"),
+    ("whole", "rest", "common"),
     [
-        (b"", 4),
-        (b"bb\n", 7),
-        (b"bb\nc", 8),
-        (b"bb\ncc\n", 10),
-        (b"bb\ncc\nzz\n", 10),
-        (b"bb\nxx\n", 7),
-        (b"yy\n", 4),
+        (0, b"", 0),
+        (1, b"", 1),
+        (1, b'{"time":', 1),
+        (3, b"", 3),
+        (3, b"zz\n", 3),
+        (1, b"xx\n", 1),
+        (0, b"yy\n", 0),
     ],
     ids=["nothing", "a line", "half a line", "all", "more", "another line", "another start"],
 )
-def test_what_lies_behind_the_offset_is_compared(tmp_path: Path, left: bytes, expected_common: int) -> None:
+def test_what_lies_behind_the_offset_is_compared(tmp_path: Path, whole: int, rest: bytes, common: int) -> None:
     """Equal bytes stay, a partial line is completed, and at the first difference the file is cut."""
+    batch, later = fresh_batch(tmp_path / "audit"), fresh_batch(tmp_path / "later")
+    lines = batch.json_lines()
+    left = b"".join(lines.splitlines(keepends=True)[:whole]) + rest
     path = tmp_path / "a.jsonl"
     path.write_bytes(b"aaa\n" + left)
+    same = b"aaa\n" + b"".join(lines.splitlines(keepends=True)[:common])
+    inode = path.stat().st_ino
     file = LineFile(path, offset=4)
-    file.append(b"bb\ncc\n", 2)
-    assert path.read_bytes()[:10] == b"aaa\nbb\ncc\n"
-    assert (b"aaa\n" + left)[:expected_common] == path.read_bytes()[:expected_common]
-    file.append(b"dd\n", 1)
+    assert file.append(batch) == len(lines)
+    assert path.read_bytes()[: 4 + len(lines)] == b"aaa\n" + lines
+    assert path.read_bytes().startswith(same)
+    file.append(later)
     file.end()
-    assert path.read_bytes() == b"aaa\nbb\ncc\ndd\n"
+    assert path.read_bytes() == b"aaa\n" + lines + later.json_lines()
+    assert (file.rows, path.stat().st_ino) == (6, inode)
+
+
+def test_another_file_in_the_place_of_the_open_one_is_an_error(tmp_path: Path) -> None:
+    """Lines never go into a file that is not the one that is synced."""
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b"")
+    with pytest.raises(OSError, match=r"(?i)stale"):
+        _core.LineWriter(str(path), path.stat().st_ino + 1)
+
+
+@pytest.mark.parametrize("rows", [100, 20_000], ids=["in turns", "side by side"])
+def test_a_write_that_does_not_fit_leaves_whole_lines(tmp_path: Path, rows: int) -> None:
+    """Whether pieces are made and written in turns or side by side, the error is raised and no half line is left."""
+    with auditring.open(tmp_path / "audit", sinks=[]) as log:
+        emit_reads(log, rows)
+        wait_for(lambda: log.stats().journaled == rows + 3)
+        (batch,) = _core.Snapshot(str(tmp_path / "audit")).fresh([])
+    lines, path = batch.json_lines(), tmp_path / "a.jsonl"
+    path.write_bytes(b"")
+    writer = _core.LineWriter(str(path), path.stat().st_ino)
+    fits = len(lines) // 2
+    before = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (fits, before[0][1]))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            writer.write(batch, 0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before[0])
+        signal.signal(signal.SIGXFSZ, before[1])
+    assert path.read_bytes() == lines[: lines.rfind(b"\n", 0, fits) + 1]
+    assert writer.write(batch, 0) == len(lines)
+    writer.close()
+    assert path.read_bytes() == lines
 
 
 class _FailsHalfWay(JsonlSink):

@@ -10,6 +10,7 @@ __all__ = [
     "SCHEMA_VERSION",
     "ArrowSchema",
     "Follower",
+    "LineWriter",
     "Log",
     "RowBatch",
     "Session",
@@ -67,6 +68,19 @@ class RowBatch:
 
         Raises `RuntimeError` where the rows were asked for as Arrow alone.
         """
+
+@final
+class LineWriter:
+    """Writes the lines of batches into one file."""
+
+    def __new__(cls, path: str, inode: int) -> Self:
+        """Opens the file that the caller has open as `inode`. Raises `OSError`, also if its path leads to another."""
+    def write(self, batch: RowBatch, offset: int) -> int:
+        """Writes the lines of a batch at `offset`, without the GIL, and returns their bytes.
+
+        Raises `OSError`; whatever then lies behind `offset` ends with a line.
+        """
+    def close(self) -> None: ...
 
 @final
 class Snapshot:

@@ -77,9 +77,7 @@ class Running:
         for sink in sinks:
             mine = sink.fresh()
             mine.open(context)
-            rows = _core.Follower(
-                self.core, mine.name, declined(mine, actions), tables=mine.batching.tables
-            )
+            rows = _core.Follower(self.core, mine.name, declined(mine, actions), tables=mine.batching.tables)
             self._followers.append(SinkFollower(rows, mine, self._board, self._tell))
         for follower in self._followers:
             follower.start()

@@ -7,7 +7,9 @@ from typing import BinaryIO
 
 import zstandard
 
+from auditring import _core
 from auditring.sinks._files import FILE_MODE, make_directory, sync_directory, write_all
+from auditring.sinks.base import RowBatch
 
 __all__ = ["LineFile", "compress"]
 
@@ -25,7 +27,13 @@ class LineFile:
         """Nothing was appended since the last `sync`."""
         self._born = time.monotonic()
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE)
-        self._left = os.fstat(self._fd).st_size - offset
+        try:
+            status = os.fstat(self._fd)
+            self._writer = _core.LineWriter(str(path), status.st_ino)
+        except BaseException:
+            os.close(self._fd)
+            raise
+        self._left = status.st_size - offset
         self._named = False
 
     @property
@@ -33,17 +41,13 @@ class LineFile:
         """Seconds since the file was opened."""
         return time.monotonic() - self._born
 
-    def append(self, lines: bytes, rows: int) -> None:
-        """Puts whole lines behind what is ours. On an error whole lines at most have been added."""
+    def append(self, batch: RowBatch) -> int:
+        """Puts the lines of a batch behind what is ours and returns their bytes. An error leaves whole lines."""
         self.clean = False
-        there = self._compare(lines) if self._left else 0
-        try:
-            write_all(self._fd, memoryview(lines)[there:], self.size + there)
-        except OSError:
-            self._cut_to_line(lines)
-            raise
-        self.size += len(lines)
-        self.rows += rows
+        size = self._complete(batch.json_lines()) if self._left else self._writer.write(batch, self.size)
+        self.size += size
+        self.rows += batch.rows
+        return size
 
     def sync(self) -> None:
         """Makes all that was appended safe, and the file's name with it."""
@@ -62,7 +66,18 @@ class LineFile:
 
     def close(self) -> None:
         """Lets go of the file."""
+        self._writer.close()
         os.close(self._fd)
+
+    def _complete(self, lines: bytes) -> int:
+        """Writes what of `lines` does not lie behind what is ours already."""
+        there = self._compare(lines)
+        try:
+            write_all(self._fd, memoryview(lines)[there:], self.size + there)
+        except OSError:
+            self._cut_to_line(lines)
+            raise
+        return len(lines)
 
     def _compare(self, lines: bytes) -> int:
         """How much of `lines` already lies behind what is ours; cuts the file at the first difference."""

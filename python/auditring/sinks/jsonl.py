@@ -40,7 +40,7 @@ def _least(own: _N | None, limit: _N | None, used: _N) -> _N | None:
 class JsonlSink(Sink):
     """Canonical JSON, a line an event."""
 
-    batching = Batching(rows=8192, partial=True, linger=0.03)
+    batching = Batching(rows=32_768, partial=True, linger=0.03)
 
     def __new__(cls, path: str | os.PathLike[str] | None = None, **_: object) -> "JsonlSink":  # noqa: PYI034 - another class for `"-"`
         """`"-"` makes a sink that writes to standard output."""
@@ -109,19 +109,17 @@ class JsonlSink(Sink):
     def write(self, batch: RowBatch) -> int:
         """Appends the lines of a batch in whole lines."""
         self._tidy()
-        lines = batch.json_lines() if batch.rows else b""
         if self._cursor is None:
             self._cursor = batch.first_seq
         self._next = batch.last_seq + 1
-        if not lines:
+        if not batch.rows:
             return 0
         day = day_of(batch.min_time_ns)
         if self._file is not None and self._rotation.utc_date and day > self._file.day and self._file.clean:
             self._rotate()
         if self._file is None:
             self._file = LineFile(self._named(self._cursor), day=day)
-        self._file.append(lines, batch.rows)
-        return len(lines)
+        return self._file.append(batch)
 
     def commit(self) -> bytes:
         """Syncs the file, and ends it if it is full. The state says where the next line goes."""
@@ -182,6 +180,9 @@ class JsonlSink(Sink):
 
 class _StdoutSink(JsonlSink):
     """Lines on standard output."""
+
+    # All lines of a batch are in memory at a time.
+    batching = Batching(rows=8192, partial=True, linger=0.03)
 
     @property
     def checkpoint(self) -> Checkpoint:

@@ -76,6 +76,8 @@ class _OpenFile:
                 compression="zstd",
                 compression_level=level,
                 write_batch_size=_WRITE_BATCH,
+                # pyarrow's own pool gives memory back so soon that each row group would take it anew, page by page.
+                memory_pool=pa.system_memory_pool(),
                 **_PAGES,
                 use_dictionary=strings,
                 column_encoding=packed,
@@ -188,7 +190,7 @@ class ParquetSink(Sink):
         file = self._opened()
         if not batch.rows:
             return 0
-        rows = self._unsealed(pa.record_batch(batch), batch.first_seq)
+        rows = self._unsealed(pa.record_batch(batch), batch.first_seq, self._first)
         return file.write(rows) if rows.num_rows else 0
 
     def commit(self) -> bytes:
@@ -242,6 +244,7 @@ class ParquetSink(Sink):
             **{f"auditring.{term}": str(n) for term, n in self._terms.as_dict().items()},
         }
 
-    def _unsealed(self, rows: pa.RecordBatch, first: int) -> pa.RecordBatch:
-        """The rows that are not sealed yet, of a batch that begins at seq `first`."""
-        return rows if first >= self._first else rows.filter(pc.greater_equal(rows.column("seq"), self._first))
+    @staticmethod
+    def _unsealed(rows: pa.RecordBatch, first: int, wanted: int) -> pa.RecordBatch:
+        """Rows from seq `wanted` on, of a batch that begins at seq `first`; the others lie sealed already."""
+        return rows if first >= wanted else rows.filter(pc.greater_equal(rows.column("seq"), wanted))

@@ -3,7 +3,7 @@
 use arrow_array::Array;
 use arrow_array::StructArray;
 use arrow_array::ffi::{FFI_ArrowSchema, to_ffi};
-use auditring_event::{arrow, json};
+use auditring_event::{RowSet, arrow, json};
 use auditring_flow::Batch;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
@@ -43,6 +43,14 @@ pub(crate) struct RowBatch(Batch);
 impl RowBatch {
     pub(crate) fn new(batch: Batch) -> Self {
         Self(batch)
+    }
+
+    /// The rows as they are.
+    pub(crate) fn set(&self) -> PyResult<&RowSet> {
+        if self.0.table.is_some() {
+            return Err(PyRuntimeError::new_err("these rows are Arrow alone, as the sink's `batching.tables` says"));
+        }
+        Ok(&self.0.set)
     }
 }
 
@@ -119,12 +127,10 @@ impl RowBatch {
 
     /// Canonical JSON, one object a line, each line ended by a newline; UTF-8.
     fn json_lines<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
-        if self.0.table.is_some() {
-            return Err(PyRuntimeError::new_err("these rows are Arrow alone, as the sink's `batching.tables` says"));
-        }
+        let set = self.set()?;
         let lines = py.detach(|| {
-            let mut lines = Vec::with_capacity(self.0.set.rows.len() * 512);
-            json::lines(&self.0.set, &mut lines).map(|()| lines)
+            let mut lines = Vec::with_capacity(set.rows.len() * 1024);
+            json::lines(set, &mut lines).map(|()| lines)
         });
         Ok(PyBytes::new(py, &lines.map_err(failed)?))
     }

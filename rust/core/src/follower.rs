@@ -59,12 +59,13 @@ impl Follower {
     }
 
     /// What the helper has gathered, if it is ready and nobody has the reader.
-    fn gathered(&self, max_rows: usize) -> Option<Option<auditring_flow::Batch>> {
+    fn gathered(&self, max_rows: usize) -> Option<auditring_flow::Batch> {
         let mut inner = self.inner.try_lock().ok()?;
         let follower = inner.as_mut().filter(|follower| follower.is_ready(max_rows))?;
+        // An error is met again, and raised, by `next`.
         let batch = follower.hand_out().ok()?;
         self.look(follower);
-        Some(batch)
+        batch
     }
 
     /// Runs `work` on the reader without the GIL, then brings the view up to date.
@@ -103,13 +104,7 @@ fn read_ahead(inner: Arc<Mutex<Option<auditring_flow::Follower>>>) -> std::io::R
 impl Follower {
     #[new]
     #[pyo3(signature = (log, sink, declined=vec![], *, tables=false))]
-    fn new(
-        py: Python<'_>,
-        log: &Log,
-        sink: String,
-        declined: Vec<(String, String)>,
-        tables: bool,
-    ) -> PyResult<Self> {
+    fn new(py: Python<'_>, log: &Log, sink: String, declined: Vec<(String, String)>, tables: bool) -> PyResult<Self> {
         let mut pairs = Declined::default();
         let mut unknown = HashSet::new();
         for (action, outcome) in declined {
@@ -127,9 +122,7 @@ impl Follower {
             return Err(PyValueError::new_err("a log that keeps nothing has no followers"));
         };
         let form = if tables { Form::Table } else { Form::Rows };
-        let opened = py.detach(|| {
-            auditring_flow::Follower::open(&dir, &sink, pairs, form, Arc::clone(&progress))
-        });
+        let opened = py.detach(|| auditring_flow::Follower::open(&dir, &sink, pairs, form, Arc::clone(&progress)));
         let inner = opened.map_err(|error| match error {
             auditring_flow::Error::SinkHeld(_) => PyBlockingIOError::new_err(error.to_string()),
             error => os_error(error),
@@ -194,7 +187,7 @@ impl Follower {
             Duration::try_from_secs_f64(timeout).map_err(|e| PyValueError::new_err(format!("timeout: {e}")))?;
         let batch = match self.gathered(max_rows) {
             // Getting the GIL back from a thread that emits all the time takes milliseconds.
-            Some(batch) => batch,
+            Some(batch) => Some(batch),
             None => self.with(py, |follower| follower.next(max_rows, timeout, partial))?,
         };
         if let (Some(sender), true) = (lock(&self.ahead).as_ref(), batch.as_ref().is_some_and(|b| b.rows >= max_rows)) {

@@ -5,6 +5,7 @@ mod arrow;
 mod errors;
 mod ffi;
 mod follower;
+mod lines;
 mod log;
 mod outside;
 mod session;
@@ -23,6 +24,8 @@ mod _core {
     use crate::arrow::{ArrowSchema, RowBatch, schema};
     #[pymodule_export]
     use crate::follower::Follower;
+    #[pymodule_export]
+    use crate::lines::LineWriter;
     #[pymodule_export]
     use crate::log::Log;
     #[pymodule_export]

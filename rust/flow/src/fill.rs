@@ -4,6 +4,7 @@
 //! mailbox, so contexts and first touches that only the failed batch told of are forgotten.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 
 use auditring_event::record::{self, RecordView};
 use auditring_event::{Context, code_of, row};
@@ -30,6 +31,25 @@ struct Known {
     tap: u64,
 }
 
+/// Context ids are counted up by the log, so nobody can choose ones that collide.
+#[derive(Debug, Default)]
+struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = xxh3_64(bytes);
+    }
+
+    fn write_u64(&mut self, id: u64) {
+        // The table takes its tag from the topmost bits and its bucket from the lowest.
+        self.0 = id.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    }
+}
+
 /// The batch.
 #[derive(Debug)]
 pub(crate) struct Fill {
@@ -40,9 +60,11 @@ pub(crate) struct Fill {
     pub(crate) time: (i64, i64),
     pub(crate) age: (i64, i64),
     /// Contexts of the segment by id.
-    segment: HashMap<u64, Known>,
+    segment: HashMap<u64, Known, BuildHasherDefault<IdHasher>>,
     last: Option<Known>,
     touched: FirstTouch,
+    /// The touch that came last. One request is about many partitions of one topic, so it mostly comes again.
+    last_touch: u64,
     primary_tap: Option<u64>,
 }
 
@@ -55,9 +77,10 @@ impl Fill {
             tally: Tally::default(),
             time: (i64::MAX, i64::MIN),
             age: (i64::MAX, i64::MIN),
-            segment: HashMap::new(),
+            segment: HashMap::default(),
             last: None,
             touched: FirstTouch::new(TOUCHES),
+            last_touch: 0,
             primary_tap: primary_tap.map(|tap| xxh3_64(tap.as_bytes())),
         }
     }
@@ -88,6 +111,7 @@ impl Fill {
         self.tally.clear();
         self.begin_segment();
         self.touched = FirstTouch::new(TOUCHES);
+        self.last_touch = 0;
     }
 
     /// Adds one record as a row.
@@ -106,9 +130,11 @@ impl Fill {
             let topic = record.fields().strings().next().filter(|(bit, _)| *bit == TOPIC);
             let topic = topic.map_or(&[][..], |(_, topic)| topic);
             let session = known.map_or(0, |known| known.session);
-            if self.touched.first(touch_key(session, code, tap(record, known), topic)) {
+            let touch = touch_key(session, code, tap(record, known), topic);
+            if touch != self.last_touch && self.touched.first(touch) {
                 flags = record::FIRST_TOUCH;
             }
+            self.last_touch = touch;
         }
         let primary = match self.primary_tap {
             None => true,

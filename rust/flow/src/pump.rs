@@ -243,15 +243,6 @@ impl Pump {
                 result => result?,
             }
         }
-        if self.successor.is_some() && self.consumer.drained() {
-            self.succeed()?;
-        }
-        // The tail first, then the anchor: whatever is in front of this tail was stamped before it.
-        let waiting = self.consumer.poll(0);
-        let posted = self.mailbox.peek();
-        if self.must_roll(waiting || !posted.is_empty()) {
-            self.roll()?;
-        }
         let step = self.timeline.anchor(self.clock.anchor());
         if let Some(step) = step {
             let mut event = Encoder::new(action("auditring.ClockStepped"));

@@ -51,6 +51,9 @@ pub struct Timeline {
     pieces: VecDeque<Piece>,
     last: Anchor,
     offset_ns: i64,
+    /// The piece that was looked up last, but for the newest, and the piece behind it: after a burst many stamps in a row lie
+    /// on the same one. Both are fixed once there is a later anchor.
+    found: Option<(Piece, Piece)>,
 }
 
 impl Timeline {
@@ -63,6 +66,7 @@ impl Timeline {
             pieces: VecDeque::with_capacity(KEPT),
             last: birth,
             offset_ns: birth.real_ns - birth.mono_ns,
+            found: None,
         }
     }
 
@@ -108,9 +112,13 @@ impl Timeline {
     /// Converts a stamp taken before the last anchor.
     #[inline]
     #[must_use]
-    pub fn at(&self, stamp: u64) -> Instant {
+    pub fn at(&mut self, stamp: u64) -> Instant {
         match self.pieces.back() {
-            Some(piece) if stamp >= piece.stamp => self.on(piece, stamp),
+            Some(piece) if stamp >= piece.stamp => return self.on(piece, stamp),
+            _ => {}
+        }
+        match &self.found {
+            Some((piece, next)) if (piece.stamp..next.stamp).contains(&stamp) => self.between(piece, next, stamp),
             _ => self.older(stamp),
         }
     }
@@ -124,10 +132,20 @@ impl Timeline {
         Instant { age_ns: mono_ns - self.birth.mono_ns, time_ns: mono_ns + piece.offset_ns }
     }
 
+    /// On a piece that is not the newest: not past where the next one begins.
+    #[inline]
+    fn between(&self, piece: &Piece, next: &Piece, stamp: u64) -> Instant {
+        let mut instant = self.on(piece, stamp);
+        let age_ns = instant.age_ns.min(next.mono_ns - self.birth.mono_ns);
+        instant.time_ns += age_ns - instant.age_ns;
+        instant.age_ns = age_ns;
+        instant
+    }
+
     #[cold]
-    fn older(&self, stamp: u64) -> Instant {
+    fn older(&mut self, stamp: u64) -> Instant {
         let index = self.pieces.partition_point(|piece| piece.stamp <= stamp);
-        let Some(piece) = index.checked_sub(1).and_then(|i| self.pieces.get(i)) else {
+        let Some(piece) = index.checked_sub(1).and_then(|i| self.pieces.get(i)).copied() else {
             // Older than every kept anchor (or than birth, by a clock that went back): the oldest instant still known.
             let (mono_ns, offset_ns) = self
                 .pieces
@@ -135,13 +153,9 @@ impl Timeline {
                 .map_or((self.birth.mono_ns, self.offset_ns), |piece| (piece.mono_ns, piece.offset_ns));
             return Instant { age_ns: mono_ns - self.birth.mono_ns, time_ns: mono_ns + offset_ns };
         };
-        let mut instant = self.on(piece, stamp);
-        if let Some(next) = self.pieces.get(index) {
-            let age_ns = instant.age_ns.min(next.mono_ns - self.birth.mono_ns);
-            instant.time_ns += age_ns - instant.age_ns;
-            instant.age_ns = age_ns;
-        }
-        instant
+        let Some(next) = self.pieces.get(index).copied() else { return self.on(&piece, stamp) };
+        self.found = Some((piece, next));
+        self.between(&piece, &next, stamp)
     }
 }
 

@@ -103,7 +103,8 @@ impl<'a> Batch<'a> {
             Column::NodeId => |context| context.node_id,
             _ => |_| None,
         };
-        let contexts: Vec<_> = std::iter::once(None).chain(self.set.contexts.iter().map(|context| of(context))).collect();
+        let contexts: Vec<_> =
+            std::iter::once(None).chain(self.set.contexts.iter().map(|context| of(context))).collect();
         let has = self.walk.has(column);
         let own = &self.walk.own[column as usize].ints;
         let used = || contexts.iter().zip(&self.walk.contexts_used).filter(|(_, used)| **used).map(|(value, _)| value);

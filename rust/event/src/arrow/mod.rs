@@ -10,8 +10,8 @@ mod keys;
 mod text;
 mod walk;
 
-use crate::{Malformed, RowSet};
 use crate::spec::{COLUMNS, ColumnType};
+use crate::{Malformed, RowSet};
 pub use arrow_array::RecordBatch;
 use arrow_schema::{ArrowError, DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 use std::sync::{Arc, LazyLock};

@@ -64,9 +64,17 @@ impl<'a> Writer<'a> {
         }
     }
 
-    pub(super) fn write(&mut self, out: &mut Vec<u8>) -> Result<(), Malformed> {
+    pub(super) fn rows(&self) -> usize {
+        self.set.rows.len()
+    }
+
+    /// Appends lines from row `first` on until `out` has `enough` bytes; returns the row that is next.
+    pub(super) fn write(&mut self, out: &mut Vec<u8>, first: usize, enough: usize) -> Result<usize, Malformed> {
         let mut values = Values::new();
-        for at in &self.set.rows {
+        for (number, at) in self.set.rows.iter().enumerate().skip(first) {
+            if out.len() >= enough {
+                return Ok(number);
+            }
             let row = self.set.row(at)?;
             record::check_bits(row.bits())?;
             let plan = self.plans.position(row.code())?;
@@ -74,7 +82,7 @@ impl<'a> Writer<'a> {
             self.plans.get(plan).follow(&row, &mut values)?;
             self.line(out, &row, plan, at.seq, at.weight, &values)?;
         }
-        Ok(())
+        Ok(self.rows())
     }
 
     #[inline]

@@ -38,9 +38,40 @@ pub(crate) fn name(column: Column) -> String {
 /// If a row is malformed; then nothing is appended.
 pub fn lines(set: &RowSet, out: &mut Vec<u8>) -> Result<(), Malformed> {
     let begin = out.len();
-    let written = line::Writer::new(set).write(out);
-    if written.is_err() {
-        out.truncate(begin);
+    match Lines::new(set).fill(out, usize::MAX) {
+        Ok(_) => Ok(()),
+        Err(malformed) => {
+            out.truncate(begin);
+            Err(malformed)
+        }
     }
-    written
+}
+
+/// The lines of a set, a piece after the other.
+pub struct Lines<'a> {
+    writer: line::Writer<'a>,
+    next: usize,
+}
+
+impl<'a> Lines<'a> {
+    /// From the first row on.
+    #[must_use]
+    pub fn new(set: &'a RowSet) -> Self {
+        Self { writer: line::Writer::new(set), next: 0 }
+    }
+
+    /// Appends lines until `out` has `enough` bytes; `false` when that was the last one.
+    ///
+    /// # Errors
+    /// If a row is malformed; the lines before it are in `out`, and there is no going on.
+    pub fn fill(&mut self, out: &mut Vec<u8>, enough: usize) -> Result<bool, Malformed> {
+        self.next = self.writer.write(out, self.next, enough)?;
+        Ok(self.next < self.writer.rows())
+    }
+}
+
+impl std::fmt::Debug for Lines<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Lines").field("next", &self.next).finish_non_exhaustive()
+    }
 }
