@@ -78,6 +78,42 @@ proptest! {
     }
 
     #[test]
+    fn a_batch_and_lines_made_in_pieces_are_those_made_at_once(
+        set in common::sets(40),
+        cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..4),
+        enough in 0_usize..4000,
+    ) {
+        let mut ends: Vec<_> = cuts.iter().map(|cut| cut.index(set.rows.len() + 1)).chain([set.rows.len()]).collect();
+        ends.sort_unstable();
+        let mut table = arrow::Table::new(0);
+        let mut part = RowSet { rows: Vec::new(), contexts: Vec::new(), ..set.clone() };
+        let mut begin = 0;
+        for end in ends {
+            // The contexts that the rows so far name, and maybe further ones.
+            let named = set.rows[..end].iter().filter_map(|at| set.row(at).ok()).map(|row| row.context());
+            let known = named.filter(|context| *context != row::NO_CONTEXT).max().map_or(0, |most| most as usize + 1);
+            part.contexts = set.contexts[..known].to_vec();
+            part.rows = set.rows[begin..end].to_vec();
+            table.append(&part).expect("the rows are fine");
+            begin = end;
+        }
+        prop_assert_eq!(set.rows.len(), table.rows());
+        let batch = table.finish(&part).expect("the rows are fine");
+        for (row, event) in events(&set).into_iter().enumerate() {
+            prop_assert_eq!(in_micros(event), from_batch(&batch, row));
+        }
+
+        let (mut pieces, mut piece) = (json::Lines::new(&set), Vec::new());
+        let mut all = Vec::new();
+        while pieces.fill(&mut piece, enough.max(1)).expect("the rows are fine") {
+            prop_assert!(piece.len() >= enough.max(1) && piece.ends_with(b"\n"));
+            all.append(&mut piece);
+        }
+        all.append(&mut piece);
+        prop_assert_eq!(lines(&set).concat(), all);
+    }
+
+    #[test]
     fn a_line_tells_every_column(set in common::sets(12)) {
         let lines = lines(&set);
         prop_assert_eq!(set.rows.len(), lines.len());
