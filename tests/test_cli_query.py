@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 
@@ -33,6 +35,29 @@ def audit(tmp_path_factory: pytest.TempPathFactory) -> Path:
         session.operation_denied("WRITE", "Topic", "=HYPERLINK(1)")
         session.operation_denied("WRITE", "Topic", ESCAPES)
     return path
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three clients, of which two share a network; each fails to log in, uses a key, and is refused something."""
+    path = tmp_path_factory.mktemp("story")
+    with auditring.open(path) as log:
+        for number, address in enumerate(("10.1.2.3", "10.1.2.9", "2001:db8::7")):
+            with log.session(id=f"s-{number}", peer=(address, 50_000), authority="decision") as session:
+                session.client_sasl_auth_failure("alice", mechanism="PLAIN")
+                session.client_sasl_auth_success("alice", mechanism="PLAIN")
+                session.emit("com.example.kms.KeyUsed", object_ref={"com.example.kek": f"kek-{number % 2}"})
+                session.operation_denied("WRITE", "Topic", "salaries")
+        log.emit("com.example.Idle")
+    return path
+
+
+def answered(audit: Path, *arguments: object) -> list[dict[str, object]]:
+    """The rows of an answer."""
+    result = run("query", audit, *arguments, "--format", "json")
+    assert result.exit_code == 0, result.output
+    rows: list[dict[str, object]] = json.loads(result.stdout)
+    return rows
 
 
 def run(*arguments: object, text: str | None = None) -> Result:
@@ -137,7 +162,9 @@ def test_what_is_no_audit_directory_is_one_line_and_status_2(tmp_path: Path) -> 
 
 def test_help_teaches_by_example() -> None:
     """Every command's help shows commands that one can type."""
-    for arguments in ([], ["query"], ["query", "audit/", "who-touched"], ["stats"], ["demo"]):
+    questions = ("denied", "keys-used", "logins", "session", "spikes", "timeline", "who-touched")
+    asked = [["query", "audit/", question] for question in questions]
+    for arguments in ([], ["query"], *asked, ["stats"], ["demo"]):
         result = run(*arguments, "--help")
         assert result.exit_code == 0, result.output
         assert "  auditring " in result.output
@@ -185,6 +212,67 @@ def test_json_text_comes_back_equal() -> None:
     """Escapes for the terminal are escapes of JSON."""
     value = {"a": [ESCAPES, None, 1.5, True], "\u202e": "\U000e0041\x7f"}
     assert json.loads(json_text(value)) == value
+
+
+def test_a_session_is_told_from_its_beginning_to_its_end(story: Path) -> None:
+    """And nothing of another one."""
+    actions = [row["action"] for row in answered(story, "session", "s-1")]
+    assert actions == [
+        "ClientAccept",
+        "ClientSaslAuthFailure",
+        "ClientSaslAuthSuccess",
+        "com.example.kms.KeyUsed",
+        "OperationDenied",
+        "ClientClose",
+    ]
+    assert answered(story, "session", "s-") == []
+
+
+def test_keys_that_plugins_used_are_counted(story: Path) -> None:
+    """By key and principal; an event that names no key is none of them."""
+    columns = ("action", "key_type", "key", "principal", "events")
+    rows = [tuple(row[column] for column in columns) for row in answered(story, "keys-used")]
+    action, key_type = "com.example.kms.KeyUsed", "com.example.kek"
+    assert rows == [(action, key_type, "kek-0", "alice", 2), (action, key_type, "kek-1", "alice", 1)]
+    assert len(answered(story, "keys-used", "--action", action)) == 2
+    assert answered(story, "keys-used", "--action", "com.example.kms.Other") == []
+
+
+def test_spikes_count_failures_and_denials_by_network(story: Path) -> None:
+    """Two clients of one network are one network; successes are not among it."""
+    counted: dict[object, list[object]] = {}
+    for row in answered(story, "spikes"):  # the story may be told across the border of two buckets
+        assert str(row["bucket"]).endswith(":00Z")
+        seen = counted.setdefault(row["network"], [0, 0])
+        counted[row["network"]] = [seen[0] + row["failures"], seen[1] + row["denials"]]  # type: ignore[operator]
+    assert counted == {"10.1.2.0/24": [2, 2], "2001:db8::/64": [1, 1]}
+
+
+def test_parquet_goes_into_a_file_with_its_types(story: Path, tmp_path: Path) -> None:
+    """As DuckDB has them; a file is named, or the answer is a complaint."""
+    target = tmp_path / "denied.parquet"
+    assert run("query", story, "denied", "--format", "parquet", "--output", target).exit_code == 0
+    table = pq.read_table(target)
+    assert table.num_rows == 3
+    assert table.column("resource").to_pylist() == ["salaries"] * 3
+    assert pa.types.is_timestamp(table.schema.field("time").type)
+    run("query", story, "denied", "--limit", "1", "--format", "parquet", "--output", target)
+    assert pq.read_table(target).num_rows == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["denied.parquet"]
+    complaint = run("query", story, "denied", "--format", "parquet")
+    assert (complaint.exit_code, complaint.stdout) == (2, "")
+    assert "say where with --output FILE" in complaint.stderr
+
+
+@pytest.mark.parametrize("form", ["table", "csv", "json"])
+def test_every_form_can_go_into_a_file(story: Path, tmp_path: Path, form: str) -> None:
+    """The same text as is printed; a question that fails leaves what was there."""
+    target = tmp_path / "answer"
+    assert run("query", story, "denied", "--format", form, "--output", target).stdout == ""
+    assert target.read_text() == run("query", story, "denied", "--format", form).stdout
+    assert run("query", story, "SELECT nonsense", "--format", form, "--output", target).exit_code == 2
+    assert "salaries" in target.read_text()
+    assert [path.name for path in tmp_path.iterdir()] == ["answer"]
 
 
 def test_stats_show_the_balance_of_living_and_closed_processes(audit: Path) -> None:

@@ -1,5 +1,6 @@
 """The view `events`: each row once, sealed or fresh, at one moment; and the saved questions over it."""
 
+import ipaddress
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -9,6 +10,8 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import auditring
 from auditring import Keep, questions
@@ -295,3 +298,39 @@ def test_saved_questions_count_the_primary_tap_alone(tmp_path: Path) -> None:
         assert rows_of(questions.who_touched("payments", Bounds(tap="inner")), con, "events") == [(2,)]
     con = connect(tmp_path)
     assert rows_of(questions.who_touched("payments"), con, "events") == [(2,)]
+
+
+ADDRESSES = st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6), st.ip_addresses(v=6, network="2001:db8::/120"))
+
+
+@given(ADDRESSES, st.booleans())
+def test_spikes_take_the_network_of_any_address(
+    address: ipaddress.IPv4Address | ipaddress.IPv6Address,
+    exploded: bool,  # noqa: FBT001 - hypothesis draws it
+) -> None:
+    """However it is written: 24 bits of IPv4, also within IPv6, and 64 of IPv6."""
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    text = f"::ffff:{mapped}" if mapped else address.exploded if exploded else str(address)
+    plain = mapped or address
+    wanted = ipaddress.ip_network((plain, 24 if plain.version == 4 else 64), strict=False)
+    con = duckdb.connect()
+    con.execute("CREATE MACRO at_primary_tap(process, tap) AS true")
+    con.execute(
+        "CREATE TABLE events AS SELECT now() AS \"time\", 'failure' AS outcome, $1 AS peer_ip, 1 AS events_total, "
+        "'p' AS process, NULL AS tap, NULL AS principal, NULL AS attempted_principal",
+        [text],
+    )
+    ((network,),) = rows_of(questions.spikes(), con, "network")
+    assert network == str(wanted)
+
+
+def test_what_a_filter_did_for_a_session_is_in_its_story(tmp_path: Path) -> None:
+    """By `causeSession`, which a filter's event carries where a client's request was the cause."""
+    with auditring.open(tmp_path) as log:
+        with log.session(id="client") as session:
+            session.read("payments", 0, 1, 1, 1)
+        with log.session(id="other") as session:
+            session.emit("com.example.Rotated", context={"causeSession": "client"})
+            session.emit("com.example.Rotated", context={"causeSession": "another"})
+    actions = [action for (action,) in rows_of(questions.session("client"), connect(tmp_path), "action")]
+    assert actions == ["ClientAccept", "Read", "ClientClose", "com.example.Rotated"]

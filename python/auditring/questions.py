@@ -20,7 +20,18 @@ if TYPE_CHECKING:
 
     import duckdb
 
-__all__ = ["Bounds", "Question", "denied", "logins", "timeline", "who_touched", "who_touched_offset"]
+__all__ = [
+    "Bounds",
+    "Question",
+    "denied",
+    "keys_used",
+    "logins",
+    "session",
+    "spikes",
+    "timeline",
+    "who_touched",
+    "who_touched_offset",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +91,57 @@ SELECT {columns}
 ORDER BY "time", process, seq
 """
 
+# A plugin's event names what it used in `object_ref`, such as {"com.example.kek": "kek-7"}.
+_KEYS_USED = """
+SELECT action, entry.key AS key_type, entry.value AS key, principal, outcome, filter,
+       sum(events_total)::BIGINT AS events,
+       min("time") AS first_seen,
+       max(coalesce(end_time, "time")) AS last_seen
+FROM (
+  SELECT *, unnest(map_entries(object_ref::JSON::MAP(VARCHAR, VARCHAR))) AS entry
+  FROM events
+  WHERE {where}
+)
+GROUP BY ALL
+ORDER BY events DESC, last_seen DESC, action, key_type, key, principal, outcome, filter
+{limit}
+"""
+
+# The first 64 bits of an address of IPv6: its groups, with those that `::` stands for, less leading zeros and less the
+# zero groups at the end, which the mask's `::` stands for. One that wraps an address of IPv4 is that address.
+_GROUPS = r"""
+list_transform(
+  (list_concat(
+     string_split(split_part(peer_ip, '::', 1), ':'),
+     list_resize(CAST([] AS VARCHAR[]), if(contains(peer_ip, '::'),
+       8 - len(string_split(split_part(peer_ip, '::', 1), ':')) - len(string_split(split_part(peer_ip, '::', 2), ':')),
+       0), '0'),
+     string_split(split_part(peer_ip, '::', 2), ':')))[1:4],
+  lambda part: lower(coalesce(nullif(ltrim(part, '0'), ''), '0')))
+"""
+_NETWORK = rf"""
+CASE
+  WHEN regexp_full_match(peer_ip, '(::[fF]{{{{4}}}}:)?(\d+\.){{{{3}}}}\d+')
+    THEN regexp_extract(peer_ip, '(\d+\.\d+\.\d+)\.\d+$', 1) || '.0/24'
+  WHEN contains(peer_ip, ':')
+    THEN regexp_replace(array_to_string({_GROUPS}, ':'), '(^|:)0(:0)*$', '') || '::/64'
+  ELSE peer_ip
+END
+"""
+_SPIKES = """
+SELECT time_bucket(INTERVAL 5 MINUTE, "time") AS bucket,
+       {network} AS network,
+       coalesce(sum(events_total) FILTER (outcome = 'failure'), 0)::BIGINT AS failures,
+       coalesce(sum(events_total) FILTER (outcome = 'denied'), 0)::BIGINT AS denials,
+       count(DISTINCT peer_ip) AS addresses,
+       count(DISTINCT coalesce(attempted_principal, principal)) AS principals
+FROM events
+WHERE {where}
+GROUP BY ALL
+ORDER BY failures + denials DESC, bucket DESC, network
+{limit}
+"""
+
 
 def who_touched(resource: str, bounds: Bounds = _ALWAYS) -> Question:
     """Who did what to a resource, how often, and when first and last; refusals are among it."""
@@ -129,6 +191,37 @@ def timeline(principal: str, bounds: Bounds = _ALWAYS) -> Question:
     )
     where = ["(principal = $principal OR attempted_principal = $principal)"]
     return _question(_ROWS, where, {"principal": principal}, bounds, columns)
+
+
+def session(identity: str, bounds: Bounds = _ALWAYS) -> Question:
+    """All that happened in one session, in order, and what filters did because of one of its requests."""
+    columns = (
+        '"time", principal, action, outcome, operation, resource_type, resource, partition, first_offset, last_offset, '
+        '"count", weight, status, reason, origin, filter, initiator, server, peer_ip, event_id'
+    )
+    # Looking for the words first spares most rows from being parsed.
+    cause = "(contains(context, 'causeSession') AND context ->> '$.causeSession' = $session)"
+    return _question(_ROWS, [f"(session = $session OR {cause})"], {"session": identity}, bounds, columns)
+
+
+def keys_used(bounds: Bounds = _ALWAYS, *, action: str | None = None) -> Question:
+    """Which keys (or other things named in `object_ref`) plugins used, for whom, how often, and when first and last.
+
+    With `action` only the events of that name, such as `com.example.kms.KeyUsed`.
+    """
+    where, values = ["category = 'plugin'", "object_ref IS NOT NULL"], dict[str, object]()
+    if action is not None:
+        where.append("action = $action")
+        values["action"] = action
+    return _question(_KEYS_USED, where, values, bounds)
+
+
+def spikes(bounds: Bounds = _ALWAYS) -> Question:
+    """Failures and denials of five minutes each, by the clients' network, the most first.
+
+    A network is 24 bits of an address of IPv4, and 64 of one of IPv6.
+    """
+    return _question(_SPIKES.replace("{network}", _NETWORK), ["outcome IN ('failure', 'denied')"], {}, bounds)
 
 
 def _question(

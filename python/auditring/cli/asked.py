@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import click
@@ -13,7 +14,6 @@ from auditring.cli import output
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from auditring.questions import Bounds
 
@@ -22,7 +22,7 @@ __all__ = ["Asked", "bounded", "shown"]
 F = TypeVar("F", bound="Callable[..., object]")
 
 _SHOWN = 100
-"""Rows of a table when nothing else is asked for; CSV and JSON are whole."""
+"""Rows of a table when nothing else is asked for; the other forms are whole."""
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
@@ -34,6 +34,7 @@ class Asked:
     directory: Path
     include_fresh: bool
     form: output.Format = "table"
+    target: Path | None = None
     limit: int | None = None
     since: datetime | None = None
     until: datetime | None = None
@@ -67,16 +68,25 @@ def shown(function: F) -> F:
         show_default=True,
         expose_value=False,
         callback=note,
-        help="A table to read, CSV without formulas, or a JSON array.",
+        help="A table to read, CSV without formulas, a JSON array, or Parquet (with --output).",
+    )
+    target = click.option(
+        "--output",
+        "target",
+        metavar="FILE",
+        type=click.Path(path_type=Path, dir_okay=False),
+        expose_value=False,
+        callback=note,
+        help="Write there instead of to standard output; FILE appears when it is complete.",
     )
     limit = click.option(
         "--limit",
         type=click.IntRange(min=0),
         expose_value=False,
         callback=note,
-        help=f"Rows at most; 0 for all. A table shows {_SHOWN} unless told, CSV and JSON show all.",
+        help=f"Rows at most; 0 for all. A table shows {_SHOWN} unless told; the others have all.",
     )
-    return form(limit(function))
+    return form(target(limit(function)))
 
 
 def bounded(function: F) -> F:

@@ -1,39 +1,85 @@
-"""Answers as a table to read, CSV to compute with, or JSON to pass on. Rows stream, except into a table."""
+"""Answers as a table to read, CSV to compute with, JSON to pass on, or Parquet to go on with.
+
+Rows stream, but not into a table.
+
+What must always hold: a file that was asked for appears when it is complete, and is never seen half-written.
+"""
 
 from __future__ import annotations
 
 import csv
 import sys
+from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Literal
 
+from auditring.cli.errors import Complaint
 from auditring.cli.text import csv_cell, json_text, plain, visible
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
 
+    import duckdb
     from rich.console import Console
 
-__all__ = ["FORMATS", "Format", "write"]
+__all__ = ["FORMATS", "Format", "check", "opened", "write", "write_parquet"]
 
-Format = Literal["table", "csv", "json"]
-Rows = "Iterable[Sequence[object]]"
+Format = Literal["table", "csv", "json", "parquet"]
 
-FORMATS: tuple[Format, ...] = ("table", "csv", "json")
+FORMATS: tuple[Format, ...] = ("table", "csv", "json", "parquet")
 
 _WIDE = 100_000
 """Columns that nothing needs to fit into, when no terminal is there to fit."""
 
 
-def write(form: Format, columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None) -> None:
-    """Write an answer to standard output; `title` stands above a table alone."""
-    writers: dict[Format, Callable[[Sequence[str], Iterable[Sequence[object]]], None]] = {
-        "csv": write_csv,
-        "json": write_json,
-    }
-    if form == "table":
-        write_table(columns, rows, title)
+def check(form: Format, target: Path | None) -> None:
+    """Complain, before anything is asked, about a form that cannot be printed."""
+    if form == "parquet" and target is None:
+        raise Complaint("Parquet is not for the screen: say where with --output FILE")
+
+
+@contextmanager
+def opened(target: Path | None) -> Iterator[IO[str] | None]:
+    """The file to write to, which gets its name at the end; `None` is standard output."""
+    if target is None:
+        yield None
+        return
+    with _beside(target) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        yield file
+
+
+def write_parquet(target: Path, answer: duckdb.DuckDBPyRelation) -> None:
+    """Write an answer as one Parquet file, with the types that DuckDB gives it and the values as they are."""
+    with _beside(target) as temporary:
+        answer.write_parquet(str(temporary), compression="zstd")
+
+
+@contextmanager
+def _beside(target: Path) -> Iterator[Path]:
+    """A name in the same directory, which becomes the target's where all goes well."""
+    temporary = target.with_name(f".{target.name}.tmp")
+    try:
+        yield temporary
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write(
+    form: Format,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    out: IO[str] | None = None,
+    *,
+    title: str | None = None,
+) -> None:
+    """Write an answer, to standard output where no file is given; `title` stands above a table alone."""
+    if form == "csv":
+        write_csv(columns, rows, out)
+    elif form == "json":
+        write_json(columns, rows, out)
     else:
-        writers[form](columns, rows)
+        write_table(columns, rows, title, out)
 
 
 def write_csv(columns: Sequence[str], rows: Iterable[Sequence[object]], out: IO[str] | None = None) -> None:
@@ -61,13 +107,15 @@ def write_json(columns: Sequence[str], rows: Iterable[Sequence[object]], out: IO
     out.write("[]\n" if before == "[\n" else "\n]\n")
 
 
-def write_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None) -> None:
+def write_table(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None, out: IO[str] | None = None
+) -> None:
     """Write a table for people; a row that is too wide for the terminal becomes a block of its own."""
     from rich.console import Console
 
-    console = Console(highlight=False, markup=False, emoji=False)
+    console = Console(file=out, highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
-        console = Console(highlight=False, markup=False, emoji=False, width=_WIDE)
+        console = Console(file=out, highlight=False, markup=False, emoji=False, width=_WIDE)
     cells = [[table_cell(cell) for cell in row] for row in rows]
     if title:
         console.print(title, style="bold")
@@ -101,11 +149,15 @@ def _grid(console: Console, columns: Sequence[str], cells: Sequence[Sequence[tup
     from rich.text import Text
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    widths: list[int] = []
     for at, column in enumerate(columns):
         numeric = all(number or not text for text, number in (row[at] for row in cells))
-        table.add_column(Text(visible(column)), justify="right" if numeric else "left", no_wrap=True, overflow="ignore")
+        width = max(len(visible(column)), *(len(row[at][0]) for row in cells)) if numeric else 0
+        widths.append(width)
+        # Nothing is cut, and what is not cut is not justified either: numbers are padded here.
+        table.add_column(Text(visible(column).rjust(width)), no_wrap=True, overflow="ignore")
     for row in cells:
-        table.add_row(*(Text(text) for text, _ in row))
+        table.add_row(*(Text(text.rjust(width)) for (text, _), width in zip(row, widths, strict=True)))
     console.print(table)
 
 

@@ -55,9 +55,15 @@ def command(ctx: click.Context, directory: Path, *, sealed_only: bool) -> None:
     What was refused in the last two hours? As CSV for a spreadsheet?
       auditring query audit/ denied --since 2h
       auditring query audit/ denied --since 2026-11-01 --format csv
-    Who could not log in, and what did alice do?
+    Who could not log in, what did alice do, and what happened in this one session?
       auditring query audit/ logins --failed
       auditring query audit/ timeline alice
+      auditring query audit/ session 6f1c2d0e-4b8a-4c55-9f0e-0d6a52b1c7aa
+    Which encryption keys were used, for whom? From which networks do failures and denials pile up?
+      auditring query audit/ keys-used --since 7d
+      auditring query audit/ spikes --since 1d
+    Anything as a Parquet file, to go on with it elsewhere?
+      auditring query audit/ timeline alice --format parquet --output alice.parquet
     Anything else, in SQL (`-` reads it from standard input):
       auditring query audit/ "SELECT principal, sum(events_total) FROM events GROUP BY ALL"
       auditring query audit/ "DESCRIBE events"
@@ -135,6 +141,55 @@ def timeline(asked: Asked, principal: str) -> None:
     answer(asked, questions.timeline(principal, asked.bounds))
 
 
+@command.command()
+@click.argument("identity", metavar="ID")
+@bounded
+@click.pass_obj
+def session(asked: Asked, identity: str) -> None:
+    """All that happened in the session ID, in order, and what filters did because of its requests.
+
+    \b
+    auditring query audit/ session 6f1c2d0e-4b8a-4c55-9f0e-0d6a52b1c7aa
+    """
+    from auditring import questions
+
+    answer(asked, questions.session(identity, asked.bounds))
+
+
+@command.command("keys-used")
+@click.option("--action", metavar="NAME", help="Only events of this name, such as com.example.kms.KeyUsed.")
+@bounded
+@click.pass_obj
+def keys_used(asked: Asked, *, action: str | None) -> None:
+    """Which keys, or other objects, plugins say that they used: for whom, how often, when first and last.
+
+    A key is what a plugin's event names in object_ref: {"com.example.kek": "kek-7"} is the key kek-7 of type
+    com.example.kek.
+
+    \b
+    auditring query audit/ keys-used --since 7d
+    auditring query audit/ keys-used --action com.example.kms.KeyUsed --format csv
+    """
+    from auditring import questions
+
+    answer(asked, questions.keys_used(asked.bounds, action=action))
+
+
+@command.command()
+@bounded
+@click.pass_obj
+def spikes(asked: Asked) -> None:
+    """Failures and denials in buckets of five minutes, by network (/24 of IPv4, /64 of IPv6), the most first.
+
+    \b
+    auditring query audit/ spikes --since 1d
+    auditring query audit/ spikes --since 2026-11-23 --until 2026-11-24 --limit 20
+    """
+    from auditring import questions
+
+    answer(asked, questions.spikes(asked.bounds))
+
+
 @click.command("sql")
 @click.argument("text", metavar="SQL")
 @shown
@@ -147,30 +202,45 @@ def sql(asked: Asked, text: str) -> None:
 
 
 def answer(asked: Asked, question: Question) -> None:
-    """Print the answer to a question; whatever DuckDB or the directory has against it becomes one line."""
+    """Give the answer to a question; whatever DuckDB or the directory has against it becomes one line."""
     import duckdb
 
     from auditring import query
     from auditring.exceptions import AuditError
 
+    output.check(asked.form, asked.target)
     try:
         con = connected(asked)
         try:
-            result = con.execute(question.sql, dict(question.parameters))
+            seen = give(asked, con, question)
         except duckdb.IOException:
             # A file may have been compacted or have come to its end since; the next snapshot tells.
             query.refresh(con)
-            result = con.execute(question.sql, dict(question.parameters))
-        rows = Rows(result, asked.most)
-        output.write(asked.form, [str(column[0]) for column in result.description or []], rows)
+            seen = give(asked, con, question)
     except BrokenPipeError:
         raise
     except (AuditError, OSError) as error:
         raise Complaint(str(error)) from error
     except duckdb.Error as error:
         raise Complaint(first_paragraph(error)) from error
-    if rows.seen == asked.most:
-        click.echo(f"{rows.seen} rows, as many as the limit allows; --limit 0 shows all.", err=True)
+    if seen is not None and seen == asked.most:
+        click.echo(f"{seen} rows, as many as the limit allows; --limit 0 shows all.", err=True)
+
+
+def give(asked: Asked, con: duckdb.DuckDBPyConnection, question: Question) -> int | None:
+    """Write an answer where it was asked for; returns how many rows it had, if they were counted."""
+    if asked.form == "parquet" and asked.target is not None:
+        relation = con.sql(question.sql, params=dict(question.parameters))
+        if relation is None:  # what DuckDB gives for a statement that is no query; its stub does not know
+            raise Complaint("this statement has no rows to write")
+        output.write_parquet(asked.target, relation if asked.most is None else relation.limit(asked.most))
+        return None
+    result = con.execute(question.sql, dict(question.parameters))
+    rows = Rows(result, asked.most)
+    columns = [str(column[0]) for column in result.description or []]
+    with output.opened(asked.target) as out:
+        output.write(asked.form, columns, rows, out)
+    return rows.seen
 
 
 def connected(asked: Asked) -> duckdb.DuckDBPyConnection:
