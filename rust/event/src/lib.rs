@@ -42,6 +42,8 @@ pub mod row;
 mod rowset;
 pub mod sanitize;
 pub mod spec;
+pub mod terminal;
+pub mod visible;
 
 pub use context::Context;
 pub use definition::{Definition, Definitions};

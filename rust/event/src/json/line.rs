@@ -225,7 +225,7 @@ fn actor(
 }
 
 /// Whether a filter's name is a package-qualified class that upstream's schema takes for an actor's type.
-fn is_class(name: &str) -> bool {
+pub(super) fn is_class(name: &str) -> bool {
     sanitize::action_name_ok(name)
         && !name.contains('_')
         && name.split('.').rev().skip(1).all(|part| part.starts_with(|c: char| c.is_ascii_lowercase()))

@@ -8,6 +8,7 @@
 //! `groupId`, `transactionalId`, `addr`, `nodeId`) and the caller's own keys. Where the caller used one of those names the
 //! caller's value stands, and `objectRefGiven` lists the name.
 
+mod event;
 mod line;
 mod object_ref;
 mod parse;
@@ -15,11 +16,13 @@ mod session;
 mod time;
 mod values;
 
+pub use event::line;
 pub use parse::{NotOurs, parse};
 pub use session::session_uuid;
 
 use crate::{Column, Malformed, RowSet};
 pub(crate) use session::member;
+pub(crate) use time::Clock;
 
 /// The member of a column that an action can have as a constant: its name in camelCase.
 pub(crate) fn name(column: Column) -> String {

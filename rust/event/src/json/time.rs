@@ -4,7 +4,7 @@ const DAY: i64 = 86_400;
 const SECOND: i64 = 1_000_000_000;
 
 /// Writes times; what lasts a second is kept.
-pub(super) struct Clock {
+pub(crate) struct Clock {
     second: i64,
     text: [u8; 20],
     /// The second as a number's digits.
@@ -12,7 +12,7 @@ pub(super) struct Clock {
 }
 
 impl Clock {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { second: 0, text: render(0), digits: vec![b'0'] }
     }
 
@@ -28,7 +28,7 @@ impl Clock {
 
     /// Appends `2026-11-23T20:15:00.123456789Z`, with quotes.
     #[inline]
-    pub(super) fn write(&mut self, out: &mut Vec<u8>, time_ns: i64) {
+    pub(crate) fn write(&mut self, out: &mut Vec<u8>, time_ns: i64) {
         self.at(time_ns.div_euclid(SECOND));
         let mut text = *b"\"0000-00-00T00:00:00.000000000Z\"";
         text[1..21].copy_from_slice(&self.text);

@@ -1,0 +1,87 @@
+//! Events as their readers see them: a line made of the columns alone, and a line for people.
+
+mod common;
+
+use auditring_event::event::{Cell, Event};
+use auditring_event::visible::acts;
+use auditring_event::{Column, RowSet, json, terminal};
+use proptest::prelude::*;
+use serde_json::Value;
+
+fn events(set: &RowSet) -> Vec<Event> {
+    set.rows.iter().map(|at| Event::of(set, at).expect("the row is fine")).collect()
+}
+
+fn shown(event: &Event, colour: bool) -> String {
+    let mut out = Vec::new();
+    terminal::line(event, colour, &mut out);
+    String::from_utf8(out).expect("UTF-8")
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_line_made_of_the_columns_is_the_rows_own(set in common::sets(12)) {
+        let mut lines = Vec::new();
+        json::lines(&set, &mut lines).expect("the rows are fine");
+        let parse = |line: &[u8]| serde_json::from_slice::<Value>(line).expect("JSON");
+        let own: Vec<Value> = lines.split_inclusive(|byte| *byte == b'\n').map(parse).collect();
+        let made: Vec<Value> = events(&set).iter().map(|event| {
+            let mut line = Vec::new();
+            json::line(event, &mut line);
+            let whole = line.ends_with(b"}\n");
+            prop_assert!(whole);
+            Ok(parse(&line))
+        }).collect::<Result<_, TestCaseError>>()?;
+        prop_assert_eq!(own, made);
+    }
+
+    #[test]
+    fn a_line_for_people_is_one_line_and_nothing_in_it_acts(set in common::sets(12)) {
+        for event in events(&set) {
+            let line = shown(&event, false);
+            prop_assert!(line.ends_with('\n'));
+            prop_assert!(!line.trim_end_matches('\n').chars().any(acts), "{line:?}");
+            prop_assert_eq!(1, line.lines().count());
+        }
+    }
+}
+
+#[test]
+fn people_see_when_what_who_and_on_which_object() {
+    let mut event = Event::default();
+    let mut set = |column, cell| event.set(column, Some(cell));
+    let text = |text: &str| Cell::Text(text.into());
+    set(Column::TimeNs, Cell::Int(1_795_464_900_123_456_789));
+    set(Column::Outcome, text("denied"));
+    set(Column::Action, text("OperationDenied"));
+    set(Column::Principal, text("alice"));
+    set(Column::Operation, text("WRITE"));
+    set(Column::ResourceType, text("Topic"));
+    set(Column::Resource, text("a b\u{202e}"));
+    set(Column::Partition, Cell::Int(3));
+    set(Column::FirstOffset, Cell::Int(10));
+    set(Column::LastOffset, Cell::Int(19));
+    set(Column::Status, text("AuthorizationFailed"));
+    set(Column::Origin, text("client"));
+    set(Column::PeerIp, text("10.1.2.3"));
+    set(Column::PeerPort, Cell::Int(50_412));
+    let line = "2026-11-23T20:15:00.123456Z denied    OperationDenied        alice        WRITE Topic \"a b\\u202e\"[3] \
+                10..19 status=AuthorizationFailed peer=10.1.2.3:50412\n";
+    assert_eq!(line, shown(&event, false));
+    let coloured = shown(&event, true);
+    assert!(coloured.contains("\x1b[1;31mdenied\x1b[0m"), "{coloured:?}");
+    let plain =
+        ["\x1b[2m", "\x1b[1;31m", "\x1b[36m", "\x1b[0m"].iter().fold(coloured, |line, code| line.replace(code, ""));
+    assert_eq!(line, plain);
+}
+
+#[test]
+fn no_value_passes_for_a_field() {
+    let mut event = Event::default();
+    event.set(Column::Status, Some(Cell::Text("x peer=10.0.0.1".into())));
+    event.set(Column::Reason, Some(Cell::Text("say \"no\"".into())));
+    let line = shown(&event, false);
+    assert!(line.contains(r#" status="x peer=10.0.0.1" reason="say \"no\"""#), "{line}");
+}
