@@ -15,7 +15,9 @@ __all__ = [
     "RowBatch",
     "Session",
     "Snapshot",
+    "Tail",
     "actions",
+    "lines",
     "outside",
     "schema",
 ]
@@ -28,6 +30,19 @@ def actions() -> list[dict[str, Any]]:
 
 def schema() -> ArrowSchema:
     """The Arrow schema of the rows; `pyarrow.schema(schema())` makes it pyarrow's."""
+
+def lines(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[int | str | Sequence[str] | None]],
+    *,
+    json: bool = False,
+    colour: bool = False,
+) -> list[bytes]:
+    """The lines of rows of the table, as `Tail` would give them.
+
+    `columns` names what is in each row; times are nanoseconds since the epoch. Raises `ValueError` for a column that there
+    is not.
+    """
 
 def outside(root: str) -> list[dict[str, Any]]:
     """The balance of every process under `root`, read from its files alone.
@@ -95,6 +110,48 @@ class Snapshot:
         """The primary tap of each process that has one; complete after `fresh`."""
     def fresh(self, sealed: Sequence[tuple[str, int, int]]) -> list[RowBatch]:
         """Rows that are in no sealed file: `sealed` lists (process, first seq, last seq) of those that are."""
+
+@final
+class Tail:
+    """A reader that follows every journal under `root`, also of processes that are born later. It holds no lock."""
+
+    def __new__(
+        cls,
+        root: str,
+        *,
+        json: bool = False,
+        colour: bool = False,
+        from_now: bool = False,
+        actions: Sequence[str] = ...,
+        categories: Sequence[str] = ...,
+        outcomes: Sequence[str] = ...,
+        principals: Sequence[str] = ...,
+        sessions: Sequence[str] = ...,
+        since_ns: int | None = None,
+    ) -> Self:
+        """Opens every journal at its beginning, or `from_now` behind its last row.
+
+        What is not wanted is never decoded; an empty list asks for nothing in particular. Principals are `Type:name` or a
+        name. Raises `OSError`; `ValueError` for a category or an outcome that there is not.
+        """
+    @property
+    def processes(self) -> list[str]:
+        """The processes whose journals are being followed."""
+    @property
+    def unreadable(self) -> int:
+        """Rows that were met and could not be read."""
+    def missed(self) -> list[tuple[str, int, int]]:
+        """What was in a journal and is there no more: process, first and last seq. Each is told once."""
+    def last(self, most: int) -> list[tuple[int, str, int, bytes]]:
+        """The last rows of what was journaled when the reader was made, at most `most` of each process.
+
+        Each with its time in nanoseconds, its process, its seq, and its line. Raises `OSError`.
+        """
+    def next(self) -> bytes:
+        """Lines of the rows that were journaled since the last call, merged by time; empty when there are none for now.
+
+        Raises `OSError`, also when the directory has gone.
+        """
 
 @final
 class Log:

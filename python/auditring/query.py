@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from auditring import _core, directory
 from auditring.directory import NotAnAuditDirectory
-from auditring.sealed import list_sealed
+from auditring.sealed import list_sealed, unglobbed
 
 try:
     import duckdb
@@ -125,7 +125,8 @@ def _fresh(journals: _core.Snapshot, files: Sequence[SealedFile]) -> pa.Table:
 def _sealed(files: Sequence[SealedFile]) -> str:
     if not files:
         return ""
-    return _SEALED.format(files=", ".join(_path(str(file.path)) for file in files))
+    # Literals, because a view cannot hold parameters.
+    return _SEALED.format(files=", ".join(_literal(unglobbed(str(file.path))) for file in files))
 
 
 def _primary_taps(journals: _core.Snapshot, files: Sequence[SealedFile]) -> dict[str, str]:
@@ -143,15 +144,6 @@ def _at_primary_tap(taps: Mapping[str, str]) -> str:
         return "true"
     entries = ", ".join(f"{_literal(process)}: {_literal(tap)}" for process, tap in taps.items())
     return f"tap IS NULL OR tap = coalesce((MAP {{{entries}}})[of_process], tap)"
-
-
-def _path(path: str) -> str:
-    """Quote a path for `read_parquet`, which is given literals because a view cannot hold parameters.
-
-    DuckDB expands `*`, `?` and `[` in a name that is given to it; a set of one character stands for itself.
-    """
-    escaped = "".join(f"[{char}]" if char in "*?[" else char for char in path)
-    return _literal(escaped)
 
 
 def _literal(value: str) -> str:

@@ -63,3 +63,11 @@ def without_covered(files: Iterable[SealedFile]) -> list[SealedFile]:
         if not covers:
             kept.append(file)
     return kept
+
+
+def unglobbed(path: str) -> str:
+    """A path as DuckDB takes it for what it is.
+
+    DuckDB expands `*`, `?` and `[` in a name that is given to it; a set of one character stands for itself.
+    """
+    return "".join(f"[{char}]" if char in "*?[" else char for char in path)

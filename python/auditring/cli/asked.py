@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from auditring.questions import Bounds
 
-__all__ = ["Asked", "bounded", "shown"]
+__all__ = ["Asked", "bounded", "shown", "time_of"]
 
 F = TypeVar("F", bound="Callable[..., object]")
 
@@ -108,11 +108,14 @@ def bounded(function: F) -> F:
 
 
 def moment(ctx: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    """A bound of what is asked, as people give times."""
+    note(ctx, parameter, time_of(ctx, parameter, value))
+
+
+def time_of(ctx: click.Context, parameter: click.Parameter, value: str | None) -> datetime | None:
     """A time as people give it: ISO, in UTC unless it says otherwise, or how long ago."""
-    note(ctx, parameter, None if value is None else _time(ctx, parameter, value))
-
-
-def _time(ctx: click.Context, parameter: click.Parameter, value: str) -> datetime:
+    if value is None:
+        return None
     ago = re.fullmatch(r"(\d+)([smhdw])", value)
     try:
         if ago:

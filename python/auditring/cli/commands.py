@@ -15,6 +15,7 @@ SUMMARIES = {
     "demo": "Audit a real HTTP gateway under load, then ask DuckDB who did what.",
     "query": "Ask an audit directory: SQL, or a saved question.",
     "stats": "The balance of every process that writes, or wrote, to a directory.",
+    "tail": "Watch what happens in an audit directory, as it happens.",
 }
 
 
@@ -56,5 +57,6 @@ def auditring() -> None:
     \b
     auditring demo                               see it work
     auditring query audit/ who-touched payments  ask what it has seen
+    auditring tail -f audit/                     watch it happen
     auditring stats audit/                       see that nothing is missing
     """

@@ -12,6 +12,7 @@ mod session;
 mod shared;
 mod slow;
 mod snapshot;
+mod tail;
 
 use pyo3::prelude::*;
 
@@ -32,6 +33,8 @@ mod _core {
     use crate::outside::{actions, outside};
     #[pymodule_export]
     use crate::snapshot::Snapshot;
+    #[pymodule_export]
+    use crate::tail::{Tail, lines};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

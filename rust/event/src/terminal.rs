@@ -121,6 +121,11 @@ impl Line<'_> {
                 _ => {}
             }
         }
+        if let Some(mechanism) = event.text(Column::Mechanism)
+            && event.text(Column::Category) == Some(Category::Authentication.word())
+        {
+            self.detail("mechanism", |out| quoted(out, mechanism));
+        }
         if event.text(Column::Origin) != Some(Origin::Client.word()) {
             let by = event.text(Column::Filter).or(event.text(Column::Origin)).unwrap_or_default();
             self.detail("by", |out| quoted(out, by));
@@ -142,11 +147,10 @@ impl Line<'_> {
             self.detail("events", |out| out.extend_from_slice(stands_for.to_string().as_bytes()));
         }
         if let Some(ip) = event.text(Column::PeerIp) {
-            self.detail("peer", |out| {
-                quoted(out, ip);
-                if let Some(port) = event.int(Column::PeerPort) {
-                    out.extend_from_slice(format!(":{port}").as_bytes());
-                }
+            self.detail("peer", |out| match event.int(Column::PeerPort) {
+                Some(port) if ip.contains(':') => quoted(out, &format!("[{ip}]:{port}")),
+                Some(port) => quoted(out, &format!("{ip}:{port}")),
+                None => quoted(out, ip),
             });
         }
         for (name, column) in [("session", Column::Session), ("instance", Column::Instance)] {

@@ -5,25 +5,31 @@
 mod birth;
 mod fill;
 mod follower;
+mod lines;
 mod losses;
 mod mailbox;
 mod outside;
 mod progress;
 mod pump;
 mod select;
+mod sieve;
 mod snapshot;
 mod syncer;
+mod tail;
 mod timeline;
 
 pub use birth::{Born, Settings};
 pub use follower::{Batch, Follower, Form};
+pub use lines::{Form as Style, Line, Lines, lines, lines_each};
 pub use mailbox::Mailbox;
 pub use outside::{Outside, SinkOutside, outside};
 pub use progress::{Journaled, Progress};
 pub use pump::{Limits, Pump};
 pub use select::Declined;
+pub use sieve::Filter;
 pub use snapshot::{Sealed, Snapshot};
 pub use syncer::Unsynced;
+pub use tail::{Missed, Tail};
 pub use timeline::{Instant, Step, Timeline};
 
 /// Why something here could not be done.

@@ -49,13 +49,21 @@ impl Totals {
     pub fn load_all(root: &Path) -> Result<Vec<([u8; 16], Self)>> {
         let dir = root.join(DIR);
         let mut all = Vec::new();
-        for name in files::names(&dir)? {
-            let Some(process) = process_of(&name) else { continue };
-            if let Some(totals) = document::load(&dir.join(&name), KIND)? {
+        for process in Self::processes(root)? {
+            if let Some(totals) = document::load(&dir.join(process_text(&process)), KIND)? {
                 all.push((process, totals));
             }
         }
-        all.sort_unstable_by_key(|&(process, _)| process);
+        Ok(all)
+    }
+
+    /// The processes that have totals, in the order of their UUIDs.
+    ///
+    /// # Errors
+    /// If the system refuses. An audit directory without totals has none.
+    pub fn processes(root: &Path) -> Result<Vec<[u8; 16]>> {
+        let mut all: Vec<_> = files::names(&root.join(DIR))?.iter().filter_map(|name| process_of(name)).collect();
+        all.sort_unstable();
         Ok(all)
     }
 }
