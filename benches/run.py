@@ -33,6 +33,7 @@ SECTIONS = {
     "jsonl": "jsonl_rate",
     "query": "query_time",
     "asgi": "asgi_cost",
+    "tail": "tail_rate",
 }
 CALM = 0.5
 """Load per CPU above which nothing that is measured deserves trust."""

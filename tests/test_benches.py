@@ -47,6 +47,13 @@ def test_the_questions_are_answered_right() -> None:
     assert int(said) == 4
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="the bench looks there whether the tail is ready")
+def test_every_event_that_a_tail_follows_has_its_line() -> None:
+    """In every form, and of the few that are wanted no more and no less."""
+    said = run("import tail_rate; print(len(tail_rate.measure(rate=20_000, seconds=0.2)))")
+    assert int(said) == 3
+
+
 @pytest.mark.skipif(
     any(find_spec(name) is None for name in ("loguru", "msgspec", "opentelemetry", "orjson", "structlog")),
     reason="the peers come with `make bench`",

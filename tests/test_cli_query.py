@@ -164,7 +164,7 @@ def test_help_teaches_by_example() -> None:
     """Every command's help shows commands that one can type."""
     questions = ("denied", "keys-used", "logins", "session", "spikes", "timeline", "who-touched")
     asked = [["query", "audit/", question] for question in questions]
-    for arguments in ([], ["query"], *asked, ["stats"], ["demo"]):
+    for arguments in ([], ["query"], *asked, ["stats"], ["tail"], ["demo"]):
         result = run(*arguments, "--help")
         assert result.exit_code == 0, result.output
         assert "  auditring " in result.output
@@ -280,6 +280,7 @@ def test_stats_show_the_balance_of_living_and_closed_processes(audit: Path) -> N
     (process,) = json.loads(run("stats", audit, "--format", "json").stdout)
     assert (process["instance"], process["alive"], process["pid"]) == ("proxy-1", False, None)
     assert process["journaled"] == process["sinks"]["parquet"]["delivered"] == 157
+    assert run("stats", audit, "--json").stdout == run("stats", audit, "--format", "json").stdout
     table = run("stats", audit)
     assert table.exit_code == 0, table.output
     assert "closed" in table.output

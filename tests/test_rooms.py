@@ -36,6 +36,7 @@ MODULES: dict[str, set[str]] = {
     "metrics": VALUES,
     "questions": set(),
     "query": {"_core", "directory", "exceptions", "sealed"},
+    "tail": {"_core", "directory", "sealed"},
     "asgi": {"_core", "exceptions", "log"},
     "running": {"_core", "follower", "health", "pump", "sinks"} | VALUES,
     "log": {"_core", "metrics", "running", "sinks"} | VALUES,

@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from click.testing import CliRunner, Result
@@ -76,13 +76,13 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         log.flush(PATIENCE)
         tell(log, "alice:x")
         deadline = time.monotonic() + PATIENCE
-        while len(in_view(root)) < 3 * 8 + 3:
+        while len(in_view(root)) < 3 * 9 + 3:
             assert time.monotonic() < deadline
         yield root
 
 
 def tell(log: auditring.AuditLog, name: str) -> None:
-    """Eight rows."""
+    """Nine rows."""
     with log.session(id=f"session of {name}", peer=("10.1.2.3", 50_412), authority="decision") as session:
         session.client_sasl_auth_failure(name, mechanism="PLAIN")
         session.client_sasl_auth_success(name, mechanism="PLAIN")
@@ -90,7 +90,7 @@ def tell(log: auditring.AuditLog, name: str) -> None:
         session.operation_denied("WRITE", "Topic", "salaries", reason="not yours")
         session.http_request("GET", "/v1/items", status_code=200, principal="carol")
         session.emit("com.example.kms.KeyUsed", object_ref={"com.example.kek": "kek-7", "vc": "mine"})
-    # ClientClose comes seventh; the eighth belongs to the process.
+    # Behind ClientClose, and of no session: the process itself says what it did because of one.
     log.emit("com.example.Rotated", context={"causeSession": f"session of {name}", "n": 1.5})
 
 
@@ -106,14 +106,14 @@ def test_rows_out_of_files_are_the_same_lines(tmp_path: Path) -> None:
     with auditring.open(tmp_path, instance="proxy") as log:
         live, people = Tail(tmp_path, json=True, last=0), Tail(tmp_path, last=0)
         tell(log, "alice")
-        lines = fresh(live, lambda events: len(events) >= 8)
+        lines = fresh(live, lambda events: len(events) >= 9)
         deadline, text = time.monotonic() + PATIENCE, b""
-        while text.count(b"\n") < 8:
+        while text.count(b"\n") < 9:
             assert time.monotonic() < deadline
             text += people.fresh()
-    sealed = history(Tail(tmp_path, json=True, last=9))[:8]
+    sealed = history(Tail(tmp_path, json=True, last=10))[:9]
     assert sealed == lines
-    assert b"".join(Tail(tmp_path, last=9).history()).splitlines()[:8] == text.splitlines()
+    assert b"".join(Tail(tmp_path, last=10).history()).splitlines()[:9] == text.splitlines()
 
 
 def test_the_last_rows_are_the_last_of_all(story: Path) -> None:
@@ -223,15 +223,13 @@ def test_the_policy_holds_for_a_tail_too(tmp_path: Path) -> None:
 
 def test_names_that_act_are_shown_and_nothing_else_is(tmp_path: Path) -> None:
     """Every character that Python knows by its category comes out as the other commands show it."""
-    characters = [chr(code) for code in range(1, 0x11_0000) if unicodedata.category(chr(code)) not in {"Cn", "Cs", "Co"}]
+    characters = [
+        chr(code) for code in range(1, 0x11_0000) if unicodedata.category(chr(code)) not in {"Cn", "Cs", "Co"}
+    ]
     assert len(characters) > 100_000
     with auditring.open(tmp_path) as log, log.session(id="s") as session:
         for at in range(0, len(characters), 256):
-            text = "".join(characters[at : at + 256])
-            session.operation_denied("WRITE", "Topic", text)
-            wanted = visible(text.replace('"', '\\"'))
-            assert text == json.loads(json.dumps(text))
-            del wanted
+            session.operation_denied("WRITE", "Topic", "".join(characters[at : at + 256]))
     denied = Wanted(actions=("OperationDenied",))
     people = b"".join(Tail(tmp_path, denied).history()).decode()
     machine = b"".join(Tail(tmp_path, denied, json=True).history()).decode()
@@ -258,7 +256,7 @@ class Watching:
             env=os.environ | environment,
         )
 
-    def __enter__(self) -> "Watching":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -332,7 +330,7 @@ def test_a_directory_that_goes_is_one_line_and_status_2(tmp_path: Path) -> None:
         shutil.rmtree(root)
         status, complaint = watching.end()
         assert status == 2
-        assert complaint.splitlines() == [f"Error: cannot follow {root}: No such file or directory (os error 2)"]
+        assert complaint.splitlines() == [f"Error: {root} has gone: there is nothing more to follow"]
     result = run(root)
     assert (result.exit_code, len(result.stderr.splitlines())) == (2, 1)
     with pytest.raises(NotAnAuditDirectory):
@@ -388,14 +386,14 @@ def test_the_categories_are_those_of_the_catalog() -> None:
     assert {action["category"] for action in _core.actions()} <= set(CATEGORIES)
     for category in CATEGORIES:
         Wanted(categories=(category,))
-    with pytest.raises(ValueError, match="there is no category 'nonsense'"):
+    with pytest.raises(ValueError, match='there is no category "nonsense"'):
         _core.Tail(".", categories=["nonsense"])
     assert Wanted(since=LONG_AGO + timedelta(microseconds=1)).since_ns == 946_684_800_000_001_000
 
 
 def test_lines_want_columns_of_the_table() -> None:
     """A name that is none is an error; what is absent is null."""
-    with pytest.raises(ValueError, match="there is no column 'nonsense'"):
+    with pytest.raises(ValueError, match='there is no column "nonsense"'):
         _core.lines(["nonsense"], [])
     (line,) = _core.lines(["time_ns", "action", "principals"], [(0, "Read", ["User:alice"])], json=True)
     event = json.loads(line)

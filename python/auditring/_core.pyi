@@ -40,8 +40,8 @@ def lines(
 ) -> list[bytes]:
     """The lines of rows of the table, as `Tail` would give them.
 
-    `columns` names what is in each row; times are nanoseconds since the epoch. Raises `ValueError` for a column that there
-    is not.
+    `columns` names what is in each row; times are nanoseconds since the epoch. Raises `ValueError` for a column that
+    there is not.
     """
 
 def outside(root: str) -> list[dict[str, Any]]:
@@ -131,8 +131,8 @@ class Tail:
     ) -> Self:
         """Opens every journal at its beginning, or `from_now` behind its last row.
 
-        What is not wanted is never decoded; an empty list asks for nothing in particular. Principals are `Type:name` or a
-        name. Raises `OSError`; `ValueError` for a category or an outcome that there is not.
+        What is not wanted is never decoded; an empty list asks for nothing in particular. Principals are `Type:name` or
+        a name. Raises `OSError`; `ValueError` for a category or an outcome that there is not.
         """
     @property
     def processes(self) -> list[str]:

@@ -1,9 +1,10 @@
 """Follow an audit directory from outside, while proxies write to it: what `auditring tail` is made of.
 
-Rows come out of the journals, which the core follows without a lock, and as lines, which the core makes; what has left a
-journal before it could be read there comes out of the sealed files. What must always hold: the journals are opened before
-the files are listed, and a range of a process's rows is taken either from its journal or from files, so that each row is
-told once. Rows of one process are in its order; those of several are in order of time as far as they are read together.
+Rows come out of the journals, which the core follows without a lock, and as lines, which the core makes; what has left
+a journal before it could be read there comes out of the sealed files. What must always hold: the journals are opened
+before the files are listed, and a range of a process's rows is taken either from its journal or from files, so that
+each row is told once. Rows of one process are in its order; those of several are in order of time as far as they are
+read together.
 
     >>> from auditring.tail import Tail, Wanted
     >>> tail = Tail("audit/", Wanted(outcomes=("denied",)), last=10)       # doctest: +SKIP
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from auditring import _core, directory
+from auditring.directory import NotAnAuditDirectory
 from auditring.sealed import SealedFile, list_sealed, unglobbed
 
 if TYPE_CHECKING:
@@ -42,8 +44,8 @@ _ATTEMPTS = 5
 class Wanted:
     """What to tell of; nothing named means everything.
 
-    A principal is `Type:name` or a name, and is met also where a failed login claimed it. What a filter did because of a
-    session's request belongs to the session.
+    A principal is `Type:name` or a name, and is met also where a failed login claimed it. What a filter did because of
+    a session's request belongs to the session.
     """
 
     actions: Sequence[str] = ()
@@ -118,24 +120,31 @@ class Tail:
             return
         if missed and not self._files:
             self.notes.append("what has left the journal is in no Parquet file: only what is still in it is told")
-        parts = [_Part(file, file.first_seq, file.last_seq) for file in self._files if file.process not in self._followed]
+        parts = [
+            _Part(file, file.first_seq, file.last_seq) for file in self._files if file.process not in self._followed
+        ]
         parts += [part for process, first, last in missed for part in _within(self._files, process, first, last)]
         if self._last is None:
-            for lines in self._sealed(parts):
-                yield b"".join(line for *_, line in lines)
+            for chunk in self._sealed(parts):
+                yield b"".join(line for *_, line in chunk)
             while lines := self._core.next():
                 yield lines
         else:
-            kept = self._core.last(self._last)
-            yield b"".join(line for *_, line in self._newest(parts, kept, self._last))
+            newest = self._newest(parts, self._core.last(self._last), self._last)
+            yield b"".join(line for *_, line in newest)
         self._look()
 
     def fresh(self) -> bytes:
         """The lines of what was journaled since the last call; empty when there is nothing for now.
 
-        Raises `OSError`, also when the directory has gone.
+        Raises `OSError`; `NotAnAuditDirectory` when the directory has gone.
         """
-        lines = self._core.next()
+        try:
+            lines = self._core.next()
+        except FileNotFoundError as error:
+            if self._root.is_dir():
+                raise
+            raise NotAnAuditDirectory(f"{self._root} has gone: there is nothing more to follow") from error
         missed = self._core.missed()
         if missed:
             # What was read before the gap was noticed comes first.
@@ -153,7 +162,9 @@ class Tail:
             rows = sum(part.last_seq + 1 - part.first_seq for part in parts)
             whole = bool(parts) if last == _ALL else rows == last + 1 - first
             if first <= last and not whole:
-                self.notes.append(f"rows of process {process} had left its journal before they were read: {_span(first, last)}")
+                self.notes.append(
+                    f"rows of process {process} had left its journal before they were read: {_span(first, last)}"
+                )
             told += [line for lines in self._sealed(parts) for *_, line in lines]
         return b"".join(told)
 
@@ -165,7 +176,9 @@ class Tail:
         days = itertools.groupby(sorted(parts, key=_day, reverse=True), key=_day)
         for _, of_day in days:
             enough = len(kept) == most
-            found = [line for lines in self._sealed(list(of_day), most, kept[0][0] if enough else None) for line in lines]
+            found = [
+                line for lines in self._sealed(list(of_day), most, kept[0][0] if enough else None) for line in lines
+            ]
             if enough and not found:
                 break
             kept = sorted(kept + found)[-most:]
@@ -270,8 +283,14 @@ def _asked(
         where.append('"time" >= make_timestamptz($since // 1000) AND time_ns >= $since')
         values["since"] = since
     for at, part in enumerate(part for part in parts if (part.first_seq, part.last_seq) != part.file.range[1:]):
-        where.append(f"(process <> $process_{at} OR seq < $begin_{at} OR seq > $end_{at} OR seq BETWEEN $from_{at} AND $to_{at})")
-        values |= {f"process_{at}": part.file.process, f"begin_{at}": part.file.first_seq, f"end_{at}": part.file.last_seq}
+        where.append(
+            f"(process <> $process_{at} OR seq < $begin_{at} OR seq > $end_{at} OR seq BETWEEN $from_{at} AND $to_{at})"
+        )
+        values |= {
+            f"process_{at}": part.file.process,
+            f"begin_{at}": part.file.first_seq,
+            f"end_{at}": part.file.last_seq,
+        }
         values |= {f"from_{at}": part.first_seq, f"to_{at}": part.last_seq}
     order, limit = ("DESC", f"LIMIT {most:d}") if most is not None else ("ASC", "")
     sql = _ROWS.format(columns=", ".join(shown), where=" AND ".join(where), order=order, limit=limit)

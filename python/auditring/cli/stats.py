@@ -22,12 +22,13 @@ _SINK_TERMS = ("delivered", "merged", "sampled_out", "filtered_out")
 @click.command("stats")
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.option("--json", "form", flag_value="json", help="The same as --format json.")
 def command(directory: Path, form: Literal["table", "json"]) -> None:
     """The balance of every process that writes, or wrote, to DIR: where each event that was offered is now.
 
     \b
     auditring stats audit/
-    auditring stats audit/ --format json | jq '.[].dropped'
+    auditring stats audit/ --json | jq '.[].dropped'
 
     Counted up to each process's last batch in the journal. Ends with status 1 if an equation does not hold.
     """

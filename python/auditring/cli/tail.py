@@ -52,8 +52,12 @@ _INTERRUPTED = 130
     metavar="N",
     help=f"Rows of the past at most  [{_LAST}; with --since all]",
 )
-@click.option("--since", metavar="TIME", callback=time_of, help="Only what happened from then on: 2026-11-23T14:05, 30m, 2h.")
-@click.option("--action", "actions", multiple=True, metavar="NAME", help="Only this action. May be given again, as all below.")
+@click.option(
+    "--since", metavar="TIME", callback=time_of, help="Only what happened from then on: 2026-11-23T14:05, 30m, 2h."
+)
+@click.option(
+    "--action", "actions", multiple=True, metavar="NAME", help="Only this action. May be given again, as all below."
+)
 @click.option("--category", "categories", multiple=True, type=click.Choice(CATEGORIES), help="Only this category.")
 @click.option("--outcome", "outcomes", multiple=True, type=click.Choice(get_args(Outcome)), help="Only this outcome.")
 @click.option(
@@ -89,8 +93,8 @@ def command(
     Failed logins for a program, one JSON object a line:
       auditring tail -f audit/ --json --category authentication --outcome failure | jq .actor
 
-    Rows are those of the tables: what the log's policy samples out is not among them. Options of one kind widen, those of
-    several kinds narrow. Colours are left out where standard output is no terminal, or NO_COLOR is set.
+    Rows are those of the tables: what the log's policy samples out is not among them. Options of one kind widen, those
+    of several kinds narrow. Colours are left out where standard output is no terminal, or NO_COLOR is set.
     """
     from auditring.tail import Wanted
 
@@ -151,7 +155,7 @@ class Outlet:
     """Standard output, flushed after each write, which notices that nobody reads it any more."""
 
     def __init__(self) -> None:
-        self._out: BinaryIO = click.get_binary_stream("stdout")
+        self._out: BinaryIO = sys.stdout.buffer
         self._poll: select.poll | None = None
         try:
             fd = self._out.fileno()

@@ -65,12 +65,16 @@ struct Rendered {
 }
 
 impl Rendered {
-    fn new(mut set: RowSet, form: Form) -> Self {
+    /// Renders a set; where one line ends and the next begins is only looked for if `each` is wanted.
+    fn new(mut set: RowSet, form: Form, each: bool) -> Self {
         let mut rendered = Self::default();
         let rows = set.rows.clone();
         // All at once is much cheaper; what is malformed shows when it fails.
         if form == Form::Json && json::lines(&set, &mut rendered.text).is_ok() {
             rendered.text = visible_json(rendered.text);
+            if !each {
+                return rendered;
+            }
             let ends = rendered.text.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
             let times = rows.iter().map(|at| (set.row(at).map_or(0, |row| row.time_ns()), at.seq));
             rendered.ends = times.zip(ends).map(|((time_ns, seq), end)| (time_ns, seq, end)).collect();
@@ -103,9 +107,10 @@ impl Rendered {
 /// The rows of sets as one text, merged by time.
 #[must_use]
 pub fn lines(sets: Vec<RowSet>, form: Form) -> Lines {
-    let mut all: Vec<_> = sets.into_iter().map(|set| (0, Rendered::new(set, form))).collect();
+    let each = sets.len() > 1;
+    let mut all: Vec<_> = sets.into_iter().map(|set| (0, Rendered::new(set, form, each))).collect();
     let unreadable = all.iter().map(|(_, set)| set.unreadable).sum();
-    if all.len() == 1 {
+    if !each {
         let text = all.pop().map(|(_, set)| set.text).unwrap_or_default();
         return Lines { text, unreadable };
     }
@@ -125,7 +130,7 @@ pub fn lines_each(sets: Vec<RowSet>, form: Form) -> (Vec<Line>, u64) {
     let mut unreadable = 0;
     for set in sets {
         let process = set.identity.process.clone();
-        let rendered = Rendered::new(set, form);
+        let rendered = Rendered::new(set, form, true);
         unreadable += rendered.unreadable;
         all.extend(rendered.ends.iter().enumerate().map(|(at, (time_ns, seq, _))| Line {
             time_ns: *time_ns,

@@ -164,9 +164,11 @@ impl Sieve {
         let body = row.fields();
         self.known(row).session
             || body.text(CAUSE_SESSION).is_some_and(named)
-            || body.text(CONTEXT).filter(|text| text.contains(CAUSE)).and_then(flat::context).is_some_and(|map| {
-                map.get(CAUSE).and_then(|id| id.as_str()).is_some_and(named)
-            })
+            || body
+                .text(CONTEXT)
+                .filter(|text| text.contains(CAUSE))
+                .and_then(flat::context)
+                .is_some_and(|map| map.get(CAUSE).and_then(|id| id.as_str()).is_some_and(named))
     }
 
     fn of_principal(&self, row: &RowView<'_>, code: Code) -> bool {

@@ -20,8 +20,8 @@ use crate::sieve::{Filter, Sieve};
 
 /// How often directories are listed while rows flow; without rows the caller's own rhythm holds.
 const LOOK: Duration = Duration::from_millis(50);
-/// A set ends at so many bytes of rows.
-const SET_BYTES: usize = 4 << 20;
+/// A set ends at so many bytes of rows: text made of them is ten times as much, and had better stay in the cache.
+const SET_BYTES: usize = 512 << 10;
 
 /// Rows that were journaled and are in the journal no more, or never were seen there.
 #[derive(Clone, Debug, PartialEq, Eq)]
