@@ -295,6 +295,23 @@ def test_stats_show_a_living_process(tmp_path: Path) -> None:
         assert "writing" in run("stats", tmp_path).output
 
 
+def test_stats_show_a_process_that_was_killed(tmp_path: Path) -> None:
+    """Nobody has to adopt it first: its files tell what it came to, and that it is dead."""
+    program = (
+        "import os, signal, sys, auditring\n"
+        "log = auditring.open(sys.argv[1])\n"
+        "log.emit('com.example.First')\n"
+        "log.flush(20)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=False)
+    result = run("stats", tmp_path, "--json")
+    assert result.exit_code == 0, result.output
+    (process,) = json.loads(result.stdout)
+    assert (process["alive"], process["journaled"], process["sinks"]["parquet"]["delivered"]) == (False, 2, 2)
+    assert "dead, not recovered" in run("stats", tmp_path).output
+
+
 def test_stats_name_an_equation_that_does_not_hold(audit: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With its numbers, and by its exit status."""
     processes = _core.outside(str(audit))

@@ -145,7 +145,7 @@ def check(actions: Sequence[str]) -> None:
     """Complain about an action that no event can have; a plugin's own has a package before its name."""
     from auditring import _core
 
-    known = {str(action["name"]) for action in _core.actions()}
+    known = {str(action["name"]) for action in _core.actions() if not str(action["name"]).isupper()}
     for action in actions:
         if "." not in action and action not in known:
             raise Complaint(f"there is no action {action!r}; {suggestion(action, known)}")
