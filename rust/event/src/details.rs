@@ -66,6 +66,18 @@ impl<'a> Details<'a> {
         Ok(map)
     }
 
+    /// A number of the row's own `context`.
+    pub(crate) fn context_number(&self, key: &str) -> Option<i64> {
+        let given = self.context_map.filter(|text| text.contains(key)).and_then(flat::context);
+        if let Some(value) = given.as_ref().and_then(|map| map.get(key)) {
+            return value.as_i64();
+        }
+        self.context.iter().find(|(of, _)| *of == key).and_then(|(_, value)| match value {
+            Detail::Int(number) => Some(*number),
+            Detail::Text(_) => None,
+        })
+    }
+
     /// Appends the row's `object_ref` as JSON; nothing where it is empty. Says whether there was something.
     pub(crate) fn write_object_ref(&self, out: &mut Vec<u8>) -> Result<bool, Malformed> {
         if !self.has_object_ref() {

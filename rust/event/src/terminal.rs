@@ -9,10 +9,14 @@
 //! pass for a field that it is not.
 
 use crate::event::{Cell, Event};
-use crate::json::Clock;
-use crate::spec::{Category, Column, Origin, Outcome};
+use crate::json::{Clock, Values};
+use crate::plan::{Plan, Plans};
+use crate::row::RowView;
+use crate::spec::{Category, Column, ColumnType, Origin, Outcome};
 use crate::visible::visible;
-use serde_json::Value;
+use crate::{Context, Malformed, RowRef, RowSet, record};
+use serde_json::{Map, Value};
+use std::borrow::Cow;
 
 /// Widths of the columns that everybody reads first.
 const OUTCOME: usize = 9;
@@ -40,10 +44,135 @@ const DETAILS: &[(&str, Column)] = &[
     ("tap", Column::Tap),
 ];
 
+/// What a line is made of, wherever it comes from.
+trait Fields {
+    fn text(&self, column: Column) -> Option<&str>;
+    fn int(&self, column: Column) -> Option<i64>;
+    fn object_ref(&self) -> Option<Cow<'_, Map<String, Value>>>;
+    fn context_number(&self, key: &str) -> Option<i64>;
+}
+
+impl Fields for Event {
+    fn text(&self, column: Column) -> Option<&str> {
+        self.text(column)
+    }
+
+    fn int(&self, column: Column) -> Option<i64> {
+        self.int(column)
+    }
+
+    fn object_ref(&self) -> Option<Cow<'_, Map<String, Value>>> {
+        match self.get(Column::ObjectRef) {
+            Some(Cell::Map(map)) => Some(Cow::Borrowed(map)),
+            _ => None,
+        }
+    }
+
+    fn context_number(&self, key: &str) -> Option<i64> {
+        match self.get(Column::Context) {
+            Some(Cell::Map(map)) => map.get(key).and_then(Value::as_i64),
+            _ => None,
+        }
+    }
+}
+
+/// A row of a set, of which nothing is copied.
+struct Row<'a> {
+    set: &'a RowSet,
+    at: &'a RowRef,
+    view: RowView<'a>,
+    plan: &'a Plan<'a>,
+    values: &'a Values<'a>,
+    context: Option<&'a Context>,
+}
+
+impl Fields for Row<'_> {
+    fn text(&self, column: Column) -> Option<&str> {
+        match column {
+            Column::Instance => return Some(&self.set.identity.instance),
+            Column::Outcome => return Some(self.view.outcome().word()),
+            Column::Origin => return record::origin(self.view.bits()).map(Origin::word),
+            Column::Category => return Some(self.plan.category.word()),
+            Column::Action => return self.plan.action.or(self.values.text(column)),
+            _ => {}
+        }
+        let inherited = || {
+            let context = self.context?;
+            match column {
+                Column::Principal => context.first_principal(),
+                Column::Mechanism => context.mechanism.as_deref(),
+                Column::Server => context.server.as_deref(),
+                Column::VirtualCluster => context.virtual_cluster.as_deref(),
+                Column::ClientId => context.client_id.as_deref(),
+                Column::Tap => context.tap.as_deref(),
+                Column::Filter => context.filter.as_deref(),
+                Column::PeerIp => context.peer_ip.as_deref(),
+                Column::Session => context.session.as_deref(),
+                _ => None,
+            }
+        };
+        self.values.text(column).or(self.plan.constant(column)).or_else(inherited)
+    }
+
+    fn int(&self, column: Column) -> Option<i64> {
+        match column {
+            Column::TimeNs => Some(self.view.time_ns()),
+            Column::Count => Some(1),
+            Column::Weight => Some(self.at.weight.into()),
+            Column::PeerPort => self.context?.peer_port.map(i64::from),
+            _ => self.values.int(column),
+        }
+    }
+
+    fn object_ref(&self) -> Option<Cow<'_, Map<String, Value>>> {
+        self.values.details.has_object_ref().then(|| self.values.details.object_ref().ok().map(Cow::Owned))?
+    }
+
+    fn context_number(&self, key: &str) -> Option<i64> {
+        self.values.details.context_number(key).or_else(|| self.context?.context.as_ref()?.get(key)?.as_i64())
+    }
+}
+
 /// Appends the line of an event, ended by `\n`.
 pub fn line(event: &Event, colour: bool, out: &mut Vec<u8>) {
+    write(event, colour, &mut Clock::new(), out);
+}
+
+/// Appends each row as a line.
+///
+/// # Errors
+/// If a row is malformed; then nothing is appended.
+pub fn lines(set: &RowSet, colour: bool, out: &mut Vec<u8>) -> Result<(), Malformed> {
+    let begin = out.len();
+    let written = rows(set, colour, out);
+    if written.is_err() {
+        out.truncate(begin);
+    }
+    written
+}
+
+fn rows(set: &RowSet, colour: bool, out: &mut Vec<u8>) -> Result<(), Malformed> {
+    let mut plans = Plans::new(set);
+    let mut values = Values::new();
+    let mut clock = Clock::new();
+    for at in &set.rows {
+        let view = set.row(at)?;
+        record::check_bits(view.bits())?;
+        let plan = plans.position(view.code())?;
+        values.clear();
+        plans.get(plan).follow(&view, &mut values)?;
+        if values.details.has_object_ref() {
+            values.details.object_ref()?;
+        }
+        let row = Row { set, at, view, plan: plans.get(plan), values: &values, context: set.context(&view) };
+        write(&row, colour, &mut clock, out);
+    }
+    Ok(())
+}
+
+fn write(event: &impl Fields, colour: bool, clock: &mut Clock, out: &mut Vec<u8>) {
     let mut line = Line { out, colour };
-    line.time(event.int(Column::TimeNs).unwrap_or_default());
+    line.time(clock, event.int(Column::TimeNs).unwrap_or_default());
     let outcome = event.text(Column::Outcome).unwrap_or_default();
     let bad = [Outcome::Failure.word(), Outcome::Denied.word()].contains(&outcome);
     line.field(if bad { RED } else { GREEN }, OUTCOME, |out| quoted(out, outcome));
@@ -70,7 +199,8 @@ impl Line<'_> {
         }
         let begin = self.out.len();
         write(self.out);
-        let chars = String::from_utf8_lossy(&self.out[begin..]).chars().count();
+        // Of UTF-8 every character has one byte that is no continuation.
+        let chars = self.out[begin..].iter().filter(|byte| *byte & 0xC0 != 0x80).count();
         if coloured {
             self.out.extend_from_slice(OFF.as_bytes());
         }
@@ -79,18 +209,18 @@ impl Line<'_> {
     }
 
     /// The wall time, to the microsecond.
-    fn time(&mut self, time_ns: i64) {
+    fn time(&mut self, clock: &mut Clock, time_ns: i64) {
         self.field(DIM, 0, |out| {
-            let begin = out.len();
-            Clock::new().write(out, time_ns);
-            out.remove(begin);
-            out.truncate(begin + "2026-11-23T20:15:00.123456".len());
+            // In quotes and with nanoseconds, of which the first six digits are kept.
+            let mut text = Vec::with_capacity(32);
+            clock.write(&mut text, time_ns);
+            out.extend_from_slice(&text[1..27]);
             out.push(b'Z');
         });
     }
 
     /// What was done to which object.
-    fn object(&mut self, event: &Event) {
+    fn object(&mut self, event: &impl Fields) {
         for column in [Column::Operation, Column::ResourceType] {
             if let Some(text) = event.text(column) {
                 self.field("", 0, |out| quoted(out, text));
@@ -101,24 +231,30 @@ impl Line<'_> {
             self.field("", 0, |out| {
                 quoted(out, event.text(Column::Resource).unwrap_or("-"));
                 if let Some(partition) = partition {
-                    out.extend_from_slice(format!("[{partition}]").as_bytes());
+                    out.push(b'[');
+                    number(out, partition);
+                    out.push(b']');
                 }
             });
         }
         if let Some(first) = event.int(Column::FirstOffset) {
             let last = event.int(Column::LastOffset).unwrap_or(first);
-            self.field("", 0, |out| out.extend_from_slice(format!("{first}..{last}").as_bytes()));
+            self.field("", 0, |out| {
+                number(out, first);
+                out.extend_from_slice(b"..");
+                number(out, last);
+            });
         }
     }
 
-    fn details(&mut self, event: &Event) {
+    fn details(&mut self, event: &impl Fields) {
         for (name, column) in DETAILS {
-            match event.get(*column) {
-                Some(Cell::Text(text)) => self.detail(name, |out| quoted(out, text)),
-                Some(Cell::Int(number)) => {
-                    self.detail(name, |out| out.extend_from_slice(number.to_string().as_bytes()))
+            if matches!(column.spec().kind, ColumnType::Int64 | ColumnType::Int32) {
+                if let Some(value) = event.int(*column) {
+                    self.detail(name, |out| number(out, value));
                 }
-                _ => {}
+            } else if let Some(text) = event.text(*column) {
+                self.detail(name, |out| quoted(out, text));
             }
         }
         if let Some(mechanism) = event.text(Column::Mechanism)
@@ -130,8 +266,8 @@ impl Line<'_> {
             let by = event.text(Column::Filter).or(event.text(Column::Origin)).unwrap_or_default();
             self.detail("by", |out| quoted(out, by));
         }
-        if let Some(Cell::Map(map)) = event.get(Column::ObjectRef) {
-            for (key, value) in map {
+        if let Some(map) = event.object_ref() {
+            for (key, value) in map.iter() {
                 self.detail("", |out| {
                     quoted(out, key);
                     out.push(b'=');
@@ -139,12 +275,12 @@ impl Line<'_> {
                 });
             }
         }
-        if let Some(Value::Number(status)) = context(event, "http.response.status_code") {
-            self.detail("http", |out| out.extend_from_slice(status.to_string().as_bytes()));
+        if let Some(status) = event.context_number("http.response.status_code") {
+            self.detail("http", |out| number(out, status));
         }
         let stands_for = event.int(Column::Count).unwrap_or(1) * event.int(Column::Weight).unwrap_or(1);
         if stands_for != 1 {
-            self.detail("events", |out| out.extend_from_slice(stands_for.to_string().as_bytes()));
+            self.detail("events", |out| number(out, stands_for));
         }
         if let Some(ip) = event.text(Column::PeerIp) {
             self.detail("peer", |out| match event.int(Column::PeerPort) {
@@ -177,11 +313,8 @@ impl Line<'_> {
     }
 }
 
-fn context<'a>(event: &'a Event, key: &str) -> Option<&'a Value> {
-    match event.get(Column::Context) {
-        Some(Cell::Map(map)) => map.get(key),
-        _ => None,
-    }
+fn number(out: &mut Vec<u8>, value: i64) {
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
 /// A value as one word: quoted where it is none.

@@ -38,6 +38,14 @@ proptest! {
     }
 
     #[test]
+    fn a_row_is_shown_to_people_as_its_event(set in common::sets(12), colour: bool) {
+        let mut lines = Vec::new();
+        terminal::lines(&set, colour, &mut lines).expect("the rows are fine");
+        let made: String = events(&set).iter().map(|event| shown(event, colour)).collect();
+        prop_assert_eq!(made, String::from_utf8(lines).expect("UTF-8"));
+    }
+
+    #[test]
     fn a_line_for_people_is_one_line_and_nothing_in_it_acts(set in common::sets(12)) {
         for event in events(&set) {
             let line = shown(&event, false);

@@ -5,7 +5,7 @@
 
 use auditring_event::event::Event;
 use auditring_event::visible::visible_json;
-use auditring_event::{RowSet, json, terminal};
+use auditring_event::{Malformed, RowSet, json, terminal};
 
 /// What a line looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +20,24 @@ pub enum Form {
 }
 
 impl Form {
+    /// Appends the lines of a set.
+    fn lines(self, set: &RowSet, out: &mut Vec<u8>) -> Result<(), Malformed> {
+        match self {
+            Self::Json => {
+                let mut lines = Vec::new();
+                json::lines(set, &mut lines)?;
+                let mut lines = visible_json(lines);
+                if out.is_empty() {
+                    *out = lines; // the common case: all at once
+                } else {
+                    out.append(&mut lines);
+                }
+                Ok(())
+            }
+            Self::People { colour } => terminal::lines(set, colour, out),
+        }
+    }
+
     /// Appends the line of one event.
     pub fn line(self, event: &Event, out: &mut Vec<u8>) {
         match self {
@@ -69,28 +87,19 @@ impl Rendered {
     fn new(mut set: RowSet, form: Form, each: bool) -> Self {
         let mut rendered = Self::default();
         let rows = set.rows.clone();
-        // All at once is much cheaper; what is malformed shows when it fails.
-        if form == Form::Json && json::lines(&set, &mut rendered.text).is_ok() {
-            rendered.text = visible_json(rendered.text);
-            if !each {
-                return rendered;
+        // All at once is much cheaper; that something is malformed shows when it fails.
+        if form.lines(&set, &mut rendered.text).is_ok() {
+            if each {
+                let ends = rendered.text.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
+                let times = rows.iter().map(|at| (set.row(at).map_or(0, |row| row.time_ns()), at.seq));
+                rendered.ends = times.zip(ends).map(|((time_ns, seq), end)| (time_ns, seq, end)).collect();
             }
-            let ends = rendered.text.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
-            let times = rows.iter().map(|at| (set.row(at).map_or(0, |row| row.time_ns()), at.seq));
-            rendered.ends = times.zip(ends).map(|((time_ns, seq), end)| (time_ns, seq, end)).collect();
             return rendered;
         }
         for at in rows {
             let time_ns = set.row(&at).map_or(0, |row| row.time_ns());
-            let written = match form {
-                Form::Json => {
-                    set.rows = vec![at];
-                    let mut line = Vec::new();
-                    json::lines(&set, &mut line).map(|()| rendered.text.append(&mut visible_json(line)))
-                }
-                Form::People { .. } => Event::of(&set, &at).map(|event| form.line(&event, &mut rendered.text)),
-            };
-            match written {
+            set.rows = vec![at];
+            match form.lines(&set, &mut rendered.text) {
                 Ok(()) => rendered.ends.push((time_ns, at.seq, rendered.text.len())),
                 Err(_) => rendered.unreadable += 1,
             }

@@ -23,6 +23,7 @@ pub use session::session_uuid;
 use crate::{Column, Malformed, RowSet};
 pub(crate) use session::member;
 pub(crate) use time::Clock;
+pub(crate) use values::Values;
 
 /// The member of a column that an action can have as a constant: its name in camelCase.
 pub(crate) fn name(column: Column) -> String {

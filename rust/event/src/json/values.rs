@@ -10,7 +10,7 @@ use crate::spec::{COLUMNS, Column};
 const _: () = assert!(COLUMNS.len() <= 64, "the columns of a row are a set of 64 bits");
 
 /// What one row says of its own.
-pub(super) struct Values<'a> {
+pub(crate) struct Values<'a> {
     pub there: u64,
     ints: [i64; 64],
     texts: [&'a str; 64],
@@ -37,13 +37,13 @@ impl<'a> Visitor<'a> for Values<'a> {
 }
 
 impl<'a> Values<'a> {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { there: 0, ints: [0; 64], texts: [""; 64], details: Details::default() }
     }
 
     /// Makes room for the next row.
     #[inline]
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.there = 0;
         self.details.clear();
     }
@@ -54,12 +54,12 @@ impl<'a> Values<'a> {
     }
 
     #[inline]
-    pub(super) fn int(&self, column: Column) -> Option<i64> {
+    pub(crate) fn int(&self, column: Column) -> Option<i64> {
         self.has(column).then(|| self.ints[column as usize & 63])
     }
 
     #[inline]
-    pub(super) fn text(&self, column: Column) -> Option<&'a str> {
+    pub(crate) fn text(&self, column: Column) -> Option<&'a str> {
         self.has(column).then(|| self.texts[column as usize & 63])
     }
 
