@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use auditring_event::event::{Cell, Event};
 use auditring_event::{COLUMNS, Category, Column, Outcome, flat};
-use auditring_flow::{Filter, Style as Form};
+use auditring_flow::{Filter, Style};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -16,7 +16,7 @@ use crate::log::os_error;
 #[pyclass(frozen, module = "auditring._core")]
 pub(crate) struct Tail {
     inner: Mutex<auditring_flow::Tail>,
-    form: Form,
+    style: Style,
     unreadable: Mutex<u64>,
 }
 
@@ -37,8 +37,8 @@ fn outcome(word: &str) -> Option<Outcome> {
     Outcome::from_word(word)
 }
 
-fn form(json: bool, colour: bool) -> Form {
-    if json { Form::Json } else { Form::People { colour } }
+fn style(json: bool, colour: bool) -> Style {
+    if json { Style::Json } else { Style::People { colour } }
 }
 
 #[pymethods]
@@ -64,7 +64,7 @@ impl Tail {
         let outcomes = words("outcome", outcomes, outcome)?;
         let filter = Filter { actions, categories, outcomes, principals, sessions, since_ns };
         let inner = py.detach(|| auditring_flow::Tail::open(&root, filter, from_now)).map_err(os_error)?;
-        Ok(Self { inner: Mutex::new(inner), form: form(json, colour), unreadable: Mutex::new(0) })
+        Ok(Self { inner: Mutex::new(inner), style: style(json, colour), unreadable: Mutex::new(0) })
     }
 
     /// The processes whose journals are being followed.
@@ -88,7 +88,7 @@ impl Tail {
     /// The last rows of what was journaled when the reader was made, at most `most` of each process.
     fn last<'py>(&self, py: Python<'py>, most: usize) -> PyResult<Vec<(i64, String, i64, Bound<'py, PyBytes>)>> {
         let (lines, unreadable) = py
-            .detach(|| lock(&self.inner).last(most).map(|sets| auditring_flow::lines_each(sets, self.form)))
+            .detach(|| lock(&self.inner).last(most).map(|sets| auditring_flow::lines_each(sets, self.style)))
             .map_err(os_error)?;
         *lock(&self.unreadable) += unreadable;
         let line = |line: auditring_flow::Line| (line.time_ns, line.process, line.seq, PyBytes::new(py, &line.text));
@@ -98,7 +98,7 @@ impl Tail {
     /// Lines of the rows that were journaled since the last call; empty when there are none for now.
     fn next<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
         let lines = py
-            .detach(|| lock(&self.inner).next().map(|sets| auditring_flow::lines(sets, self.form)))
+            .detach(|| lock(&self.inner).next().map(|sets| auditring_flow::lines(sets, self.style)))
             .map_err(os_error)?;
         *lock(&self.unreadable) += lines.unreadable;
         Ok(PyBytes::new(py, &lines.text))
@@ -129,14 +129,14 @@ pub(crate) fn lines<'py>(
 ) -> PyResult<Vec<Bound<'py, PyBytes>>> {
     let column = |name: &str| COLUMNS.iter().find(|spec| spec.name == name).map(|spec| spec.column);
     let columns = words("column", columns, column)?;
-    let form = form(json, colour);
+    let style = style(json, colour);
     let lines = rows.into_iter().map(|row| {
         let mut event = Event::default();
         for (column, value) in columns.iter().zip(row) {
             event.set(*column, value.map(|value| cell(*column, value)));
         }
         let mut line = Vec::new();
-        form.line(&event, &mut line);
+        style.line(&event, &mut line);
         PyBytes::new(py, &line)
     });
     Ok(lines.collect())

@@ -20,7 +20,7 @@ mod timeline;
 
 pub use birth::{Born, Settings};
 pub use follower::{Batch, Follower, Form};
-pub use lines::{Form as Style, Line, Lines, lines, lines_each};
+pub use lines::{Line, Lines, Style, lines, lines_each};
 pub use mailbox::Mailbox;
 pub use outside::{Outside, SinkOutside, outside};
 pub use progress::{Journaled, Progress};

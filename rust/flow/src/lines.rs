@@ -9,7 +9,7 @@ use auditring_event::{Malformed, RowSet, json, terminal};
 
 /// What a line looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub enum Style {
     /// Canonical JSON, with what would act on a terminal escaped.
     Json,
     /// For people.
@@ -19,7 +19,7 @@ pub enum Form {
     },
 }
 
-impl Form {
+impl Style {
     /// Appends the lines of a set.
     fn lines(self, set: &RowSet, out: &mut Vec<u8>) -> Result<(), Malformed> {
         match self {
@@ -84,11 +84,11 @@ struct Rendered {
 
 impl Rendered {
     /// Renders a set; where one line ends and the next begins is only looked for if `each` is wanted.
-    fn new(mut set: RowSet, form: Form, each: bool) -> Self {
+    fn new(mut set: RowSet, style: Style, each: bool) -> Self {
         let mut rendered = Self::default();
         let rows = set.rows.clone();
         // All at once is much cheaper; that something is malformed shows when it fails.
-        if form.lines(&set, &mut rendered.text).is_ok() {
+        if style.lines(&set, &mut rendered.text).is_ok() {
             if each {
                 let ends = rendered.text.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
                 let times = rows.iter().map(|at| (set.row(at).map_or(0, |row| row.time_ns()), at.seq));
@@ -99,7 +99,7 @@ impl Rendered {
         for at in rows {
             let time_ns = set.row(&at).map_or(0, |row| row.time_ns());
             set.rows = vec![at];
-            match form.lines(&set, &mut rendered.text) {
+            match style.lines(&set, &mut rendered.text) {
                 Ok(()) => rendered.ends.push((time_ns, at.seq, rendered.text.len())),
                 Err(_) => rendered.unreadable += 1,
             }
@@ -115,9 +115,9 @@ impl Rendered {
 
 /// The rows of sets as one text, merged by time.
 #[must_use]
-pub fn lines(sets: Vec<RowSet>, form: Form) -> Lines {
+pub fn lines(sets: Vec<RowSet>, style: Style) -> Lines {
     let each = sets.len() > 1;
-    let mut all: Vec<_> = sets.into_iter().map(|set| (0, Rendered::new(set, form, each))).collect();
+    let mut all: Vec<_> = sets.into_iter().map(|set| (0, Rendered::new(set, style, each))).collect();
     let unreadable = all.iter().map(|(_, set)| set.unreadable).sum();
     if !each {
         let text = all.pop().map(|(_, set)| set.text).unwrap_or_default();
@@ -134,12 +134,12 @@ pub fn lines(sets: Vec<RowSet>, form: Form) -> Lines {
 
 /// The rows of sets as lines of their own, to be merged with others.
 #[must_use]
-pub fn lines_each(sets: Vec<RowSet>, form: Form) -> (Vec<Line>, u64) {
+pub fn lines_each(sets: Vec<RowSet>, style: Style) -> (Vec<Line>, u64) {
     let mut all = Vec::new();
     let mut unreadable = 0;
     for set in sets {
         let process = set.identity.process.clone();
-        let rendered = Rendered::new(set, form, true);
+        let rendered = Rendered::new(set, style, true);
         unreadable += rendered.unreadable;
         all.extend(rendered.ends.iter().enumerate().map(|(at, (time_ns, seq, _))| Line {
             time_ns: *time_ns,

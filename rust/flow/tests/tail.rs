@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use auditring_event::record::{Encoder, RecordView};
 use auditring_event::row::{NO_CONTEXT, from_record, int_field};
 use auditring_event::{Outcome, RowSet, by_name};
-use auditring_flow::{Filter, Form, Missed, Tail, lines, lines_each};
+use auditring_flow::{Filter, Missed, Style, Tail, lines, lines_each};
 use auditring_journal::{BatchFlags, BatchMeta, SegmentHead, Totals, Writer, segments};
 
 const PROCESS: [u8; 16] = [7; 16];
@@ -195,9 +195,9 @@ fn a_row_that_cannot_be_read_costs_its_own_line() {
     // The second row's topic is no UTF-8.
     let at = sets[0].data.windows(6).enumerate().filter(|(_, bytes)| *bytes == b"orders").nth(1).unwrap().0;
     sets[0].data[at] = 0xff;
-    for form in [Form::Json, Form::People { colour: false }] {
-        let text = lines(sets.clone(), form);
-        let (each, unreadable) = lines_each(sets.clone(), form);
+    for style in [Style::Json, Style::People { colour: false }] {
+        let text = lines(sets.clone(), style);
+        let (each, unreadable) = lines_each(sets.clone(), style);
         assert_eq!((1, 1), (text.unreadable, unreadable));
         assert_eq!(2, text.text.iter().filter(|byte| **byte == b'\n').count());
         assert_eq!(vec![0, 2], each.iter().map(|line| line.seq).collect::<Vec<_>>());
@@ -217,7 +217,7 @@ fn lines_of_several_processes_are_merged_by_time_and_each_keeps_its_order() {
         }
         set
     };
-    let merged = lines(vec![rig(&[10, 5, 30]), rig(&[20, 20])], Form::Json).text;
+    let merged = lines(vec![rig(&[10, 5, 30]), rig(&[20, 20])], Style::Json).text;
     let times: Vec<i64> = merged.split_inclusive(|byte| *byte == b'\n').map(time_of).collect();
     assert_eq!(vec![10, 5, 20, 20, 30], times);
 }
