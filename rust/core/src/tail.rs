@@ -20,6 +20,9 @@ pub(crate) struct Tail {
     unreadable: Mutex<u64>,
 }
 
+/// A row's time, process and seq, and its line.
+type Line<'py> = (i64, String, i64, Bound<'py, PyBytes>);
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -86,7 +89,7 @@ impl Tail {
     }
 
     /// The last rows of what was journaled when the reader was made, at most `most` of each process.
-    fn last<'py>(&self, py: Python<'py>, most: usize) -> PyResult<Vec<(i64, String, i64, Bound<'py, PyBytes>)>> {
+    fn last<'py>(&self, py: Python<'py>, most: usize) -> PyResult<Vec<Line<'py>>> {
         let (lines, unreadable) = py
             .detach(|| lock(&self.inner).last(most).map(|sets| auditring_flow::lines_each(sets, self.style)))
             .map_err(os_error)?;
@@ -98,7 +101,7 @@ impl Tail {
     /// Lines of the rows that were journaled since the last call; empty when there are none for now.
     fn next<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
         let lines = py
-            .detach(|| lock(&self.inner).next().map(|sets| auditring_flow::lines(sets, self.style)))
+            .detach(|| lock(&self.inner).fresh().map(|sets| auditring_flow::lines(sets, self.style)))
             .map_err(os_error)?;
         *lock(&self.unreadable) += lines.unreadable;
         Ok(PyBytes::new(py, &lines.text))
@@ -120,13 +123,13 @@ pub(crate) enum Value {
 /// since the epoch.
 #[pyfunction]
 #[pyo3(signature = (columns, rows, *, json=false, colour=false))]
-pub(crate) fn lines<'py>(
-    py: Python<'py>,
+pub(crate) fn lines(
+    py: Python<'_>,
     columns: Vec<String>,
     rows: Vec<Vec<Option<Value>>>,
     json: bool,
     colour: bool,
-) -> PyResult<Vec<Bound<'py, PyBytes>>> {
+) -> PyResult<Vec<Bound<'_, PyBytes>>> {
     let column = |name: &str| COLUMNS.iter().find(|spec| spec.name == name).map(|spec| spec.column);
     let columns = words("column", columns, column)?;
     let style = style(json, colour);

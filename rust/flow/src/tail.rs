@@ -123,7 +123,7 @@ impl Tail {
     ///
     /// # Errors
     /// If the directory has gone, or a journal cannot be read.
-    pub fn next(&mut self) -> Result<Vec<RowSet>, Error> {
+    pub fn fresh(&mut self) -> Result<Vec<RowSet>, Error> {
         if self.looked.elapsed() >= LOOK {
             self.look()?;
         }
@@ -233,7 +233,7 @@ impl Followed {
         loop {
             match self.reader.next(&mut self.buf)? {
                 Step::Gone { first_seq, rows } | Step::Corrupt { first_seq, rows } => {
-                    self.miss(missed, first_seq, rows)
+                    self.miss(missed, first_seq, rows);
                 }
                 Step::Segment(head) => return self.segment(&head),
                 Step::Batch(..) | Step::NotYet => return Ok(()),
@@ -267,7 +267,7 @@ impl Followed {
                     self.choose(&meta, sections.rows, &mut chosen, missed);
                 }
                 Step::Gone { first_seq, rows } | Step::Corrupt { first_seq, rows } => {
-                    self.miss(missed, first_seq, rows)
+                    self.miss(missed, first_seq, rows);
                 }
                 Step::NotYet => break,
                 Step::End => self.ended = true,
