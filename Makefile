@@ -110,7 +110,7 @@ bench: $(VENV)/.bench ## the tables of README and docs/performance.md
 
 docs: build ## rustdoc without warnings; the pages' links are alive and their examples run
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --locked --quiet
-	$(PYTEST) --quiet tests/test_docs.py
+	$(PYTEST) --quiet tests/test_docs*.py
 
 clean: ## back to a fresh clone
 	rm -rf $(VENV) target build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis .benchmarks

@@ -275,6 +275,15 @@ def test_every_form_can_go_into_a_file(story: Path, tmp_path: Path, form: str) -
     assert [path.name for path in tmp_path.iterdir()] == ["answer"]
 
 
+def test_nothing_is_drawn_into_an_answer(story: Path) -> None:
+    """Also where DuckDB takes the program for an interactive one, and would show how far it is."""
+    program = "from auditring.cli import main; main()"
+    sql = "SELECT current_setting('enable_progress_bar') AS drawn"
+    command = [sys.executable, "-c", program, "query", str(story), sql, "--format", "json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == [{"drawn": False}]
+
+
 def test_stats_show_the_balance_of_living_and_closed_processes(audit: Path) -> None:
     """From the files alone; the process is closed and its numbers are still there."""
     (process,) = json.loads(run("stats", audit, "--format", "json").stdout)

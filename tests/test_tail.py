@@ -391,6 +391,12 @@ def test_the_categories_are_those_of_the_catalog() -> None:
     assert Wanted(since=LONG_AGO + timedelta(microseconds=1)).since_ns == 946_684_800_000_001_000
 
 
+def test_a_bound_in_time_has_a_zone() -> None:
+    """Or it would be another moment on another machine."""
+    with pytest.raises(ValueError, match="needs a time zone"):
+        Wanted(since=datetime(2026, 11, 23))  # noqa: DTZ001 - the point
+
+
 def test_lines_want_columns_of_the_table() -> None:
     """A name that is none is an error; what is absent is null."""
     with pytest.raises(ValueError, match='there is no column "nonsense"'):

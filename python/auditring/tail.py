@@ -55,6 +55,11 @@ class Wanted:
     sessions: Sequence[str] = ()
     since: datetime | None = None
 
+    def __post_init__(self) -> None:
+        """Checks that the bound in time is one moment everywhere."""
+        if self.since is not None and self.since.tzinfo is None:
+            raise ValueError("since needs a time zone, such as datetime.UTC")
+
     @property
     def since_ns(self) -> int | None:
         """The bound in time, as the core has it."""
@@ -296,5 +301,7 @@ def _asked(
     sql = _ROWS.format(columns=", ".join(shown), where=" AND ".join(where), order=order, limit=limit)
     con = duckdb.connect()
     con.execute("SET TimeZone = 'UTC'")
+    # Where DuckDB takes a program for an interactive one (`python -c`), it would draw into what is printed.
+    con.execute("SET enable_progress_bar = false")
     con.register("auditring_none", schema.empty_table())
     return con.execute(sql, values), columns

@@ -252,6 +252,8 @@ def connected(asked: Asked) -> duckdb.DuckDBPyConnection:
         con = query.connect(asked.directory, include_fresh=asked.include_fresh)
     for warning in caught:
         click.echo(f"Note: {warning.message}.", err=True)
+    # It would be drawn into the answer.
+    con.execute("SET enable_progress_bar = false")
     return con
 
 
