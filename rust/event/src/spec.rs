@@ -388,6 +388,19 @@ const fn same(a: &[u8], b: &[u8]) -> bool {
     true
 }
 
+/// `com.example.kms.KeyUsed` → `key_used`: what a method or a callable is called.
+#[must_use]
+pub fn snake(name: &str) -> String {
+    let mut out = String::new();
+    for c in name.rsplit('.').next().unwrap_or(name).chars() {
+        if c.is_ascii_uppercase() && !out.is_empty() {
+            out.push('_');
+        }
+        out.push(c.to_ascii_lowercase());
+    }
+    out
+}
+
 /// The action of a name.
 #[must_use]
 pub fn by_name(name: &str) -> Option<&'static ActionSpec> {
