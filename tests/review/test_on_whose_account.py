@@ -1,4 +1,4 @@
-"""What the review asked about *on whose account*: filters, the proxy itself, plugins and authorizers, taps, own events."""
+"""What the review asked about *on whose account*: filters, the proxy itself, plugins, authorizers, taps, own events."""
 
 import json
 from collections.abc import Callable
@@ -107,7 +107,7 @@ def test_a_plugins_events_name_it_and_the_request_that_was_the_cause(tmp_path: P
     ],
 )
 def test_a_plugin_can_forge_nothing(tmp_path: Path, forge: Callable[[Any], object]) -> None:
-    """No other namespace, no process, session, seq, time, origin or cause, no action of the core: nothing is recorded."""
+    """No other namespace, no process, session, seq, time or cause, no action of the core; nothing is recorded."""
     with auditring.open(tmp_path, sinks=()) as log, log.session() as session:
         for plugin in (session, log):
             handle = plugin.plugin(filter=RENAME, namespace="com.example.kms")

@@ -1,4 +1,4 @@
-"""What the review asked about *what*: one action on one resource, what was asked of the object, requests, joins, secrets."""
+"""What the review asked about *what*: one action on one resource, the object's names, requests, joins, secrets."""
 
 import json
 import re
@@ -28,7 +28,7 @@ def lines_of(root: Path) -> list[dict[str, Any]]:
 
 
 def test_group_and_transaction_are_in_the_object_reference(tmp_path: Path) -> None:
-    """By upstream's scope names, beside topic, partition and virtual cluster; the client's id is on the session's rows."""
+    """By upstream's scope names, beside topic, partition and virtual cluster; the client's id is on every row."""
     with (
         auditring.open(tmp_path, sinks=(ParquetSink(), JsonlSink())) as log,
         log.session(virtual_cluster="payments", client_id="app-7") as session,
@@ -157,7 +157,7 @@ def test_request_level_events_join_with_a_brokers_request_log(tmp_path: Path) ->
 
 
 def test_secrets_have_no_field_to_go_into() -> None:
-    """No argument of any event is for a password, a SASL payload, an HMAC, a value of a setting, or a record's contents."""
+    """No argument of any event is for a password, a SASL payload, an HMAC, a setting's value or a record's contents."""
     secret = re.compile(r"password|secret|hmac|payload|salt|signature|private|credential|^key$|^value$|header|token$")
     for action in _core.actions():
         for field in action["fields"]:
@@ -168,7 +168,7 @@ def test_a_process_tells_in_what_context_it_started(tmp_path: Path) -> None:
     """Versions, clock, who and where it runs, durability, and digests that tell whether the settings have changed."""
     facts = []
     for name, settings in (("a", {}), ("b", {}), ("c", {"read": Keep.OFF}), ("d", {"journal_bytes": 1 << 30})):
-        auditring.open(tmp_path / name, instance="proxy-1", seed=7, **settings).close()  # type: ignore[arg-type]
+        auditring.open(tmp_path / name, instance="proxy-1", seed=7, **settings).close()
         (row,) = rows_of(tmp_path / name, "ProxyStartup")
         facts.append(json.loads(row["context"]))
     one, again, other_policy, other_settings = facts
@@ -188,7 +188,7 @@ def test_a_process_tells_in_what_context_it_started(tmp_path: Path) -> None:
 
 
 def test_administration_goes_by_its_broker(tmp_path: Path) -> None:
-    """Every administrative action is a method of session and broker, with what it was done to and which broker answered."""
+    """Every administrative action is a method of session and broker: done to what, and which broker answered."""
     names = [action["method"] for action in _core.actions() if action["category"] == "administration"]
     assert len(names) == 14
     with auditring.open(tmp_path) as log, log.session() as session:

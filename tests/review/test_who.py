@@ -20,7 +20,7 @@ def rows_of(root: Path, *actions: str) -> list[dict[str, Any]]:
 
 
 def test_sasl_that_is_terminated_differs_from_sasl_that_is_inspected(tmp_path: Path) -> None:
-    """The same authentication is a decision where the proxy checks credentials, and witnessed where it sees them checked."""
+    """The same authentication is a decision where the proxy checks credentials, witnessed where it sees that done."""
     with auditring.open(tmp_path) as log:
         log.virtual_cluster_startup("own", "terminate", mechanism="SCRAM-SHA-256")
         log.virtual_cluster_startup("passed-on", "inspect")
@@ -46,13 +46,13 @@ def test_authentication_without_an_authority_is_refused_before_anything_is_recor
     with auditring.open(tmp_path) as log, log.session() as session:
         before = log.stats().claimed
         for call in (
-            lambda: session.client_sasl_auth_success("alice"),
-            lambda: session.client_sasl_auth_failure("alice"),
-            lambda: session.client_tls_auth_success("CN=alice"),
-            lambda: session.client_tls_auth_failure(),
+            session.client_sasl_auth_success,
+            session.client_sasl_auth_failure,
+            session.client_tls_auth_success,
+            session.client_tls_auth_failure,
         ):
             with pytest.raises(ValueError, match="needs an authority"):
-                call()
+                call("alice")
         assert log.stats().claimed == before
         session.client_sasl_auth_failure("alice", authority="witness")
     assert [row["authority"] for row in rows_of(tmp_path, "ClientSaslAuthFailure")] == ["witness"]
@@ -77,7 +77,7 @@ def test_elsewhere_the_catalog_says_the_authority(tmp_path: Path) -> None:
 
 
 def test_sasl_and_tls_authentication_may_both_happen_in_one_session(tmp_path: Path) -> None:
-    """They are two facts; the session's rows then have both principals, the first proof first; SASL again replaces SASL."""
+    """They are two facts: later rows have both principals, the first proof first; SASL again replaces SASL."""
     with auditring.open(tmp_path) as log, log.session(authority="decision") as session:
         session.read("t", 0)
         session.client_tls_auth_success("CN=alice", subject="CN=alice")
@@ -103,7 +103,7 @@ def test_sasl_and_tls_authentication_may_both_happen_in_one_session(tmp_path: Pa
 
 def test_a_certificate_is_told_by_flat_keys(tmp_path: Path) -> None:
     """Subject, issuer, serial, subject alternative names and fingerprint, of a success and of a failure."""
-    certificate = {
+    certificate: dict[str, Any] = {
         "subject": "CN=alice,O=Example",
         "issuer": "CN=Example CA",
         "serial": "4f:00:12",
