@@ -84,8 +84,18 @@ pub(crate) struct Declaration {
 /// A declaration's place in a log.
 pub(crate) struct Bound {
     /// Weak: a callable keeps no log alive, and the address is not given to another one meanwhile.
-    pub(crate) shared: Weak<Shared>,
+    shared: Weak<Shared>,
+    /// That address.
+    address: usize,
     pub(crate) code: u16,
+}
+
+impl Bound {
+    /// Whether it is the place in this log.
+    #[inline]
+    pub(crate) fn is_of(&self, shared: &Arc<Shared>) -> bool {
+        self.address == Arc::as_ptr(shared).addr()
+    }
 }
 
 impl Declaration {
@@ -146,7 +156,7 @@ impl Declaration {
         // A log that still lives keeps its fast way.
         let lives = self.bound.get().and_then(|bound| bound.shared.upgrade()).is_some_and(|known| !known.is_shut());
         if !lives {
-            self.bound.set(Bound { shared: Arc::downgrade(shared), code });
+            self.bound.set(Bound { shared: Arc::downgrade(shared), address: Arc::as_ptr(shared).addr(), code });
         }
         Ok(code)
     }

@@ -5,18 +5,18 @@
 
 use std::ffi::{CString, c_int, c_void};
 use std::ptr;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
+use auditring_event::Origin;
 use auditring_event::definition::DECLARED_CAP;
 use auditring_event::record::{self, CAUSE_SESSION, Head, STATUS};
-use auditring_event::{MAX_FIELDS, Origin};
 use auditring_ring::Kind as Edge;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::ffi::{self, Py_ssize_t, PyObject};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
-use super::draft::{Draft, Seen, take_text};
+use super::draft::{Draft, Seen, each_field, take_text};
 use super::emit::{none, slow_call, string};
 use super::types::{is_handle, state_of};
 use crate::declare::Declaration;
@@ -46,7 +46,7 @@ struct Event {
 fn put(event: &Event, handle: &Handle, draft: &Draft, seen: Seen) -> bool {
     let declaration = &event.declaration;
     let (Some(context), Some(bound)) = (handle.current.get(), declaration.bound.get()) else { return false };
-    if !ptr::eq(Arc::as_ptr(&handle.shared), bound.shared.as_ptr()) {
+    if !bound.is_of(&handle.shared) {
         return false;
     }
     let (code, outcome) = (bound.code, declaration.definition.outcome);
@@ -94,11 +94,16 @@ fn put(event: &Event, handle: &Handle, draft: &Draft, seen: Seen) -> bool {
         }
         ptr::copy_nonoverlapping(context.bytes.as_ptr(), record.add(record::HEAD), context.bytes.len());
         let mut at = record.add(record::HEAD + context.bytes.len());
-        let mut left = seen.presence;
-        while left != 0 {
-            let (text, len) = draft.strs[left.trailing_zeros() as usize % MAX_FIELDS].assume_init();
-            at = string(at, text, len);
-            left &= left - 1;
+        'strs: {
+            each_field!(N => {
+                if seen.presence >> N == 0 {
+                    break 'strs;
+                }
+                if seen.presence & (1 << N) != 0 {
+                    let (text, len) = draft.strs[N].assume_init();
+                    at = string(at, text, len);
+                }
+            });
         }
         if let Some(status) = declaration.status {
             at = string(at, status.as_ptr(), status.len());
@@ -136,9 +141,14 @@ unsafe fn read(
         // SAFETY: a live argument; `at` is below the number of fields, which is at most `MAX_FIELDS`.
         unsafe { take_text(DECLARED_CAP, at, object, draft, seen) }
     };
-    for at in 0..given - 1 {
-        // SAFETY: `at + 1 < given`.
-        seen = take(at, unsafe { *args.add(at + 1) }, seen)?;
+    'positional: {
+        each_field!(N => {
+            if given <= N + 1 {
+                break 'positional;
+            }
+            // SAFETY: `N + 1 < given`.
+            seen = take(N, unsafe { *args.add(N + 1) }, seen)?;
+        });
     }
     if names.is_null() {
         return Some(seen);
