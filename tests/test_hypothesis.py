@@ -209,6 +209,45 @@ def test_every_action_and_every_field_is_among_them() -> None:
     test_any_sequence_of_valid_events_comes_back_equal.hypothesis.inner_test(sequence)  # type: ignore[attr-defined]
 
 
+LIBRARYS = {action["name"]: action for action in _core.actions() if action["name"].startswith("auditring.")}
+own_events = st.one_of(
+    *(
+        st.tuples(
+            st.just(name),
+            st.fixed_dictionaries(
+                {field["name"]: value_of(field) for field in action["fields"] if field["required"]},
+                optional={field["name"]: value_of(field) for field in action["fields"] if not field["required"]},
+            ),
+        )
+        for name, action in LIBRARYS.items()
+    )
+)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(own_events, min_size=1, max_size=20))
+def test_the_librarys_own_events_come_back_equal(sequence: list[tuple[str, dict[str, Any]]]) -> None:
+    """What the library itself tells has every field that it was given, in table and line."""
+    with tempfile.TemporaryDirectory() as directory:
+        root = Path(directory)
+        with auditring.open(root, sinks=(ParquetSink(), JsonlSink())) as log:
+            for name, fields in sequence:
+                log._live().core.post(name, **fields)  # noqa: SLF001 - no public name: they are the library's
+        tables = [row for path in root.glob("events/*/*.parquet") for row in pq.read_table(path).to_pylist()]
+        lines = [line for line in lines_of(root) if line["action"] in LIBRARYS]
+    rows = sorted((row for row in tables if row["action"] in LIBRARYS), key=lambda row: row["seq"])
+    assert [row["action"] for row in rows] == [name for name, _ in sequence]
+    for (name, fields), row, line in zip(sequence, rows, lines, strict=True):
+        for field in LIBRARYS[name]["fields"]:
+            if field["name"] not in fields:
+                continue
+            value = fields[field["name"]]
+            if field["target"] == "column":
+                assert row[field["key"]] == in_line(line, field["key"]) == value, (name, field["name"])
+            else:
+                assert json.loads(row["context"])[field["key"]] == line["context"][field["key"]] == value
+
+
 @functools.cache
 def validator() -> jsonschema.protocols.Validator:
     """The upstream schema, formats included; skips the test where the schema is not at hand."""

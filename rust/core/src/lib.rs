@@ -12,6 +12,7 @@ mod lines;
 mod log;
 mod methods;
 mod outside;
+mod own;
 mod plugin;
 mod session;
 mod shared;

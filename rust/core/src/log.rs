@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use auditring_event::record::Encoder;
 use auditring_event::sanitize::Marks;
-use auditring_event::{ActionSpec, Category, Context, Kind, Origin, Outcome, Scope, by_name, code_of, droppable, spec};
+use auditring_event::{Category, Context, Kind, Outcome, by_name, code_of, spec};
 use auditring_flow::{Born, Journaled, Limits, Mailbox, Progress, Pump, Settings, Unsynced};
 use auditring_journal::{Cursor, Followers, ProcessDir, Totals, fold};
 use auditring_policy::{Keep, Policy};
@@ -19,12 +19,13 @@ use uuid::Uuid;
 
 use crate::args;
 use crate::declare::Declaration;
-use crate::ffi::{callable, handle_of, instance};
+use crate::ffi::{callable, instance};
 use crate::handle::Close;
 use crate::methods;
-use crate::session::{Session, freeform};
+use crate::own;
+use crate::session::Session;
 use crate::shared::{Shared, WhenFull};
-use crate::slow::{self, Call, Event};
+use crate::slow;
 
 /// An error of the flow as the `OSError` that it mostly is.
 pub(crate) fn os_error(error: impl std::error::Error + 'static) -> PyErr {
@@ -65,28 +66,8 @@ pub(crate) struct Log {
     closed: AtomicBool,
 }
 
-/// Whether an action is a method of the log: what no session has, and what proxy and filters do on their own account.
-pub(crate) fn is_log_method(spec: &ActionSpec) -> bool {
-    spec.emit && (spec.scope == Scope::Process || spec.proxy)
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn keyword_call<'py>(
-    py: Python<'py>,
-    positional: Vec<Bound<'py, PyAny>>,
-    kwargs: Option<&Bound<'py, PyDict>>,
-) -> PyResult<Call<'py>> {
-    let given = positional.len();
-    let mut values = positional;
-    let mut names = Vec::new();
-    for (name, value) in kwargs.into_iter().flat_map(PyDictMethods::iter) {
-        names.push(name);
-        values.push(value);
-    }
-    Ok(Call { py, values, given, names: Some(PyTuple::new(py, names)?) })
 }
 
 impl Log {
@@ -309,8 +290,7 @@ impl Log {
         callable(py, declaration, &method, &doc)
     }
 
-    /// Records an event of the proxy's own, or of a filter's, that no session has: an action of the catalog by its name, then
-    /// its fields, or a package-qualified one.
+    /// Records an event that no session has: an action of the catalog by its name, or a package-qualified one.
     #[pyo3(signature = (action, *fields, **kwargs))]
     fn record<'py>(
         &self,
@@ -319,47 +299,7 @@ impl Log {
         fields: &Bound<'py, PyTuple>,
         kwargs: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<()> {
-        let shared = self.live()?;
-        let name =
-            action.cast::<pyo3::types::PyString>().map_or(String::new(), |name| name.to_string_lossy().into_owned());
-        let spec = by_name(&name).filter(|spec| is_log_method(spec));
-        let mut positional: Vec<_> = fields.iter().collect();
-        if spec.is_none() {
-            positional.insert(0, action);
-        }
-        let mut call = keyword_call(py, positional, kwargs)?;
-        let cause = match call.take("cause")? {
-            None => None,
-            Some(cause) => Some(match handle_of(&cause).map(|handle| handle.session_id()) {
-                Some(Some(id)) => id.to_owned(),
-                Some(None) => return Err(PyValueError::new_err("cause: this plugin belongs to no session")),
-                None => args::text("cause", &cause, auditring_event::CAUSE_SESSION_CAP)?.0,
-            }),
-        };
-        // Where the catalog has a field for the filter, it is read as that.
-        let filter = match call.take("filter")? {
-            Some(filter) => Some(args::text("filter", &filter, auditring_event::FILTER_CAP)?),
-            None => None,
-        };
-        let event = Event::of(spec.unwrap_or(freeform()));
-        let (mut encoder, outcome) = if let Some(spec) = spec {
-            let mut encoder = Encoder::new(spec);
-            let said = slow::read(&mut encoder, spec, spec.method, &call, 0)?;
-            let Some(outcome) = slow::finish(shared, &mut encoder, event, said, None)? else { return Ok(()) };
-            (encoder, outcome)
-        } else {
-            let Some(read) = slow::read_freeform(shared, None, &call)? else { return Ok(()) };
-            read
-        };
-        encoder.stamp(shared.clock.stamp()).origin(Origin::Proxy);
-        if let Some((filter, marks)) = filter.filter(|(filter, _)| !filter.is_empty()) {
-            encoder.origin(Origin::Filter).filter(&filter).flags(marks.flags());
-        }
-        if let Some(cause) = cause {
-            encoder.cause_session(&cause);
-        }
-        let droppable = droppable(event.category, outcome);
-        shared.put(py, &encoder.to_vec(), event.code, outcome, droppable, &|| true).map(|_| ())
+        own::record(py, self.live()?, action, fields, kwargs)
     }
 
     /// Hands one of the library's own events (`auditring.…`) to the pump; never goes through the ring.

@@ -16,7 +16,7 @@ pub(crate) fn actions(py: Python<'_>) -> PyResult<Bound<'_, PyList>> {
         let action = PyDict::new(py);
         action.set_item("name", spec.name)?;
         action.set_item("code", spec.code)?;
-        let (session, log) = (crate::slow::is_method(spec), crate::log::is_log_method(spec));
+        let (session, log) = (crate::slow::is_method(spec), crate::own::is_log_method(spec));
         action.set_item("method", (session || log).then_some(spec.method))?;
         action.set_item("session", session)?;
         action.set_item("broker", crate::methods::is_broker_method(spec))?;
