@@ -79,6 +79,28 @@ def test_read_by_keyword(benchmark: Any, log: AuditLog) -> None:  # noqa: ANN401
     timed(benchmark, log, call)
 
 
+def test_read_of_a_broker(benchmark: Any, log: AuditLog) -> None:  # noqa: ANN401
+    """The same by a broker's handle, whose rows say which."""
+    broker = authenticated(log).broker(emit_cost.SERVER, node_id=5)
+
+    def call(times: int) -> None:
+        for _ in range(times):
+            broker.read("orders", 3, 1000, 1099, 42)
+
+    timed(benchmark, log, call)
+
+
+def test_declared(benchmark: Any, log: AuditLog) -> None:  # noqa: ANN401
+    """An event of the host's own, declared once."""
+    session, key_used = authenticated(log), emit_cost.declared(log)
+
+    def call(times: int) -> None:
+        for _ in range(times):
+            key_used(session, "kek-7", "AES", "256")
+
+    timed(benchmark, log, call)
+
+
 def test_denied(benchmark: Any, log: AuditLog) -> None:  # noqa: ANN401
     """A protected event, with the status that the catalog gives it."""
     session = authenticated(log)

@@ -1,4 +1,4 @@
-"""Writes what is made from the catalog: the session's methods in `_core.pyi`, and the page `docs/events.md`.
+"""Writes what is made from the catalog: methods of handles (`_core.pyi`) and log (`log_events.py`), `docs/events.md`.
 
 `python docs/generate.py` writes, `--check` only tells whether anything differs (exit code 1).
 """
@@ -12,8 +12,10 @@ from auditring import _core
 
 ROOT = Path(__file__).resolve().parent.parent
 STUB = ROOT / "python" / "auditring" / "_core.pyi"
+LOG = ROOT / "python" / "auditring" / "log_events.py"
 PAGE = ROOT / "docs" / "events.md"
-BEGIN = "    # --- made from rust/event/catalog.toml by docs/generate.py ---\n"
+HANDLES = ("session", "broker", "authorizer")
+BEGIN = "    # --- {} methods: made from rust/event/catalog.toml by docs/generate.py ---\n"
 END = "    # --- end ---\n"
 COMMON = """\
         *,
@@ -24,67 +26,150 @@ COMMON = """\
         tap: Text | None = None,
         object_ref: Mapping[str, Text] | None = None,
         context: ContextMap | None = None,
-    ) -> None:
 """
+NAMES = ("outcome", "status", "reason", "authority", "tap", "object_ref", "context")
+MODULE = '''\
+"""The events of a log that no session has. Made from `rust/event/catalog.toml` by `docs/generate.py`; not to be edited.
+
+What proxy or filters do on their own account, with no client in sight or because of one (`cause`), must never look like
+a client's doing: its origin is `proxy`, or `filter` where one is named.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from auditring._core import Session
+from auditring.types import Authority, ContextMap, Outcome, Text
+
+__all__ = ["LogEvents"]
+
+
+class LogEvents(ABC):
+    """The methods of a log that are actions of the catalog."""
+
+    @abstractmethod
+    def _record(self, action: str, /, **fields: Any) -> None:  # noqa: ANN401 - the fields are the catalog's
+        """Records one event."""
+'''
 HEAD = """\
 # The events
 
 Made from `rust/event/catalog.toml` by `python docs/generate.py`. Columns and formats: [reading](reading.md).
 
 Every method takes its fields by position or keyword, and `outcome`, `status`, `reason`, `authority`, `tap`,
-`object_ref` and `context` by keyword. A status without an outcome means `failure`. Where an event has no authority of
-its own the session's holds; an authentication without either is a `ValueError`.
+`object_ref` and `context` by keyword. A status without an outcome means `failure`, and every failure and denial has a
+status: where a call names none, the one that is said here. Where an event has no authority of its own the session's
+holds; an authentication without either is a `ValueError`.
+
+What a log itself has as a method belongs to no session: its origin is `proxy`, or `filter` with `filter=`; `cause=`
+names the session whose request was the cause, where there is one (`context.causeSession`). Events of category `request`
+are off unless the log is opened with `request=Keep.ALL`.
+
+Secrets (passwords, SASL payloads, HMACs of tokens, keys and values of records) have no field to go into.
 """
 
 
 def kind(field: dict[str, Any]) -> str:
     """The field's type as a stub says it."""
+    if field["words"]:
+        words = ", ".join(f'"{word}"' for word in field["words"])
+        return f"Literal[{words}]"
     return "Text" if field["type"] == "str" else "int"
 
 
 def bounds(field: dict[str, Any]) -> str:
     """The field's limits."""
+    if field["words"]:
+        return " or ".join(f"`{word}`" for word in field["words"])
     return f"at most {field['cap']} bytes" if field["type"] == "str" else f"{field['min']} to {field['max']}"
 
 
-def stub(action: dict[str, Any]) -> str:
-    """One method."""
+def signature(action: dict[str, Any]) -> str:
+    """The head of one method, up to the keywords that every event takes."""
     lines = [f"    def {action['method']}(\n        self,\n"]
     lines.extend(
         f"        {field['name']}: {kind(field)}{'' if field['required'] else ' | None = None'},\n"
         for field in action["fields"]
     )
-    lines.append(COMMON)
-    lines.append(f'        """{action["doc"]}\n\n        Action `{action["name"]}`.\n        """\n')
-    return "".join(lines)
+    return "".join(lines) + COMMON
+
+
+def docstring(action: dict[str, Any]) -> str:
+    """What a method says of itself."""
+    return f'        """{action["doc"]}\n\n        Action `{action["name"]}`.\n        """\n'
+
+
+def stub(action: dict[str, Any]) -> str:
+    """One method of a handle."""
+    return f"{signature(action)}    ) -> None:\n{docstring(action)}"
+
+
+def is_own(action: dict[str, Any]) -> bool:
+    """Whether a log's method is what proxy or filters do on their own account."""
+    return bool(action["session"])
+
+
+def log_method(action: dict[str, Any]) -> str:
+    """One method of the log."""
+    names = [field["name"] for field in action["fields"]]
+    extra = ""
+    if is_own(action):
+        extra = "" if "filter" in names else "        filter: Text | None = None,\n"
+        extra += "        cause: Session | str | None = None,\n"
+        names += [name for name in ("filter", "cause") if name not in names]
+    passed = "".join(f"            {name}={name},\n" for name in [*names, *NAMES])
+    body = f'        self._record(\n            "{action["name"]}",\n{passed}        )\n'
+    return f"\n{signature(action)}{extra}    ) -> None:\n{docstring(action)}{body}"
+
+
+def where(field: dict[str, Any]) -> str:
+    """Where a field's value is found."""
+    return f"`{field['key']}`" if field["target"] == "column" else f"`{field['target']}`: `{field['key']}`"
 
 
 def section(action: dict[str, Any]) -> str:
     """One action on the page."""
     authority = f", authority `{action['authority']}`" if action["authority"] else ""
-    how = f"Method `{action['method']}`" if action["method"] else "Made by the library"
+    handles = [handle for handle in ("session", "broker", "authorizer", "log") if action[handle]]
+    how = f"Method `{action['method']}` of {', '.join(handles)}" if handles else "Made by the library"
     text = [
         f"\n## {action['name']}\n\n{action['doc']}\n\n",
         f"{how}; category `{action['category']}`, scope {action['scope']}, outcome `{action['outcome']}`{authority}, ",
-        f"{action['stability']}, code {action['code']}.\n",
+        f"origin `{action['origin']}`, {action['stability']}, code {action['code']}.",
     ]
+    defaults = {word: action[f"{word}_status"] for word in ("failure", "denied") if action[f"{word}_status"]}
+    if defaults:
+        text.append(f" Status {', '.join(f'`{status}` ({word})' for word, status in defaults.items())}.")
+    if action["constants"]:
+        text.append(f" Always {', '.join(f'`{name}` = `{value}`' for name, value in action['constants'])}.")
+    text.append("\n")
     if action["fields"]:
-        text.append("\n| field | type | | |\n|---|---|---|---|\n")
+        text.append("\n| field | type | | column | |\n|---|---|---|---|---|\n")
     for field in action["fields"]:
         need = "required" if field["required"] else ""
-        text.append(f"| `{field['name']}` | {field['type']}, {bounds(field)} | {need} | {field['doc']} |\n")
+        text.append(
+            f"| `{field['name']}` | {field['type']}, {bounds(field)} | {need} | {where(field)} | {field['doc']} |\n"
+        )
     return "".join(text)
+
+
+def stubs(old: str, actions: list[dict[str, Any]]) -> str:
+    """`_core.pyi` with each handle's methods as the catalog has them."""
+    for handle in HANDLES:
+        before, rest = old.split(BEGIN.format(handle))
+        after = rest.split(END, 1)[1]
+        methods = "".join(stub(action) for action in actions if action[handle])
+        old = before + BEGIN.format(handle) + methods + END + after
+    return old
 
 
 def texts() -> dict[Path, str]:
     """What each file should say."""
     actions = _core.actions()
-    old = STUB.read_text()
-    before, rest = old.split(BEGIN)
-    after = rest.split(END)[1]
-    methods = "".join(stub(action) for action in actions if action["method"])
     return {
-        STUB: before + BEGIN + methods + END + after,
+        STUB: stubs(STUB.read_text(), actions),
+        LOG: MODULE + "".join(log_method(action) for action in actions if action["log"]),
         PAGE: HEAD + "".join(section(action) for action in actions),
     }
 

@@ -1,9 +1,11 @@
 """Any sequence of valid events comes back equal: from tables, from lines, and from rows that are still fresh."""
 
+import contextlib
 import functools
 import json
 import os
 import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +17,27 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import auditring
-from auditring import _core
+from auditring import Keep, _core
 from auditring.sinks import JsonlSink, ParquetSink
 
 SCHEMA = Path(__file__).parents[2] / "shared" / "peers" / "kroxylicious_audit_action_v1.json"
-Event = tuple[str, dict[str, Any]]
+Event = tuple[str, str, dict[str, Any]]
+"""Of which handle (or declared event), which method, which arguments."""
 
-COLUMNS = {"topic": "resource", "method": "operation", "path": "resource"}
-"""Arguments that are named otherwise than their column."""
+ACTIONS = {action["method"]: action for action in _core.actions() if action["method"]}
+TAKEN = {field["key"] for action in ACTIONS.values() for field in action["fields"]}
+DECLARED: dict[str, Any] = {
+    "object_ref": ("com.example.kek", "com.example.zone"),
+    "context": ("alg", "com.example.bits"),
+}
 
 safe = st.characters(exclude_categories=["Cs"], exclude_characters="\x00")
 # At most 64 bytes of UTF-8, the least cap of a string: what is longer is cut, and would rightly not come back equal.
 names = st.text(safe, min_size=1, max_size=16)
-i32 = st.integers(-(2**31), 2**31 - 1)
-i64 = st.integers(-(2**63), 2**63 - 1)
-size = st.integers(0, 2**63 - 1)
 scalars = st.one_of(names, st.integers(-(2**53), 2**53), st.booleans())
-keys = st.from_regex(r"[a-z]{1,8}(\.[a-z]{1,8})?", fullmatch=True).filter(lambda key: not key.startswith("auditring."))
+keys = st.from_regex(r"[a-z]{1,8}(\.[a-z]{1,8})?", fullmatch=True).filter(
+    lambda key: not key.startswith("auditring.") and key not in TAKEN and key not in DECLARED["context"]
+)
 words = st.from_regex(r"[A-Za-z0-9_]{1,20}(\.[A-Za-z0-9_]{1,20}){0,2}", fullmatch=True)
 common = {
     "reason": names,
@@ -40,98 +46,206 @@ common = {
     "context": st.dictionaries(keys, scalars, min_size=1, max_size=4),
     "object_ref": st.dictionaries(keys, names, min_size=1, max_size=4),
 }
-data = {
-    "first_offset": i64,
-    "last_offset": i64,
-    "client_correlation_id": i32,
-    "server_correlation_id": i32,
-    "records": size,
-    "bytes": size,
-    "duration_ns": size,
-    "api": names,
-    "server": names,
-    "server_local": names,
-    "node_id": i32,
-}
 
 
-def calls(method: str, required: dict[str, Any], optional: dict[str, Any]) -> st.SearchStrategy[Event]:
+def value_of(field: dict[str, Any]) -> st.SearchStrategy[Any]:
+    """Any value that a field may have."""
+    if field["words"]:
+        return st.sampled_from(field["words"])
+    return names if field["type"] == "str" else st.integers(field["min"], field["max"])
+
+
+def calls(target: str, method: str, required: dict[str, Any], optional: dict[str, Any]) -> st.SearchStrategy[Event]:
     """Calls of one method, with any choice of its optional arguments."""
     arguments = st.fixed_dictionaries(required, optional={**optional, **common})
-    return st.tuples(st.just(method), arguments)
+    return st.tuples(st.just(target), st.just(method), arguments)
 
 
-topics = {"topic": names, "partition": i32}
-operations = {"operation": names, "resource_type": names, "resource": names}
+def action_calls(target: str, action: dict[str, Any]) -> st.SearchStrategy[Event]:
+    """Calls of one of the catalog's actions."""
+    values = {
+        need: {f["name"]: value_of(f) for f in action["fields"] if f["required"] is need} for need in (True, False)
+    }
+    extra = {"filter": names} if target == "log" and action["session"] else {}
+    return calls(target, action["method"], values[True], {**values[False], **extra})
+
+
+qualified = st.from_regex(r"([a-z0-9_]{1,8}\.){1,3}[A-Z][A-Za-z0-9_]{0,12}", fullmatch=True).filter(
+    lambda name: not name.startswith("auditring.")
+)
+free = {"operation": names, "resource_type": names, "resource": names}
 events = st.one_of(
-    calls("read", topics, data),
-    calls("write", topics, data),
-    calls("operation_allowed", operations, {}),
-    calls("operation_denied", operations, {}),
-    calls("http_request", {"method": names, "path": names}, {"bytes": size, "duration_ns": size}),
-    calls("client_sasl_auth_failure", {}, {"attempted_principal": names, "mechanism": names}),
-    calls(
-        "emit",
-        {"action": st.from_regex(r"([a-z0-9_]{1,8}\.){1,3}[A-Z][A-Za-z0-9_]{0,12}", fullmatch=True).filter(
-            lambda name: not name.startswith("auditring.")
-        )},
-        {"operation": names, "resource_type": names, "resource": names},
+    *(
+        action_calls(target, action)
+        for target in ("session", "broker", "authorizer", "log")
+        for action in ACTIONS.values()
+        if action[target]
     ),
-)  # fmt: skip
+    *(calls(target, "emit", {"action": qualified}, free) for target in ("session", "broker", "log")),
+    *(
+        calls(target, "declared", {}, dict.fromkeys(DECLARED["object_ref"] + DECLARED["context"], names))
+        for target in ("session", "broker", "authorizer", "log")
+    ),
+)
 
 
-def call(session: auditring.Session, method: str, arguments: dict[str, Any]) -> None:
-    """Makes one call; an event's own name goes first."""
-    action = [arguments["action"]] if "action" in arguments else []
-    getattr(session, method)(*action, **{name: value for name, value in arguments.items() if name != "action"})
+@contextlib.contextmanager
+def calling(root: Path, **session: Any) -> Iterator[tuple[auditring.AuditLog, Callable[[Event], None]]]:  # noqa: ANN401 - the arguments of `session`
+    """An open log, and what makes a call on one of its handles."""
+    sinks = (ParquetSink(), JsonlSink())
+    with auditring.open(root, sinks=sinks, request=Keep.ALL, instance="proxy") as log, log.session(**session) as one:
+        targets: dict[str, Any] = {"log": log, "session": one, "broker": one.broker("10.0.0.5:9092", node_id=5)}
+        targets["authorizer"] = one.plugin(filter="com.example.Acl", namespace="com.example", authorizer=True)
+        declared = log.declare("com.example.kms.KeyUsed", **DECLARED)
+
+        def call(event: Event) -> None:
+            target, method, arguments = event
+            if method == "declared":
+                declared(targets[target], **arguments)
+                return
+            # A free-form event's own name goes first.
+            action = [arguments["action"]] if method == "emit" else []
+            getattr(targets[target], method)(*action, **{k: v for k, v in arguments.items() if k != "action"})
+
+        yield log, call
 
 
 def run(root: Path, sequence: list[Event]) -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[dict[str, Any]]]:
     """Emits a sequence; returns its rows as fresh journal rows, from the tables, and from the lines."""
-    sinks = (ParquetSink(), JsonlSink())
-    with auditring.open(root, sinks=sinks) as log:
-        with log.session(id="s", authority="witness", peer=("192.0.2.7", 1)) as session:
-            for method, arguments in sequence:
-                call(session, method, arguments)
+    with calling(root, id="s", authority="witness", peer=("192.0.2.7", 1)) as (log, call):
+        for event in sequence:
+            call(event)
         log._live().journaled(30)  # noqa: SLF001 - journaled, and not yet anywhere else
         batches = _core.Snapshot(str(root)).fresh([])
         fresh = [row for batch in batches for row in pa.record_batch(batch).to_pylist()]
     tables = [row for path in root.glob("events/*/*.parquet") for row in pq.read_table(path).to_pylist()]
-    lines = [json.loads(line) for path in root.glob("jsonl/*.jsonl") for line in path.read_bytes().splitlines()]
-    return fresh, sorted(tables, key=lambda row: row["seq"]), lines
+    return fresh, sorted(tables, key=lambda row: row["seq"]), lines_of(root)
 
 
-def in_session(rows: list[dict[str, Any]], action: str = "action") -> list[dict[str, Any]]:
+def lines_of(root: Path) -> list[dict[str, Any]]:
+    """All lines."""
+    return [json.loads(line) for path in root.glob("jsonl/*.jsonl") for line in path.read_bytes().splitlines()]
+
+
+def of_calls(rows: list[dict[str, Any]], action: str = "action") -> list[dict[str, Any]]:
     """The rows of the calls: what the library itself recorded is left out."""
-    ours = {"ProxyStartup", "ProxyCleanShutdown", "ClientAccept", "ClientClose"}
+    ours = {"ProxyStartup", "ProxyCleanShutdown", "ClientAccept", "ClientClose", "BrokerConnect", "BrokerClose"}
     return [row for row in rows if row[action] not in ours and not row[action].startswith("auditring.")]
 
 
-def assert_equal(arguments: dict[str, Any], row: dict[str, Any]) -> None:
-    """A row has exactly what the call said."""
+def expected(method: str, arguments: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """What the call says, by where it should be found: columns, `object_ref`, `context`."""
+    found: dict[str, dict[str, Any]] = {"column": {}, "object_ref": {}, "context": {}}
+    fields = {field["name"]: field for field in ACTIONS.get(method, {"fields": []})["fields"]}
     for name, value in arguments.items():
-        if name in {"context", "object_ref"}:
-            assert json.loads(row[name]).items() >= value.items(), name
+        if name in {"object_ref", "context"}:
+            found[name].update(value)
+        elif name in fields:
+            found[fields[name]["target"]][fields[name]["key"]] = value
+        elif method == "declared" and name in DECLARED["object_ref"] + DECLARED["context"]:
+            found["object_ref" if name in DECLARED["object_ref"] else "context"][name] = value
         else:
-            assert row[COLUMNS.get(name, name)] == value, name
+            found["column"][name] = value
+    return found
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
-@given(st.lists(events, max_size=25))
+PATHS = {
+    "first_offset": ("offsets", "first"),
+    "last_offset": ("offsets", "last"),
+    "client_correlation_id": ("correlation", "clientCorrelationId"),
+    "server_correlation_id": ("correlation", "serverCorrelationId"),
+    "duration_ns": ("durationNanos",),
+    "principal": ("actor", "principals", 0, "name"),
+}
+"""Where a line has a column, if not under its name in camelCase."""
+
+
+def in_line(line: dict[str, Any], column: str) -> Any:  # noqa: ANN401 - any value of a line
+    """A column's value in a line."""
+    first, *rest = column.split("_")
+    value: Any = line
+    for step in PATHS.get(column, (first + "".join(word.capitalize() for word in rest),)):
+        value = value[step]
+    return value
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(st.lists(events, max_size=40))
 def test_any_sequence_of_valid_events_comes_back_equal(sequence: list[Event]) -> None:
-    """Parquet, fresh journal rows and lines have the same events, in order, with the values that were given."""
+    """Of every action, by every handle: table, fresh journal row and line have what was given, field by field."""
     with tempfile.TemporaryDirectory() as directory:
         fresh, tables, lines = run(Path(directory), sequence)
-    assert in_session(fresh) == in_session(tables)
+    assert of_calls(fresh) == of_calls(tables)
     assert [line["seq"] for line in lines] == [row["seq"] for row in tables]
-    assert len(in_session(tables)) == len(sequence)
-    for (_, arguments), row, line in zip(sequence, in_session(tables), in_session(lines), strict=True):
-        assert_equal(arguments, row)
-        assert (line["action"], line["outcome"], line.get("status")) == (row["action"], row["outcome"], row["status"])
-        assert line.get("reason") == arguments.get("reason")
-        assert line.get("tap") == arguments.get("tap")
-        assert line.get("context", {}).items() >= arguments.get("context", {}).items()
-        assert line.get("objectRef", {}).items() >= arguments.get("object_ref", {}).items()
+    assert len(of_calls(tables)) == len(sequence)
+    for (_, method, arguments), row, line in zip(sequence, of_calls(tables), of_calls(lines), strict=True):
+        said = expected(method, arguments)
+        for column, value in said["column"].items():
+            assert row[column] == value, (method, column)
+            assert in_line(line, column) == value, (method, column)
+        for row_map, line_map in (("object_ref", "objectRef"), ("context", "context")):
+            assert json.loads(row[row_map] or "{}").items() >= said[row_map].items(), (method, row_map)
+            assert line.get(line_map, {}).items() >= said[row_map].items(), (method, row_map)
+        if method in ACTIONS and method != "emit":
+            assert row["action"] == line["action"] == ACTIONS[method]["name"]
+            for column, value in ACTIONS[method]["constants"]:
+                assert row[column] == in_line(line, column) == value, (method, column)
+        assert (line["outcome"], line.get("status")) == (row["outcome"], row["status"])
+
+
+def test_every_action_and_every_field_is_among_them() -> None:
+    """All fields of all actions at once, so that none depends on luck."""
+    sequence: list[Event] = []
+    for target in ("session", "broker", "authorizer", "log"):
+        for action in ACTIONS.values():
+            if not action[target]:
+                continue
+            arguments: dict[str, Any] = {"reason": "said", "context": {"k": 1}}
+            for number, field in enumerate(action["fields"], 101):
+                text = field["words"][0] if field["words"] else f"<{field['name']}>"
+                arguments[field["name"]] = text if field["type"] == "str" else number
+            sequence.append((target, action["method"], arguments))
+    assert {method for _, method, _ in sequence} == set(ACTIONS) - {"emit"}
+    test_any_sequence_of_valid_events_comes_back_equal.hypothesis.inner_test(sequence)  # type: ignore[attr-defined]
+
+
+LIBRARYS = {action["name"]: action for action in _core.actions() if action["name"].startswith("auditring.")}
+own_events = st.one_of(
+    *(
+        st.tuples(
+            st.just(name),
+            st.fixed_dictionaries(
+                {field["name"]: value_of(field) for field in action["fields"] if field["required"]},
+                optional={field["name"]: value_of(field) for field in action["fields"] if not field["required"]},
+            ),
+        )
+        for name, action in LIBRARYS.items()
+    )
+)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(own_events, min_size=1, max_size=20))
+def test_the_librarys_own_events_come_back_equal(sequence: list[tuple[str, dict[str, Any]]]) -> None:
+    """What the library itself tells has every field that it was given, in table and line."""
+    with tempfile.TemporaryDirectory() as directory:
+        root = Path(directory)
+        with auditring.open(root, sinks=(ParquetSink(), JsonlSink())) as log:
+            for name, fields in sequence:
+                log._live().core.post(name, **fields)  # noqa: SLF001 - no public name: they are the library's
+        tables = [row for path in root.glob("events/*/*.parquet") for row in pq.read_table(path).to_pylist()]
+        lines = [line for line in lines_of(root) if line["action"] in LIBRARYS]
+    rows = sorted((row for row in tables if row["action"] in LIBRARYS), key=lambda row: row["seq"])
+    assert [row["action"] for row in rows] == [name for name, _ in sequence]
+    for (name, fields), row, line in zip(sequence, rows, lines, strict=True):
+        for field in LIBRARYS[name]["fields"]:
+            if field["name"] not in fields:
+                continue
+            value = fields[field["name"]]
+            if field["target"] == "column":
+                assert row[field["key"]] == in_line(line, field["key"]) == value, (name, field["name"])
+            else:
+                assert json.loads(row["context"])[field["key"]] == line["context"][field["key"]] == value
 
 
 @functools.cache
@@ -147,18 +261,15 @@ def validator() -> jsonschema.protocols.Validator:
     return jsonschema.Draft202012Validator(schema, format_checker=checker)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.lists(events, min_size=1, max_size=25), st.one_of(st.uuids().map(str), names))
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(events, min_size=1, max_size=40), st.one_of(st.uuids().map(str), names))
 def test_every_line_validates_against_the_upstream_schema(sequence: list[Event], session_id: str) -> None:
     """Whatever was recorded, each line is a valid upstream audit action, formats included."""
     with tempfile.TemporaryDirectory() as directory:
-        with (
-            auditring.open(directory, sinks=(JsonlSink(),), instance="proxy") as log,
-            log.session(id=session_id, authority="decision", peer="[2001:db8::7]:443") as session,
-        ):
-            session.client_sasl_auth_success("alice", mechanism="PLAIN")
-            for method, arguments in sequence:
-                call(session, method, arguments)
-        for path in Path(directory).glob("jsonl/*.jsonl"):
-            for line in path.read_bytes().splitlines():
-                validator().validate(json.loads(line))
+        root = Path(directory)
+        with calling(root, id=session_id, authority="decision", peer="[2001:db8::7]:443") as (_, call):
+            call(("session", "client_sasl_auth_success", {"principal": "alice", "mechanism": "PLAIN"}))
+            for event in sequence:
+                call(event)
+        for line in lines_of(root):
+            validator().validate(line)

@@ -39,8 +39,10 @@ MODULES: dict[str, set[str]] = {
     "tail": {"_core", "directory", "sealed"},
     "asgi": {"_core", "exceptions", "log"},
     "running": {"_core", "follower", "health", "pump", "sinks"} | VALUES,
-    "log": {"_core", "metrics", "running", "sinks"} | VALUES,
-    "__init__": {"_core", "log", "sinks"} | VALUES,
+    "log_events": {"_core"} | VALUES,
+    "log": {"_core", "log_events", "metrics", "running", "sinks"} | VALUES,
+    "opening": {"log", "sinks"} | VALUES,
+    "__init__": {"_core", "log", "opening", "sinks"} | VALUES,
 }
 
 EVERYTHING = {"cli", "demo"}
@@ -65,11 +67,11 @@ def test_a_crate_knows_only_the_rooms_below_it(room: str) -> None:
 
 
 def test_unsafe_code_lives_in_two_places() -> None:
-    """Only the ring, and the boundary's one file, lift the workspace's ban on unsafe code."""
-    allowed = {Path("rust/core/src/ffi.rs")}
+    """Only the ring, and the boundary's one room, lift the workspace's ban on unsafe code."""
+    allowed = Path("rust/core/src/ffi")
     for path in sorted(ROOT.glob("rust/*/**/*.rs")):
         place = path.relative_to(ROOT)
-        if place.parts[1] == "ring" or place in allowed:
+        if place.parts[1] == "ring" or place.is_relative_to(allowed):
             continue
         code = [line for line in path.read_text().splitlines() if not line.lstrip().startswith("//")]
         assert not [line for line in code if "unsafe {" in line or "unsafe fn" in line or "unsafe impl" in line], place

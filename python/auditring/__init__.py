@@ -18,19 +18,22 @@ from types import ModuleType
 if sys.platform not in {"linux", "darwin"}:
     raise ImportError(f"auditring runs on Linux and macOS; its ring is not available on {sys.platform}")
 
-from auditring._core import Session
+from auditring._core import Authorizer, Broker, Plugin, Session
 from auditring.config import Durability, Rotation, Then, WhenFull
 from auditring.exceptions import (
     AuditError,
     AuditUnavailable,
     CloseIncomplete,
     ConfigError,
+    EventConflict,
+    EventTableFull,
     JournalError,
     LogClosed,
     SessionClosed,
     SinkError,
 )
-from auditring.log import AuditLog, open  # noqa: A004 - the public name: auditring.open
+from auditring.log import AuditLog, DeclaredEvent
+from auditring.opening import open  # noqa: A004 - the public name: auditring.open
 from auditring.policy import Keep
 from auditring.stats import Health, Problem, SinkStats, Stats
 
@@ -38,13 +41,19 @@ __all__ = [
     "AuditError",
     "AuditLog",
     "AuditUnavailable",
+    "Authorizer",
+    "Broker",
     "CloseIncomplete",
     "ConfigError",
+    "DeclaredEvent",
     "Durability",
+    "EventConflict",
+    "EventTableFull",
     "Health",
     "JournalError",
     "Keep",
     "LogClosed",
+    "Plugin",
     "Problem",
     "Rotation",
     "Session",

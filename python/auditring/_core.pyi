@@ -1,17 +1,20 @@
 """The Rust core: ring, pump, journal, followers behind one boundary. Hosts import `auditring`, not this module."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Literal, Self, final
+from typing import Any, Literal, Self, final, overload
 
 from auditring.types import Authority, ContextMap, Outcome, Text
 
 __all__ = [
     "SCHEMA_VERSION",
     "ArrowSchema",
+    "Authorizer",
+    "Broker",
     "Follower",
     "LineWriter",
     "Log",
+    "Plugin",
     "RowBatch",
     "Session",
     "Snapshot",
@@ -173,6 +176,7 @@ class Log:
         journal_bytes: int = ...,
         segment_bytes: int = ...,
         segment_seconds: float = ...,
+        startup: Sequence[tuple[str, str]] = ...,
     ) -> Self:
         """`droppable` and `protected`: seconds to wait for space (`None`: for ever), then raise (`True`) or drop."""
     @property
@@ -203,22 +207,22 @@ class Log:
         tap: Text | None = None,
         context: ContextMap | None = None,
     ) -> Session: ...
-    def emit(
+    def record(self, action: str, *fields: object, **kwargs: object) -> None:
+        """Records an event that no session has: an action of the catalog by its name, or a package-qualified one."""
+    def declare(
+        self, name: str, *, object_ref: Sequence[str] = ..., context: Sequence[str] = ..., outcome: Outcome = "success"
+    ) -> Callable[..., None]:
+        """Declares an event of the host's own; returns what emits it."""
+    def plugin(
         self,
-        action: str,
-        /,
         *,
-        outcome: Outcome | None = None,
-        status: Text | None = None,
-        reason: Text | None = None,
-        operation: Text | None = None,
-        resource_type: Text | None = None,
-        resource: Text | None = None,
-        authority: Authority | None = None,
+        filter: Text,
+        namespace: Text,
         tap: Text | None = None,
-        object_ref: Mapping[str, str] | None = None,
-        context: ContextMap | None = None,
-    ) -> None: ...
+        authorizer: bool = False,
+        authority: Authority | None = None,
+    ) -> Plugin | Authorizer:
+        """A handle for a plugin that acts on its own account, with no client in sight."""
     def post(
         self,
         action: str,
@@ -343,9 +347,30 @@ class Session:
         local: str | tuple[Any, ...] | None = None,
         context: ContextMap | None = None,
     ) -> None: ...
-    def close(
-        self, *, initiator: str | None = None, status: Text | None = None, reason: Text | None = None
-    ) -> None: ...
+    def broker(
+        self,
+        server: str | tuple[Any, ...],
+        /,
+        *,
+        node_id: int | None = None,
+        local: str | tuple[Any, ...] | None = None,
+        duration_ns: int | None = None,
+        status: Text | None = None,
+        reason: Text | None = None,
+    ) -> Broker:
+        """Opens a connection to a broker or upstream and records `BrokerConnect`; a session may have several at once.
+
+        With a status it could not be opened: the handle is closed already.
+        """
+    @overload
+    def plugin(
+        self, *, filter: Text, namespace: str, tap: Text | None = None, authorizer: Literal[False] = False
+    ) -> Plugin: ...
+    @overload
+    def plugin(self, *, filter: Text, namespace: str, tap: Text | None = None, authorizer: Literal[True]) -> Authorizer:
+        """A handle for a plugin that acts because of this session: origin `filter`, names of its `namespace` alone."""
+    def close(self, *, initiator: str | None = None, status: Text | None = None, reason: Text | None = None) -> None:
+        """Ends the session with `ClientClose`, and first its brokers. A second close does nothing."""
     def emit(
         self,
         action: str,
@@ -362,7 +387,7 @@ class Session:
         object_ref: Mapping[str, str] | None = None,
         context: ContextMap | None = None,
     ) -> None: ...
-    # --- made from rust/event/catalog.toml by docs/generate.py ---
+    # --- session methods: made from rust/event/catalog.toml by docs/generate.py ---
     def client_sasl_auth_success(
         self,
         principal: Text,
@@ -396,6 +421,48 @@ class Session:
         """A client failed to authenticate by SASL.
 
         Action `ClientSaslAuthFailure`.
+        """
+    def client_tls_auth_success(
+        self,
+        principal: Text,
+        subject: Text | None = None,
+        issuer: Text | None = None,
+        serial: Text | None = None,
+        san: Text | None = None,
+        sha256: Text | None = None,
+        *,
+        outcome: Outcome | None = None,
+        status: Text | None = None,
+        reason: Text | None = None,
+        authority: Authority | None = None,
+        tap: Text | None = None,
+        object_ref: Mapping[str, Text] | None = None,
+        context: ContextMap | None = None,
+    ) -> None:
+        """A client authenticated by its certificate; its principal stands in every later event of the session.
+
+        Action `ClientTlsAuthSuccess`.
+        """
+    def client_tls_auth_failure(
+        self,
+        attempted_principal: Text | None = None,
+        subject: Text | None = None,
+        issuer: Text | None = None,
+        serial: Text | None = None,
+        san: Text | None = None,
+        sha256: Text | None = None,
+        *,
+        outcome: Outcome | None = None,
+        status: Text | None = None,
+        reason: Text | None = None,
+        authority: Authority | None = None,
+        tap: Text | None = None,
+        object_ref: Mapping[str, Text] | None = None,
+        context: ContextMap | None = None,
+    ) -> None:
+        """A client failed to authenticate by a certificate.
+
+        Action `ClientTlsAuthFailure`.
         """
     def operation_allowed(
         self,
@@ -448,6 +515,7 @@ class Session:
         server: Text | None = None,
         server_local: Text | None = None,
         node_id: int | None = None,
+        group_id: Text | None = None,
         *,
         outcome: Outcome | None = None,
         status: Text | None = None,
@@ -476,6 +544,7 @@ class Session:
         server: Text | None = None,
         server_local: Text | None = None,
         node_id: int | None = None,
+        transactional_id: Text | None = None,
         *,
         outcome: Outcome | None = None,
         status: Text | None = None,
@@ -488,6 +557,507 @@ class Session:
         """Records were written to a topic's partition.
 
         Action `Write`.
+        """
+    def delete(
+        self,
+        topic: Text,
+        partition: int,
+        first_offset: int | None = None,
+        last_offset: int | None = None,
+        records: int | None = None,
+        client_correlation_id: int | None = None,
+        server_correlation_id: int | None = None,
+        duration_ns: int | None = None,
+        api: Text | None = None,
+        server: Text | None = None,
+        server_local: Text | None = None,
+        node_id: int | None = None,
+        *,
+        outcome: Outcome | None = None,
+        status: Text | None = None,
+        reason: Text | None = None,
+        authority: Authority | None = None,
+        tap: Text | None = None,
+        object_ref: Mapping[str, Text] | None = None,
+        context: ContextMap | None = None,
+    ) -> None:
+        """Records of a topic's partition were deleted.
+
+        Action `Delete`.
+        """
+    def create_topics(
+        self,
+        topic: Text,
+        partitions: int | None = None,
+        replication_factor: int | None = None,
+        client_correlation_id: int | None = None,
+        server_correlation_id: int | None = None,
+        duration_ns: int | None = None,
+        api: Text | None = None,
+        server: Text | None = None,
+        server_local: Text | None = None,
+        node_id: int | None = None,
+        *,
+        outcome: Outcome | None = None,
+        status: Text | None = None,
+        reason: Text | None = None,
+        authority: Authority | None = None,
+        tap: Text | None = None,
+        object_ref: Mapping[str, Text] | None = None,
+        context: ContextMap | None = None,
+    ) -> None:
+        """A topic was created.
+
+        Action `CreateTopics`.
+        """
+    def delete_topics(
+        self,
+        topic: Text,
+        client_correlation_id: int | None = None,
+        server_correlation_id: int | None = None,
+        duration_ns: int | None = None,
+        api: Text | None = None,
+        server: Text | None = None,
+        server_local: Text | None = None,
+        node_id: int | None = None,
+        *,
+        outcome: Outcome | None = None,
+        status: Text | None = None,
+        reason: Text | None = None,
+        authority: Authority | None = None,
+        tap: Text | None = None,
+        object_ref: Mapping[str, Text] | None = None,
+        context: ContextMap | None = None,
+    ) -> None:
+        """A topic was deleted.
+
+        Action `DeleteTopics`.
+        """
+    def create_partitions(
+        self,
+        topic: Text,
+        partitions: int | None = None,
+        client_correlation_id: int | None = None,
+        server_correlation_id: int | None = None,
+        duration_ns: int | None = None,
+        api: Text | None = None,
+        server: Text | None = None,
+        server_local: Text | None = None,
+        node_id: int | None = None,
+        *,
+        outcome: Outcome | None = None,
+        status: Text | None = None,
+        reason: Text | None = None,
+        authority: Authority | None = None,
+        tap: Text | None = None,
+        object_ref: Mapping[str, Text] | None = None,
+        context: ContextMap | None = None,
+    ) -> None:
+        """A topic was given more partitions.
+
+        Action `CreatePartitions`.
+        """
+    def alter_configs(
+        self,
+        resource_type: Text,
+        resource: Text,
+        settings: Text | None = None,
+        client_correlation_id: int | None = None,
+        server_correlation_id: int | None = None,
+        duration_ns: int | None = None,
+        api: Text | None = None,
+        server: Text | None = None,
+        server_local: Text | None = None,
+        node_id: int | None = None,
+        *,
+        outcome: Outcome | None = None,
+        status: Text | None = None,
+        reason: Text | None = None,
+        authority: Authority | None = None,
+        tap: Text | None = None,
+        object_ref: Mapping[str, Text] | None = None,
+        context: ContextMap | None = None,
+    ) -> None:
+        """Settings of a resource were changed.
+
+        Action `AlterConfigs`.
+        """
+    def reset_offsets(
+        self,
+        group_id: Text,
+        topic: Text,
+        partition: int,
+        offset: int | None = None,
+        previous_offset: int | None = None,
+        client_correlation_id: int | None = None,
+        server_correlation_id: int | None = None,
+        duration_ns: int | None = None,
+        api: Text | None = None,
+        server: Text | None = None,
+        server_local: Text | None = None,
+        node_id: int | None = None,
+        *,
+        outcome: Outcome | None = None,
+        status: Text | None = None,
+        reason: Text | None = None,
+        authority: Authority | None = None,
+        tap: Text | None = None,
+        object_ref: Mapping[str, Text] | None = None,
+        context: ContextMap | None = None,
+    ) -> None:
+        """A group's position in a partition was set by somebody.
+
+        Action `ResetOffsets`.
+        """
+    def create_acls(
+        self,
+        resource_type: Text,
+        resource: Text,
+        acl_principal: Text | None = None,
+        acl_operation: Text | None = None,
+        acl_permission: Text | None = None,
+        acl_pattern: Text | None = None,
+        acl_host: Text | None = None,
+        client_correlation_id: int | None = None,
+        server_correlation_id: int | None = None,
+        duration_ns: int | None = None,
+        api: Text | None = None,
+        server: Text | None = None,
+        server_local: Text | None = None,
+        node_id: int | None = None,
+        *,
+        outcome: Outcome | None = None,
+        status: Text | None = None,
+        reason: Text | None = None,
+        authority: Authority | None = None,
+        tap: Text | None = None,
+        object_ref: Mapping[str, Text] | None = None,
+        context: ContextMap | None = None,
+    ) -> None:
+        """An ACL was created.
+
+        Action `CreateAcls`.
+        """
+    def delete_acls(
+        self,
+        resource_type: Text | None = None,
+        resource: Text | None = None,
+        acl_principal: Text | None = None,
+        acl_operation: Text | None = None,
+        acl_permission: Text | None = None,
+        acl_pattern: Text | None = None,
+        acl_host: Text | None = None,
+        client_correlation_id: int | None = None,
+        server_correlation_id: int | None = None,
+        duration_ns: int | None = None,
+        api: Text | None = None,
+        server: Text | None = None,
+        server_local: Text | None = None,
+        node_id: int | None = None,
+        *,
+        outcome: Outcome | None = None,
+        status: Text | None = None,
+        reason: Text | None = None,
+        authority: Authority | None = None,
+        tap: Text | None = None,
+        object_ref: Mapping[str, Text] | None = None,
+        context: ContextMap | None = None,
+    ) -> None:
+        """An ACL was deleted, or all that match.
+
+        Action `DeleteAcls`.
+        """
+    def describe_acls(
+        self,
+        resource_type: Text | None = None,
+        resource: Text | None = None,
+        acl_principal: Text | None = None,
+        acl_operation: Text | None = None,
+        acl_permission: Text | None = None,
+        acl_pattern: Text | None = None,
+        acl_host: Text | None = None,
+        client_correlation_id: int | None = None,
+        server_correlation_id: int | None = None,
+        duration_ns: int | None = None,
+        api: Text | None = None,
+        server: Text | None = None,
+        server_local: Text | None = None,
+        node_id: int | None = None,
+        *,
+        outcome: Outcome | None = None,
+        status: Text | None = None,
+        reason: Text | None = None,
+        authority: Authority | None = None,
+        tap: Text | None = None,
+        object_ref: Mapping[str, Text] | None = None,
+        context: ContextMap | None = None,
+    ) -> None:
+        """ACLs were looked at.
+
+        Action `DescribeAcls`.
+        """
+    def alter_user_scram_credentials(
+        self,
+        user: Text,
+        scram_mechanism: Text | None = None,
+        change: Literal["upsert", "delete"] | None = None,
+        iterations: int | None = None,
+        client_correlation_id: int | None = None,
+        server_correlation_id: int | None = None,
+        duration_ns: int | None = None,
+        api: Text | None = None,
+        server: Text | None = None,
+        server_local: Text | None = None,
+        node_id: int | None = None,
+        *,
+        outcome: Outcome | None = None,
+        status: Text | None = None,
+        reason: Text | None = None,
+        authority: Authority | None = None,
+        tap: Text | None = None,
+        object_ref: Mapping[str, Text] | None = None,
+        context: ContextMap | None = None,
+    ) -> None:
+        """A user's SCRAM credentials were set or removed; never the password, salt or key.
+
+        Action `AlterUserScramCredentials`.
+        """
+    def describe_user_scram_credentials(
+        self,
+        user: Text | None = None,
+        scram_mechanism: Text | None = None,
+        client_correlation_id: int | None = None,
+        server_correlation_id: int | None = None,
+        duration_ns: int | None = None,
+        api: Text | None = None,
+        server: Text | None = None,
+        server_local: Text | None = None,
+        node_id: int | None = None,
+        *,
+        outcome: Outcome | None = None,
+        status: Text | None = None,
+        reason: Text | None = None,
+        authority: Authority | None = None,
+        tap: Text | None = None,
+        object_ref: Mapping[str, Text] | None = None,
+        context: ContextMap | None = None,
+    ) -> None:
+        """It was asked which SCRAM credentials a user has.
+
+        Action `DescribeUserScramCredentials`.
+        """
+    def create_delegation_token(
+        self,
+        token_id: Text | None = None,
+        owner: Text | None = None,
+        requester: Text | None = None,
+        expires_ms: int | None = None,
+        client_correlation_id: int | None = None,
+        server_correlation_id: int | None = None,
+        duration_ns: int | None = None,
+        api: Text | None = None,
+        server: Text | None = None,
+        server_local: Text | None = None,
+        node_id: int | None = None,
+        *,
+        outcome: Outcome | None = None,
+        status: Text | None = None,
+        reason: Text | None = None,
+        authority: Authority | None = None,
+        tap: Text | None = None,
+        object_ref: Mapping[str, Text] | None = None,
+        context: ContextMap | None = None,
+    ) -> None:
+        """A delegation token was made.
+
+        Action `CreateDelegationToken`.
+        """
+    def renew_delegation_token(
+        self,
+        token_id: Text | None = None,
+        owner: Text | None = None,
+        requester: Text | None = None,
+        expires_ms: int | None = None,
+        client_correlation_id: int | None = None,
+        server_correlation_id: int | None = None,
+        duration_ns: int | None = None,
+        api: Text | None = None,
+        server: Text | None = None,
+        server_local: Text | None = None,
+        node_id: int | None = None,
+        *,
+        outcome: Outcome | None = None,
+        status: Text | None = None,
+        reason: Text | None = None,
+        authority: Authority | None = None,
+        tap: Text | None = None,
+        object_ref: Mapping[str, Text] | None = None,
+        context: ContextMap | None = None,
+    ) -> None:
+        """A delegation token was given more time.
+
+        Action `RenewDelegationToken`.
+        """
+    def expire_delegation_token(
+        self,
+        token_id: Text | None = None,
+        owner: Text | None = None,
+        requester: Text | None = None,
+        expires_ms: int | None = None,
+        client_correlation_id: int | None = None,
+        server_correlation_id: int | None = None,
+        duration_ns: int | None = None,
+        api: Text | None = None,
+        server: Text | None = None,
+        server_local: Text | None = None,
+        node_id: int | None = None,
+        *,
+        outcome: Outcome | None = None,
+        status: Text | None = None,
+        reason: Text | None = None,
+        authority: Authority | None = None,
+        tap: Text | None = None,
+        object_ref: Mapping[str, Text] | None = None,
+        context: ContextMap | None = None,
+    ) -> None:
+        """A delegation token was ended.
+
+        Action `ExpireDelegationToken`.
+        """
+    def describe_delegation_token(
+        self,
+        token_id: Text | None = None,
+        owner: Text | None = None,
+        requester: Text | None = None,
+        expires_ms: int | None = None,
+        client_correlation_id: int | None = None,
+        server_correlation_id: int | None = None,
+        duration_ns: int | None = None,
+        api: Text | None = None,
+        server: Text | None = None,
+        server_local: Text | None = None,
+        node_id: int | None = None,
+        *,
+        outcome: Outcome | None = None,
+        status: Text | None = None,
+        reason: Text | None = None,
+        authority: Authority | None = None,
+        tap: Text | None = None,
+        object_ref: Mapping[str, Text] | None = None,
+        context: ContextMap | None = None,
+    ) -> None:
+        """Delegation tokens were looked at.
+
+        Action `DescribeDelegationToken`.
+        """
+    def request_ingress(
+        self,
+        api: Text,
+        api_version: int | None = None,
+        client_correlation_id: int | None = None,
+        bytes: int | None = None,
+        *,
+        outcome: Outcome | None = None,
+        status: Text | None = None,
+        reason: Text | None = None,
+        authority: Authority | None = None,
+        tap: Text | None = None,
+        object_ref: Mapping[str, Text] | None = None,
+        context: ContextMap | None = None,
+    ) -> None:
+        """A client's request has come in.
+
+        Action `RequestIngress`.
+        """
+    def request_egress(
+        self,
+        api: Text,
+        api_version: int | None = None,
+        client_correlation_id: int | None = None,
+        server_correlation_id: int | None = None,
+        bytes: int | None = None,
+        server: Text | None = None,
+        server_local: Text | None = None,
+        node_id: int | None = None,
+        *,
+        outcome: Outcome | None = None,
+        status: Text | None = None,
+        reason: Text | None = None,
+        authority: Authority | None = None,
+        tap: Text | None = None,
+        object_ref: Mapping[str, Text] | None = None,
+        context: ContextMap | None = None,
+    ) -> None:
+        """A request goes on to the server.
+
+        Action `RequestEgress`.
+        """
+    def request_inject(
+        self,
+        api: Text,
+        api_version: int | None = None,
+        server_correlation_id: int | None = None,
+        bytes: int | None = None,
+        server: Text | None = None,
+        server_local: Text | None = None,
+        node_id: int | None = None,
+        filter: Text | None = None,
+        *,
+        outcome: Outcome | None = None,
+        status: Text | None = None,
+        reason: Text | None = None,
+        authority: Authority | None = None,
+        tap: Text | None = None,
+        object_ref: Mapping[str, Text] | None = None,
+        context: ContextMap | None = None,
+    ) -> None:
+        """Proxy or filter send a request of their own to the server.
+
+        Action `RequestInject`.
+        """
+    def request_shortcircuit(
+        self,
+        api: Text,
+        api_version: int | None = None,
+        client_correlation_id: int | None = None,
+        bytes: int | None = None,
+        filter: Text | None = None,
+        *,
+        outcome: Outcome | None = None,
+        status: Text | None = None,
+        reason: Text | None = None,
+        authority: Authority | None = None,
+        tap: Text | None = None,
+        object_ref: Mapping[str, Text] | None = None,
+        context: ContextMap | None = None,
+    ) -> None:
+        """Proxy or filter answer a client's request themselves.
+
+        Action `RequestShortcircuit`.
+        """
+    def response_egress(
+        self,
+        api: Text,
+        api_version: int | None = None,
+        client_correlation_id: int | None = None,
+        server_correlation_id: int | None = None,
+        bytes: int | None = None,
+        duration_ns: int | None = None,
+        server: Text | None = None,
+        server_local: Text | None = None,
+        node_id: int | None = None,
+        *,
+        outcome: Outcome | None = None,
+        status: Text | None = None,
+        reason: Text | None = None,
+        authority: Authority | None = None,
+        tap: Text | None = None,
+        object_ref: Mapping[str, Text] | None = None,
+        context: ContextMap | None = None,
+    ) -> None:
+        """A response goes back to the client.
+
+        Action `ResponseEgress`.
         """
     def http_request(
         self,
@@ -511,5 +1081,728 @@ class Session:
         """An HTTP request and what it was answered with; never its query string.
 
         Action `HttpRequest`.
+        """
+    # --- end ---
+
+@final
+class Broker:
+    """One of a session's connections to a broker or upstream: its events say which, and carry all of the session's."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def closed(self) -> bool: ...
+    @property
+    def server(self) -> str: ...
+    @property
+    def local(self) -> str | None: ...
+    @property
+    def node_id(self) -> int | None: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None: ...
+    async def __aenter__(self) -> Self: ...
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None: ...
+    def close(self, *, initiator: str | None = None, status: Text | None = None, reason: Text | None = None) -> None:
+        """Ends the connection with `BrokerClose`. A second close does nothing."""
+    def emit(
+        self,
+        action: str,
+        /,
+        *,
+        outcome: Outcome | None = None,
+        status: Text | None = None,
+        reason: Text | None = None,
+        operation: Text | None = None,
+        resource_type: Text | None = None,
+        resource: Text | None = None,
+        authority: Authority | None = None,
+        tap: Text | None = None,
+        object_ref: Mapping[str, str] | None = None,
+        context: ContextMap | None = None,
+    ) -> None: ...
+    # --- broker methods: made from rust/event/catalog.toml by docs/generate.py ---
+    def read(
+        self,
+        topic: Text,
+        partition: int,
+        first_offset: int | None = None,
+        last_offset: int | None = None,
+        client_correlation_id: int | None = None,
+        server_correlation_id: int | None = None,
+        records: int | None = None,
+        bytes: int | None = None,
+        duration_ns: int | None = None,
+        api: Text | None = None,
+        server: Text | None = None,
+        server_local: Text | None = None,
+        node_id: int | None = None,
+        group_id: Text | None = None,
+        *,
+        outcome: Outcome | None = None,
+        status: Text | None = None,
+        reason: Text | None = None,
+        authority: Authority | None = None,
+        tap: Text | None = None,
+        object_ref: Mapping[str, Text] | None = None,
+        context: ContextMap | None = None,
+    ) -> None:
+        """Records of a topic's partition were read.
+
+        Action `Read`.
+        """
+    def write(
+        self,
+        topic: Text,
+        partition: int,
+        first_offset: int | None = None,
+        last_offset: int | None = None,
+        client_correlation_id: int | None = None,
+        server_correlation_id: int | None = None,
+        records: int | None = None,
+        bytes: int | None = None,
+        duration_ns: int | None = None,
+        api: Text | None = None,
+        server: Text | None = None,
+        server_local: Text | None = None,
+        node_id: int | None = None,
+        transactional_id: Text | None = None,
+        *,
+        outcome: Outcome | None = None,
+        status: Text | None = None,
+        reason: Text | None = None,
+        authority: Authority | None = None,
+        tap: Text | None = None,
+        object_ref: Mapping[str, Text] | None = None,
+        context: ContextMap | None = None,
+    ) -> None:
+        """Records were written to a topic's partition.
+
+        Action `Write`.
+        """
+    def delete(
+        self,
+        topic: Text,
+        partition: int,
+        first_offset: int | None = None,
+        last_offset: int | None = None,
+        records: int | None = None,
+        client_correlation_id: int | None = None,
+        server_correlation_id: int | None = None,
+        duration_ns: int | None = None,
+        api: Text | None = None,
+        server: Text | None = None,
+        server_local: Text | None = None,
+        node_id: int | None = None,
+        *,
+        outcome: Outcome | None = None,
+        status: Text | None = None,
+        reason: Text | None = None,
+        authority: Authority | None = None,
+        tap: Text | None = None,
+        object_ref: Mapping[str, Text] | None = None,
+        context: ContextMap | None = None,
+    ) -> None:
+        """Records of a topic's partition were deleted.
+
+        Action `Delete`.
+        """
+    def create_topics(
+        self,
+        topic: Text,
+        partitions: int | None = None,
+        replication_factor: int | None = None,
+        client_correlation_id: int | None = None,
+        server_correlation_id: int | None = None,
+        duration_ns: int | None = None,
+        api: Text | None = None,
+        server: Text | None = None,
+        server_local: Text | None = None,
+        node_id: int | None = None,
+        *,
+        outcome: Outcome | None = None,
+        status: Text | None = None,
+        reason: Text | None = None,
+        authority: Authority | None = None,
+        tap: Text | None = None,
+        object_ref: Mapping[str, Text] | None = None,
+        context: ContextMap | None = None,
+    ) -> None:
+        """A topic was created.
+
+        Action `CreateTopics`.
+        """
+    def delete_topics(
+        self,
+        topic: Text,
+        client_correlation_id: int | None = None,
+        server_correlation_id: int | None = None,
+        duration_ns: int | None = None,
+        api: Text | None = None,
+        server: Text | None = None,
+        server_local: Text | None = None,
+        node_id: int | None = None,
+        *,
+        outcome: Outcome | None = None,
+        status: Text | None = None,
+        reason: Text | None = None,
+        authority: Authority | None = None,
+        tap: Text | None = None,
+        object_ref: Mapping[str, Text] | None = None,
+        context: ContextMap | None = None,
+    ) -> None:
+        """A topic was deleted.
+
+        Action `DeleteTopics`.
+        """
+    def create_partitions(
+        self,
+        topic: Text,
+        partitions: int | None = None,
+        client_correlation_id: int | None = None,
+        server_correlation_id: int | None = None,
+        duration_ns: int | None = None,
+        api: Text | None = None,
+        server: Text | None = None,
+        server_local: Text | None = None,
+        node_id: int | None = None,
+        *,
+        outcome: Outcome | None = None,
+        status: Text | None = None,
+        reason: Text | None = None,
+        authority: Authority | None = None,
+        tap: Text | None = None,
+        object_ref: Mapping[str, Text] | None = None,
+        context: ContextMap | None = None,
+    ) -> None:
+        """A topic was given more partitions.
+
+        Action `CreatePartitions`.
+        """
+    def alter_configs(
+        self,
+        resource_type: Text,
+        resource: Text,
+        settings: Text | None = None,
+        client_correlation_id: int | None = None,
+        server_correlation_id: int | None = None,
+        duration_ns: int | None = None,
+        api: Text | None = None,
+        server: Text | None = None,
+        server_local: Text | None = None,
+        node_id: int | None = None,
+        *,
+        outcome: Outcome | None = None,
+        status: Text | None = None,
+        reason: Text | None = None,
+        authority: Authority | None = None,
+        tap: Text | None = None,
+        object_ref: Mapping[str, Text] | None = None,
+        context: ContextMap | None = None,
+    ) -> None:
+        """Settings of a resource were changed.
+
+        Action `AlterConfigs`.
+        """
+    def reset_offsets(
+        self,
+        group_id: Text,
+        topic: Text,
+        partition: int,
+        offset: int | None = None,
+        previous_offset: int | None = None,
+        client_correlation_id: int | None = None,
+        server_correlation_id: int | None = None,
+        duration_ns: int | None = None,
+        api: Text | None = None,
+        server: Text | None = None,
+        server_local: Text | None = None,
+        node_id: int | None = None,
+        *,
+        outcome: Outcome | None = None,
+        status: Text | None = None,
+        reason: Text | None = None,
+        authority: Authority | None = None,
+        tap: Text | None = None,
+        object_ref: Mapping[str, Text] | None = None,
+        context: ContextMap | None = None,
+    ) -> None:
+        """A group's position in a partition was set by somebody.
+
+        Action `ResetOffsets`.
+        """
+    def create_acls(
+        self,
+        resource_type: Text,
+        resource: Text,
+        acl_principal: Text | None = None,
+        acl_operation: Text | None = None,
+        acl_permission: Text | None = None,
+        acl_pattern: Text | None = None,
+        acl_host: Text | None = None,
+        client_correlation_id: int | None = None,
+        server_correlation_id: int | None = None,
+        duration_ns: int | None = None,
+        api: Text | None = None,
+        server: Text | None = None,
+        server_local: Text | None = None,
+        node_id: int | None = None,
+        *,
+        outcome: Outcome | None = None,
+        status: Text | None = None,
+        reason: Text | None = None,
+        authority: Authority | None = None,
+        tap: Text | None = None,
+        object_ref: Mapping[str, Text] | None = None,
+        context: ContextMap | None = None,
+    ) -> None:
+        """An ACL was created.
+
+        Action `CreateAcls`.
+        """
+    def delete_acls(
+        self,
+        resource_type: Text | None = None,
+        resource: Text | None = None,
+        acl_principal: Text | None = None,
+        acl_operation: Text | None = None,
+        acl_permission: Text | None = None,
+        acl_pattern: Text | None = None,
+        acl_host: Text | None = None,
+        client_correlation_id: int | None = None,
+        server_correlation_id: int | None = None,
+        duration_ns: int | None = None,
+        api: Text | None = None,
+        server: Text | None = None,
+        server_local: Text | None = None,
+        node_id: int | None = None,
+        *,
+        outcome: Outcome | None = None,
+        status: Text | None = None,
+        reason: Text | None = None,
+        authority: Authority | None = None,
+        tap: Text | None = None,
+        object_ref: Mapping[str, Text] | None = None,
+        context: ContextMap | None = None,
+    ) -> None:
+        """An ACL was deleted, or all that match.
+
+        Action `DeleteAcls`.
+        """
+    def describe_acls(
+        self,
+        resource_type: Text | None = None,
+        resource: Text | None = None,
+        acl_principal: Text | None = None,
+        acl_operation: Text | None = None,
+        acl_permission: Text | None = None,
+        acl_pattern: Text | None = None,
+        acl_host: Text | None = None,
+        client_correlation_id: int | None = None,
+        server_correlation_id: int | None = None,
+        duration_ns: int | None = None,
+        api: Text | None = None,
+        server: Text | None = None,
+        server_local: Text | None = None,
+        node_id: int | None = None,
+        *,
+        outcome: Outcome | None = None,
+        status: Text | None = None,
+        reason: Text | None = None,
+        authority: Authority | None = None,
+        tap: Text | None = None,
+        object_ref: Mapping[str, Text] | None = None,
+        context: ContextMap | None = None,
+    ) -> None:
+        """ACLs were looked at.
+
+        Action `DescribeAcls`.
+        """
+    def alter_user_scram_credentials(
+        self,
+        user: Text,
+        scram_mechanism: Text | None = None,
+        change: Literal["upsert", "delete"] | None = None,
+        iterations: int | None = None,
+        client_correlation_id: int | None = None,
+        server_correlation_id: int | None = None,
+        duration_ns: int | None = None,
+        api: Text | None = None,
+        server: Text | None = None,
+        server_local: Text | None = None,
+        node_id: int | None = None,
+        *,
+        outcome: Outcome | None = None,
+        status: Text | None = None,
+        reason: Text | None = None,
+        authority: Authority | None = None,
+        tap: Text | None = None,
+        object_ref: Mapping[str, Text] | None = None,
+        context: ContextMap | None = None,
+    ) -> None:
+        """A user's SCRAM credentials were set or removed; never the password, salt or key.
+
+        Action `AlterUserScramCredentials`.
+        """
+    def describe_user_scram_credentials(
+        self,
+        user: Text | None = None,
+        scram_mechanism: Text | None = None,
+        client_correlation_id: int | None = None,
+        server_correlation_id: int | None = None,
+        duration_ns: int | None = None,
+        api: Text | None = None,
+        server: Text | None = None,
+        server_local: Text | None = None,
+        node_id: int | None = None,
+        *,
+        outcome: Outcome | None = None,
+        status: Text | None = None,
+        reason: Text | None = None,
+        authority: Authority | None = None,
+        tap: Text | None = None,
+        object_ref: Mapping[str, Text] | None = None,
+        context: ContextMap | None = None,
+    ) -> None:
+        """It was asked which SCRAM credentials a user has.
+
+        Action `DescribeUserScramCredentials`.
+        """
+    def create_delegation_token(
+        self,
+        token_id: Text | None = None,
+        owner: Text | None = None,
+        requester: Text | None = None,
+        expires_ms: int | None = None,
+        client_correlation_id: int | None = None,
+        server_correlation_id: int | None = None,
+        duration_ns: int | None = None,
+        api: Text | None = None,
+        server: Text | None = None,
+        server_local: Text | None = None,
+        node_id: int | None = None,
+        *,
+        outcome: Outcome | None = None,
+        status: Text | None = None,
+        reason: Text | None = None,
+        authority: Authority | None = None,
+        tap: Text | None = None,
+        object_ref: Mapping[str, Text] | None = None,
+        context: ContextMap | None = None,
+    ) -> None:
+        """A delegation token was made.
+
+        Action `CreateDelegationToken`.
+        """
+    def renew_delegation_token(
+        self,
+        token_id: Text | None = None,
+        owner: Text | None = None,
+        requester: Text | None = None,
+        expires_ms: int | None = None,
+        client_correlation_id: int | None = None,
+        server_correlation_id: int | None = None,
+        duration_ns: int | None = None,
+        api: Text | None = None,
+        server: Text | None = None,
+        server_local: Text | None = None,
+        node_id: int | None = None,
+        *,
+        outcome: Outcome | None = None,
+        status: Text | None = None,
+        reason: Text | None = None,
+        authority: Authority | None = None,
+        tap: Text | None = None,
+        object_ref: Mapping[str, Text] | None = None,
+        context: ContextMap | None = None,
+    ) -> None:
+        """A delegation token was given more time.
+
+        Action `RenewDelegationToken`.
+        """
+    def expire_delegation_token(
+        self,
+        token_id: Text | None = None,
+        owner: Text | None = None,
+        requester: Text | None = None,
+        expires_ms: int | None = None,
+        client_correlation_id: int | None = None,
+        server_correlation_id: int | None = None,
+        duration_ns: int | None = None,
+        api: Text | None = None,
+        server: Text | None = None,
+        server_local: Text | None = None,
+        node_id: int | None = None,
+        *,
+        outcome: Outcome | None = None,
+        status: Text | None = None,
+        reason: Text | None = None,
+        authority: Authority | None = None,
+        tap: Text | None = None,
+        object_ref: Mapping[str, Text] | None = None,
+        context: ContextMap | None = None,
+    ) -> None:
+        """A delegation token was ended.
+
+        Action `ExpireDelegationToken`.
+        """
+    def describe_delegation_token(
+        self,
+        token_id: Text | None = None,
+        owner: Text | None = None,
+        requester: Text | None = None,
+        expires_ms: int | None = None,
+        client_correlation_id: int | None = None,
+        server_correlation_id: int | None = None,
+        duration_ns: int | None = None,
+        api: Text | None = None,
+        server: Text | None = None,
+        server_local: Text | None = None,
+        node_id: int | None = None,
+        *,
+        outcome: Outcome | None = None,
+        status: Text | None = None,
+        reason: Text | None = None,
+        authority: Authority | None = None,
+        tap: Text | None = None,
+        object_ref: Mapping[str, Text] | None = None,
+        context: ContextMap | None = None,
+    ) -> None:
+        """Delegation tokens were looked at.
+
+        Action `DescribeDelegationToken`.
+        """
+    def request_ingress(
+        self,
+        api: Text,
+        api_version: int | None = None,
+        client_correlation_id: int | None = None,
+        bytes: int | None = None,
+        *,
+        outcome: Outcome | None = None,
+        status: Text | None = None,
+        reason: Text | None = None,
+        authority: Authority | None = None,
+        tap: Text | None = None,
+        object_ref: Mapping[str, Text] | None = None,
+        context: ContextMap | None = None,
+    ) -> None:
+        """A client's request has come in.
+
+        Action `RequestIngress`.
+        """
+    def request_egress(
+        self,
+        api: Text,
+        api_version: int | None = None,
+        client_correlation_id: int | None = None,
+        server_correlation_id: int | None = None,
+        bytes: int | None = None,
+        server: Text | None = None,
+        server_local: Text | None = None,
+        node_id: int | None = None,
+        *,
+        outcome: Outcome | None = None,
+        status: Text | None = None,
+        reason: Text | None = None,
+        authority: Authority | None = None,
+        tap: Text | None = None,
+        object_ref: Mapping[str, Text] | None = None,
+        context: ContextMap | None = None,
+    ) -> None:
+        """A request goes on to the server.
+
+        Action `RequestEgress`.
+        """
+    def request_inject(
+        self,
+        api: Text,
+        api_version: int | None = None,
+        server_correlation_id: int | None = None,
+        bytes: int | None = None,
+        server: Text | None = None,
+        server_local: Text | None = None,
+        node_id: int | None = None,
+        filter: Text | None = None,
+        *,
+        outcome: Outcome | None = None,
+        status: Text | None = None,
+        reason: Text | None = None,
+        authority: Authority | None = None,
+        tap: Text | None = None,
+        object_ref: Mapping[str, Text] | None = None,
+        context: ContextMap | None = None,
+    ) -> None:
+        """Proxy or filter send a request of their own to the server.
+
+        Action `RequestInject`.
+        """
+    def request_shortcircuit(
+        self,
+        api: Text,
+        api_version: int | None = None,
+        client_correlation_id: int | None = None,
+        bytes: int | None = None,
+        filter: Text | None = None,
+        *,
+        outcome: Outcome | None = None,
+        status: Text | None = None,
+        reason: Text | None = None,
+        authority: Authority | None = None,
+        tap: Text | None = None,
+        object_ref: Mapping[str, Text] | None = None,
+        context: ContextMap | None = None,
+    ) -> None:
+        """Proxy or filter answer a client's request themselves.
+
+        Action `RequestShortcircuit`.
+        """
+    def response_egress(
+        self,
+        api: Text,
+        api_version: int | None = None,
+        client_correlation_id: int | None = None,
+        server_correlation_id: int | None = None,
+        bytes: int | None = None,
+        duration_ns: int | None = None,
+        server: Text | None = None,
+        server_local: Text | None = None,
+        node_id: int | None = None,
+        *,
+        outcome: Outcome | None = None,
+        status: Text | None = None,
+        reason: Text | None = None,
+        authority: Authority | None = None,
+        tap: Text | None = None,
+        object_ref: Mapping[str, Text] | None = None,
+        context: ContextMap | None = None,
+    ) -> None:
+        """A response goes back to the client.
+
+        Action `ResponseEgress`.
+        """
+    def http_request(
+        self,
+        method: Text,
+        path: Text,
+        status_code: int | None = None,
+        bytes: int | None = None,
+        duration_ns: int | None = None,
+        principal: Text | None = None,
+        request_id: Text | None = None,
+        trace_id: Text | None = None,
+        *,
+        outcome: Outcome | None = None,
+        status: Text | None = None,
+        reason: Text | None = None,
+        authority: Authority | None = None,
+        tap: Text | None = None,
+        object_ref: Mapping[str, Text] | None = None,
+        context: ContextMap | None = None,
+    ) -> None:
+        """An HTTP request and what it was answered with; never its query string.
+
+        Action `HttpRequest`.
+        """
+    # --- end ---
+
+@final
+class Plugin:
+    """A plugin's handle: its events name the filter and begin with its own package."""
+
+    @property
+    def id(self) -> str | None:
+        """The session's id, where there is one."""
+    @property
+    def closed(self) -> bool: ...
+    @property
+    def filter(self) -> str: ...
+    @property
+    def namespace(self) -> str: ...
+    def emit(
+        self,
+        action: str,
+        /,
+        *,
+        outcome: Outcome | None = None,
+        status: Text | None = None,
+        reason: Text | None = None,
+        operation: Text | None = None,
+        resource_type: Text | None = None,
+        resource: Text | None = None,
+        authority: Authority | None = None,
+        tap: Text | None = None,
+        object_ref: Mapping[str, str] | None = None,
+        context: ContextMap | None = None,
+    ) -> None: ...
+
+@final
+class Authorizer:
+    """An authorizer's handle: a plugin's, and what it decided."""
+
+    @property
+    def id(self) -> str | None:
+        """The session's id, where there is one."""
+    @property
+    def closed(self) -> bool: ...
+    @property
+    def filter(self) -> str: ...
+    @property
+    def namespace(self) -> str: ...
+    def emit(
+        self,
+        action: str,
+        /,
+        *,
+        outcome: Outcome | None = None,
+        status: Text | None = None,
+        reason: Text | None = None,
+        operation: Text | None = None,
+        resource_type: Text | None = None,
+        resource: Text | None = None,
+        authority: Authority | None = None,
+        tap: Text | None = None,
+        object_ref: Mapping[str, str] | None = None,
+        context: ContextMap | None = None,
+    ) -> None: ...
+    # --- authorizer methods: made from rust/event/catalog.toml by docs/generate.py ---
+    def operation_allowed(
+        self,
+        operation: Text,
+        resource_type: Text,
+        resource: Text,
+        *,
+        outcome: Outcome | None = None,
+        status: Text | None = None,
+        reason: Text | None = None,
+        authority: Authority | None = None,
+        tap: Text | None = None,
+        object_ref: Mapping[str, Text] | None = None,
+        context: ContextMap | None = None,
+    ) -> None:
+        """An authorizer allowed an attempted operation; not yet the server's yes.
+
+        Action `OperationAllowed`.
+        """
+    def operation_denied(
+        self,
+        operation: Text,
+        resource_type: Text,
+        resource: Text,
+        *,
+        outcome: Outcome | None = None,
+        status: Text | None = None,
+        reason: Text | None = None,
+        authority: Authority | None = None,
+        tap: Text | None = None,
+        object_ref: Mapping[str, Text] | None = None,
+        context: ContextMap | None = None,
+    ) -> None:
+        """An authorizer denied an attempted operation.
+
+        Action `OperationDenied`.
         """
     # --- end ---

@@ -1,4 +1,4 @@
-"""The log as a host holds it: `open`, sessions, events, and the questions that one may ask of it.
+"""The log as a host holds it: sessions, events, and the questions that one may ask of it.
 
 What must always hold: an `AuditLog` works in the process that uses it. After a fork the child's copy lets go of all
 that is the parent's, and opens a ring, a journal and sinks of its own on first use. A log that nobody closed is
@@ -11,101 +11,52 @@ import logging
 import multiprocessing
 import multiprocessing.util
 import os
-import re
-import socket
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Literal, Protocol, Self, overload
 
-from auditring._core import Session
-from auditring.config import Durability, Seconds, WhenFull, positive, seconds
-from auditring.exceptions import AuditError, ConfigError, LogClosed
+from auditring._core import Authorizer, Broker, Plugin, Session
+from auditring.config import Seconds, seconds
+from auditring.exceptions import AuditError, LogClosed
+from auditring.log_events import LogEvents
 from auditring.metrics import LogCollector
-from auditring.policy import Keep, policy_json
 from auditring.running import Running
-from auditring.sinks import ParquetSink, Sink
+from auditring.sinks import Sink
 from auditring.stats import Health, Stats
 from auditring.types import Authority, ContextMap, Outcome, Text
 
-__all__ = ["AuditLog", "open"]
+__all__ = ["AuditLog", "DeclaredEvent"]
 
 _EXIT_TIMEOUT: Final = 30.0
 _ROOM: Final = 0.5
 _FIRST_POLL: Final = 0.001
 _LONGEST_POLL: Final = 0.05
-_SINK_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _LOGGER: Final = logging.getLogger("auditring")
 
 
-def open(  # noqa: A001, PLR0913 - the public name: auditring.open; every setting has its own
-    path: str | os.PathLike[str] | None,
-    *,
-    instance: str | None = None,
-    primary_tap: str | None = None,
-    sinks: Sequence[Sink] | None = None,
-    read: Keep = Keep.ALL,
-    write: Keep = Keep.ALL,
-    seed: int | None = None,
-    when_full: WhenFull | Mapping[str, WhenFull] | None = None,
-    durability: Durability = Durability.PROCESS,
-    ring_bytes: int = 16 << 20,
-    ring_dir: str | os.PathLike[str] | None = None,
-    journal_bytes: int = 4 << 30,
-    segment_bytes: int = 64 << 20,
-    segment_age: Seconds = 10.0,
-) -> "AuditLog":
-    """Opens a log in directory `path` and records `ProxyStartup`; `None` makes a log that keeps nothing.
+class DeclaredEvent(Protocol):
+    """What `AuditLog.declare` returns: call it to record the event. It works with every log, of a forked child too."""
 
-    A second `open` of one directory, in this process or another, is a further writer with its own ring.
-
-    `instance`: which proxy this is, by default the host's name. `primary_tap`: the one tap that metrics count.
-    `sinks`: by default one `ParquetSink`. `read`, `write`: how much of the data events to keep. `seed`: of the
-    sample, by default drawn. `when_full`: for both classes of events, or by class (`droppable`, `protected`).
-    `ring_bytes`: a power of two. `ring_dir`: by default tmpfs where that outlives the process. `journal_bytes`: the
-    most that the journal may take on disk. `segment_bytes`, `segment_age`: when the journal begins a new file.
-
-    Raises `ConfigError` before anything is touched, and `OSError`.
-    """
-    full = WhenFull.by_class(when_full)
-    for name, value in (("ring_bytes", ring_bytes), ("journal_bytes", journal_bytes), ("segment_bytes", segment_bytes)):
-        positive(name, value)
-    if ring_bytes & (ring_bytes - 1):
-        raise ConfigError(f"ring_bytes: a power of two, not {ring_bytes}")
-    if durability is not Durability.PROCESS:
-        raise ConfigError(f"durability: only Durability.PROCESS is implemented, not {durability!r}")
-    host = socket.gethostname()
-    settings = {
-        "instance": host if instance is None else instance,
-        "host": host,
-        "policy": policy_json(read=read, write=write, seed=seed),
-        "primary_tap": primary_tap,
-        "ring_dir": None if ring_dir is None else os.fspath(ring_dir),
-        "ring_bytes": ring_bytes,
-        **{name: one.boundary for name, one in full.items()},
-        "journal_bytes": journal_bytes,
-        "segment_bytes": segment_bytes,
-        "segment_seconds": seconds("segment_age", segment_age),
-    }
-    return AuditLog(None if path is None else Path(path).absolute(), _checked(sinks), settings)
+    def __call__(
+        self,
+        subject: "Session | Broker | Plugin | Authorizer | AuditLog",
+        /,
+        *fields: Text | None,
+        outcome: Outcome | None = None,
+        status: Text | None = None,
+        reason: Text | None = None,
+        authority: Authority | None = None,
+        tap: Text | None = None,
+        object_ref: Mapping[str, Text] | None = None,
+        context: ContextMap | None = None,
+        **named: Text | None,
+    ) -> None:
+        """Records the event of `subject`; its fields by position, in the order of the declaration, or by name."""
 
 
-def _checked(sinks: Sequence[Sink] | None) -> tuple[Sink, ...]:
-    chosen = (ParquetSink(),) if sinks is None else tuple(sinks)
-    names = set()
-    for sink in chosen:
-        if not isinstance(sink, Sink):
-            raise ConfigError(f"sinks: {sink!r} is no auditring.sinks.Sink")
-        if _SINK_NAME.fullmatch(sink.name) is None:
-            raise ConfigError(f"sinks: the name {sink.name!r} cannot name a file; letters, digits, '-' and '_'")
-        if sink.name in names:
-            raise ConfigError(f"sinks: two are named {sink.name!r}")
-        names.add(sink.name)
-    return chosen
-
-
-class AuditLog:
+class AuditLog(LogEvents):
     """An open log. Safe from any thread and any event loop; made by `auditring.open`."""
 
     def __init__(self, root: Path | None, sinks: Sequence[Sink], settings: Mapping[str, Any]) -> None:
@@ -160,11 +111,16 @@ class AuditLog:
         resource: Text | None = None,
         authority: Authority | None = None,
         tap: Text | None = None,
-        object_ref: Mapping[str, str] | None = None,
+        object_ref: Mapping[str, Text] | None = None,
         context: ContextMap | None = None,
+        filter: Text | None = None,
+        cause: Session | str | None = None,
     ) -> None:
-        """Records an event that belongs to no session; `action` is package-qualified (`com.example.kms.KeyUsed`)."""
-        self._live().core.emit(
+        """Records an event that belongs to no session; `action` is package-qualified (`com.example.kms.KeyUsed`).
+
+        Its origin is `proxy`, or `filter` where one is named; `cause` is the session whose request was the cause.
+        """
+        self._record(
             action,
             outcome=outcome,
             status=status,
@@ -176,6 +132,70 @@ class AuditLog:
             tap=tap,
             object_ref=object_ref,
             context=context,
+            filter=filter,
+            cause=cause,
+        )
+
+    def _record(self, action: str, /, **fields: Any) -> None:  # noqa: ANN401 - the fields are the catalog's
+        self._live().core.record(action, **fields)
+
+    def declare(
+        self,
+        name: str,
+        *,
+        object_ref: Sequence[str] = (),
+        context: Sequence[str] = (),
+        outcome: Outcome = "success",
+    ) -> DeclaredEvent:
+        """Declares an event of your own, once, so that it costs no more than one of the catalog's.
+
+        `object_ref` and `context` name its fields: where their values, all text, are found. Declaring the same twice is
+        the same event. Raises `EventConflict` where it is declared otherwise, `EventTableFull` past 256 events.
+
+        ```python
+        key_used = log.declare("com.example.kms.KeyUsed", object_ref=("com.example.kek",), context=("alg",))
+        key_used(session, "kek-7", "AES")
+        ```
+        """
+        event: DeclaredEvent = self._live().core.declare(name, object_ref=object_ref, context=context, outcome=outcome)
+        return event
+
+    @overload
+    def plugin(
+        self,
+        *,
+        filter: Text,
+        namespace: str,
+        tap: Text | None = None,
+        authorizer: Literal[False] = False,
+        authority: Authority | None = None,
+    ) -> Plugin: ...
+    @overload
+    def plugin(
+        self,
+        *,
+        filter: Text,
+        namespace: str,
+        tap: Text | None = None,
+        authorizer: Literal[True],
+        authority: Authority | None = None,
+    ) -> Authorizer: ...
+    def plugin(
+        self,
+        *,
+        filter: Text,
+        namespace: str,
+        tap: Text | None = None,
+        authorizer: bool = False,
+        authority: Authority | None = None,
+    ) -> Plugin | Authorizer:
+        """A handle for a plugin that acts on its own account; `Session.plugin` makes one for a client's request.
+
+        It can emit events of its `namespace` alone, with origin `filter` and the name of the `filter`; an authorizer's
+        has `operation_allowed` and `operation_denied` too.
+        """
+        return self._live().core.plugin(
+            filter=filter, namespace=namespace, tap=tap, authorizer=authorizer, authority=authority
         )
 
     # What can be asked

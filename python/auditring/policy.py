@@ -52,11 +52,13 @@ Keep.ALL = Keep("all")
 Keep.OFF = Keep("off")
 
 
-def policy_json(*, read: Keep, write: Keep, seed: int | None) -> bytes:
+def policy_json(*, read: Keep, write: Keep, request: Keep = Keep.OFF, seed: int | None) -> bytes:
     """The log's policy as canonical JSON: sorted keys, no spaces. Without a seed each log draws its own."""
     for name, keep in (("read", read), ("write", write)):
         if not isinstance(keep, Keep):
             raise ConfigError(f"{name}: Keep.ALL, Keep.OFF or Keep.SAMPLE(one_in=n), not {keep!r}")
+    if request not in {Keep.ALL, Keep.OFF}:
+        raise ConfigError(f"request: Keep.ALL or Keep.OFF, not {request!r}")
     if seed is None:
         seed = secrets.randbits(_SEED_BITS)
     if not 0 <= seed < 1 << _SEED_BITS:
@@ -66,5 +68,6 @@ def policy_json(*, read: Keep, write: Keep, seed: int | None) -> bytes:
         "seed": seed,
         "read": {"keep": read.kind, "one_in": read.one_in},
         "write": {"keep": write.kind, "one_in": write.one_in},
+        "request": {"keep": request.kind},
     }
     return json.dumps(policy, sort_keys=True, separators=(",", ":")).encode("ascii")

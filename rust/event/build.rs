@@ -21,6 +21,7 @@ const LENGTH_WORD: u64 = 2;
 struct Catalog {
     caps: BTreeMap<String, u16>,
     session_caps: BTreeMap<String, u16>,
+    sets: BTreeMap<String, Vec<Field>>,
     columns: toml::Table,
     action: Vec<Action>,
 }
@@ -50,13 +51,17 @@ struct Action {
     doc: String,
     #[serde(default = "yes")]
     emit: bool,
+    origin: Option<String>,
+    #[serde(default)]
+    proxy: bool,
     #[serde(default)]
     constants: BTreeMap<String, String>,
     #[serde(default)]
     fields: Vec<Field>,
+    set: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Field {
     name: String,
@@ -69,6 +74,8 @@ struct Field {
     cap: Option<u16>,
     min: Option<i64>,
     max: Option<i64>,
+    #[serde(default)]
+    words: Vec<String>,
     doc: String,
 }
 
@@ -82,6 +89,7 @@ fn main() {
     let made = std::fs::read_to_string("catalog.toml")
         .map_err(|e| e.to_string())
         .and_then(|text| toml::from_str::<Catalog>(&text).map_err(|e| e.to_string()))
+        .and_then(|mut catalog| join_sets(&mut catalog).map(|()| catalog))
         .and_then(|catalog| generate(&catalog));
     match made {
         Ok(code) => {
@@ -93,6 +101,17 @@ fn main() {
             std::process::exit(1);
         }
     }
+}
+
+/// Puts the fields of each action's set behind its own.
+fn join_sets(catalog: &mut Catalog) -> Result<(), String> {
+    for action in &mut catalog.action {
+        if let Some(set) = &action.set {
+            let fields = catalog.sets.get(set).ok_or_else(|| format!("{}: there is no set `{set}`", action.name))?;
+            action.fields.extend(fields.iter().cloned());
+        }
+    }
+    Ok(())
 }
 
 /// `client_id` → `ClientId`, and a plain word → the enum variant of that name.
@@ -273,6 +292,8 @@ fn write_action(
     if let Some(authority) = &action.authority {
         one_of("authority", authority, &["decision", "witness"])?;
     }
+    let origin = action.origin.as_deref().unwrap_or(if action.scope == "process" { "proxy" } else { "client" });
+    one_of("origin", origin, &["client", "filter", "proxy"])?;
     match action.outcome.as_str() {
         "failure" if action.failure_status.is_none() => return Err("a failure needs a `failure_status`".into()),
         "denied" if action.denied_status.is_none() => return Err("a denial needs a `denied_status`".into()),
@@ -310,7 +331,7 @@ fn write_action(
         out,
         "    ActionSpec {{ code: {}, name: {:?}, method: {method:?}, category: Category::{}, scope: Scope::{}, outcome: Outcome::{}, \
          failure_status: {:?}, denied_status: {:?}, authority: {}, stability: Stability::{}, doc: {:?}, fields: &[\n{fields}    ], \
-         constants: &[{constants}], emit: {} }},",
+         constants: &[{constants}], emit: {}, origin: Origin::{}, proxy: {} }},",
         action.code,
         action.name,
         camel(&action.category),
@@ -322,6 +343,8 @@ fn write_action(
         camel(&action.stability),
         action.doc,
         action.emit,
+        camel(origin),
+        action.proxy,
     )
     .unwrap();
     Ok(size)
@@ -356,14 +379,18 @@ fn write_field(field: &Field, columns: &BTreeMap<String, String>) -> Result<(Str
     if min > max || min < range.0 || max > range.1 || (is_str && (field.min, field.max) != (None, None)) {
         return Err("`min` and `max` are no range of its type".into());
     }
+    if !is_str && !field.words.is_empty() {
+        return Err("a number has no `words`".into());
+    }
     let (min, max) = if is_str { (0, 0) } else { (min, max) };
     let text = format!(
-        "        FieldSpec {{ name: {:?}, kind: Kind::{}, target: {target}, required: {}, cap: {cap}, min: {}, max: {}, doc: {:?} }},\n",
+        "        FieldSpec {{ name: {:?}, kind: Kind::{}, target: {target}, required: {}, cap: {cap}, min: {}, max: {}, words: &{:?}, doc: {:?} }},\n",
         field.name,
         camel(&field.r#type),
         field.required,
         grouped(min),
         grouped(max),
+        field.words,
         field.doc,
     );
     let bytes = if is_str { u64::from(cap) + LENGTH_WORD } else { 8 };

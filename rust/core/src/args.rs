@@ -3,7 +3,7 @@
 //! What must always hold: only `str`, `bytes`, numbers and plain containers are read, never a user's `__str__`; a
 //! programmer's mistake raises; a value off the wire never does, it is made safe and marked.
 
-use auditring_event::flat::{FlatText, RESERVED, Scalar};
+use auditring_event::flat::{CAUSE_SESSION_KEY, FlatText, RESERVED, Scalar};
 use auditring_event::sanitize::{self, Marks};
 use auditring_event::{Authority, FieldSpec, Outcome};
 use pyo3::exceptions::{PyTypeError, PyValueError};
@@ -47,6 +47,11 @@ pub(crate) fn int(field: &FieldSpec, value: &Bound<'_, PyAny>) -> PyResult<i64> 
     number
         .filter(|n| (field.min..=field.max).contains(n))
         .ok_or_else(|| PyValueError::new_err(format!("{name} must be between {} and {}", field.min, field.max)))
+}
+
+/// One of the words that the catalog knows for a field.
+pub(crate) fn one_of(field: &FieldSpec, value: &Bound<'_, PyAny>) -> PyResult<String> {
+    word(field.name, value, field.words, |word| field.words.contains(&word).then(|| word.to_owned()))
 }
 
 fn word<T>(name: &str, value: &Bound<'_, PyAny>, known: &[&str], parse: impl Fn(&str) -> Option<T>) -> PyResult<T> {
@@ -137,9 +142,10 @@ fn items<'py>(name: &str, value: &Bound<'py, PyAny>) -> PyResult<Vec<(String, Bo
             return Err(PyTypeError::new_err(format!("keys of {name} must be str, not {}", type_name(&key))));
         };
         let key = key.to_string_lossy().into_owned();
-        if key.is_empty() || key.starts_with(RESERVED) {
+        if key.is_empty() || key.starts_with(RESERVED) || key == CAUSE_SESSION_KEY {
             return Err(PyValueError::new_err(format!(
-                "{name} has the key {key:?}: keys are not empty, and those that begin with {RESERVED:?} are ours"
+                "{name} has the key {key:?}: keys are not empty, and {CAUSE_SESSION_KEY:?} and those that begin with \
+                 {RESERVED:?} are ours"
             )));
         }
         items.push((key, value));

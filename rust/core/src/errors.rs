@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use auditring_event::Definition;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
@@ -29,9 +30,26 @@ pub(crate) fn closed(forked: bool) -> PyErr {
     Python::attach(|py| exception(py, "LogClosed", message.to_owned()))
 }
 
-/// `SessionClosed`.
-pub(crate) fn session_closed(py: Python<'_>, id: &str) -> PyErr {
-    exception(py, "SessionClosed", format!("session {id} is closed: no event of it is accepted any more"))
+/// `SessionClosed`, of a session or of what belongs to one.
+pub(crate) fn session_closed(py: Python<'_>, what: &str) -> PyErr {
+    exception(py, "SessionClosed", format!("{what} is closed: no event of it is accepted any more"))
+}
+
+/// `EventConflict`.
+pub(crate) fn conflict(py: Python<'_>, known: &Definition, wanted: &Definition) -> PyErr {
+    let say = |one: &Definition| {
+        format!("object_ref={:?}, context={:?}, outcome={:?}", one.object_ref, one.context, one.outcome.word())
+    };
+    let message = format!("{} is declared with {} already, not with {}", wanted.name, say(known), say(wanted));
+    exception(py, "EventConflict", message)
+}
+
+/// `EventTableFull`.
+pub(crate) fn table_full(py: Python<'_>, name: &str) -> PyErr {
+    let message = format!(
+        "{name} is one event too many: a log takes 256 declarations, of 64 KiB in all; free-form emit() needs none"
+    );
+    exception(py, "EventTableFull", message)
 }
 
 /// `AuditUnavailable`.

@@ -2,12 +2,18 @@
 
 mod args;
 mod arrow;
+mod broker;
+mod declare;
 mod errors;
 mod ffi;
 mod follower;
+mod handle;
 mod lines;
 mod log;
+mod methods;
 mod outside;
+mod own;
+mod plugin;
 mod session;
 mod shared;
 mod slow;
@@ -40,14 +46,18 @@ mod _core {
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         let py = module.py();
         module.add("SCHEMA_VERSION", auditring_event::SCHEMA_VERSION)?;
-        let session = crate::ffi::session_type(py)?;
-        // Coroutines are made by Python alone; the session's are two lines of it.
+        // Coroutines are made by Python alone; the handles' are two lines of it.
         let code = c"async def __aenter__(self):\n    return self.__enter__()\n\n\
                      async def __aexit__(self, kind, error, trace, /):\n    return self.__exit__(kind, error, trace)\n";
         let helpers = PyModule::from_code(py, code, c"auditring/_core", c"auditring._core")?;
-        for name in ["__aenter__", "__aexit__"] {
-            session.setattr(name, helpers.getattr(name)?)?;
+        for (name, made) in crate::ffi::make(py)? {
+            if made.hasattr("__enter__")? {
+                for name in ["__aenter__", "__aexit__"] {
+                    made.setattr(name, helpers.getattr(name)?)?;
+                }
+            }
+            module.add(name, made)?;
         }
-        module.add("Session", session)
+        Ok(())
     }
 }

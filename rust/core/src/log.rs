@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use auditring_event::record::Encoder;
 use auditring_event::sanitize::Marks;
-use auditring_event::{Context, Kind, Outcome, by_name, code_of, droppable, spec};
+use auditring_event::{Category, Context, Kind, Outcome, by_name, code_of, spec};
 use auditring_flow::{Born, Journaled, Limits, Mailbox, Progress, Pump, Settings, Unsynced};
 use auditring_journal::{Cursor, Followers, ProcessDir, Totals, fold};
 use auditring_policy::{Keep, Policy};
@@ -18,10 +18,14 @@ use pyo3::types::{PyDict, PyTuple};
 use uuid::Uuid;
 
 use crate::args;
-use crate::ffi::instance;
-use crate::session::{Close, Session, freeform};
+use crate::declare::Declaration;
+use crate::ffi::{callable, instance};
+use crate::handle::Close;
+use crate::methods;
+use crate::own;
+use crate::session::Session;
 use crate::shared::{Shared, WhenFull};
-use crate::slow::{self, Call};
+use crate::slow;
 
 /// An error of the flow as the `OSError` that it mostly is.
 pub(crate) fn os_error(error: impl std::error::Error + 'static) -> PyErr {
@@ -66,25 +70,18 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn keyword_call<'py>(
-    py: Python<'py>,
-    positional: Vec<Bound<'py, PyAny>>,
-    kwargs: Option<&Bound<'py, PyDict>>,
-) -> PyResult<Call<'py>> {
-    let given = positional.len();
-    let mut values = positional;
-    let mut names = Vec::new();
-    for (name, value) in kwargs.into_iter().flat_map(PyDictMethods::iter) {
-        names.push(name);
-        values.push(value);
-    }
-    Ok(Call { py, values, given, names: Some(PyTuple::new(py, names)?) })
-}
-
 impl Log {
     /// What a follower needs.
     pub(crate) fn follow(&self) -> Option<(PathBuf, Arc<Progress>)> {
         Some((self.machine.as_ref()?.dir.clone(), Arc::clone(&self.shared.progress)))
+    }
+
+    /// What takes events. Raises `LogClosed`.
+    pub(crate) fn live(&self) -> PyResult<&Arc<Shared>> {
+        if self.shared.is_shut() {
+            return Err(crate::errors::closed(self.shared.is_forked()));
+        }
+        Ok(&self.shared)
     }
 
     fn nothing(droppable: WhenFull, protected: WhenFull) -> Self {
@@ -106,7 +103,7 @@ impl Log {
     #[new]
     #[pyo3(signature = (root, *, instance, host, policy, sinks, primary_tap=None, ring_dir=None, ring_bytes=16 << 20,
         droppable=(Some(0.05), false), protected=(Some(0.05), false), journal_bytes=4 << 30, segment_bytes=64 << 20,
-        segment_seconds=10.0))]
+        segment_seconds=10.0, startup=vec![]))]
     #[allow(clippy::too_many_arguments, reason = "keyword-only, and called from one place")]
     fn new(
         py: Python<'_>,
@@ -123,16 +120,22 @@ impl Log {
         journal_bytes: u64,
         segment_bytes: u64,
         segment_seconds: f64,
+        startup: Vec<(String, String)>,
     ) -> PyResult<Self> {
         let (droppable, protected) = (when_full(droppable)?, when_full(protected)?);
         let parsed = Policy::parse(&policy).map_err(|error| PyValueError::new_err(error.to_string()))?;
         let segment_age = Duration::try_from_secs_f64(segment_seconds)
             .map_err(|error| PyValueError::new_err(format!("segment_seconds: {error}")))?;
+        let known = by_name("ProxyStartup").map(|spec| spec.fields).unwrap_or_default();
+        let text = |name: &str| known.iter().any(|field| field.name == name && field.kind == Kind::Str);
+        if let Some((unknown, _)) = startup.iter().find(|(name, _)| !text(name)) {
+            return Err(PyValueError::new_err(format!("ProxyStartup has no text {unknown:?}")));
+        }
         let Some(root) = root else { return Ok(Self::nothing(droppable, protected)) };
         let root = std::path::absolute(root)?;
         let followed = !sinks.is_empty();
         let settings =
-            Settings { root: root.clone(), instance, host, policy, sinks, primary_tap, ring_dir, ring_bytes };
+            Settings { root: root.clone(), instance, host, policy, sinks, primary_tap, ring_dir, ring_bytes, startup };
         let limits = Limits { segment_bytes, segment_age, journal_bytes };
         let made = py.detach(|| {
             let born = Born::new(&settings)?;
@@ -148,10 +151,11 @@ impl Log {
         let shared = Shared::new(Some(ring), clock, pump.progress(), droppable, protected);
         for (keep, code) in [(parsed.read, code_of("Read")), (parsed.write, code_of("Write"))] {
             if keep == Keep::Off {
-                for outcome in [Outcome::Success, Outcome::Allowed, Outcome::Forwarded] {
-                    shared.turn_off(code, outcome);
-                }
+                shared.turn_off(code);
             }
+        }
+        if parsed.request == Keep::Off {
+            shared.turn_off_all(Category::Request);
         }
         let (dir, mailbox, unsynced) = (pump.dir().to_owned(), pump.mailbox(), pump.unsynced());
         let (pump, held) = (Mutex::new(Some(pump)), Mutex::new(Some(held)));
@@ -230,7 +234,7 @@ impl Log {
         let (peer_ip, peer_port) = peer.map_or(Ok((None, None)), |peer| args::address("peer", &peer))?;
         let listener = local.map_or(Ok(None), |local| args::endpoint("local", &local))?;
         let map = match context {
-            Some(context) => slow::session_map(&context, &mut marks)?,
+            Some(context) => methods::session_map(&context, &mut marks)?,
             None => None,
         };
         let mut context = Context {
@@ -245,27 +249,57 @@ impl Log {
             ..Context::default()
         };
         context.mark(marks);
-        instance(py, Session::open(py, &self.shared, id, authority, context)?)
+        instance(py, Session::open(py, &self.shared, id, authority, context)?, None)
     }
 
-    /// Records an event of the process's own under its package-qualified name.
-    #[pyo3(signature = (action, **kwargs), text_signature = "($self, action, /, *, outcome=None, status=None, reason=None, \
-        operation=None, resource_type=None, resource=None, authority=None, tap=None, object_ref=None, context=None)")]
-    fn emit<'py>(
+    /// A handle for a plugin that acts on its own account, with no client in sight.
+    #[pyo3(signature = (*, filter, namespace, tap=None, authorizer=false, authority=None))]
+    fn plugin(
+        &self,
+        py: Python<'_>,
+        filter: Bound<'_, PyAny>,
+        namespace: Bound<'_, PyAny>,
+        tap: Option<Bound<'_, PyAny>>,
+        authorizer: bool,
+        authority: Option<Bound<'_, PyAny>>,
+    ) -> PyResult<Py<PyAny>> {
+        let mut said = vec![("filter".to_owned(), &filter), ("namespace".to_owned(), &namespace)];
+        said.extend(tap.as_ref().map(|tap| ("tap".to_owned(), tap)));
+        said.extend(authority.as_ref().map(|authority| ("authority".to_owned(), authority)));
+        let mut plugin = methods::plugin(&said)?;
+        plugin.authorizer = authorizer;
+        instance(py, plugin.of_log(&self.shared)?, None)
+    }
+
+    /// Declares an event of the host's own; returns what emits it.
+    #[pyo3(signature = (name, *, object_ref=vec![], context=vec![], outcome="success"))]
+    fn declare(
+        &self,
+        py: Python<'_>,
+        name: String,
+        object_ref: Vec<String>,
+        context: Vec<String>,
+        outcome: &str,
+    ) -> PyResult<Py<PyAny>> {
+        let outcome = Outcome::from_word(outcome)
+            .ok_or_else(|| PyValueError::new_err(format!("{name}: {outcome:?} is no outcome")))?;
+        let declaration = Declaration::new(name, outcome, object_ref, context)?;
+        declaration.bind(py, &self.shared)?;
+        let doc = slow::declared_docstring(&declaration.definition);
+        let method = auditring_event::snake(&declaration.definition.name);
+        callable(py, declaration, &method, &doc)
+    }
+
+    /// Records an event that no session has: an action of the catalog by its name, or a package-qualified one.
+    #[pyo3(signature = (action, *fields, **kwargs))]
+    fn record<'py>(
         &self,
         py: Python<'py>,
         action: Bound<'py, PyAny>,
+        fields: &Bound<'py, PyTuple>,
         kwargs: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<()> {
-        if self.shared.is_shut() {
-            return Err(crate::errors::closed(self.shared.is_forked()));
-        }
-        let call = keyword_call(py, vec![action], kwargs)?;
-        let Some((mut encoder, outcome)) = slow::read_freeform(&self.shared, &call, None)? else { return Ok(()) };
-        encoder.stamp(self.shared.clock.stamp()).origin(auditring_event::Origin::Proxy);
-        let spec = freeform();
-        let droppable = droppable(spec.category, outcome);
-        self.shared.put(py, &encoder.to_vec(), spec.code, outcome, droppable, &|| true).map(|_| ())
+        own::record(py, self.live()?, action, fields, kwargs)
     }
 
     /// Hands one of the library's own events (`auditring.…`) to the pump; never goes through the ring.
@@ -335,7 +369,10 @@ impl Log {
         let ring = Arc::new(made.map_err(os_error)?);
         // With the GIL held no caller is in the middle of counting, so no count is left behind in the old ring.
         old.edge().visit(|c| ring.edge().add(c.lane, c.code, c.outcome, c.kind, c.count));
-        self.shared.hot.install(Arc::clone(&ring));
+        if self.shared.replace(&ring).is_err() {
+            let _ = ring.unlink();
+            return Err(PyOSError::new_err("the new ring has no room for the definitions of the old one"));
+        }
         old.close();
         if self.shared.is_shut() {
             // Closed while the new ring was made: what was closed then was the old one.
@@ -405,8 +442,12 @@ impl Log {
         let actions = PyDict::new(py);
         let (mut off, mut dropped, mut refused) = (self.shared.kept_nothing(), 0, 0);
         let journaled = self.shared.progress.journaled();
+        let declared = self.shared.declared_names();
         let add = |code: u16, outcome: u8, count: u64| -> PyResult<()> {
-            let name = spec(code).map_or("?", |spec| spec.name);
+            let name = match spec(code) {
+                Some(spec) => spec.name,
+                None => declared.get(&code).map_or("?", String::as_str),
+            };
             let outcome = Outcome::from_number(outcome).map_or("?", Outcome::word);
             let before: u64 = actions.get_item((name, outcome))?.map_or(Ok(0), |count| count.extract())?;
             actions.set_item((name, outcome), before + count)

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use auditring_event::{ACTIONS, Kind};
+use auditring_event::{ACTIONS, Category, Kind, Target};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
@@ -16,11 +16,21 @@ pub(crate) fn actions(py: Python<'_>) -> PyResult<Bound<'_, PyList>> {
         let action = PyDict::new(py);
         action.set_item("name", spec.name)?;
         action.set_item("code", spec.code)?;
-        action.set_item("method", crate::slow::is_method(spec).then_some(spec.method))?;
+        let (session, log) = (crate::slow::is_method(spec), crate::own::is_log_method(spec));
+        action.set_item("method", (session || log).then_some(spec.method))?;
+        action.set_item("session", session)?;
+        action.set_item("broker", crate::methods::is_broker_method(spec))?;
+        action.set_item("authorizer", session && spec.category == Category::Authorization)?;
+        action.set_item("log", log)?;
         action.set_item("category", spec.category.word())?;
         action.set_item("scope", spec.scope.word())?;
         action.set_item("outcome", spec.outcome.word())?;
         action.set_item("authority", spec.authority.map(auditring_event::Authority::word))?;
+        action.set_item("origin", spec.origin.word())?;
+        action.set_item("failure_status", spec.failure_status)?;
+        action.set_item("denied_status", spec.denied_status)?;
+        action
+            .set_item("constants", spec.constants.iter().map(|(of, value)| (of.name(), *value)).collect::<Vec<_>>())?;
         action.set_item("stability", spec.stability.word())?;
         action.set_item("doc", spec.doc)?;
         let fields = PyList::empty(py);
@@ -29,6 +39,14 @@ pub(crate) fn actions(py: Python<'_>) -> PyResult<Bound<'_, PyList>> {
             entry.set_item("name", field.name)?;
             entry.set_item("type", if field.kind == Kind::Str { "str" } else { "int" })?;
             entry.set_item("required", field.required)?;
+            let (target, key) = match field.target {
+                Target::Column(column) => ("column", column.name()),
+                Target::ObjectRef(key) => ("object_ref", key),
+                Target::Context(key) => ("context", key),
+            };
+            entry.set_item("target", target)?;
+            entry.set_item("key", key)?;
+            entry.set_item("words", field.words)?;
             entry.set_item("cap", (field.kind == Kind::Str).then_some(field.cap))?;
             entry.set_item("min", (field.kind == Kind::Int).then_some(field.min))?;
             entry.set_item("max", (field.kind == Kind::Int).then_some(field.max))?;

@@ -8,14 +8,15 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use auditring_event::{CODES, OUTCOMES, Outcome};
+use auditring_event::{ACTIONS, CODES, Category, Definition, OUTCOMES, Outcome};
 use auditring_flow::Progress;
 use auditring_ring::{Clock, Kind as Edge, Refusal, Ring};
 use pyo3::prelude::*;
 
+use crate::declare::{Declared, Refused};
 use crate::errors;
 use crate::ffi::Hot;
-use crate::session::Session;
+use crate::handle::Handle;
 
 /// The call goes on.
 pub(crate) const GATE_OPEN: u8 = 0;
@@ -58,7 +59,9 @@ pub(crate) struct Shared {
     protected: WhenFull,
     next_id: AtomicU64,
     forked: AtomicBool,
-    sessions: Mutex<HashMap<u64, Weak<Session>>>,
+    sessions: Mutex<HashMap<u64, Weak<Handle>>>,
+    /// Also held while the ring is replaced: the new one begins with the definitions of the old.
+    declared: Mutex<Declared>,
     /// Calls that a log without a ring has taken.
     kept_nothing: AtomicU64,
 }
@@ -90,6 +93,7 @@ impl Shared {
             next_id: AtomicU64::new(1),
             forked: AtomicBool::new(false),
             sessions: Mutex::default(),
+            declared: Mutex::default(),
             kept_nothing: AtomicU64::new(0),
         }
     }
@@ -102,8 +106,43 @@ impl Shared {
         self.gates.get(at).map_or(GATE_CLOSED, |gate| gate.load(Ordering::Relaxed))
     }
 
-    pub(crate) fn turn_off(&self, code: u16, outcome: Outcome) {
-        self.gates[code as usize * OUTCOMES + outcome as usize].store(GATE_OFF, Ordering::Relaxed);
+    /// Turns an action off: what is droppable of it is counted, and nothing more.
+    pub(crate) fn turn_off(&self, code: u16) {
+        for outcome in [Outcome::Success, Outcome::Allowed, Outcome::Forwarded] {
+            self.gates[code as usize * OUTCOMES + outcome as usize].store(GATE_OFF, Ordering::Relaxed);
+        }
+    }
+
+    /// Turns all actions of a category off.
+    pub(crate) fn turn_off_all(&self, category: Category) {
+        ACTIONS.iter().filter(|spec| spec.category == category).for_each(|spec| self.turn_off(spec.code));
+    }
+
+    /// The code of a declared event, given out where it is new. Its definition is in the ring first.
+    pub(crate) fn declare(&self, definition: &Definition) -> Result<u16, Refused> {
+        if self.is_shut() {
+            return Err(Refused::Closed);
+        }
+        let mut declared = lock(&self.declared);
+        declared.code(definition, |bytes| match self.hot.get() {
+            Some(hot) => hot.ring().definitions_append(bytes).map_err(|_| Refused::Full),
+            None => Ok(()),
+        })
+    }
+
+    /// Names of the declared events by code.
+    pub(crate) fn declared_names(&self) -> HashMap<u16, String> {
+        lock(&self.declared).names()
+    }
+
+    /// Goes over to another ring, which knows all that was declared.
+    pub(crate) fn replace(&self, ring: &Arc<Ring>) -> Result<(), Refused> {
+        let _declaring = lock(&self.declared);
+        if let Some(hot) = self.hot.get() {
+            ring.definitions_append(&hot.ring().definitions()).map_err(|_| Refused::Full)?;
+        }
+        self.hot.install(Arc::clone(ring));
+        Ok(())
     }
 
     /// No event is accepted any more.
@@ -126,7 +165,7 @@ impl Shared {
         self.next_id.fetch_add(1, Ordering::Relaxed)
     }
 
-    pub(crate) fn register(&self, id: u64, session: Weak<Session>) {
+    pub(crate) fn register(&self, id: u64, session: Weak<Handle>) {
         lock(&self.sessions).insert(id, session);
     }
 
@@ -135,7 +174,7 @@ impl Shared {
     }
 
     /// The sessions that are open.
-    pub(crate) fn sessions(&self) -> Vec<Arc<Session>> {
+    pub(crate) fn sessions(&self) -> Vec<Arc<Handle>> {
         lock(&self.sessions).values().filter_map(Weak::upgrade).collect()
     }
 

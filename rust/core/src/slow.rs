@@ -4,23 +4,23 @@
 
 use auditring_event::record::Encoder;
 use auditring_event::sanitize::{self, Marks};
-use auditring_event::{ActionSpec, Authority, Category, FREEFORM, Kind, Outcome, Scope, code_of, spec as limits};
+use auditring_event::{
+    ActionSpec, Authority, Category, Definition, FREEFORM, Kind, Origin, Outcome, Scope, code_of, snake, spec as limits,
+};
 use auditring_ring::Kind as Edge;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyString, PyTuple, PyType};
+use pyo3::types::{PyString, PyTuple};
 
 use crate::args;
-use crate::errors;
-use crate::session::{Close, Session, freeform, outcome_of};
+use crate::handle::Handle;
+use crate::session::{Facts, freeform, outcome_of};
 use crate::shared::{GATE_OFF, Shared};
 
-pub(crate) const SESSION_DOC: &str = "One client connection: every event of it carries who and where.\n\n\
-    Made by `AuditLog.session`. A context manager, plain or async. Safe from any thread.";
-
-const AUTH_SUCCESS: u16 = code_of("ClientSaslAuthSuccess");
+const SASL: u16 = code_of("ClientSaslAuthSuccess");
+const TLS: u16 = code_of("ClientTlsAuthSuccess");
 /// Keywords that every event takes beside its fields.
-const COMMON: [&str; 7] = ["outcome", "status", "reason", "authority", "tap", "object_ref", "context"];
+pub(crate) const COMMON: [&str; 7] = ["outcome", "status", "reason", "authority", "tap", "object_ref", "context"];
 
 /// The arguments of one call.
 pub(crate) struct Call<'py> {
@@ -42,7 +42,7 @@ impl<'py> Call<'py> {
     }
 
     /// The keyword arguments that are not None, of a method that takes these.
-    fn known(&self, method: &str, names: &[&str]) -> PyResult<Vec<(String, &Bound<'py, PyAny>)>> {
+    pub(crate) fn known(&self, method: &str, names: &[&str]) -> PyResult<Vec<(String, &Bound<'py, PyAny>)>> {
         let mut keywords = self.keywords()?;
         if let Some((name, _)) = keywords.iter().find(|(name, _)| !names.contains(&name.as_str())) {
             let takes = names.join(", ");
@@ -53,14 +53,25 @@ impl<'py> Call<'py> {
     }
 
     /// Refuses positional arguments.
-    fn keyword_only(&self, method: &str) -> PyResult<()> {
+    /// Takes one keyword argument out, None as if it were not given.
+    pub(crate) fn take(&mut self, name: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let Some(names) = &self.names else { return Ok(None) };
+        let keys: Vec<_> = names.iter().collect();
+        let Some(at) = keys.iter().position(|key| key.eq(name).unwrap_or(false)) else { return Ok(None) };
+        let rest: Vec<_> = keys.iter().enumerate().filter(|(other, _)| *other != at).map(|(_, key)| key).collect();
+        self.names = Some(PyTuple::new(self.py, rest)?);
+        let value = self.values.remove(self.given + at);
+        Ok((!value.is_none()).then_some(value))
+    }
+
+    pub(crate) fn keyword_only(&self, method: &str) -> PyResult<()> {
         if self.given == 0 {
             return Ok(());
         }
         Err(PyTypeError::new_err(format!("{method}() takes keyword arguments alone, {} positional given", self.given)))
     }
 
-    fn none(&self) -> Py<PyAny> {
+    pub(crate) fn none(&self) -> Py<PyAny> {
         self.py.None()
     }
 }
@@ -82,6 +93,7 @@ pub(crate) fn docstring(spec: &ActionSpec) -> String {
     doc.extend([spec.doc, " Action `", spec.name, "`, ", spec.category.word(), ".\n"]);
     for field in spec.fields {
         let bound = match field.kind {
+            Kind::Str if !field.words.is_empty() => format!("one of {}", field.words.join(", ")),
             Kind::Str => format!("str, at most {} bytes of UTF-8 are kept", field.cap),
             Kind::Int => format!("int, {} to {}", field.min, field.max),
         };
@@ -91,15 +103,43 @@ pub(crate) fn docstring(spec: &ActionSpec) -> String {
            AuditUnavailable where a full ring is configured to raise."
 }
 
+/// What `help()` says of a declared event; with a signature where all fields can stand in one.
+pub(crate) fn declared_docstring(definition: &Definition) -> String {
+    let fields: Vec<_> = definition.object_ref.iter().chain(&definition.context).collect();
+    let plain = |name: &str| {
+        name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+            && !name.starts_with(|c: char| c.is_ascii_digit())
+    };
+    let all: Vec<_> = fields.iter().map(|name| name.as_str()).collect();
+    let mut doc = String::new();
+    if all.iter().all(|name| plain(name)) {
+        let none = |name: &&str| format!("{name}=None");
+        let (fields, common): (Vec<_>, Vec<_>) = (all.iter().map(none).collect(), COMMON.iter().map(none).collect());
+        let takes = [vec!["subject".to_owned(), "/".to_owned()], fields, vec!["*".to_owned()], common].concat();
+        doc = format!("{}({})\n--\n\n", snake(&definition.name), takes.join(", "));
+    }
+    doc + &format!(
+        "Action `{}` of a session, a broker or plugin of it, or the log.\n\nFields: {}.",
+        definition.name,
+        if all.is_empty() { "none".to_owned() } else { all.join(", ") }
+    )
+}
+
 /// What the keywords beside the fields said.
 #[derive(Default)]
-struct Common {
+pub(crate) struct Common {
     outcome: Option<Outcome>,
     status: Option<String>,
     authority: Option<Authority>,
 }
 
-fn common(encoder: &mut Encoder, common: &mut Common, name: &str, value: &Bound<'_, PyAny>) -> PyResult<bool> {
+/// Reads one of the keywords that every event takes; false where it is none of them.
+pub(crate) fn common(
+    encoder: &mut Encoder,
+    common: &mut Common,
+    name: &str,
+    value: &Bound<'_, PyAny>,
+) -> PyResult<bool> {
     if value.is_none() {
         return Ok(COMMON.contains(&name));
     }
@@ -146,6 +186,7 @@ fn field(encoder: &mut Encoder, spec: &ActionSpec, index: usize, value: &Bound<'
     }
     match field.kind {
         Kind::Int => _ = encoder.int(field.name, args::int(field, value)?),
+        Kind::Str if !field.words.is_empty() => _ = encoder.text(field.name, &args::one_of(field, value)?),
         Kind::Str => {
             let (text, marks) = args::text(field.name, value, usize::from(field.cap))?;
             encoder.text(field.name, &text).flags(marks.flags());
@@ -161,7 +202,7 @@ fn unknown(spec: &ActionSpec, method: &str, name: &str) -> PyErr {
 }
 
 /// Reads all arguments of an action's method; the first `skip` positional ones are not fields.
-fn read(
+pub(crate) fn read(
     encoder: &mut Encoder,
     spec: &'static ActionSpec,
     method: &str,
@@ -200,41 +241,85 @@ fn read(
 }
 
 /// An action of the catalog.
-pub(crate) fn emit(session: &Session, spec: &'static ActionSpec, call: &Call<'_>) -> PyResult<Py<PyAny>> {
-    session.check_open(call.py)?;
+pub(crate) fn emit(handle: &Handle, spec: &'static ActionSpec, call: &Call<'_>) -> PyResult<Py<PyAny>> {
+    handle.check_open(call.py)?;
     let mut encoder = Encoder::new(spec);
     let said = read(&mut encoder, spec, spec.method, call, 0)?;
-    let Some(outcome) = finish(&session.shared, &mut encoder, spec, said, session.authority())? else {
+    let event = Event::of(spec);
+    let Some(outcome) = finish(&handle.shared, &mut encoder, event, said, handle.authority())? else {
         return Ok(call.none());
     };
-    if spec.code == AUTH_SUCCESS && outcome == Outcome::Success {
-        authenticate(session, spec, call, &mut encoder)?;
+    if matches!(spec.code, SASL | TLS) && outcome == Outcome::Success {
+        authenticate(handle, spec, call, &mut encoder)?;
         return Ok(call.none());
     }
-    session.put(call.py, &mut encoder, spec, outcome)?;
+    start(handle, &mut encoder, spec.category, own_origin(spec, call));
+    handle.put(call.py, &mut encoder, (spec.code, spec.category), outcome)?;
     Ok(call.none())
 }
 
+/// Who starts an event that is not the client's in any case: proxy, or filter where the call names one.
+fn own_origin(spec: &ActionSpec, call: &Call<'_>) -> Option<Origin> {
+    let filter = spec.filter_field().is_some_and(|at| {
+        let name = spec.fields[at].name;
+        let keywords = call.keywords().unwrap_or_default();
+        let value = call.values[..call.given].get(at);
+        let value = value.or_else(|| keywords.iter().find(|(key, _)| key == name).map(|(_, value)| *value));
+        value.is_some_and(|value| !value.is_none())
+    });
+    match spec.origin {
+        Origin::Client => None,
+        _ if filter => Some(Origin::Filter),
+        origin => Some(origin),
+    }
+}
+
+/// Says who starts the event, and where that is not the client, whose request was the cause.
+pub(crate) fn start(handle: &Handle, encoder: &mut Encoder, category: Category, own: Option<Origin>) {
+    let origin = own.unwrap_or_else(|| handle.origin(category));
+    encoder.origin(origin);
+    if let Some(session) = handle.session_id().filter(|_| origin != Origin::Client) {
+        encoder.cause_session(session);
+    }
+}
+
+/// What an event is by its code, of the catalog or declared.
+#[derive(Clone, Copy)]
+pub(crate) struct Event<'a> {
+    pub(crate) code: u16,
+    pub(crate) name: &'a str,
+    pub(crate) category: Category,
+    pub(crate) outcome: Outcome,
+    pub(crate) authority: Option<Authority>,
+}
+
+impl Event<'static> {
+    pub(crate) fn of(spec: &'static ActionSpec) -> Self {
+        let ActionSpec { code, name, category, outcome, authority, .. } = *spec;
+        Self { code, name, category, outcome, authority }
+    }
+}
+
 /// Resolves outcome, status and authority; none when the action is off and was counted.
-fn finish(
+pub(crate) fn finish(
     shared: &Shared,
     encoder: &mut Encoder,
-    spec: &'static ActionSpec,
+    event: Event<'_>,
     said: Common,
     authority: Option<Authority>,
 ) -> PyResult<Option<Outcome>> {
-    let outcome = outcome_of(spec, said.outcome, said.status.is_some());
+    let outcome = outcome_of(event.outcome, said.outcome, said.status.is_some());
     // A call that carries a status is never off.
-    if said.status.is_none() && shared.gate(spec.code, outcome) == GATE_OFF {
-        shared.count_ordered(spec.code, outcome, Edge::Off);
+    if said.status.is_none() && shared.gate(event.code, outcome) == GATE_OFF {
+        shared.count_ordered(event.code, outcome, Edge::Off);
         return Ok(None);
     }
-    let authority = said.authority.or(spec.authority).or(authority);
-    if authority.is_none() && spec.category == Category::Authentication {
+    let authority = said.authority.or(event.authority).or(authority);
+    if authority.is_none() && event.category == Category::Authentication {
         return Err(PyValueError::new_err(format!(
             "{} needs an authority: \"decision\" where this process checks the credentials, \"witness\" where it sees \
              them checked; give it to session(authority=…) or to the call",
-            spec.name
+            event.name
         )));
     }
     encoder.outcome(outcome).authority(authority);
@@ -246,40 +331,33 @@ fn finish(
 
 /// The principal of a successful authentication is in every later row of the session, this one included; but only once
 /// this one is in the ring, or a refused authentication would be in force.
-fn authenticate(session: &Session, spec: &ActionSpec, call: &Call<'_>, encoder: &mut Encoder) -> PyResult<()> {
+fn authenticate(handle: &Handle, spec: &ActionSpec, call: &Call<'_>, encoder: &mut Encoder) -> PyResult<()> {
     let keywords = call.keywords()?;
-    let value = |name: &str| {
-        let index = spec.field(name)?;
-        let positional = call.values[..call.given].get(index);
-        let value = positional.or_else(|| keywords.iter().find(|(key, _)| key == name).map(|(_, value)| *value))?;
-        (!value.is_none()).then_some((index, value))
-    };
     let read = |name: &str| -> PyResult<Option<String>> {
-        let Some((index, value)) = value(name) else { return Ok(None) };
+        let Some(index) = spec.field(name) else { return Ok(None) };
+        let positional = call.values[..call.given].get(index);
+        let value = positional.or_else(|| keywords.iter().find(|(key, _)| key == name).map(|(_, value)| *value));
+        let Some(value) = value.filter(|value| !value.is_none()) else { return Ok(None) };
         Ok(Some(args::text(name, value, usize::from(spec.fields[index].cap))?.0))
     };
-    let (principal, mechanism) = (read("principal")?, read("mechanism")?);
-    let change = |context: &mut auditring_event::Context| {
-        if let Some(principal) = &principal {
-            context.principals = vec![format!("User:{principal}")];
-            context.principal = Some(principal.clone());
-        }
-        if mechanism.is_some() {
-            context.mechanism.clone_from(&mechanism);
-        }
+    let (principal, mechanism) = (read("principal")?.unwrap_or_default(), read("mechanism")?);
+    let change = |facts: &mut Facts| {
+        // A certificate is how the client authenticates as long as nothing else is.
+        let tls = (spec.code == TLS && facts.context.mechanism.is_none()).then_some("TLS");
+        facts.prove(spec.code, &principal, mechanism.as_deref().or(tls));
     };
-    let preview = session.preview(change);
-    session.put_with(call.py, encoder, &preview, spec, Outcome::Success)?;
     // Closed by another thread meanwhile: then there is no later row.
-    session.change(change);
+    let Some(preview) = handle.preview(change) else { return Ok(()) };
+    handle.put_with(call.py, encoder, &preview, (spec.code, spec.category), Outcome::Success)?;
+    handle.change(change);
     Ok(())
 }
 
 /// A free-form event, of a session or of the process.
 pub(crate) fn read_freeform(
     shared: &Shared,
+    handle: Option<&Handle>,
     call: &Call<'_>,
-    authority: Option<Authority>,
 ) -> PyResult<Option<(Encoder, Outcome)>> {
     if call.given > 1 {
         return Err(PyTypeError::new_err(format!("emit() takes 1 positional argument, {} given", call.given)));
@@ -294,134 +372,12 @@ pub(crate) fn read_freeform(
              (lower-case package, then CamelCase; \"auditring.\" is ours)"
         )));
     }
+    if let Some(plugin) = handle.and_then(Handle::plugin).filter(|plugin| !plugin.owns(&name)) {
+        return Err(plugin.foreign(&name));
+    }
+    let authority = handle.and_then(Handle::authority);
     let mut encoder = Encoder::freeform(&name);
     let said = read(&mut encoder, freeform(), "emit", call, 1)?;
-    let outcome = finish(shared, &mut encoder, freeform(), said, authority)?;
+    let outcome = finish(shared, &mut encoder, Event::of(freeform()), said, authority)?;
     Ok(outcome.map(|outcome| (encoder, outcome)))
-}
-
-/// A method that is not an action's.
-pub(crate) struct Method {
-    pub(crate) name: &'static str,
-    pub(crate) doc: &'static str,
-    pub(crate) run: for<'py> fn(&Session, Bound<'py, PyAny>, &Call<'py>) -> PyResult<Py<PyAny>>,
-}
-
-/// In the order of `ffi::OTHERS`.
-pub(crate) const METHODS: [Method; 5] = [
-    Method {
-        name: "emit",
-        doc: "emit($self, action, /, *, outcome=None, status=None, reason=None, operation=None, resource_type=None, \
-              resource=None, authority=None, tap=None, object_ref=None, context=None)\n--\n\n\
-              Records an event of your own under its package-qualified name.",
-        run: |session, _, call| {
-            session.check_open(call.py)?;
-            if let Some((mut encoder, outcome)) = read_freeform(&session.shared, call, session.authority())? {
-                session.put(call.py, &mut encoder, freeform(), outcome)?;
-            }
-            Ok(call.none())
-        },
-    },
-    Method {
-        name: "update",
-        doc: "update($self, /, *, client_id=None, virtual_cluster=None, local=None, context=None)\n--\n\n\
-              Adds what is learnt late; every later row of the session carries it. `context` is merged in.",
-        run: update,
-    },
-    Method {
-        name: "close",
-        doc: "close($self, /, *, initiator=None, status=None, reason=None)\n--\n\n\
-              Ends the session with `ClientClose`. A second close does nothing.",
-        run: |session, _, call| {
-            close(session, call)?;
-            Ok(call.none())
-        },
-    },
-    Method { name: "__enter__", doc: "__enter__($self, /)\n--\n\n", run: |_, this, _| Ok(this.unbind()) },
-    Method {
-        name: "__exit__",
-        doc: "__exit__($self, kind, error, trace, /)\n--\n\nCloses; an exception's class is the status, cancellation is none.",
-        run: exit,
-    },
-];
-
-fn update(session: &Session, _: Bound<'_, PyAny>, call: &Call<'_>) -> PyResult<Py<PyAny>> {
-    session.check_open(call.py)?;
-    call.keyword_only("update")?;
-    let mut new = auditring_event::Context::default();
-    let mut marks = Marks::default();
-    for (name, value) in call.known("update", &["client_id", "virtual_cluster", "local", "context"])? {
-        let mut text = |cap| -> PyResult<Option<String>> {
-            let (text, done) = args::text(&name, value, cap)?;
-            marks |= done;
-            Ok(Some(text))
-        };
-        match name.as_str() {
-            "client_id" => new.client_id = text(limits::SESSION_CLIENT_ID_CAP)?,
-            "virtual_cluster" => new.virtual_cluster = text(limits::SESSION_VIRTUAL_CLUSTER_CAP)?,
-            "local" => new.listener = args::endpoint("local", value)?,
-            _ => new.context = session_map(value, &mut marks)?,
-        }
-    }
-    let changed = session.change(|context| {
-        let replace = |old: &mut Option<String>, new: Option<String>| {
-            if new.is_some() {
-                *old = new;
-            }
-        };
-        replace(&mut context.client_id, new.client_id);
-        replace(&mut context.virtual_cluster, new.virtual_cluster);
-        replace(&mut context.listener, new.listener);
-        if let Some(map) = new.context {
-            context.context.get_or_insert_default().extend(map);
-        }
-        context.mark(marks);
-    });
-    if changed { Ok(call.none()) } else { Err(errors::session_closed(call.py, &session.id)) }
-}
-
-/// A session's own `context` map.
-pub(crate) fn session_map(
-    value: &Bound<'_, PyAny>,
-    marks: &mut Marks,
-) -> PyResult<Option<auditring_event::flat::FlatMap>> {
-    let Some((text, done)) = args::context_map("context", value, limits::SESSION_CONTEXT_CAP)? else { return Ok(None) };
-    *marks |= done;
-    Ok(auditring_event::flat::context(&text))
-}
-
-fn close(session: &Session, call: &Call<'_>) -> PyResult<()> {
-    call.keyword_only("close")?;
-    let (mut initiator, mut status, mut reason) = (None, None, None);
-    for (name, value) in call.known("close", &["initiator", "status", "reason"])? {
-        match name.as_str() {
-            "initiator" => initiator = Some(args::text("initiator", value, 64)?.0),
-            "status" => status = Some(args::text("status", value, usize::MAX)?.0),
-            _ => reason = Some(args::text("reason", value, limits::REASON_CAP)?.0),
-        }
-    }
-    let (initiator, status, reason) = (initiator.as_deref(), status.as_deref(), reason.as_deref());
-    session.close(call.py, Close { initiator, status, reason })
-}
-
-fn exit(session: &Session, _: Bound<'_, PyAny>, call: &Call<'_>) -> PyResult<Py<PyAny>> {
-    let status = match call.values.first() {
-        Some(kind) if !kind.is_none() && !is_cancellation(kind)? => {
-            let name = kind.cast::<PyType>()?.name();
-            Some(name.map_or_else(|_| "Exception".to_owned(), |name| name.to_string_lossy().into_owned()))
-        }
-        _ => None,
-    };
-    session.close(call.py, Close { status: status.as_deref(), ..Close::default() })?;
-    Ok(false.into_pyobject(call.py)?.to_owned().into_any().unbind())
-}
-
-/// `asyncio.CancelledError` and `GeneratorExit`: the host stopped on purpose.
-fn is_cancellation(kind: &Bound<'_, PyAny>) -> PyResult<bool> {
-    let py = kind.py();
-    let kind = kind.cast::<PyType>()?;
-    if kind.is_subclass_of::<pyo3::exceptions::PyGeneratorExit>()? {
-        return Ok(true);
-    }
-    kind.is_subclass(&py.import("asyncio")?.getattr("CancelledError")?)
 }

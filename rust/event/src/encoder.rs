@@ -26,12 +26,10 @@ pub struct Encoder {
 }
 
 impl Encoder {
-    /// An event of the catalog, with the catalog's outcome and authority; the origin is the client's for a session's
-    /// event and the proxy's for a process's.
+    /// An event of the catalog, with the catalog's outcome, authority and origin.
     #[must_use]
     pub fn new(spec: &'static ActionSpec) -> Self {
-        let origin = if spec.scope == spec::Scope::Process { Origin::Proxy } else { Origin::Client };
-        Self::empty(spec.code, Some(spec), spec.outcome, spec.authority, origin)
+        Self::empty(spec.code, Some(spec), spec.outcome, spec.authority, spec.origin)
     }
 
     /// A free-form event. The name must pass [`sanitize::action_name_ok`], or the record will not validate.

@@ -3,7 +3,7 @@
 
 use crate::context::mark;
 use crate::definition::{NAMELESS, UNDECLARED};
-use crate::plan::CAUSE_SESSION_KEY;
+use crate::flat::CAUSE_SESSION_KEY;
 use crate::row::RowView;
 use crate::sanitize::Marks;
 use crate::spec::{COLUMNS, Column, Kind, Target};

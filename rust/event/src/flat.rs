@@ -6,6 +6,9 @@ use serde_json::{Map, Value};
 /// Keys that begin with this are ours: what was done to a value stands under them.
 pub const RESERVED: &str = "auditring.";
 
+/// The key under which the session that was the cause stands in `context`. Ours too.
+pub const CAUSE_SESSION_KEY: &str = "causeSession";
+
 /// A map as it is held in memory.
 pub type FlatMap = Map<String, Value>;
 

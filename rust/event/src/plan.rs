@@ -4,12 +4,10 @@
 
 use crate::body::{self, Layout};
 use crate::definition::{Definition, NAMELESS, UNDECLARED};
+use crate::flat::CAUSE_SESSION_KEY;
 use crate::row::RowView;
 use crate::spec::{self, ActionSpec, Category, Column, ColumnType, Target};
 use crate::{Malformed, RowSet};
-
-/// The key under which the session that was the cause stands in `context`.
-pub(crate) const CAUSE_SESSION_KEY: &str = "causeSession";
 
 /// Where the value behind one presence bit lands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

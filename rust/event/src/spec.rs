@@ -215,6 +215,8 @@ pub struct FieldSpec {
     pub min: i64,
     /// Greatest number.
     pub max: i64,
+    /// All that a string may say, where the host itself chooses it; empty: anything.
+    pub words: &'static [&'static str],
     /// What it means.
     pub doc: &'static str,
 }
@@ -250,6 +252,10 @@ pub struct ActionSpec {
     pub constants: &'static [(Column, &'static str)],
     /// Whether a host may emit it by a method; the library makes the others.
     pub emit: bool,
+    /// Who starts it, where no filter is named.
+    pub origin: Origin,
+    /// Whether proxy and filters may do it on their own account, without a session.
+    pub proxy: bool,
 }
 
 impl ActionSpec {
@@ -282,6 +288,19 @@ impl ActionSpec {
             (Outcome::Denied, _, None) => Some(DENIED_STATUS),
             _ => None,
         }
+    }
+
+    /// The position of the field that names the filter, if it has one.
+    #[must_use]
+    pub const fn filter_field(&self) -> Option<usize> {
+        let mut i = 0;
+        while i < self.fields.len() {
+            if matches!(self.fields[i].target, Target::Column(Column::Filter)) {
+                return Some(i);
+            }
+            i += 1;
+        }
+        None
     }
 
     /// The position of a field by its name.
@@ -367,6 +386,19 @@ const fn same(a: &[u8], b: &[u8]) -> bool {
         i += 1;
     }
     true
+}
+
+/// `com.example.kms.KeyUsed` → `key_used`: what a method or a callable is called.
+#[must_use]
+pub fn snake(name: &str) -> String {
+    let mut out = String::new();
+    for c in name.rsplit('.').next().unwrap_or(name).chars() {
+        if c.is_ascii_uppercase() && !out.is_empty() {
+            out.push('_');
+        }
+        out.push(c.to_ascii_lowercase());
+    }
+    out
 }
 
 /// The action of a name.

@@ -33,6 +33,8 @@ pub struct Settings {
     pub ring_dir: Option<PathBuf>,
     /// Bytes of the ring's lane, a power of two.
     pub ring_bytes: u32,
+    /// What `ProxyStartup` says beside what is known here: fields of the catalog and their values.
+    pub startup: Vec<(String, String)>,
 }
 
 /// A process that has been born.
@@ -64,6 +66,15 @@ fn in_container() -> bool {
 
 fn text(bytes: [u8; 16]) -> String {
     Uuid::from_bytes(bytes).to_string()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut out, byte| {
+        // Writing into a string cannot fail.
+        let _ = write!(out, "{byte:02x}");
+        out
+    })
 }
 
 /// The audit directory, for its owner alone.
@@ -167,7 +178,12 @@ impl Born {
             .text("version", env!("CARGO_PKG_VERSION"))
             .int("pid", i64::from(std::process::id()))
             .text("boot_id", &text(boot_id()))
-            .text("clock", if clock.kind() == auditring_ring::ClockKind::Tsc { "tsc" } else { "monotonic" });
+            .text("clock", if clock.kind() == auditring_ring::ClockKind::Tsc { "tsc" } else { "monotonic" })
+            .int("schema_version", SCHEMA_VERSION.into())
+            .text("policy_digest", &hex(&Policy::digest(&settings.policy)));
+        for (name, value) in &settings.startup {
+            startup.text(name, value);
+        }
         Ok((dir, writer, startup.to_vec()))
     }
 }

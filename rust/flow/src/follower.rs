@@ -299,13 +299,14 @@ impl Follower {
         }
         match self.reader.next(&mut self.buf)? {
             Step::Segment(head) => {
-                self.selector.segment(&head)?;
+                self.selector.segment(&head, &mut self.chosen)?;
                 if self.chosen.is_empty() {
                     self.selector.begin(&mut self.chosen);
                 }
             }
             Step::Batch(meta, sections) => {
                 self.selector.contexts(&self.buf[sections.contexts]);
+                self.selector.definitions(&self.buf[sections.definitions], &mut self.chosen);
                 self.left = Left { rows: sections.rows, seq: meta.first_seq };
                 if meta.first_seq > self.chosen.next_seq {
                     self.jump(meta.first_seq);

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant as Clockwork};
 
 use auditring_event::record::Encoder;
-use auditring_event::{Outcome, code_of, droppable, index_of, spec, spec_at};
+use auditring_event::{Definitions, Outcome, code_of, droppable, index_of, spec, spec_at};
 use auditring_journal::counters::{Counters, edge_reported, edge_seen};
 use auditring_ring::{Edge, EdgeCount, Kind};
 
@@ -54,7 +54,7 @@ impl Default for Losses {
 
 impl Losses {
     /// The rows for what was lost since the last report, if one is due (or this is the last).
-    pub(crate) fn rows(&mut self, edge: Edge<'_>, now: Instant, last: bool) -> Vec<Vec<u8>> {
+    pub(crate) fn rows(&mut self, edge: Edge<'_>, definitions: &Definitions, now: Instant, last: bool) -> Vec<Vec<u8>> {
         self.seen.clear();
         edge.visit(|count| self.seen.push(count));
         let mut rows = Vec::new();
@@ -66,7 +66,7 @@ impl Losses {
             let cell = (count.lane, count.code, count.outcome);
             let lost = count.count - self.telling.get(&cell).copied().unwrap_or(0);
             if lost > 0 {
-                rows.push(dropped(count, lost, from_ns, now.time_ns));
+                rows.push(dropped(count, definitions, lost, from_ns, now.time_ns));
                 self.telling.insert(cell, count.count);
             }
         }
@@ -117,14 +117,17 @@ fn row(cause: &str, lost: u64, from_ns: i64, to_ns: i64) -> Encoder {
     event
 }
 
-fn dropped(count: &EdgeCount, lost: u64, from_ns: i64, to_ns: i64) -> Vec<u8> {
+fn dropped(count: &EdgeCount, definitions: &Definitions, lost: u64, from_ns: i64, to_ns: i64) -> Vec<u8> {
     let outcome = Outcome::from_number(count.outcome as u8).unwrap_or(Outcome::Failure);
     let mut event = row("dropped", lost, from_ns, to_ns);
-    let known = spec(count.code as u16);
-    let class = if known.is_some_and(|spec| droppable(spec.category, outcome)) { "droppable" } else { "protected" };
+    let known = match (spec(count.code as u16), definitions.get(count.code as u16)) {
+        (Some(spec), _) => Some((spec.name, spec.category)),
+        (None, definition) => definition.map(|of| (of.name.as_str(), of.category)),
+    };
+    let class = if known.is_some_and(|(_, category)| droppable(category, outcome)) { "droppable" } else { "protected" };
     event.text("class", class).text("lost_outcome", outcome.word());
-    if let Some(spec) = known {
-        event.text("lost_action", spec.name);
+    if let Some((name, _)) = known {
+        event.text("lost_action", name);
     }
     event.to_vec()
 }

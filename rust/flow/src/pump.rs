@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant as Clockwork};
 
 use auditring_event::record::{Encoder, RecordView};
-use auditring_event::{ActionSpec, code_of, index_of, spec_at};
+use auditring_event::{ActionSpec, Definitions, code_of, index_of, spec_at};
 use auditring_journal::counters;
 use auditring_journal::{
     Anchor, BatchFlags, BatchMeta, Followers, LaneRange, Writer, bytes_held, delete_oldest, delete_passed, free_bytes,
@@ -71,6 +71,10 @@ pub struct Pump {
     timeline: Timeline,
     fill: Fill,
     losses: Losses,
+    /// Bytes of the ring's definitions that the segment is known to hold: a ring that follows another begins with the
+    /// same ones.
+    defined: usize,
+    definitions: Definitions,
     mailbox: Arc<Mailbox>,
     progress: Arc<Progress>,
     syncer: Syncer,
@@ -120,6 +124,8 @@ impl Pump {
             timeline: Timeline::new(ring.clock(), *ring.birth()),
             fill: Fill::new(primary_tap.as_deref()),
             losses: Losses::default(),
+            defined: 0,
+            definitions: Definitions::NONE,
             mailbox: Arc::default(),
             progress: Arc::default(),
             syncer: Syncer::start(),
@@ -254,7 +260,7 @@ impl Pump {
         }
         self.fill_from_ring();
         let last = self.successor.is_none() && self.consumer.drained() && self.mailbox.peek().len() == posted.len();
-        for row in self.losses.rows(self.ring.edge(), self.timeline.now(), last) {
+        for row in self.losses.rows(self.ring.edge(), &self.definitions, self.timeline.now(), last) {
             self.own(&row);
         }
         let bytes = self.fill.rows.len();
@@ -347,8 +353,19 @@ impl Pump {
             max_age_ns,
             cells: cells.changed(),
         };
-        self.writer.append(&meta, &self.fill.contexts, &[], &self.fill.rows)?;
+        // Read after the records were: whoever used a code had appended its definition before.
+        let definitions = self.ring.definitions_since(self.defined);
+        self.writer.append(&meta, &self.fill.contexts, &definitions, &self.fill.rows)?;
+        self.define(&definitions);
         Ok(())
+    }
+
+    /// The segment holds these definitions too.
+    fn define(&mut self, definitions: &[u8]) {
+        self.defined += definitions.len();
+        for one in Definitions::decode(definitions).unwrap_or_default().iter() {
+            self.definitions.insert(one.clone());
+        }
     }
 
     /// Whether the next batch belongs into a new segment. A segment without a batch is never rolled for its age or size.
@@ -360,7 +377,11 @@ impl Pump {
     fn roll(&mut self) -> Result<(), Error> {
         // A segment that was begun for a batch that could not be written holds nothing that the next one does not.
         let empty = self.fresh().then(|| self.writer.path().to_owned());
-        self.writer.roll(&self.writer.next_head())?;
+        let mut head = self.writer.next_head();
+        head.definitions = self.ring.definitions();
+        self.writer.roll(&head)?;
+        self.defined = 0;
+        self.define(&head.definitions);
         // Directly behind: whatever fails next, the new segment holds no context yet.
         self.fill.begin_segment();
         if let Some(empty) = empty {

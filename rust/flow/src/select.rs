@@ -94,7 +94,7 @@ impl Selector {
     pub(crate) fn new(declined: Declined) -> Self {
         Self {
             declined,
-            policy: Policy { version: 1, seed: 0, read: Keep::All, write: Keep::All },
+            policy: Policy { version: 1, seed: 0, read: Keep::All, write: Keep::All, request: Keep::Off },
             keeps_all: true,
             identity: Arc::default(),
             known: Vec::new(),
@@ -104,7 +104,7 @@ impl Selector {
     }
 
     /// A segment begins: identity, policy and definitions are at its head, its contexts will come anew.
-    pub(crate) fn segment(&mut self, head: &SegmentHead) -> Result<(), Error> {
+    pub(crate) fn segment(&mut self, head: &SegmentHead, chosen: &mut Chosen) -> Result<(), Error> {
         self.policy = Policy::parse(&head.policy)?;
         self.keeps_all = [READ, WRITE].into_iter().all(|code| self.policy.keep(code) == Keep::All);
         let identity =
@@ -112,10 +112,26 @@ impl Selector {
         if *self.identity != identity {
             self.identity = Arc::new(identity);
         }
-        // Definitions that this version cannot read leave their events without names, not the others unread.
-        self.definitions = Arc::new(Definitions::decode(&head.definitions).unwrap_or_default());
+        self.definitions(&head.definitions, chosen);
         self.known.clear();
         Ok(())
+    }
+
+    /// Definitions, before the first row that uses them: also those of a set that was begun without them. The list only
+    /// grows, so it names the rows that are already in the set as before.
+    pub(crate) fn definitions(&mut self, section: &[u8], chosen: &mut Chosen) {
+        if section.is_empty() {
+            return;
+        }
+        // Definitions that this version cannot read leave their events without names, not the others unread.
+        let section = Definitions::decode(section).unwrap_or_default();
+        if section.iter().any(|one| self.definitions.get(one.code).is_none()) {
+            let definitions = Arc::make_mut(&mut self.definitions);
+            for one in section.iter() {
+                definitions.insert(one.clone());
+            }
+        }
+        chosen.set.definitions = Arc::clone(&self.definitions);
     }
 
     /// The contexts of a batch, before its rows.

@@ -106,11 +106,12 @@ impl Snapshot {
                     if let Some(tap) = &head.primary_tap {
                         self.primary_taps.insert(held.process.clone(), tap.clone());
                     }
-                    selector.segment(&head)?;
+                    selector.segment(&head, &mut chosen)?;
                     selector.begin(&mut chosen);
                 }
                 Step::Batch(meta, sections) => {
                     selector.contexts(&buf[sections.contexts]);
+                    selector.definitions(&buf[sections.definitions], &mut chosen);
                     if meta.first_seq >= held.until {
                         break;
                     }

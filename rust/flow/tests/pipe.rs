@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use auditring_event::record::Encoder;
-use auditring_event::{Context, code_of, index_of, row, spec_at};
+use auditring_event::{Category, Context, Definition, Outcome, code_of, index_of, row, spec_at};
 use auditring_flow::{Batch, Born, Declined, Follower, Form, Limits, Progress, Pump, Settings, Snapshot, outside};
 use auditring_journal::{ProcessDir, segments};
 use auditring_ring::Ring;
@@ -30,6 +30,7 @@ fn rig(policy: &str, sinks: &[&str], limits: Limits) -> Rig {
         primary_tap: None,
         ring_dir: Some(folder.path().to_owned()),
         ring_bytes: 1 << 20,
+        startup: vec![("python".into(), "CPython 3".into())],
     };
     let born = Born::new(&settings).unwrap();
     let ring = Arc::clone(&born.ring);
@@ -56,6 +57,27 @@ impl Rig {
         event.text("topic", topic).int("partition", 0).int("first_offset", offset);
         event.context(session, &context(&format!("session-{session}")));
         event.stamp(auditring_ring::Clock::new(self.ring.clock()).stamp());
+        let bytes = event.to_vec();
+        let mut claim = self.ring.lane(0).claim(bytes.len(), true).expect("the ring has room");
+        claim.write(|room| room[..bytes.len()].copy_from_slice(&bytes));
+        claim.commit();
+    }
+
+    /// Declares an event and puts one of it into the ring.
+    fn declared(&self, code: u16, name: &str) {
+        let definition = Definition {
+            code,
+            name: name.into(),
+            category: Category::Plugin,
+            outcome: Outcome::Success,
+            object_ref: vec!["ref".into()],
+            context: Vec::new(),
+        };
+        let mut bytes = Vec::new();
+        definition.encode(&mut bytes);
+        self.ring.definitions_append(&bytes).expect("the ring has room");
+        let mut event = Encoder::declared(&definition);
+        event.declared_text(0, name).stamp(auditring_ring::Clock::new(self.ring.clock()).stamp());
         let bytes = event.to_vec();
         let mut claim = self.ring.lane(0).claim(bytes.len(), true).expect("the ring has room");
         claim.write(|room| room[..bytes.len()].copy_from_slice(&bytes));
@@ -278,4 +300,54 @@ fn with_a_follower_the_pump_waits_at_the_budget_and_goes_on_behind_it() {
         }
     }
     assert_eq!(seen, 2000);
+}
+
+/// The names of a batch's declared events, as its definitions say.
+fn names(batch: &Batch) -> Vec<String> {
+    let code = |at: &auditring_event::RowRef| batch.set.row(at).unwrap().code();
+    let declared = batch.set.rows.iter().map(code).filter(|code| *code >= auditring_event::FIRST_DECLARED);
+    declared.map(|code| batch.set.definitions.get(code).map_or("?", |of| of.name.as_str()).to_owned()).collect()
+}
+
+#[test]
+fn a_set_knows_what_was_declared_while_it_was_gathered() {
+    let mut rig = rig(ALL, &["parquet"], limits());
+    rig.read(1, "orders", 0);
+    rig.pump();
+    let mut follower = rig.follow("parquet");
+    // Begins the set, without any definition, and waits for more rows.
+    assert!(follower.next(100, SOON, false).unwrap().is_none());
+    rig.declared(768, "com.example.One");
+    rig.pump();
+    rig.declared(769, "com.example.Two");
+    rig.end();
+    let batch = follower.next(100, SOON, true).unwrap().unwrap();
+    assert_eq!(names(&batch), ["com.example.One", "com.example.Two"]);
+    assert_eq!(reads(&batch).len(), 1);
+}
+
+#[test]
+fn every_segment_repeats_the_definitions() {
+    let mut rig = rig(ALL, &["parquet"], Limits { segment_bytes: 1, ..limits() });
+    rig.declared(768, "com.example.One");
+    rig.pump();
+    rig.declared(769, "com.example.Two");
+    rig.pump();
+    rig.declared(770, "com.example.Three");
+    rig.end();
+    let wanted = ["com.example.One", "com.example.Two", "com.example.Three"];
+    let all = segments(rig.dir()).unwrap();
+    assert!(all.len() > 2, "{} segments", all.len());
+    let seen: Vec<_> =
+        Snapshot::open(&rig.folder.path().join("audit")).unwrap().fresh(&[]).unwrap().iter().flat_map(names).collect();
+    assert_eq!(seen, wanted);
+    // A follower that begins behind the first segments has only the heads of later ones.
+    let mut follower = rig.follow("parquet");
+    let first = follower.next(2, SOON, true).unwrap().unwrap();
+    assert_eq!(names(&first), ["com.example.One"]);
+    follower.commit(Vec::new()).unwrap();
+    drop(follower);
+    let mut follower = rig.follow("parquet");
+    let rest = follower.next(100, SOON, true).unwrap().unwrap();
+    assert_eq!(names(&rest), wanted[1..]);
 }

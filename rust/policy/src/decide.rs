@@ -65,7 +65,7 @@ mod tests {
     use crate::session_hash;
 
     fn policy(seed: u64, one_in: u32) -> Policy {
-        Policy { version: 1, seed, read: Keep::Sample { one_in }, write: Keep::Off }
+        Policy { version: 1, seed, read: Keep::Sample { one_in }, write: Keep::Off, request: Keep::Off }
     }
 
     fn read<'a>(session: &str, resource: &'a [u8]) -> Row<'a> {

@@ -33,6 +33,13 @@ pub struct Policy {
     /// For `Write`.
     #[serde(default)]
     pub write: Keep,
+    /// For all of category `request`: all or off, decided in the emit call; what is in the journal is kept.
+    #[serde(default = "off")]
+    pub request: Keep,
+}
+
+fn off() -> Keep {
+    Keep::Off
 }
 
 /// Why a policy was refused.
@@ -59,7 +66,7 @@ impl Policy {
         if policy.version != 1 {
             return Err(PolicyError::Version(policy.version));
         }
-        for keep in [policy.read, policy.write] {
+        for keep in [policy.read, policy.write, policy.request] {
             if keep == (Keep::Sample { one_in: 0 }) {
                 return Err(PolicyError::OneInZero);
             }
@@ -94,6 +101,7 @@ mod tests {
         let policy = Policy::parse(bytes).unwrap();
         assert_eq!(policy.read, Keep::Sample { one_in: 100 });
         assert_eq!(policy.write, Keep::Off);
+        assert_eq!(policy.request, Keep::Off);
         assert_eq!(Policy::parse(&serde_json::to_vec(&policy).unwrap()).unwrap(), policy);
     }
 

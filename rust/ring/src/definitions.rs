@@ -37,8 +37,18 @@ impl Ring {
     /// All definitions so far, as they were appended.
     #[must_use]
     pub fn definitions(&self) -> Vec<u8> {
-        // SAFETY: published bytes never change.
-        unsafe { core::slice::from_raw_parts(self.map.byte(DEFINITIONS), self.definitions_length()) }.to_vec()
+        self.definitions_since(0)
+    }
+
+    /// What was appended behind the first `length` bytes.
+    #[must_use]
+    pub fn definitions_since(&self, length: usize) -> Vec<u8> {
+        let bytes = self.definitions_length().saturating_sub(length);
+        if bytes == 0 {
+            return Vec::new();
+        }
+        // SAFETY: within the area, and published bytes never change.
+        unsafe { core::slice::from_raw_parts(self.map.byte(DEFINITIONS + length), bytes) }.to_vec()
     }
 
     /// Never more than the area, whatever a damaged file says.

@@ -30,6 +30,8 @@ const OVERRIDES: u64 = set_of(&[
     Column::NodeId,
     Column::Mechanism,
     Column::Principal,
+    Column::VirtualCluster,
+    Column::Listener,
 ]);
 
 pub(super) struct Writer<'a> {
@@ -136,10 +138,10 @@ impl<'a> Writer<'a> {
         for part in [&self.process[0][..], digits, &self.process[1], digits, &self.words[words]] {
             out.extend_from_slice(part);
         }
-        if is_client && values.there & OVERRIDES == 0 {
+        if is_client && values.there & OVERRIDES == 0 && plan.constant(Column::Mechanism).is_none() {
             out.extend_from_slice(session.parts(Part::Principal, Part::Mechanism));
         } else {
-            beside(out, is_client, values, session);
+            beside(out, is_client, values, session, plan);
         }
         fields(out, values, plan);
         if weight == 1 {
@@ -248,7 +250,7 @@ fn correlation(out: &mut Vec<u8>, values: &Values<'_>) {
 
 /// What the session says beside the actor, where the row says something otherwise or the actor is no client.
 #[cold]
-fn beside(out: &mut Vec<u8>, is_client: bool, values: &Values<'_>, session: &Session) {
+fn beside(out: &mut Vec<u8>, is_client: bool, values: &Values<'_>, session: &Session, plan: &Plan<'_>) {
     let own = values.text(Column::Principal);
     if !is_client {
         match own {
@@ -262,14 +264,21 @@ fn beside(out: &mut Vec<u8>, is_client: bool, values: &Values<'_>, session: &Ses
     }
     values.put_or(out, Column::Filter, ",\"filter\":", session.part(Part::Filter));
     values.put_or(out, Column::Tap, ",\"tap\":", session.part(Part::Tap));
-    out.extend_from_slice(session.part(Part::Fixed));
+    out.extend_from_slice(session.part(Part::Id));
+    values.put_or(out, Column::VirtualCluster, ",\"virtualCluster\":", session.part(Part::VirtualCluster));
+    out.extend_from_slice(session.part(Part::ClientId));
+    values.put_or(out, Column::Listener, ",\"listener\":", session.part(Part::Listener));
+    out.extend_from_slice(session.part(Part::PeerPort));
     values.put_or(out, Column::Server, ",\"server\":", session.part(Part::Server));
     values.put_or(out, Column::ServerLocal, ",\"serverLocal\":", session.part(Part::ServerLocal));
     match values.int(Column::NodeId) {
         Some(id) => number(out, ",\"nodeId\":", id),
         None => out.extend_from_slice(session.part(Part::NodeId)),
     }
-    values.put_or(out, Column::Mechanism, ",\"mechanism\":", session.part(Part::Mechanism));
+    // What the action itself says is among its constants.
+    if plan.constant(Column::Mechanism).is_none() {
+        values.put_or(out, Column::Mechanism, ",\"mechanism\":", session.part(Part::Mechanism));
+    }
 }
 
 /// What only the row says.

@@ -44,7 +44,12 @@ pub(super) fn object_ref(
         }
         true
     };
-    if !session.part(Part::Vc).is_empty() && begin(out, "vc") {
+    if let Some(own) = values.text(Column::VirtualCluster) {
+        if begin(out, "vc") {
+            out.extend_from_slice(b"\"vc\":");
+            quote(out, own);
+        }
+    } else if !session.part(Part::Vc).is_empty() && begin(out, "vc") {
         out.extend_from_slice(session.part(Part::Vc));
     }
     if let Some(resource) = values.text(Column::Resource)

@@ -22,8 +22,14 @@ pub(super) enum Part {
     Principal,
     Filter,
     Tap,
-    /// Session, virtual cluster, client id, listener and peer port, which no row says otherwise.
-    Fixed,
+    /// The session's id, which no row says otherwise.
+    Id,
+    VirtualCluster,
+    /// `,"clientId":…`, which no row says otherwise.
+    ClientId,
+    Listener,
+    /// `,"peerPort":…`, which no row says otherwise.
+    PeerPort,
     Server,
     ServerLocal,
     NodeId,
@@ -89,11 +95,11 @@ const RENDER: [Render; PARTS] = [
     },
     |context, _, out| optional(out, "filter", context.filter.as_deref()),
     |context, _, out| optional(out, "tap", context.tap.as_deref()),
+    |context, _, out| optional(out, "session", context.session.as_deref()),
+    |context, _, out| optional(out, "virtualCluster", context.virtual_cluster.as_deref()),
+    |context, _, out| optional(out, "clientId", context.client_id.as_deref()),
+    |context, _, out| optional(out, "listener", context.listener.as_deref()),
     |context, _, out| {
-        optional(out, "session", context.session.as_deref());
-        optional(out, "virtualCluster", context.virtual_cluster.as_deref());
-        optional(out, "clientId", context.client_id.as_deref());
-        optional(out, "listener", context.listener.as_deref());
         if let Some(port) = context.peer_port {
             number(out, ",\"peerPort\":", port.into());
         }

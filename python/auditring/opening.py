@@ -1,0 +1,114 @@
+"""`auditring.open`: every setting checked before anything is touched, and what `ProxyStartup` tells of them."""
+
+import getpass
+import hashlib
+import json
+import os
+import platform
+import re
+import socket
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from auditring.config import Durability, Seconds, WhenFull, positive, seconds
+from auditring.exceptions import ConfigError
+from auditring.log import AuditLog
+from auditring.policy import Keep, policy_json
+from auditring.sinks import ParquetSink, Sink
+
+__all__ = ["open"]
+
+_SINK_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+
+
+def open(  # noqa: A001, PLR0913 - the public name: auditring.open; every setting has its own
+    path: str | os.PathLike[str] | None,
+    *,
+    instance: str | None = None,
+    primary_tap: str | None = None,
+    sinks: Sequence[Sink] | None = None,
+    read: Keep = Keep.ALL,
+    write: Keep = Keep.ALL,
+    request: Keep = Keep.OFF,
+    seed: int | None = None,
+    when_full: WhenFull | Mapping[str, WhenFull] | None = None,
+    durability: Durability = Durability.PROCESS,
+    ring_bytes: int = 16 << 20,
+    ring_dir: str | os.PathLike[str] | None = None,
+    journal_bytes: int = 4 << 30,
+    segment_bytes: int = 64 << 20,
+    segment_age: Seconds = 10.0,
+) -> AuditLog:
+    """Opens a log in directory `path` and records `ProxyStartup`; `None` makes a log that keeps nothing.
+
+    A second `open` of one directory, in this process or another, is a further writer with its own ring.
+
+    `instance`: which proxy this is, by default the host's name. `primary_tap`: the one tap that metrics count.
+    `sinks`: by default one `ParquetSink`. `read`, `write`: how much of the data events to keep. `request`: `Keep.ALL`
+    records every protocol request that passes. `seed`: of the sample, by default drawn. `when_full`: for both classes
+    of events, or by class (`droppable`, `protected`). `ring_bytes`: a power of two. `ring_dir`: by default tmpfs where
+    that outlives the process. `journal_bytes`: the most that the journal may take on disk. `segment_bytes`,
+    `segment_age`: when the journal begins a new file.
+
+    Raises `ConfigError` before anything is touched, and `OSError`.
+    """
+    full = WhenFull.by_class(when_full)
+    for name, value in (("ring_bytes", ring_bytes), ("journal_bytes", journal_bytes), ("segment_bytes", segment_bytes)):
+        positive(name, value)
+    if ring_bytes & (ring_bytes - 1):
+        raise ConfigError(f"ring_bytes: a power of two, not {ring_bytes}")
+    if durability is not Durability.PROCESS:
+        raise ConfigError(f"durability: only Durability.PROCESS is implemented, not {durability!r}")
+    host = socket.gethostname()
+    settings: dict[str, Any] = {
+        "instance": host if instance is None else instance,
+        "host": host,
+        "policy": policy_json(read=read, write=write, request=request, seed=seed),
+        "primary_tap": primary_tap,
+        "ring_dir": None if ring_dir is None else os.fspath(ring_dir),
+        "ring_bytes": ring_bytes,
+        **{name: one.boundary for name, one in full.items()},
+        "journal_bytes": journal_bytes,
+        "segment_bytes": segment_bytes,
+        "segment_seconds": seconds("segment_age", segment_age),
+    }
+    chosen = _checked(sinks)
+    said = {**settings, "policy": [repr(keep) for keep in (read, write, request)], "seed": seed}
+    said["sinks"] = [[sink.name, type(sink).__qualname__] for sink in chosen]
+    settings["startup"] = _startup(said, durability)
+    return AuditLog(None if path is None else Path(path).absolute(), chosen, settings)
+
+
+def _startup(said: Mapping[str, object], durability: Durability) -> list[tuple[str, str]]:
+    """What `ProxyStartup` tells beside what the core knows: under whom and on what this runs, and with which settings.
+
+    The digest is of what was asked for, so that it is the same at every start that asks for the same.
+    """
+    system = os.uname()
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's user need not have a name
+        user = str(os.getuid())
+    canonical = json.dumps(said, sort_keys=True, separators=(",", ":")).encode()
+    return [
+        ("python", f"{platform.python_implementation()} {platform.python_version()}"),
+        ("platform", f"{system.sysname} {system.release} {system.machine}"),
+        ("user", user),
+        ("durability", durability.name),
+        ("configuration_digest", hashlib.sha256(canonical).hexdigest()),
+    ]
+
+
+def _checked(sinks: Sequence[Sink] | None) -> tuple[Sink, ...]:
+    chosen = (ParquetSink(),) if sinks is None else tuple(sinks)
+    names = set()
+    for sink in chosen:
+        if not isinstance(sink, Sink):
+            raise ConfigError(f"sinks: {sink!r} is no auditring.sinks.Sink")
+        if _SINK_NAME.fullmatch(sink.name) is None:
+            raise ConfigError(f"sinks: the name {sink.name!r} cannot name a file; letters, digits, '-' and '_'")
+        if sink.name in names:
+            raise ConfigError(f"sinks: two are named {sink.name!r}")
+        names.add(sink.name)
+    return chosen
