@@ -83,6 +83,13 @@ impl Sieve {
         }
     }
 
+    /// Definitions that a batch brings, before its rows.
+    pub(crate) fn define(&mut self, definitions: &Definitions) {
+        for one in definitions.iter() {
+            self.codes[usize::from(one.code)] = self.code(one.code, definitions);
+        }
+    }
+
     fn code(&self, code: u16, definitions: &Definitions) -> Code {
         let wanted = |name: &str| self.filter.actions.is_empty() || self.filter.actions.iter().any(|one| one == name);
         let kind = |category| self.filter.categories.is_empty() || self.filter.categories.contains(&category);

@@ -235,7 +235,7 @@ impl Followed {
                 Step::Gone { first_seq, rows } | Step::Corrupt { first_seq, rows } => {
                     self.miss(missed, first_seq, rows);
                 }
-                Step::Segment(head) => return self.segment(&head),
+                Step::Segment(head) => return self.segment(&head, &mut Chosen::default()),
                 Step::Batch(..) | Step::NotYet => return Ok(()),
                 Step::End => {
                     self.ended = true;
@@ -245,9 +245,18 @@ impl Followed {
         }
     }
 
-    fn segment(&mut self, head: &SegmentHead) -> Result<(), Error> {
+    fn segment(&mut self, head: &SegmentHead, chosen: &mut Chosen) -> Result<(), Error> {
         self.sieve.segment(&Definitions::decode(&head.definitions).unwrap_or_default());
-        self.selector.segment(head)
+        self.selector.segment(head, chosen)
+    }
+
+    /// What was declared since the segment began.
+    fn define(&mut self, section: Range<usize>, chosen: &mut Chosen) {
+        let section = &self.buf[section];
+        if !section.is_empty() {
+            self.sieve.define(&Definitions::decode(section).unwrap_or_default());
+            self.selector.definitions(section, chosen);
+        }
     }
 
     /// Reads on, up to a row, the end of what is there, or a full set. None if there was nothing more to read.
@@ -258,10 +267,11 @@ impl Followed {
         while !self.ended && self.reader.next_seq() < until && chosen.set.data.len() < SET_BYTES {
             match self.reader.next(&mut self.buf)? {
                 Step::Segment(head) => {
-                    self.segment(&head)?;
+                    self.segment(&head, &mut chosen)?;
                     self.selector.begin(&mut chosen);
                 }
                 Step::Batch(meta, sections) => {
+                    self.define(sections.definitions, &mut chosen);
                     self.sieve.contexts(&self.buf[sections.contexts.clone()]);
                     self.selector.contexts(&self.buf[sections.contexts]);
                     self.choose(&meta, sections.rows, &mut chosen, missed);
