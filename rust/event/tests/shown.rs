@@ -19,7 +19,7 @@ fn shown(event: &Event, colour: bool) -> String {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(1000) })]
 
     #[test]
     fn a_line_made_of_the_columns_is_the_rows_own(set in common::sets(12)) {

@@ -98,16 +98,18 @@ fn actor(out: &mut Vec<u8>, event: &Event, is_client: bool, principals: &[Cow<'_
     out.push(b'}');
 }
 
+/// Upstream's names, in the order in which a row's own line comes to them.
+const DERIVED: [&str; 7] = ["vc", "topicName", "groupId", "transactionalId", "partition", "addr", "nodeId"];
+
 /// The object by upstream's names and the caller's own; returns which of the names the caller has given.
 fn object_ref(out: &mut Vec<u8>, event: &Event) -> Vec<Value> {
     let mut all: Map<String, Value> = event.derived_object_ref();
     let mut given = Vec::new();
     if let Some(Cell::Map(own)) = event.get(Column::ObjectRef) {
-        for (key, text) in own {
-            if all.insert(key.clone(), text.clone()).is_some() {
-                given.push(Value::from(key.as_str()));
-            }
-        }
+        given.extend(
+            DERIVED.into_iter().filter(|key| own.contains_key(*key) && all.contains_key(*key)).map(Value::from),
+        );
+        all.extend(own.clone());
     }
     if !all.is_empty() {
         value(out, "objectRef", &Value::Object(all));
