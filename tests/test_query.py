@@ -329,10 +329,15 @@ def test_spikes_take_the_network_of_any_address() -> None:
 def test_what_a_filter_did_for_a_session_is_in_its_story(tmp_path: Path) -> None:
     """By `causeSession`, which a filter's event carries where a client's request was the cause."""
     with auditring.open(tmp_path) as log:
-        with log.session(id="client") as session:
-            session.read("payments", 0, 1, 1, 1)
-        with log.session(id="other") as session:
-            session.emit("com.example.Rotated", context={"causeSession": "client"})
-            session.emit("com.example.Rotated", context={"causeSession": "another"})
-    actions = [action for (action,) in rows_of(questions.session("client"), connect(tmp_path), "action")]
-    assert actions == ["ClientAccept", "Read", "ClientClose", "com.example.Rotated"]
+        for name in ("client", "other"):
+            with log.session(id=name) as session:
+                session.read("payments", 0, 1, 1, 1)
+                session.plugin(filter="rotation", namespace="com.example").emit("com.example.Rotated")
+    con = connect(tmp_path)
+    rows = rows_of(questions.session("client"), con, "action", "origin", "filter")
+    assert rows == [
+        ("ClientAccept", "client", None),
+        ("Read", "client", None),
+        ("com.example.Rotated", "filter", "rotation"),
+        ("ClientClose", "client", None),
+    ]

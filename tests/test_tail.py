@@ -90,8 +90,8 @@ def tell(log: auditring.AuditLog, name: str) -> None:
         session.operation_denied("WRITE", "Topic", "salaries", reason="not yours")
         session.http_request("GET", "/v1/items", status_code=200, principal="carol")
         session.emit("com.example.kms.KeyUsed", object_ref={"com.example.kek": "kek-7", "vc": "mine"})
-    # Behind ClientClose, and of no session: the process itself says what it did because of one.
-    log.emit("com.example.Rotated", context={"causeSession": f"session of {name}", "n": 1.5})
+        # Not the client's: a filter says what it did because of one of its requests.
+        session.plugin(filter="rotation", namespace="com.example").emit("com.example.Rotated", context={"n": 1.5})
 
 
 def test_what_was_is_told_once_from_files_and_journals(story: Path) -> None:
@@ -279,7 +279,7 @@ def test_without_follow_the_last_ten_rows_are_printed(story: Path) -> None:
     """And then it ends; `--json` prints objects, and options are what they are for `Wanted`."""
     result = run(story)
     assert (result.exit_code, len(result.stdout.splitlines())) == (0, 10)
-    assert "com.example.Rotated" in result.stdout.splitlines()[-1]
+    assert "ClientClose" in result.stdout.splitlines()[-1]
     events = parsed(run(story, "--json", "--since", "1d", "--outcome", "denied", "--principal", "bob").stdout.encode())
     assert [event["objectRef"]["topicName"] for event in events] == ["salaries"]
     assert len(run(story, "--last", "3", "--since", "1d").stdout.splitlines()) == 3

@@ -3,15 +3,12 @@
 //! A row is first held against its time, code and outcome, then against what its context is known to be, and only then, and
 //! only where the filter names sessions or principals, against strings of its own.
 
-use auditring_event::record::{CAUSE_SESSION, CONTEXT, NAME, outcome_number};
+use auditring_event::record::{CAUSE_SESSION, NAME, outcome_number};
 use auditring_event::row::RowView;
 use auditring_event::{
-    CODES, Category, Column, Context, Definitions, FREEFORM, OUTCOMES, Outcome, Target, definition, flat, spec,
+    CODES, Category, Column, Context, Definitions, FREEFORM, OUTCOMES, Outcome, Target, definition, spec,
 };
 use auditring_journal::contexts;
-
-/// Under this key of `context` a host can name the session that was the cause.
-const CAUSE: &str = "causeSession";
 
 /// What to show. An empty list asks for nothing in particular.
 #[derive(Clone, Debug, Default)]
@@ -167,15 +164,8 @@ impl Sieve {
     }
 
     fn of_session(&self, row: &RowView<'_>) -> bool {
-        let named = |id: &str| self.filter.sessions.iter().any(|one| one == id);
-        let body = row.fields();
-        self.known(row).session
-            || body.text(CAUSE_SESSION).is_some_and(named)
-            || body
-                .text(CONTEXT)
-                .filter(|text| text.contains(CAUSE))
-                .and_then(flat::context)
-                .is_some_and(|map| map.get(CAUSE).and_then(|id| id.as_str()).is_some_and(named))
+        let cause = || row.fields().text(CAUSE_SESSION);
+        self.known(row).session || cause().is_some_and(|id| self.filter.sessions.iter().any(|one| one == id))
     }
 
     fn of_principal(&self, row: &RowView<'_>, code: Code) -> bool {
