@@ -167,13 +167,12 @@ def test_two_taps_around_a_renaming_filter_count_once(tmp_path: Path) -> None:
     assert samples["Read"] == 3
     taps = {(row["tap"], row["resource"]) for row in rows_of(tmp_path, "Read")}
     assert taps == {("client", "orders"), ("broker", "tenant-7.orders")}
-    con = connect(tmp_path)
-    touched = questions.who_touched("orders").on(con)
-    assert touched.aggregate("sum(events)").fetchall() == [(3,)]
-    renamed = questions.who_touched("tenant-7.orders").on(con)
-    assert renamed.fetchall() == []
-    there = questions.who_touched("tenant-7.orders", questions.Bounds(tap="broker")).on(con)
-    assert there.aggregate("sum(events)").fetchall() == [(3,)]
+    with connect(tmp_path) as con:
+        touched = questions.who_touched("orders").on(con)
+        assert touched.aggregate("sum(events)").fetchall() == [(3,)]
+        assert questions.who_touched("tenant-7.orders").on(con).fetchall() == []
+        there = questions.who_touched("tenant-7.orders", questions.Bounds(tap="broker")).on(con)
+        assert there.aggregate("sum(events)").fetchall() == [(3,)]
 
 
 def test_a_plugin_declares_what_it_tells_once(tmp_path: Path) -> None:

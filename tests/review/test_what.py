@@ -5,7 +5,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pyarrow.parquet as pq
 import pytest
 
@@ -140,19 +139,24 @@ def test_request_level_events_join_with_a_brokers_request_log(tmp_path: Path) ->
 "clientId":"other","correlationId":908},"connection":"10.0.0.5:9092-10.0.0.77:40111-9","totalTimeMs":7.5}
 """
     requests = [json.loads(line.partition("request:")[2]) for line in sample.splitlines()]
-    con = connect(tmp_path / "audit")
-    con.execute("CREATE TABLE broker_log (api VARCHAR, correlation_id INTEGER, connection VARCHAR, ms DOUBLE)")
-    for request in requests:
-        header = request["requestHeader"]
-        values = [header["requestApiKeyName"], header["correlationId"], request["connection"], request["totalTimeMs"]]
-        con.execute("INSERT INTO broker_log VALUES (?, ?, ?, ?)", values)
-    joined = con.execute("""
-        SELECT principal, client_id, events.api, client_correlation_id, ms
-        FROM broker_log
-        JOIN events ON server_correlation_id = correlation_id AND server_local = split_part(connection, '-', 2)
-        WHERE action = 'RequestEgress'
-        ORDER BY principal
-    """).fetchall()
+    with connect(tmp_path / "audit") as con:
+        con.execute("CREATE TABLE broker_log (api VARCHAR, correlation_id INTEGER, connection VARCHAR, ms DOUBLE)")
+        for request in requests:
+            header = request["requestHeader"]
+            values = [
+                header["requestApiKeyName"],
+                header["correlationId"],
+                request["connection"],
+                request["totalTimeMs"],
+            ]
+            con.execute("INSERT INTO broker_log VALUES (?, ?, ?, ?)", values)
+        joined = con.execute("""
+            SELECT principal, client_id, events.api, client_correlation_id, ms
+            FROM broker_log
+            JOIN events ON server_correlation_id = correlation_id AND server_local = split_part(connection, '-', 2)
+            WHERE action = 'RequestEgress'
+            ORDER BY principal
+        """).fetchall()
     assert joined == [("alice", "app-alice", "Fetch", 43, 7.5), ("bob", "app-bob", "Produce", 42, 1.2)]
 
 
@@ -207,7 +211,6 @@ def test_administration_goes_by_its_broker(tmp_path: Path) -> None:
         ("ALTER", "User", "bob", 5),
         ("CREATE", "DelegationToken", "token-1", 5),
     ]
-    con = duckdb.connect()
-    table = con.read_parquet(str(tmp_path / "events" / "*" / "*.parquet"))
-    granted = table.filter("action = 'CreateAcls'").project("context ->> '$.\"acl.principal\"'").fetchall()
-    assert granted == [("User:bob",)]
+    with connect(tmp_path) as con:
+        of_acl = """SELECT context ->> '$."acl.principal"' FROM events WHERE action = 'CreateAcls'"""
+        assert con.execute(of_acl).fetchall() == [("User:bob",)]
