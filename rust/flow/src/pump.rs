@@ -74,7 +74,9 @@ pub struct Pump {
     /// Bytes of the ring's definitions that the segment is known to hold: a ring that follows another begins with the
     /// same ones.
     defined: usize,
+    /// What rows about losses call declared events, and how many bytes of the ring's definitions that took in.
     definitions: Definitions,
+    learnt: usize,
     mailbox: Arc<Mailbox>,
     progress: Arc<Progress>,
     syncer: Syncer,
@@ -126,6 +128,7 @@ impl Pump {
             losses: Losses::default(),
             defined: 0,
             definitions: Definitions::NONE,
+            learnt: 0,
             mailbox: Arc::default(),
             progress: Arc::default(),
             syncer: Syncer::start(),
@@ -260,6 +263,7 @@ impl Pump {
         }
         self.fill_from_ring();
         let last = self.successor.is_none() && self.consumer.drained() && self.mailbox.peek().len() == posted.len();
+        self.learn();
         for row in self.losses.rows(self.ring.edge(), &self.definitions, self.timeline.now(), last) {
             self.own(&row);
         }
@@ -356,14 +360,15 @@ impl Pump {
         // Read after the records were: whoever used a code had appended its definition before.
         let definitions = self.ring.definitions_since(self.defined);
         self.writer.append(&meta, &self.fill.contexts, &definitions, &self.fill.rows)?;
-        self.define(&definitions);
+        self.defined += definitions.len();
         Ok(())
     }
 
-    /// The segment holds these definitions too.
-    fn define(&mut self, definitions: &[u8]) {
-        self.defined += definitions.len();
-        for one in Definitions::decode(definitions).unwrap_or_default().iter() {
+    /// Takes in what was declared since the last look.
+    fn learn(&mut self) {
+        let definitions = self.ring.definitions_since(self.learnt);
+        self.learnt += definitions.len();
+        for one in Definitions::decode(&definitions).unwrap_or_default().iter() {
             self.definitions.insert(one.clone());
         }
     }
@@ -380,8 +385,7 @@ impl Pump {
         let mut head = self.writer.next_head();
         head.definitions = self.ring.definitions();
         self.writer.roll(&head)?;
-        self.defined = 0;
-        self.define(&head.definitions);
+        self.defined = head.definitions.len();
         // Directly behind: whatever fails next, the new segment holds no context yet.
         self.fill.begin_segment();
         if let Some(empty) = empty {
