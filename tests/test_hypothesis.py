@@ -32,7 +32,7 @@ DECLARED: dict[str, Any] = {
 }
 
 safe = st.characters(exclude_categories=["Cs"], exclude_characters="\x00")
-# At most 64 bytes of UTF-8, the least cap of a string: what is longer is cut, and would rightly not come back equal.
+# A character is at most 4 bytes of UTF-8; what is longer than a cap is cut, and would rightly not come back equal.
 names = st.text(safe, min_size=1, max_size=16)
 scalars = st.one_of(names, st.integers(-(2**53), 2**53), st.booleans())
 keys = st.from_regex(r"[a-z]{1,8}(\.[a-z]{1,8})?", fullmatch=True).filter(
@@ -52,7 +52,9 @@ def value_of(field: dict[str, Any]) -> st.SearchStrategy[Any]:
     """Any value that a field may have."""
     if field["words"]:
         return st.sampled_from(field["words"])
-    return names if field["type"] == "str" else st.integers(field["min"], field["max"])
+    if field["type"] == "str":
+        return st.text(safe, min_size=1, max_size=min(16, field["cap"] // 4))
+    return st.integers(field["min"], field["max"])
 
 
 def calls(target: str, method: str, required: dict[str, Any], optional: dict[str, Any]) -> st.SearchStrategy[Event]:
