@@ -18,7 +18,7 @@ RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust -type f \( -name '*.rs' 
 TSAN_TARGET := $(shell uname -m)-unknown-linux-gnu
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: promtool help build demo test test-rust test-python lint lint-rust lint-python bench torture docs clean toolchain torture-loom torture-tsan
+.PHONY: ci-tools help build demo test test-rust test-python lint lint-rust lint-python bench torture docs clean toolchain torture-loom torture-tsan
 
 help: ## what one can ask for
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -72,13 +72,14 @@ test: test-rust test-python ## everything that is quick: Rust and Python
 test-rust: $(BIN)/python
 	$(CARGO) test --workspace --locked --quiet
 
-# Prometheus' own checker of metrics: on a user's machine its test skips and says why, in CI it must run.
-promtool:
-	@if [[ "$${CI:-}" = true ]] && ! command -v promtool >/dev/null && command -v apt-get >/dev/null && [[ $$(id -u) = 0 ]]; then \
-	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends prometheus >/dev/null; \
+# Prometheus' own checker of metrics, and what makes system calls fail: on a user's machine their tests skip and say why,
+# in CI they must run.
+ci-tools:
+	@if [[ "$${CI:-}" = true ]] && ! { command -v promtool && command -v strace; } >/dev/null && command -v apt-get >/dev/null && [[ $$(id -u) = 0 ]]; then \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends prometheus strace >/dev/null; \
 	fi
 
-test-python: build promtool
+test-python: build ci-tools
 	$(PYTEST) --quiet $(ARGS)
 
 lint: lint-rust lint-python ## formatting, clippy, ruff, mypy, the stubs and the page of events against the binary

@@ -1,19 +1,19 @@
 //! What of the journal is not yet known to be durable, and the thread that sees to it when a segment is rolled: the pump
 //! never waits for a disk (a ring fills in milliseconds), and a late write-back error is seen all the same.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use auditring_journal::{Error, Result, SyncHandle};
 
-/// One segment. The kernel tells of a failed write-back once, so a segment that failed stays failed: a second
-/// `fdatasync` that succeeds proves nothing about what the first one lost.
+/// One segment. The kernel tells of a failed write-back once: a second `fdatasync` that succeeds proves nothing about what
+/// the first one lost. So a segment that failed stays failed until all of it was written again, elsewhere on the disk.
 #[derive(Debug)]
 struct Segment {
     handle: SyncHandle,
-    failed: AtomicBool,
+    /// Held while it is seen to, so that it is written again by one thread at a time.
+    failed: Mutex<bool>,
 }
 
 /// Segments that are not known to be durable, the one being written last.
@@ -30,7 +30,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Unsynced {
     fn begin(&self, segment: SyncHandle) {
-        lock(&self.segments).push(Arc::new(Segment { handle: segment, failed: AtomicBool::new(false) }));
+        lock(&self.segments).push(Arc::new(Segment { handle: segment, failed: Mutex::new(false) }));
     }
 
     fn forget(&self, segment: &Arc<Segment>) {
@@ -45,24 +45,29 @@ impl Unsynced {
         let segments = lock(&self.segments).clone();
         let Some((current, rolled)) = segments.split_last() else { return Ok(()) };
         for segment in rolled {
-            sync(segment)?;
+            sync(segment, true)?;
             self.forget(segment);
         }
-        sync(current)
+        sync(current, false)
     }
 }
 
-/// A segment that every sink has passed is deleted already: nobody will read it again.
-fn sync(segment: &Segment) -> Result<()> {
+/// A segment that every sink has passed is deleted already: nobody will read it again. One that failed is written again
+/// once it is `whole`, that is, rolled.
+fn sync(segment: &Segment, whole: bool) -> Result<()> {
+    let mut failed = lock(&segment.failed);
     let path = segment.handle.path();
     if !path.exists() {
         return Ok(());
     }
-    if segment.failed.load(Ordering::Relaxed) {
-        return Err(Error::damaged(path, "an earlier fdatasync of it failed: it may have lost what it held"));
-    }
-    let result = segment.handle.sync();
-    segment.failed.store(result.is_err(), Ordering::Relaxed);
+    let result = match (*failed, whole) {
+        (false, _) => segment.handle.sync(),
+        (true, true) => segment.handle.write_again(),
+        (true, false) => {
+            Err(Error::damaged(path, "an earlier fdatasync of it failed; it will be written again when it is rolled"))
+        }
+    };
+    *failed = result.is_err();
     result
 }
 
@@ -83,11 +88,13 @@ impl Syncer {
             for () in asked {
                 let rolled = lock(&shared.segments).split_last().map(|(_, rolled)| rolled.to_vec()).unwrap_or_default();
                 for segment in rolled {
-                    let known = segment.failed.load(Ordering::Relaxed);
-                    match sync(&segment) {
-                        Ok(()) => shared.forget(&segment),
-                        Err(_) if known => {}
-                        Err(error) => *lock(&shared.failed) = Some(error),
+                    // What failed is told, and then written again: now, or when the next segment is rolled.
+                    let result = sync(&segment, true).or_else(|error| {
+                        *lock(&shared.failed) = Some(error);
+                        sync(&segment, true)
+                    });
+                    if result.is_ok() {
+                        shared.forget(&segment);
                     }
                 }
             }

@@ -220,6 +220,19 @@ impl SyncHandle {
         Ok(())
     }
 
+    /// Writes a rolled segment again, elsewhere on the disk, under its own name; for one that could not be synced. What the
+    /// system still holds of it is copied as it is: a reader takes what it lost for damaged, by its checksums. Readers that
+    /// have the old one open read on in it.
+    ///
+    /// # Errors
+    /// If the system refuses; the old one is in its place then.
+    pub fn write_again(&self) -> Result<()> {
+        let bytes = std::fs::read(&self.path).map_err(|e| Error::io("read", &self.path, e))?;
+        files::replace(&self.path, &bytes)?;
+        self.named.store(true, Ordering::Release);
+        Ok(())
+    }
+
     /// The segment.
     #[must_use]
     pub fn path(&self) -> &Path {

@@ -1,7 +1,8 @@
 //! Writing segments.
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use auditring_journal::{BatchFlags, BatchMeta, Error, Writer, segments};
 
@@ -118,6 +119,22 @@ fn a_segment_is_made_durable_from_another_thread_and_after_its_deletion() {
     std::thread::spawn(move || live.sync().unwrap()).join().unwrap();
     fs::remove_file(rolled.path()).unwrap();
     rolled.sync().unwrap();
+}
+
+#[test]
+fn a_segment_written_again_is_another_file_with_the_same_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer = Writer::create(dir.path(), &head()).unwrap();
+    append(&mut writer, 3);
+    let rolled = writer.roll(&writer.next_head()).unwrap();
+    append(&mut writer, 2);
+    let names = || fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect::<BTreeSet<_>>();
+    let (before, bytes, inode) =
+        (names(), fs::read(rolled.path()).unwrap(), fs::metadata(rolled.path()).unwrap().ino());
+    rolled.write_again().unwrap();
+    assert_eq!(bytes, fs::read(rolled.path()).unwrap());
+    assert_ne!(inode, fs::metadata(rolled.path()).unwrap().ino());
+    assert_eq!(before, names());
 }
 
 /// A full disk, by a file size limit that only the child has.
