@@ -244,7 +244,7 @@ print(emitted, troubles, refused, log.health().ok, log.stats().lost)
 
 
 def test_a_segment_whose_fdatasync_failed_is_written_again(tmp_path: Path) -> None:
-    """The error is seen in `health()`; then the segment lies elsewhere, `sync` keeps its promise, and no row is lost."""
+    """The error is seen in `health()`; then the segment lies elsewhere, `sync` keeps its promise, no row is lost."""
     strace = shutil.which("strace")
     if strace is None:
         assert os.environ.get("CI") != "true", "CI has strace: `make ci-tools`"
