@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 import auditring
 from auditring import Then, WhenFull
-from auditring.sinks import JsonlSink, RowBatch
+from auditring.sinks import Batching, JsonlSink, ParquetSink, RowBatch
 
 DEADLINE = 30.0
 
@@ -260,3 +261,74 @@ def test_a_segment_whose_fdatasync_failed_is_written_again(tmp_path: Path) -> No
     assert "(INJECTED)" in trace
     assert ".journal.tmp" in trace
     assert int(emitted) > 0
+
+
+class Slow(ParquetSink):
+    """A table sink that lags behind: the next batch is always gathered before this one is written."""
+
+    batching = Batching(rows=20_000, partial=False, tables=True)
+
+    def write(self, batch: RowBatch) -> int:
+        """Takes its time, as a disk does."""
+        time.sleep(0.02)
+        return super().write(batch)
+
+
+def test_a_table_sink_that_lags_goes_on_when_the_journal_fills_up(tmp_path: Path) -> None:
+    """At half of the budget checkpoints end early, also right behind a batch: nothing is gathered for ever."""
+    full = WhenFull(wait=None)
+    with auditring.open(tmp_path / "audit", sinks=[Slow()], journal_bytes=16 << 20, when_full=full) as log:
+        with log.session(id="s") as session:
+            for n in range(400_000):
+                session.read("orders", n % 3, n, n)
+        log.flush(DEADLINE)
+        sink = log.stats().sinks["parquet"]
+        assert (sink.pending, sink.delivered) == (0, 400_003)
+    rows = sum(pq.read_metadata(path).num_rows for path in (tmp_path / "audit").glob("events/*/*.parquet"))
+    assert rows == 400_004
+
+
+FORKING_LINES = """
+import os, sys, threading, time
+import auditring
+from auditring import WhenFull
+from auditring.sinks import JsonlSink
+
+log = auditring.open(sys.argv[1], sinks=[JsonlSink()], when_full=WhenFull(wait=None))
+session = log.session(id="s")
+stop = threading.Event()
+
+def emit():
+    n = 0
+    while not stop.is_set():
+        session.read("orders", 0, n, n)
+        n += 1
+
+thread = threading.Thread(target=emit)
+thread.start()
+while not log.stats().sinks["jsonl"].delivered:
+    time.sleep(0.001)
+for _ in range(20):
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    deadline = time.monotonic() + 20
+    while not os.waitpid(child, os.WNOHANG)[0]:
+        if time.monotonic() > deadline:
+            os.kill(child, 9)
+            stop.set()
+            sys.exit("a child hangs in its handler")
+        time.sleep(0.001)
+stop.set()
+thread.join()
+session.close()
+log.close()
+print(log.stats().balanced)
+"""
+
+
+def test_a_fork_while_lines_are_written_hangs_no_child(tmp_path: Path) -> None:
+    """The sink's thread holds its file at that moment, and does not exist in the child to let go of it."""
+    command = [sys.executable, "-c", FORKING_LINES, str(tmp_path / "audit")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=4 * DEADLINE)
+    assert (done.returncode, done.stdout.strip()) == (0, "True"), done.stderr

@@ -305,6 +305,16 @@ def test_another_file_in_the_place_of_the_open_one_is_an_error(tmp_path: Path) -
         _core.LineWriter(str(path), path.stat().st_ino + 1)
 
 
+def test_a_file_ends_at_its_rows_whatever_a_checkpoint_takes(tmp_path: Path) -> None:
+    """What is read ahead never makes a batch larger than the room that is left."""
+    sink = JsonlSink(rotation=Rotation(rows=1500), checkpoint=Checkpoint(rows=1000))
+    with auditring.open(tmp_path, sinks=[sink]) as log:
+        emit_reads(log, 20_000)
+    files = sorted(tmp_path.glob("jsonl/*.jsonl"))
+    counts = [len(path.read_bytes().splitlines()) for path in files]
+    assert (sum(counts), set(counts[:-1])) == (20_004, {1500})
+
+
 @pytest.mark.parametrize("rows", [100, 20_000], ids=["in turns", "side by side"])
 def test_a_write_that_does_not_fit_leaves_whole_lines(tmp_path: Path, rows: int) -> None:
     """Whether pieces are made and written in turns or side by side, the error is raised and no half line is left."""

@@ -99,6 +99,8 @@ class LineWriter:
         Raises `OSError`; whatever then lies behind `offset` ends with a line.
         """
     def close(self) -> None: ...
+    def forked(self) -> None:
+        """In a forked child: closes the inherited descriptor, and waits for nobody."""
 
 @final
 class Snapshot:

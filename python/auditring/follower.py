@@ -48,12 +48,9 @@ class Tally:
         return most if self._limits.rows is None else max(1, min(most, self._limits.rows - self._rows))
 
     def room_after(self, batch: int, most: int) -> int:
-        """How many rows the batch after one of `batch` rows may have."""
+        """How many rows the batch after one of `batch` rows may have; 0 if that is for the next checkpoint to say."""
         rows = self._limits.rows
-        if rows is None:
-            return most
-        left = rows - self._rows - batch
-        return min(most, left if left > 0 else rows)
+        return most if rows is None else max(0, min(most, rows - self._rows - batch))
 
     def left(self, now: float) -> float | None:
         """Seconds until the checkpoint is due by age; `None` if it never is."""
@@ -201,7 +198,9 @@ class SinkFollower:
             most = sink.batching.rows
             asked = tally.room(most)
             wait = _IDLE if left is None else min(left, _IDLE)
-            batch = rows.next(asked, wait, partial=partial, ahead=tally.room_after(asked, most))
+            # Rows can be counted ahead only where each checkpoint may take as many; tables, which are worth it, do.
+            ahead = tally.room_after(asked, most) if sink.batching.tables or sink.checkpoint.rows is None else 0
+            batch = rows.next(asked, wait, partial=partial, ahead=ahead)
             if batch is not None:
                 tally.add(batch.rows, sink.write(batch))
             if aged or self._is_due(tally):

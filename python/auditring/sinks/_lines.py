@@ -69,6 +69,11 @@ class LineFile:
         self._writer.close()
         os.close(self._fd)
 
+    def forked(self) -> None:
+        """In a forked child: closes the inherited descriptors. The file goes on being the parent's."""
+        self._writer.forked()
+        os.close(self._fd)
+
     def _complete(self, lines: bytes) -> int:
         """Writes what of `lines` does not lie behind what is ours already."""
         there = self._compare(lines)

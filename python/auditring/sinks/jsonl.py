@@ -5,7 +5,8 @@ jsonl/<process>-<first seq>.jsonl              named at birth, never renamed whi
 jsonl/closed/<process>-<first seq>.jsonl.zst   after rotation, if asked; then the plain one is unlinked
 ```
 
-What must always hold: a living process never leaves half a line behind a write; what lies before the cursor's offset
+What must always hold: a living process never leaves half a line behind a write (a tailer that reads meanwhile may see
+the front of one: it goes on from the last newline, as every tailer does); what lies before the cursor's offset
 is never touched; what lies behind it is compared with the rows as they come again: equal bytes stay, a partial line
 is completed, and at the first difference the file is cut. A file ends only between two checkpoints, and is compressed
 only when the cursor is past it. Standard output has no offsets: each row at least once.
@@ -146,8 +147,9 @@ class JsonlSink(Sink):
         self._release()
 
     def forked(self) -> None:
-        """Closes the child's descriptor; the file goes on being the parent's."""
-        self._release()
+        """Closes the child's descriptors; the file goes on being the parent's."""
+        if self._file is not None:
+            self._file.forked()
 
     def _named(self, seq: int) -> Path:
         return self._directory / f"{self._process}-{seq:016}.jsonl"

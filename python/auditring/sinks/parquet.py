@@ -39,6 +39,8 @@ _PAGES: Final = (
 )
 """One page a column chunk, as before pyarrow 23 cut pages at 20,000 rows: a compressor's state is made anew for each
 page, which took longer than compressing, and what it had learnt is lost, so files were a quarter larger."""
+_UNASKED: Final = 16
+"""Most row groups between two looks at a file's size: later ones may be larger than the first were."""
 _STATISTICS: Final = ["time", "seq", "first_offset", "last_offset", "resource"]
 
 
@@ -99,7 +101,7 @@ class _OpenFile:
         if self._limit is None or self._groups < self._ask_at:
             return 0
         before, self._size = self._size, int(self.stream.tell())
-        self._ask_at = self._groups + max(1, self._limit // 16 * self._groups // self._size)
+        self._ask_at = self._groups + max(1, min(_UNASKED, self._limit // 16 * self._groups // self._size))
         return self._size - before
 
     def seal(self, metadata: dict[str, str], path: Path) -> None:

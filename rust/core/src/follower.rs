@@ -5,6 +5,7 @@
 //! reader locked, and nothing is handed out by it.
 
 use std::collections::{BTreeMap, HashSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -92,8 +93,11 @@ fn read_ahead(inner: Arc<Mutex<Option<auditring_flow::Follower>>>) -> std::io::R
     std::thread::Builder::new().name("auditring-ahead".to_owned()).spawn(move || {
         for rows in asked {
             if let Some(follower) = lock(&inner).as_mut() {
-                // An error is met again, and told, by `next`.
-                let _ = follower.gather(rows);
+                // An error is met again, and told, by `next`; after a panic, too, nothing is handed out of what it left.
+                let gathered = catch_unwind(AssertUnwindSafe(|| drop(follower.gather(rows))));
+                if gathered.is_err() {
+                    follower.spoil(&"a panic while rows were read ahead");
+                }
             }
         }
     })?;
@@ -190,8 +194,9 @@ impl Follower {
             Some(batch) => Some(batch),
             None => self.with(py, |follower| follower.next(max_rows, timeout, partial))?,
         };
-        if let (Some(sender), true) = (lock(&self.ahead).as_ref(), batch.as_ref().is_some_and(|b| b.rows >= max_rows)) {
-            // A helper that has gone (it panicked) leaves its work to `next`.
+        let full = batch.as_ref().is_some_and(|batch| batch.rows >= max_rows);
+        if let Some(sender) = lock(&self.ahead).as_ref().filter(|_| full && ahead > 0) {
+            // A helper that has gone leaves its work to `next`.
             let _ = sender.send(ahead);
         }
         Ok(batch.map(RowBatch::new))

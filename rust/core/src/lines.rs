@@ -1,16 +1,21 @@
 //! JSON lines straight from rows to a file.
 //!
 //! Lines are ten times as long as rows: what they cost is moving them. So they are made and written a piece at a time, in
-//! one buffer that stays in the processor's cache; and a helper has the disk begin with what is written, so that little is
-//! left to wait for when the caller syncs. What must always hold: whatever a write leaves behind ends with a line; and it is
-//! the caller's own sync, on a descriptor of its own, that says whether lines are safe.
+//! buffers that stay in the processor's cache; and the disk begins early with what is written, so that little is left to
+//! wait for when the caller syncs. What must always hold: whatever a write leaves behind ends with a line; whether lines are
+//! safe is for the caller's own sync to find out, so no error of the disk may be asked for, and so forgotten, here; and a
+//! forked child lets go of the file without a lock, which its parent's thread may have held at that moment.
 
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::mpsc::{TrySendError, sync_channel};
 use std::sync::{Mutex, PoisonError};
+use std::thread;
 
 use auditring_event::RowSet;
 use auditring_event::json::Lines;
@@ -30,22 +35,43 @@ const PIECES: usize = 3;
 /// Fewer rows than this are not worth a thread.
 const MANY: usize = 2048;
 
+const CLOSED: RawFd = -1;
+
 /// What a write needs.
 struct Open {
-    file: File,
+    /// Closed by whoever takes its number out of the writer's `fd`.
+    file: ManuallyDrop<File>,
     /// Where the next piece goes.
     at: u64,
     /// Buffers that are not in use.
     spare: Vec<Vec<u8>>,
     /// Bytes that the disk has not been told to begin with.
     since: u64,
-    /// Wakes the helper, which ends when this is dropped; made when there is work for it.
-    early: Option<SyncSender<()>>,
 }
 
 /// Writes the lines of batches into one file.
 #[pyclass(frozen, module = "auditring._core")]
-pub(crate) struct LineWriter(Mutex<Option<Open>>);
+pub(crate) struct LineWriter {
+    fd: AtomicI32,
+    open: Mutex<Option<Open>>,
+}
+
+impl LineWriter {
+    fn release(&self, open: Option<Open>) {
+        if let Some(open) = open
+            && self.fd.swap(CLOSED, Ordering::Relaxed) != CLOSED
+        {
+            drop(ManuallyDrop::into_inner(open.file));
+        }
+    }
+}
+
+impl Drop for LineWriter {
+    fn drop(&mut self) {
+        let open = self.open.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        self.release(open);
+    }
+}
 
 #[pymethods]
 impl LineWriter {
@@ -56,14 +82,16 @@ impl LineWriter {
         if file.metadata()?.ino() != inode {
             return Err(io::Error::from_raw_os_error(libc::ESTALE).into());
         }
-        Ok(Self(Mutex::new(Some(Open { file, at: 0, spare: Vec::new(), since: 0, early: None }))))
+        let fd = AtomicI32::new(file.as_raw_fd());
+        let open = Open { file: ManuallyDrop::new(file), at: 0, spare: Vec::new(), since: 0 };
+        Ok(Self { fd, open: Mutex::new(Some(open)) })
     }
 
     /// Writes the lines of a batch at `offset`, without the GIL, and returns their bytes.
     fn write(&self, py: Python<'_>, batch: &RowBatch, offset: u64) -> PyResult<u64> {
         let set = batch.set()?;
         py.detach(|| {
-            let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
             match open.as_mut() {
                 Some(open) => Ok(open.write(set, offset)?),
                 None => Err(PyRuntimeError::new_err("this file is closed")),
@@ -73,14 +101,26 @@ impl LineWriter {
 
     /// Lets go of the file.
     fn close(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.release(open);
+    }
+
+    /// In a forked child: closes the inherited descriptor; the file goes on being the parent's.
+    fn forked(&self) {
+        let fd = self.fd.swap(CLOSED, Ordering::Relaxed);
+        if fd != CLOSED {
+            // Whatever close says, the descriptor is gone.
+            let _ = nix::unistd::close(fd);
+        }
     }
 }
 
 impl Open {
     fn write(&mut self, set: &RowSet, offset: u64) -> io::Result<u64> {
         self.at = offset;
-        if set.rows.len() < MANY { self.in_turns(set) } else { self.side_by_side(set) }?;
+        if set.rows.len() < MANY || !self.side_by_side(set)? {
+            self.in_turns(set)?;
+        }
         Ok(self.at - offset)
     }
 
@@ -97,17 +137,18 @@ impl Open {
         Ok(())
     }
 
-    /// Makes pieces in a thread of their own while others are written: both take about as long.
-    fn side_by_side(&mut self, set: &RowSet) -> io::Result<()> {
+    /// Makes pieces in a thread of their own while others are written: both take about as long. `false`, and nothing done,
+    /// where there is no thread to be had.
+    fn side_by_side(&mut self, set: &RowSet) -> io::Result<bool> {
         let (full, pieces) = sync_channel(PIECES);
         let (empty, spare) = sync_channel::<Vec<u8>>(PIECES);
         for _ in 0..PIECES {
             let _ = empty.send(self.spare.pop().unwrap_or_default());
         }
-        std::thread::scope(|scope| {
+        thread::scope(|scope| {
             // Whichever side fails hangs up, and the other one ends; so our end must go before the scope waits for it.
             let empty = empty;
-            scope.spawn(move || {
+            let made = thread::Builder::new().name("auditring-lines".to_owned()).spawn_scoped(scope, move || {
                 let mut lines = Lines::new(set);
                 for mut piece in &spare {
                     let more = fill(&mut lines, &mut piece);
@@ -117,6 +158,9 @@ impl Open {
                     }
                 }
             });
+            if made.is_err() {
+                return Ok(false);
+            }
             for piece in pieces {
                 let piece = piece?;
                 self.put(&piece)?;
@@ -125,26 +169,24 @@ impl Open {
                     self.spare.push(piece);
                 }
             }
-            Ok(())
+            Ok(true)
         })
     }
 
-    /// Has the disk begin with what is written.
-    fn begin_early(&mut self) -> io::Result<()> {
-        if self.early.is_none() {
-            let file = self.file.try_clone()?;
-            let (early, asked) = sync_channel(1);
-            let work = move || asked.iter().for_each(|()| drop(file.sync_data()));
-            std::thread::Builder::new().name("auditring-early".to_owned()).spawn(work)?;
-            self.early = Some(early);
+    /// Has the disk begin with what was written last. It asks for nothing: that would take an error of the disk away from the
+    /// next who opens the file.
+    #[cfg(target_os = "linux")]
+    fn begin_early(&mut self) {
+        use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
+        let (end, len) = (i64::try_from(self.at), i64::try_from(self.since));
+        if let (Ok(end), Ok(len)) = (end, len) {
+            // Linux writes back what is dirty in the range, and keeps it in memory, as it is not clean yet. Only advice.
+            let _ = posix_fadvise(&*self.file, end - len, len, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
         }
-        if let Some(early) = &self.early {
-            // It is at work, and has been asked to go on: that will do. An error of the disk is for the caller's own sync: the
-            // system tells of it once on each descriptor.
-            let _ = early.try_send(());
-        }
-        Ok(())
     }
+
+    #[cfg(not(target_os = "linux"))]
+    fn begin_early(&mut self) {}
 
     /// Writes a piece; on an error what of it lies in the file is cut to whole lines, so that a tailer never sees half a one.
     fn put(&mut self, piece: &[u8]) -> io::Result<()> {
@@ -169,8 +211,8 @@ impl Open {
         self.at += piece.len() as u64;
         self.since += piece.len() as u64;
         if self.since >= EARLY {
+            self.begin_early();
             self.since = 0;
-            self.begin_early()?;
         }
         Ok(())
     }

@@ -25,8 +25,8 @@ const LOOK: Duration = Duration::from_secs(1);
 const PRESSED_SEQS: i64 = 1 << 16;
 /// Rows that are worth waking up for when a whole batch is wanted.
 const MANY: usize = 4096;
-/// Most bytes of rows in one batch, whatever its rows: offsets in a set are 32 bits.
-const MOST_BYTES: usize = 256 << 20;
+/// A batch ends past so many bytes of rows, or of what they have become: a session's context is in each of its rows.
+const MOST_BYTES: usize = 64 << 20;
 
 /// What a sink takes its rows as.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -89,9 +89,8 @@ struct Left {
 #[derive(Debug, Default)]
 struct Making {
     form: Form,
-    /// Rows and their bytes that `chosen` no longer has.
+    /// Rows that `chosen` no longer has.
     rows: usize,
-    bytes: usize,
     table: Option<Table>,
     /// The batch is complete and may not grow.
     done: Option<RecordBatch>,
@@ -110,10 +109,14 @@ impl Making {
         let table = self.table.get_or_insert_with(|| Table::new(expected));
         table.append(set).map_err(Error::convert)?;
         self.rows += set.rows.len();
-        self.bytes += set.data.len();
         set.rows.clear();
         set.data.clear();
         Ok(())
+    }
+
+    /// Bytes of text in the table.
+    fn bytes(&self) -> usize {
+        self.table.as_ref().map_or(0, Table::bytes)
     }
 
     fn finish(&mut self, set: &RowSet) -> Result<(), Error> {
@@ -148,6 +151,8 @@ pub struct Follower {
     day: Option<i64>,
     boundary: bool,
     ended: bool,
+    /// Why what was gathered is of no use, and what comes cannot be told apart: until [`Follower::rewind`].
+    spoilt: Option<String>,
     /// Nudges that have ended a wait.
     nudges: u64,
 }
@@ -189,6 +194,7 @@ impl Follower {
             day: None,
             boundary: false,
             ended: false,
+            spoilt: None,
             nudges: progress.nudges(),
             progress,
             cursor,
@@ -262,14 +268,28 @@ impl Follower {
     /// # Errors
     /// What the journal says; the same call may be made again.
     pub fn gather(&mut self, max_rows: usize) -> Result<bool, Error> {
+        self.gathered(max_rows).inspect_err(|error| {
+            // What the system refuses may be tried again. A row or a head that cannot be read has been passed, and whoever
+            // asks next must not be given what was made without it.
+            if !matches!(error, Error::Io { .. } | Error::Journal(_)) {
+                self.spoil(error);
+            }
+        })
+    }
+
+    fn gathered(&mut self, max_rows: usize) -> Result<bool, Error> {
+        if let Some(why) = &self.spoilt {
+            return Err(Error::Spoilt(why.clone()));
+        }
         loop {
             if self.progress.pressed() && self.chosen.next_seq - self.cursor.seq >= PRESSED_SEQS {
                 // A sink that keeps few of many rows would hold the journal back for a long time.
                 self.boundary = true;
             }
-            let bytes = self.making.bytes + self.chosen.set.data.len();
-            if self.is_ready(max_rows) || bytes >= MOST_BYTES {
-                self.making.finish(&self.chosen.set)?;
+            if self.is_ready(max_rows) || self.making.bytes() + self.chosen.set.data.len() >= MOST_BYTES {
+                if !self.chosen.is_empty() {
+                    self.making.finish(&self.chosen.set)?;
+                }
                 return Ok(true);
             }
             if !self.left.rows.is_empty() {
@@ -284,7 +304,12 @@ impl Follower {
     /// Whether a batch of so many rows can be handed out, or a commit is due, without another look at the journal.
     #[must_use]
     pub fn is_ready(&self, max_rows: usize) -> bool {
-        self.rows() >= max_rows || self.boundary || self.making.done.is_some()
+        self.spoilt.is_none() && (self.rows() >= max_rows || self.boundary || self.making.done.is_some())
+    }
+
+    /// Makes every call but [`Follower::rewind`] fail: what was being gathered was left half-way.
+    pub fn spoil(&mut self, why: &impl std::fmt::Display) {
+        self.spoilt.get_or_insert_with(|| why.to_string());
     }
 
     /// Rows of the batch in the making.
@@ -299,8 +324,9 @@ impl Follower {
         }
         match self.reader.next(&mut self.buf)? {
             Step::Segment(head) => {
+                let empty = self.rows() == 0;
                 self.selector.segment(&head, &mut self.chosen)?;
-                if self.chosen.is_empty() {
+                if empty {
                     self.selector.begin(&mut self.chosen);
                 }
             }
@@ -381,10 +407,16 @@ impl Follower {
     /// # Errors
     /// If it cannot be converted.
     pub fn hand_out(&mut self) -> Result<Option<Batch>, Error> {
+        if let Some(why) = &self.spoilt {
+            return Err(Error::Spoilt(why.clone()));
+        }
         if self.chosen.is_empty() {
             return Ok(None);
         }
-        self.making.finish(&self.chosen.set)?;
+        if let Err(error) = self.making.finish(&self.chosen.set) {
+            self.spoil(&error);
+            return Err(error);
+        }
         let rows = self.rows();
         let mut chosen = Chosen::at(self.chosen.next_seq);
         self.selector.begin(&mut chosen);
@@ -452,6 +484,7 @@ impl Follower {
         self.day = None;
         self.boundary = false;
         self.ended = false;
+        self.spoilt = None;
         Ok(())
     }
 }

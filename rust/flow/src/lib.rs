@@ -66,6 +66,9 @@ pub enum Error {
     /// A row's checksum held, and it says what no row can say.
     #[error("rows could not be converted: {0}")]
     Convert(String),
+    /// An earlier call failed half-way.
+    #[error("{0}")]
+    Spoilt(String),
 }
 
 impl Error {

@@ -84,6 +84,8 @@ impl Timeline {
         };
         if self.pieces.len() == KEPT {
             self.pieces.pop_front();
+            // It may be the one that has just gone: older stamps get the oldest instant still known.
+            self.found = None;
         }
         let piece = Piece { stamp: self.last.stamp, mono_ns: self.last.mono_ns, slope, offset_ns: self.offset_ns };
         self.pieces.push_back(piece);

@@ -6,7 +6,8 @@ use crate::details::{Details, SessionDetails};
 use crate::plan::{Detail, Place, Plans, Visitor};
 use crate::row::NO_CONTEXT;
 use crate::spec::{CODES, COLUMNS, Column};
-use crate::{Malformed, RowSet, record};
+use crate::{Context, Malformed, RowSet, record};
+use std::sync::Arc;
 
 const _: () = assert!(COLUMNS.len() <= 64, "the columns of a row are a set of 64 bits");
 
@@ -105,6 +106,9 @@ pub(super) struct Walk {
     pub details: TextColumn,
     /// What the contexts say under `context`, by their position.
     sessions: Vec<SessionDetails>,
+    /// Bytes of each context's principals as a list, and of all rows' so far.
+    principals: Vec<usize>,
+    listed: usize,
 }
 
 impl Walk {
@@ -130,7 +134,14 @@ impl Walk {
             object_ref: TextColumn::default(),
             details: TextColumn::default(),
             sessions: vec![SessionDetails::default()],
+            principals: vec![0],
+            listed: 0,
         }
+    }
+
+    /// Bytes of what is not a number or a key.
+    pub(super) fn bytes(&self) -> usize {
+        self.reason.bytes.len() + self.object_ref.bytes.len() + self.details.bytes.len() + self.listed
     }
 
     /// Rows walked over.
@@ -142,6 +153,8 @@ impl Walk {
     pub(super) fn over(&mut self, set: &RowSet) -> Result<(), Malformed> {
         let known = self.sessions.len() - 1;
         self.sessions.extend(set.contexts.iter().skip(known).map(|context| SessionDetails::new(context)));
+        let listed = |context: &Arc<Context>| context.all_principals().iter().map(|one| one.len() + 4).sum::<usize>();
+        self.principals.extend(set.contexts.iter().skip(known).map(listed));
         self.contexts_used.resize(self.sessions.len(), false);
         let mut plans = Plans::new(set);
         let mut filling = Filling {
@@ -166,6 +179,7 @@ impl Walk {
             self.any |= filling.there;
             let context = if row.context() == NO_CONTEXT { 0 } else { row.context() + 1 };
             self.contexts_used[context as usize] = true;
+            self.listed += self.principals[context as usize];
             self.bits_used[usize::from(row.bits())] = true;
             self.seq.push(at.seq);
             self.weight.push(at.weight.into());
