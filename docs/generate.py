@@ -1,4 +1,6 @@
-"""Writes what is made from the catalog: methods of handles (`_core.pyi`) and log (`log_events.py`), `docs/events.md`.
+"""Writes what is made from the catalog.
+
+Methods of handles (`_core.pyi`) and log (`log_events.py`), the page `docs/events.md`, and the schema of a line.
 
 `python docs/generate.py` writes, `--check` only tells whether anything differs (exit code 1).
 """
@@ -9,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from auditring import _core
+from auditring.schema import json_schema_text
 
 ROOT = Path(__file__).resolve().parent.parent
 STUB = ROOT / "python" / "auditring" / "_core.pyi"
 LOG = ROOT / "python" / "auditring" / "log_events.py"
 PAGE = ROOT / "docs" / "events.md"
+SCHEMA = ROOT / "python" / "auditring" / "event.schema.json"
 HANDLES = ("session", "broker", "authorizer")
 BEGIN = "    # --- {} methods: made from rust/event/catalog.toml by docs/generate.py ---\n"
 END = "    # --- end ---\n"
@@ -171,6 +175,7 @@ def texts() -> dict[Path, str]:
         STUB: stubs(STUB.read_text(), actions),
         LOG: MODULE + "".join(log_method(action) for action in actions if action["log"]),
         PAGE: HEAD + "".join(section(action) for action in actions),
+        SCHEMA: json_schema_text(),
     }
 
 

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 import auditring
 from auditring import Keep, _core
+from auditring.schema import json_schema
 from auditring.sinks import JsonlSink, ParquetSink
 
 SCHEMA = Path(__file__).parents[2] / "shared" / "peers" / "kroxylicious_audit_action_v1.json"
@@ -195,18 +196,31 @@ def test_any_sequence_of_valid_events_comes_back_equal(sequence: list[Event]) ->
         assert (line["outcome"], line.get("status")) == (row["outcome"], row["status"])
 
 
-def test_every_action_and_every_field_is_among_them() -> None:
-    """All fields of all actions at once, so that none depends on luck."""
+def example(field: dict[str, Any], number: int) -> str | int:
+    """A value of a field."""
+    if field["type"] == "int":
+        return max(field["min"], number)
+    return str(field["words"][0]) if field["words"] else f"<{field['name']}>"
+
+
+def one_of_each(*, full: bool) -> list[Event]:
+    """A call of every method of every handle, with all arguments, or with those alone that it must have."""
     sequence: list[Event] = []
     for target in ("session", "broker", "authorizer", "log"):
         for action in ACTIONS.values():
             if not action[target]:
                 continue
-            arguments: dict[str, Any] = {"reason": "said", "context": {"k": 1}}
+            arguments: dict[str, Any] = {"reason": "said", "context": {"k": 1}} if full else {}
             for number, field in enumerate(action["fields"], 101):
-                text = field["words"][0] if field["words"] else f"<{field['name']}>"
-                arguments[field["name"]] = text if field["type"] == "str" else number
+                if full or field["required"]:
+                    arguments[field["name"]] = example(field, number)
             sequence.append((target, action["method"], arguments))
+    return sequence
+
+
+def test_every_action_and_every_field_is_among_them() -> None:
+    """All fields of all actions at once, so that none depends on luck."""
+    sequence = one_of_each(full=True)
     assert {method for _, method, _ in sequence} == set(ACTIONS) - {"emit"}
     test_any_sequence_of_valid_events_comes_back_equal.hypothesis.inner_test(sequence)  # type: ignore[attr-defined]
 
@@ -250,28 +264,65 @@ def test_the_librarys_own_events_come_back_equal(sequence: list[tuple[str, dict[
                 assert json.loads(row["context"])[field["key"]] == line["context"][field["key"]] == value
 
 
-@functools.cache
-def validator() -> jsonschema.protocols.Validator:
-    """The upstream schema, formats included; skips the test where the schema is not at hand."""
-    if not SCHEMA.exists():
-        if os.environ.get("CI") == "true":
-            pytest.fail("the upstream schema must be there in CI")
-        pytest.skip("the upstream schema is not beside this checkout")
-    schema = json.loads(SCHEMA.read_text())
+def validator_of(schema: dict[str, Any]) -> jsonschema.protocols.Validator:
+    """Of a schema, formats included."""
     checker = jsonschema.FormatChecker()
     assert {"date-time", "uuid"} <= set(checker.checkers), "a format would silently not be checked"
     return jsonschema.Draft202012Validator(schema, format_checker=checker)
 
 
+@functools.cache
+def ours() -> jsonschema.protocols.Validator:
+    """Our own schema."""
+    return validator_of(json_schema())
+
+
+@functools.cache
+def upstreams() -> jsonschema.protocols.Validator:
+    """The upstream schema; skips the test where the schema is not at hand."""
+    if not SCHEMA.exists():
+        if os.environ.get("CI") == "true":
+            pytest.fail("the upstream schema must be there in CI")
+        pytest.skip("the upstream schema is not beside this checkout")
+    return validator_of(json.loads(SCHEMA.read_text()))
+
+
+SCHEMAS = pytest.mark.parametrize("validator", [ours, upstreams])
+
+
+@SCHEMAS
 @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.lists(events, min_size=1, max_size=40), st.one_of(st.uuids().map(str), names))
-def test_every_line_validates_against_the_upstream_schema(sequence: list[Event], session_id: str) -> None:
-    """Whatever was recorded, each line is a valid upstream audit action, formats included."""
+@given(
+    sequence=st.lists(events, min_size=1, max_size=40),
+    own=st.lists(own_events, max_size=4),
+    session_id=st.one_of(st.uuids().map(str), names),
+)
+def test_every_line_validates(
+    validator: Callable[[], jsonschema.protocols.Validator],
+    sequence: list[Event],
+    own: list[tuple[str, dict[str, Any]]],
+    session_id: str,
+) -> None:
+    """Whatever was recorded, each line is valid by our own schema, and a valid upstream audit action."""
     with tempfile.TemporaryDirectory() as directory:
         root = Path(directory)
-        with calling(root, id=session_id, authority="decision", peer="[2001:db8::7]:443") as (_, call):
+        with calling(root, id=session_id, authority="decision", peer="[2001:db8::7]:443") as (log, call):
             call(("session", "client_sasl_auth_success", {"principal": "alice", "mechanism": "PLAIN"}))
             for event in sequence:
                 call(event)
+            for name, fields in own:
+                log._live().core.post(name, **fields)  # noqa: SLF001 - no public name: they are the library's
         for line in lines_of(root):
             validator().validate(line)
+
+
+@SCHEMAS
+def test_a_line_of_every_action_validates(validator: Callable[[], jsonschema.protocols.Validator]) -> None:
+    """Of all actions at once, with all fields and without, by every handle, so that none depends on luck."""
+    sequence = [event for full in (True, False) for event in one_of_each(full=full)]
+    own = [
+        (name, {field["name"]: example(field, 7) for field in action["fields"] if full or field["required"]})
+        for full in (True, False)
+        for name, action in LIBRARYS.items()
+    ]
+    test_every_line_validates.hypothesis.inner_test(validator, sequence, own, "s")  # type: ignore[attr-defined]

@@ -35,6 +35,7 @@ MODULES: dict[str, set[str]] = {
     "pump": {"_core", "health"} | VALUES,
     "metrics": VALUES,
     "questions": set(),
+    "schema": {"_core"},
     "query": {"_core", "directory", "exceptions", "sealed"},
     "tail": {"_core", "directory", "sealed"},
     "asgi": {"_core", "exceptions", "log"},

@@ -20,6 +20,7 @@ __all__ = [
     "Snapshot",
     "Tail",
     "actions",
+    "columns",
     "lines",
     "outside",
     "schema",
@@ -30,6 +31,9 @@ SCHEMA_VERSION: int
 
 def actions() -> list[dict[str, Any]]:
     """The catalog: one dictionary an action (`name`, `code`, `method`, `category`, `outcome`, `doc`, `fields`)."""
+
+def columns() -> list[dict[str, Any]]:
+    """The table's columns, in order: one dictionary a column (`name`, `type`, `required`, `words`, `doc`)."""
 
 def schema() -> ArrowSchema:
     """The Arrow schema of the rows; `pyarrow.schema(schema())` makes it pyarrow's."""

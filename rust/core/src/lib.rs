@@ -36,7 +36,7 @@ mod _core {
     #[pymodule_export]
     use crate::log::Log;
     #[pymodule_export]
-    use crate::outside::{actions, outside};
+    use crate::outside::{actions, columns, outside};
     #[pymodule_export]
     use crate::snapshot::Snapshot;
     #[pymodule_export]

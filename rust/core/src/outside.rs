@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use auditring_event::{ACTIONS, Category, Kind, Target};
+use auditring_event::{ACTIONS, Authority, COLUMNS, Category, Column, ColumnType, Kind, Origin, Outcome, Target};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
@@ -57,6 +57,40 @@ pub(crate) fn actions(py: Python<'_>) -> PyResult<Bound<'_, PyList>> {
         list.append(action)?;
     }
     Ok(list)
+}
+
+/// The table's columns, in order: one dictionary a column.
+#[pyfunction]
+pub(crate) fn columns(py: Python<'_>) -> PyResult<Bound<'_, PyList>> {
+    let list = PyList::empty(py);
+    for spec in COLUMNS {
+        let column = PyDict::new(py);
+        column.set_item("name", spec.name)?;
+        let kind = match spec.kind {
+            ColumnType::Timestamp => "timestamp",
+            ColumnType::Int64 => "int64",
+            ColumnType::Int32 => "int32",
+            ColumnType::Dict | ColumnType::Text => "str",
+            ColumnType::Texts => "list",
+        };
+        column.set_item("type", kind)?;
+        column.set_item("required", spec.required)?;
+        column.set_item("words", words(spec.column))?;
+        column.set_item("doc", spec.doc)?;
+        list.append(column)?;
+    }
+    Ok(list)
+}
+
+/// All that a column may say; empty: anything.
+fn words(column: Column) -> Vec<&'static str> {
+    match column {
+        Column::Category => Category::ALL.iter().map(|one| one.word()).collect(),
+        Column::Outcome => Outcome::ALL.iter().map(|one| one.word()).collect(),
+        Column::Authority => Authority::ALL.iter().map(|one| one.word()).collect(),
+        Column::Origin => Origin::ALL.iter().map(|one| one.word()).collect(),
+        _ => Vec::new(),
+    }
 }
 
 /// The balance of every process under `root`, read from its files alone.
