@@ -145,6 +145,10 @@ def section(action: dict[str, Any]) -> str:
     defaults = {word: action[f"{word}_status"] for word in ("failure", "denied") if action[f"{word}_status"]}
     if defaults:
         text.append(f" Status {', '.join(f'`{status}` ({word})' for word, status in defaults.items())}.")
+    if action["kroxylicious"]:
+        theirs = action["kroxylicious"]
+        called = "the operation's own name" if theirs == "{operation}" else f"`{theirs}`"
+        text.append(f" In dialect `kroxylicious-v1`: {called}.")
     if action["constants"]:
         text.append(f" Always {', '.join(f'`{name}` = `{value}`' for name, value in action['constants'])}.")
     text.append("\n")

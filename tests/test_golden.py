@@ -14,9 +14,11 @@ from typing import Any
 
 import duckdb
 import jsonschema
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import auditring.query
 from auditring import _core
 from auditring.schema import json_schema, path
 from auditring.tail import Tail
@@ -98,11 +100,10 @@ def with_maps(row: Row) -> Row:
 
 @of_each_directory
 def test_every_row_of_the_tables_is_read(version: str, name: str) -> None:
-    """By pyarrow and by DuckDB alone, with every value; the file says which version it has."""
+    """By pyarrow and by DuckDB alone, with every value."""
     root = GOLDEN / version / name
     (file,) = root.glob("events/*/*.parquet")
     metadata = pq.read_metadata(file).metadata
-    assert metadata[b"auditring.schema_version"] == version.removeprefix("v").encode()
     first, last = int(metadata[b"auditring.first_seq"]), int(metadata[b"auditring.last_seq"])
     rows = [row for row in expected(version, name) if first <= row["seq"] <= last]
     assert len(rows) > 100
@@ -113,6 +114,23 @@ def test_every_row_of_the_tables_is_read(version: str, name: str) -> None:
         found = con.execute("FROM read_parquet($1, union_by_name = true)", [f"{root}/events/**/*.parquet"])
         names = [column[0] for column in found.description or ()]
         assert sealed(dict(zip(names, row, strict=True)) for row in found.fetchall()) == rows
+
+
+@of_each_version
+def test_everything_says_its_version(version: str) -> None:
+    """A table in its metadata, a process in its first row, a journal in the head of each segment."""
+    number = int(version.removeprefix("v"))
+    for name in ("closed", "open"):
+        (startup,) = (row for row in expected(version, name) if row["action"] == "ProxyStartup")
+        assert json.loads(startup["context"])["schemaVersion"] == number
+        for file in (GOLDEN / version / name).glob("events/*/*.parquet"):
+            assert pq.read_metadata(file).metadata[b"auditring.schema_version"] == str(number).encode()
+    segments = list((GOLDEN / version / "open").glob("journal/*/*.journal"))
+    assert segments
+    for segment in segments:
+        head = segment.read_bytes()[:76]
+        assert head[:8] == b"auditjnl"
+        assert int.from_bytes(head[72:], "little") == number
 
 
 @of_each_directory
@@ -148,6 +166,72 @@ def test_the_tail_tells_every_row(version: str, name: str, copy: Path) -> None:
     for line, row in zip(sorted(lines, key=lambda line: line["seq"]), expected(version, name), strict=True):
         assert line == written.get(line["seq"], line)
         assert row_of(line, row) == with_maps(row)
+
+
+@pytest.fixture
+def later(tmp_path: Path) -> Path:
+    """Version 1, and beside it what a later version wrote: a column, an action and a category that came after it."""
+    root = Path(shutil.copytree(GOLDEN / "v1" / "closed", tmp_path / "later"))
+    (file,) = root.glob("events/*/*.parquet")
+    old = pq.read_table(file)
+    process, other = old["process"][0].as_py(), "018f4e6a-7c1d-7b3e-9d52-1d2c3b4a5f60"
+    columns = {name: old[name] for name in old.schema.names}
+    for name, value in {"process": other, "action": "Peek", "category": "curiosity"}.items():
+        columns[name] = pa.repeat(value, old.num_rows).dictionary_encode()
+    columns["rack"] = pa.repeat("r1", old.num_rows).dictionary_encode()
+    said = {name: text for name, text in pq.read_metadata(file).metadata.items() if name.startswith(b"auditring.")}
+    said |= {b"auditring.schema_version": b"2", b"auditring.process": other.encode()}
+    new = pa.table(columns).replace_schema_metadata(said)
+    pq.write_table(new, file.with_name(file.name.replace(process, other)))
+    return root
+
+
+def test_what_a_later_version_added_takes_nothing_away(later: Path) -> None:
+    """A file with a column more, beside version 1: its old columns are as ever, and older rows have null in the new."""
+    rows = expected("v1", "closed")
+    (old,) = later.glob(f"events/*/{rows[0]['process']}-*.parquet")
+    con = duckdb.connect()
+    con.execute("SET TimeZone = 'UTC'")
+    con.register("files", con.read_parquet(f"{later}/events/**/*.parquet", union_by_name=True))
+    for view, names in (
+        (con, "files"),
+        (auditring.query.connect(later), "events"),
+    ):
+        counts = view.sql(f"SELECT rack, action = 'Peek', count(*) FROM {names} GROUP BY ALL ORDER BY ALL").fetchall()
+        assert counts == [("r1", True, len(rows)), (None, False, len(rows))]
+        relation = view.sql(f"SELECT * EXCLUDE (rack) FROM {names} WHERE process = '{rows[0]['process']}'")
+        known = [name for name in relation.columns if name not in {"event_id", "events_total"}]
+        assert known == pq.read_schema(old).names
+        view_rows = relation.select(*known).fetchall()
+        assert sealed(dict(zip(known, row, strict=True)) for row in view_rows) == rows
+    con.close()
+
+
+def test_the_tail_tells_of_a_later_versions_files(later: Path) -> None:
+    """Every row of both, the later one's with all that this version knows of."""
+    tail = Tail(later, json=True)
+    lines = [json.loads(line) for text in tail.history() for line in text.splitlines()]
+    assert tail.notes == []
+    rows = expected("v1", "closed")
+    theirs = {line["seq"]: line for line in lines if line["action"] == "Peek"}
+    assert len(lines) == 2 * len(rows)
+    assert sorted(theirs) == [row["seq"] for row in rows]
+    for row in rows:
+        found = row_of(theirs[row["seq"]], row)
+        same = {"process", "action", "category", "object_ref"}
+        assert {k: v for k, v in found.items() if k not in same} == {
+            k: v for k, v in with_maps(row).items() if k not in same
+        }
+
+
+def test_a_member_that_came_later_is_left_alone() -> None:
+    """Who takes the members that he knows reads a later version's line; only the schema of version 1 refuses it."""
+    validator = jsonschema.Draft202012Validator(json_schema())
+    (file,) = (GOLDEN / "v1" / "closed").glob("jsonl/*.jsonl")
+    for text, row in zip(file.read_bytes().splitlines(), expected("v1", "closed"), strict=True):
+        line = json.loads(text) | {"rack": "r1"}
+        assert row_of(line, row) == with_maps(row)
+        assert not validator.is_valid(line)
 
 
 @functools.cache

@@ -199,7 +199,7 @@ def test_any_sequence_of_valid_events_comes_back_equal(sequence: list[Event]) ->
 def example(field: dict[str, Any], number: int) -> str | int:
     """A value of a field."""
     if field["type"] == "int":
-        return max(field["min"], number)
+        return max(int(field["min"]), number)
     return str(field["words"][0]) if field["words"] else f"<{field['name']}>"
 
 
@@ -325,4 +325,4 @@ def test_a_line_of_every_action_validates(validator: Callable[[], jsonschema.pro
         for full in (True, False)
         for name, action in LIBRARYS.items()
     ]
-    test_every_line_validates.hypothesis.inner_test(validator, sequence, own, "s")  # type: ignore[attr-defined]
+    test_every_line_validates.hypothesis.inner_test(validator, sequence, own, "s")

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal, Self, final, overload
 
-from auditring.types import Authority, ContextMap, Outcome, Text
+from auditring.types import Authority, ContextMap, Dialect, Outcome, Text
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 SCHEMA_VERSION: int
-"""Version of the row schema, in Parquet metadata, journal segments and JSON."""
+"""Version of the rows' schema, in Parquet metadata, heads of journal segments, `ProxyStartup`, and the JSON Schema's id."""
 
 def actions() -> list[dict[str, Any]]:
     """The catalog: one dictionary an action (`name`, `code`, `method`, `category`, `outcome`, `doc`, `fields`)."""
@@ -43,12 +43,13 @@ def lines(
     rows: Sequence[Sequence[int | str | Sequence[str] | None]],
     *,
     json: bool = False,
+    dialect: Dialect | None = None,
     colour: bool = False,
 ) -> list[bytes]:
     """The lines of rows of the table, as `Tail` would give them.
 
-    `columns` names what is in each row; times are nanoseconds since the epoch. Raises `ValueError` for a column that
-    there is not.
+    `columns` names what is in each row; times are nanoseconds since the epoch. Raises `ValueError` for a column or a
+    dialect that there is not, and for a dialect of lines that are not JSON.
     """
 
 def outside(root: str) -> list[dict[str, Any]]:
@@ -85,17 +86,17 @@ class RowBatch:
     def max_time_ns(self) -> int: ...
     def __arrow_c_array__(self, requested_schema: object | None = None) -> tuple[object, object]: ...
     def __arrow_c_schema__(self) -> object: ...
-    def json_lines(self) -> bytes:
-        """Canonical JSON, one object a line, each line ended by a newline; UTF-8.
+    def json_lines(self, dialect: Dialect | None = None) -> bytes:
+        """Canonical JSON, one object a line, each line ended by a newline; UTF-8. A `dialect` names actions otherwise.
 
-        Raises `RuntimeError` where the rows were asked for as Arrow alone.
+        Raises `RuntimeError` where the rows were asked for as Arrow alone, `ValueError` for an unknown dialect.
         """
 
 @final
 class LineWriter:
     """Writes the lines of batches into one file."""
 
-    def __new__(cls, path: str, inode: int) -> Self:
+    def __new__(cls, path: str, inode: int, dialect: Dialect | None = None) -> Self:
         """Opens the file that the caller has open as `inode`. Raises `OSError`, also if its path leads to another."""
     def write(self, batch: RowBatch, offset: int) -> int:
         """Writes the lines of a batch at `offset`, without the GIL, and returns their bytes.
@@ -129,6 +130,7 @@ class Tail:
         root: str,
         *,
         json: bool = False,
+        dialect: Dialect | None = None,
         colour: bool = False,
         from_now: bool = False,
         actions: Sequence[str] = ...,
@@ -141,7 +143,7 @@ class Tail:
         """Opens every journal at its beginning, or `from_now` behind its last row.
 
         What is not wanted is never decoded; an empty list asks for nothing in particular. Principals are `Type:name` or
-        a name. Raises `OSError`; `ValueError` for a category or an outcome that there is not.
+        a name. Raises `OSError`; `ValueError` for a category, an outcome or a dialect that there is not.
         """
     @property
     def processes(self) -> list[str]:

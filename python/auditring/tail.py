@@ -18,7 +18,7 @@ import itertools
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
 from auditring import _core, directory
 from auditring.directory import NotAnAuditDirectory
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     import duckdb
+
+    from auditring.types import Dialect
 
 __all__ = ["Tail", "Wanted"]
 
@@ -69,6 +71,14 @@ class Wanted:
         return whole * 1000
 
 
+class _Form(TypedDict):
+    """What lines look like."""
+
+    json: bool
+    dialect: Dialect | None
+    colour: bool
+
+
 class _Part(NamedTuple):
     """Rows of a sealed file that are to be told of, both ends included."""
 
@@ -87,11 +97,13 @@ class Tail:
         *,
         last: int | None = None,
         json: bool = False,
+        dialect: Dialect | None = None,
         colour: bool = False,
     ) -> None:
         """Opens what is there, so that nothing that is written from now on is missed.
 
-        `last` is how many rows of the past to tell of, `None` for all that are wanted. Raises `NotAnAuditDirectory`.
+        `last` is how many rows of the past to tell of, `None` for all that are wanted. `dialect` is whose names
+        actions have in JSON; `wanted` asks by our own. Raises `NotAnAuditDirectory`.
         """
         self.notes: list[str] = []
         """What a person ought to know before believing what was told; the caller takes them out."""
@@ -99,7 +111,7 @@ class Tail:
         directory.require(self._root)
         self._wanted = wanted = wanted or Wanted()
         self._last = last
-        self._form = {"json": json, "colour": colour}
+        self._form: _Form = {"json": json, "dialect": dialect, "colour": colour}
         self._core = _core.Tail(
             str(self._root),
             from_now=last == 0,

@@ -41,6 +41,7 @@ struct Action {
     code: u16,
     name: String,
     method: Option<String>,
+    kroxylicious: Option<String>,
     category: String,
     scope: String,
     outcome: String,
@@ -86,9 +87,13 @@ fn yes() -> bool {
 fn main() {
     println!("cargo::rerun-if-changed=catalog.toml");
     println!("cargo::rerun-if-changed=build.rs");
-    let made = std::fs::read_to_string("catalog.toml")
+    make(&std::fs::read_to_string("catalog.toml").expect("the catalog lies beside the manifest"));
+}
+
+/// Writes what a catalog says to where the crate includes it.
+pub fn make(text: &str) {
+    let made = toml::from_str::<Catalog>(text)
         .map_err(|e| e.to_string())
-        .and_then(|text| toml::from_str::<Catalog>(&text).map_err(|e| e.to_string()))
         .and_then(|mut catalog| join_sets(&mut catalog).map(|()| catalog))
         .and_then(|catalog| generate(&catalog));
     match made {
@@ -302,6 +307,15 @@ fn write_action(
     if action.fields.len() > MAX_FIELDS {
         return Err(format!("{} fields, at most {MAX_FIELDS}", action.fields.len()));
     }
+    if let Some(theirs) = &action.kroxylicious {
+        let plain =
+            theirs.starts_with(|c: char| c.is_ascii_uppercase()) && theirs.bytes().all(|b| b.is_ascii_alphanumeric());
+        let by_operation = theirs == "{operation}"
+            && action.fields.iter().any(|field| field.required && field.column.as_deref() == Some("operation"));
+        if !plain && !by_operation {
+            return Err(format!("`{theirs}` is no name, nor that of an operation that the event always has"));
+        }
+    }
     let mut size = 0;
     let mut fields = String::new();
     let mut names = BTreeSet::new();
@@ -331,7 +345,7 @@ fn write_action(
         out,
         "    ActionSpec {{ code: {}, name: {:?}, method: {method:?}, category: Category::{}, scope: Scope::{}, outcome: Outcome::{}, \
          failure_status: {:?}, denied_status: {:?}, authority: {}, stability: Stability::{}, doc: {:?}, fields: &[\n{fields}    ], \
-         constants: &[{constants}], emit: {}, origin: Origin::{}, proxy: {} }},",
+         constants: &[{constants}], emit: {}, origin: Origin::{}, proxy: {}, kroxylicious: {:?} }},",
         action.code,
         action.name,
         camel(&action.category),
@@ -345,6 +359,7 @@ fn write_action(
         action.emit,
         camel(origin),
         action.proxy,
+        action.kroxylicious,
     )
     .unwrap();
     Ok(size)

@@ -78,7 +78,7 @@ def emit_odd(log: auditring.AuditLog, session: Any) -> None:  # noqa: ANN401 - a
 
 def emit(log: auditring.AuditLog, number: int) -> None:
     """The fixed list of events; `number` tells its rounds apart."""
-    details = {"deployment": f"round {number}", "canary": False}
+    details: dict[str, str | bool] = {"deployment": f"round {number}", "canary": False}
     with log.session(
         id=f"c-{number}",
         peer=("2001:db8::7", 50_412),

@@ -13,7 +13,7 @@ import click
 
 from auditring.cli.asked import time_of
 from auditring.cli.errors import Complaint, suggestion
-from auditring.types import Outcome
+from auditring.types import Dialect, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,6 +47,11 @@ _INTERRUPTED = 130
 @click.option("-f", "--follow", is_flag=True, help="Go on with what happens from now on, until Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, as in JSONL files.")
 @click.option(
+    "--dialect",
+    type=click.Choice(get_args(Dialect)),
+    help="With --json: whose names actions have, by default our own.",
+)
+@click.option(
     "--last",
     type=click.IntRange(min=0),
     metavar="N",
@@ -68,11 +73,12 @@ _INTERRUPTED = 130
     help="Only what this principal did, or who tried to pass for it: alice or User:alice.",
 )
 @click.option("--session", "sessions", multiple=True, metavar="ID", help="Only this session.")
-def command(
+def command(  # noqa: PLR0913 - an argument an option
     directory: Path,
     *,
     follow: bool,
     as_json: bool,
+    dialect: Dialect | None,
     last: int | None,
     since: datetime | None,
     actions: Sequence[str],
@@ -98,6 +104,8 @@ def command(
     """
     from auditring.tail import Wanted
 
+    if dialect and not as_json:
+        raise Complaint("--dialect is of JSON lines: say --json too")
     check(actions)
     wanted = Wanted(
         actions=actions, categories=categories, outcomes=outcomes, principals=principals, sessions=sessions, since=since
@@ -105,7 +113,7 @@ def command(
     past = _LAST if last is None and since is None else last
     out = Outlet()
     try:
-        run(directory, wanted, past, out, follow=follow, as_json=as_json)
+        run(directory, wanted, past, out, follow=follow, as_json=as_json, dialect=dialect)
     except KeyboardInterrupt:
         click.get_current_context().exit(_INTERRUPTED)
     except BrokenPipeError:
@@ -113,13 +121,22 @@ def command(
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def run(directory: Path, wanted: Wanted, past: int | None, out: Outlet, *, follow: bool, as_json: bool) -> None:
+def run(
+    directory: Path,
+    wanted: Wanted,
+    past: int | None,
+    out: Outlet,
+    *,
+    follow: bool,
+    as_json: bool,
+    dialect: Dialect | None,
+) -> None:
     """Tell of the past, then of the present; whatever is wrong with the directory becomes one line."""
     from auditring.exceptions import AuditError
     from auditring.tail import Tail
 
     try:
-        tail = Tail(directory, wanted, last=past, json=as_json, colour=not as_json and out.coloured)
+        tail = Tail(directory, wanted, last=past, json=as_json, dialect=dialect, colour=not as_json and out.coloured)
         for lines in tail.history():
             say(tail, lines, out)
         while follow:

@@ -10,6 +10,7 @@ import zstandard
 from auditring import _core
 from auditring.sinks._files import FILE_MODE, make_directory, sync_directory, write_all
 from auditring.sinks.base import RowBatch
+from auditring.types import Dialect
 
 __all__ = ["LineFile", "compress"]
 
@@ -17,7 +18,9 @@ __all__ = ["LineFile", "compress"]
 class LineFile:
     """One open file: `size` bytes of it are ours, what lies behind them was left by an attempt that failed."""
 
-    def __init__(self, path: Path, *, offset: int = 0, rows: int = 0, day: int = 0) -> None:
+    def __init__(
+        self, path: Path, *, offset: int = 0, rows: int = 0, day: int = 0, dialect: Dialect | None = None
+    ) -> None:
         """Opens the file, or makes it."""
         self.path = path
         self.size = offset
@@ -25,11 +28,12 @@ class LineFile:
         self.day = day
         self.clean = True
         """Nothing was appended since the last `sync`."""
+        self._dialect = dialect
         self._born = time.monotonic()
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE)
         try:
             status = os.fstat(self._fd)
-            self._writer = _core.LineWriter(str(path), status.st_ino)
+            self._writer = _core.LineWriter(str(path), status.st_ino, dialect)
         except BaseException:
             os.close(self._fd)
             raise
@@ -44,7 +48,7 @@ class LineFile:
     def append(self, batch: RowBatch) -> int:
         """Puts the lines of a batch behind what is ours and returns their bytes. An error leaves whole lines."""
         self.clean = False
-        size = self._complete(batch.json_lines()) if self._left else self._writer.write(batch, self.size)
+        size = self._complete(batch.json_lines(self._dialect)) if self._left else self._writer.write(batch, self.size)
         self.size += size
         self.rows += batch.rows
         return size

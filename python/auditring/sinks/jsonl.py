@@ -17,13 +17,14 @@ import os
 import select
 import sys
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, TypeVar, get_args
 
 from auditring.config import Rotation
-from auditring.exceptions import CursorError
+from auditring.exceptions import ConfigError, CursorError
 from auditring.sinks._files import day_of, make_directory
 from auditring.sinks._lines import LineFile, compress
 from auditring.sinks.base import Batching, Checkpoint, RowBatch, Sink, SinkContext
+from auditring.types import Dialect
 
 __all__ = ["JsonlSink"]
 
@@ -54,17 +55,22 @@ class JsonlSink(Sink):
         name: str | None = None,
         rotation: Rotation | None = None,
         compress: bool = False,
+        dialect: Dialect | None = None,
         checkpoint: Checkpoint | None = None,
     ) -> None:
         """`path`: a directory instead of `jsonl/` in the audit directory, or `"-"` for standard output.
 
         `rotation`: by default at 256 MiB or a new UTC date. `checkpoint`: by default 64 MiB or a second.
+        `dialect`: whose names actions have, by default our own; such a sink beside another wants a `name` and a `path`.
         """
+        if dialect is not None and dialect not in get_args(Dialect):
+            raise ConfigError(f"dialect: there is no {dialect!r}; known: {', '.join(get_args(Dialect))}")
         self.name = name or ("stdout" if path == "-" else "jsonl")
         self._path = None if path is None else Path(path)
         self._rotation = rotation or _ROTATION
         self._limits = checkpoint or _CHECKPOINT
         self._compress = compress
+        self._dialect = dialect
         self._file: LineFile | None = None
         self._cursor: int | None = None
         self._next = 0
@@ -103,7 +109,9 @@ class JsonlSink(Sink):
             current = self._directory / name
             if not current.exists() or current.stat().st_size < said["offset"]:
                 raise CursorError(f"{current} is missing or shorter than its cursor says ({said['offset']} bytes)")
-            self._file = LineFile(current, offset=said["offset"], rows=said["rows"], day=said["day"])
+            self._file = LineFile(
+                current, offset=said["offset"], rows=said["rows"], day=said["day"], dialect=self._dialect
+            )
         ended = sorted(self._directory.glob(f"{self._process}-*.jsonl"))
         self._closed = [path for path in ended if path != current and path.name < born.name]
 
@@ -119,7 +127,7 @@ class JsonlSink(Sink):
         if self._file is not None and self._rotation.utc_date and day > self._file.day and self._file.clean:
             self._rotate()
         if self._file is None:
-            self._file = LineFile(self._named(self._cursor), day=day)
+            self._file = LineFile(self._named(self._cursor), day=day, dialect=self._dialect)
         return self._file.append(batch)
 
     def commit(self) -> bytes:
@@ -200,7 +208,7 @@ class _StdoutSink(JsonlSink):
 
     def write(self, batch: RowBatch) -> int:
         """Writes all lines; a reader that has gone is an error."""
-        lines = batch.json_lines() if batch.rows else b""
+        lines = batch.json_lines(self._dialect) if batch.rows else b""
         view = memoryview(lines)
         while view:
             try:

@@ -3,14 +3,24 @@
 use arrow_array::Array;
 use arrow_array::StructArray;
 use arrow_array::ffi::{FFI_ArrowSchema, to_ffi};
+use auditring_event::json::Dialect;
 use auditring_event::{RowSet, arrow, json};
 use auditring_flow::Batch;
-use pyo3::exceptions::PyRuntimeError;
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyCapsule};
 
 fn failed(error: impl std::fmt::Display) -> PyErr {
     PyRuntimeError::new_err(format!("rows could not be converted: {error}"))
+}
+
+/// The dialect of a name; ours without one.
+pub(crate) fn dialect(name: Option<&str>) -> PyResult<Dialect> {
+    let Some(name) = name else { return Ok(Dialect::Own) };
+    Dialect::from_name(name).ok_or_else(|| {
+        let known: Vec<_> = Dialect::NAMED.iter().map(|(name, _)| *name).collect();
+        PyValueError::new_err(format!("there is no dialect {name:?}; known: {}", known.join(", ")))
+    })
 }
 
 fn schema_capsule(py: Python<'_>) -> PyResult<Bound<'_, PyCapsule>> {
@@ -126,11 +136,12 @@ impl RowBatch {
     }
 
     /// Canonical JSON, one object a line, each line ended by a newline; UTF-8.
-    fn json_lines<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
-        let set = self.set()?;
+    #[pyo3(signature = (dialect=None))]
+    fn json_lines<'py>(&self, py: Python<'py>, dialect: Option<&str>) -> PyResult<Bound<'py, PyBytes>> {
+        let (set, dialect) = (self.set()?, self::dialect(dialect)?);
         let lines = py.detach(|| {
             let mut lines = Vec::with_capacity(set.rows.len() * 1024);
-            json::lines(set, &mut lines).map(|()| lines)
+            json::lines_in(dialect, set, &mut lines).map(|()| lines)
         });
         Ok(PyBytes::new(py, &lines.map_err(failed)?))
     }

@@ -18,11 +18,11 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use auditring_event::RowSet;
-use auditring_event::json::Lines;
+use auditring_event::json::{Dialect, Lines};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 
-use crate::arrow::RowBatch;
+use crate::arrow::{RowBatch, dialect};
 
 /// A piece ends past so many bytes: small beside a core's cache, large beside a system call.
 const PIECE: usize = 128 << 10;
@@ -47,6 +47,7 @@ struct Open {
     spare: Vec<Vec<u8>>,
     /// Bytes that the disk has not been told to begin with.
     since: u64,
+    dialect: Dialect,
 }
 
 /// Writes the lines of batches into one file.
@@ -77,13 +78,15 @@ impl Drop for LineWriter {
 impl LineWriter {
     /// Opens the file that the caller has open as `inode`; another one at its path is an error.
     #[new]
-    fn new(path: PathBuf, inode: u64) -> PyResult<Self> {
+    #[pyo3(signature = (path, inode, dialect=None))]
+    fn new(path: PathBuf, inode: u64, dialect: Option<&str>) -> PyResult<Self> {
+        let dialect = self::dialect(dialect)?;
         let file = OpenOptions::new().write(true).custom_flags(libc::O_NOFOLLOW).open(path)?;
         if file.metadata()?.ino() != inode {
             return Err(io::Error::from_raw_os_error(libc::ESTALE).into());
         }
         let fd = AtomicI32::new(file.as_raw_fd());
-        let open = Open { file: ManuallyDrop::new(file), at: 0, spare: Vec::new(), since: 0 };
+        let open = Open { file: ManuallyDrop::new(file), at: 0, spare: Vec::new(), since: 0, dialect };
         Ok(Self { fd, open: Mutex::new(Some(open)) })
     }
 
@@ -126,7 +129,7 @@ impl Open {
 
     /// Makes a piece, writes it, makes the next.
     fn in_turns(&mut self, set: &RowSet) -> io::Result<()> {
-        let mut lines = Lines::new(set);
+        let mut lines = Lines::new(self.dialect, set);
         let mut piece = std::mem::take(&mut self.spare).pop().unwrap_or_default();
         let mut more = true;
         while more {
@@ -141,6 +144,7 @@ impl Open {
     /// where there is no thread to be had.
     fn side_by_side(&mut self, set: &RowSet) -> io::Result<bool> {
         let (full, pieces) = sync_channel(PIECES);
+        let dialect = self.dialect;
         let (empty, spare) = sync_channel::<Vec<u8>>(PIECES);
         for _ in 0..PIECES {
             let _ = empty.send(self.spare.pop().unwrap_or_default());
@@ -149,7 +153,7 @@ impl Open {
             // Whichever side fails hangs up, and the other one ends; so our end must go before the scope waits for it.
             let empty = empty;
             let made = thread::Builder::new().name("auditring-lines".to_owned()).spawn_scoped(scope, move || {
-                let mut lines = Lines::new(set);
+                let mut lines = Lines::new(dialect, set);
                 for mut piece in &spare {
                     let more = fill(&mut lines, &mut piece);
                     let last = !matches!(more, Ok(true));

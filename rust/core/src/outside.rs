@@ -32,6 +32,7 @@ pub(crate) fn actions(py: Python<'_>) -> PyResult<Bound<'_, PyList>> {
         action
             .set_item("constants", spec.constants.iter().map(|(of, value)| (of.name(), *value)).collect::<Vec<_>>())?;
         action.set_item("stability", spec.stability.word())?;
+        action.set_item("kroxylicious", spec.kroxylicious)?;
         action.set_item("doc", spec.doc)?;
         let fields = PyList::empty(py);
         for field in spec.fields {

@@ -10,6 +10,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
+use crate::arrow::dialect;
 use crate::log::os_error;
 
 /// A reader that follows every journal of a directory.
@@ -40,20 +41,26 @@ fn outcome(word: &str) -> Option<Outcome> {
     Outcome::from_word(word)
 }
 
-fn style(json: bool, colour: bool) -> Style {
-    if json { Style::Json } else { Style::People { colour } }
+fn style(json: bool, name: Option<&str>, colour: bool) -> PyResult<Style> {
+    let dialect = dialect(name)?;
+    match (json, name) {
+        (true, _) => Ok(Style::Json { dialect }),
+        (false, None) => Ok(Style::People { colour }),
+        (false, Some(_)) => Err(PyValueError::new_err("a dialect is one of JSON lines")),
+    }
 }
 
 #[pymethods]
 impl Tail {
     #[new]
-    #[pyo3(signature = (root, *, json=false, colour=false, from_now=false, actions=vec![], categories=vec![], outcomes=vec![],
+    #[pyo3(signature = (root, *, json=false, dialect=None, colour=false, from_now=false, actions=vec![], categories=vec![], outcomes=vec![],
                         principals=vec![], sessions=vec![], since_ns=None))]
     #[allow(clippy::too_many_arguments, clippy::fn_params_excessive_bools, reason = "they are passed by name")]
     fn new(
         py: Python<'_>,
         root: PathBuf,
         json: bool,
+        dialect: Option<&str>,
         colour: bool,
         from_now: bool,
         actions: Vec<String>,
@@ -63,11 +70,12 @@ impl Tail {
         sessions: Vec<String>,
         since_ns: Option<i64>,
     ) -> PyResult<Self> {
+        let style = style(json, dialect, colour)?;
         let categories = words("category", categories, category)?;
         let outcomes = words("outcome", outcomes, outcome)?;
         let filter = Filter { actions, categories, outcomes, principals, sessions, since_ns };
         let inner = py.detach(|| auditring_flow::Tail::open(&root, filter, from_now)).map_err(os_error)?;
-        Ok(Self { inner: Mutex::new(inner), style: style(json, colour), unreadable: Mutex::new(0) })
+        Ok(Self { inner: Mutex::new(inner), style, unreadable: Mutex::new(0) })
     }
 
     /// The processes whose journals are being followed.
@@ -122,17 +130,18 @@ pub(crate) enum Value {
 /// The lines of rows of the table, as `Tail` would give them: `columns` names what is in each row; times are nanoseconds
 /// since the epoch.
 #[pyfunction]
-#[pyo3(signature = (columns, rows, *, json=false, colour=false))]
-pub(crate) fn lines(
-    py: Python<'_>,
+#[pyo3(signature = (columns, rows, *, json=false, dialect=None, colour=false))]
+pub(crate) fn lines<'py>(
+    py: Python<'py>,
     columns: Vec<String>,
     rows: Vec<Vec<Option<Value>>>,
     json: bool,
+    dialect: Option<&str>,
     colour: bool,
-) -> PyResult<Vec<Bound<'_, PyBytes>>> {
+) -> PyResult<Vec<Bound<'py, PyBytes>>> {
     let column = |name: &str| COLUMNS.iter().find(|spec| spec.name == name).map(|spec| spec.column);
     let columns = words("column", columns, column)?;
-    let style = style(json, colour);
+    let style = style(json, dialect, colour)?;
     let lines = rows.into_iter().map(|row| {
         let mut event = Event::default();
         for (column, value) in columns.iter().zip(row) {

@@ -256,6 +256,8 @@ pub struct ActionSpec {
     pub origin: Origin,
     /// Whether proxy and filters may do it on their own account, without a session.
     pub proxy: bool,
+    /// Its name in that dialect; none: our own, package-qualified.
+    pub kroxylicious: Option<&'static str>,
 }
 
 impl ActionSpec {

@@ -103,7 +103,7 @@ proptest! {
             prop_assert_eq!(in_micros(event), from_batch(&batch, row));
         }
 
-        let (mut pieces, mut piece) = (json::Lines::new(&set), Vec::new());
+        let (mut pieces, mut piece) = (json::Lines::new(json::Dialect::Own, &set), Vec::new());
         let mut all = Vec::new();
         while pieces.fill(&mut piece, enough.max(1)).expect("the rows are fine") {
             prop_assert!(piece.len() >= enough.max(1) && piece.ends_with(b"\n"));

@@ -6,6 +6,7 @@ use auditring_event::event::{Cell, Event};
 use auditring_event::visible::acts;
 use auditring_event::{Column, RowSet, json, terminal};
 use proptest::prelude::*;
+use proptest::sample::select;
 use serde_json::Value;
 
 fn events(set: &RowSet) -> Vec<Event> {
@@ -22,14 +23,17 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(1000) })]
 
     #[test]
-    fn a_line_made_of_the_columns_is_the_rows_own(set in common::sets(12)) {
+    fn a_line_made_of_the_columns_is_the_rows_own(
+        set in common::sets(12),
+        dialect in select(vec![json::Dialect::Own, json::Dialect::KroxyliciousV1]),
+    ) {
         let mut lines = Vec::new();
-        json::lines(&set, &mut lines).expect("the rows are fine");
+        json::lines_in(dialect, &set, &mut lines).expect("the rows are fine");
         let parse = |line: &[u8]| serde_json::from_slice::<Value>(line).expect("JSON");
         let own: Vec<Value> = lines.split_inclusive(|byte| *byte == b'\n').map(parse).collect();
         let made: Vec<Value> = events(&set).iter().map(|event| {
             let mut line = Vec::new();
-            json::line(event, &mut line);
+            json::line(dialect, event, &mut line);
             let whole = line.ends_with(b"}\n");
             prop_assert!(whole);
             Ok(parse(&line))

@@ -4,7 +4,7 @@
 
 mod common;
 
-use auditring_event::json;
+use auditring_event::json::{self, Dialect};
 use common::schema;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -28,6 +28,7 @@ proptest! {
         if let Some(schema) = SCHEMA.as_ref() {
             let mut out = Vec::new();
             json::lines(&set, &mut out).expect("the rows are fine");
+            json::lines_in(Dialect::KroxyliciousV1, &set, &mut out).expect("the rows are fine");
             for line in out.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
                 let line: Value = serde_json::from_slice(line).expect("a line is JSON");
                 prop_assert_eq!(Vec::<String>::new(), schema::errors(schema, &line));

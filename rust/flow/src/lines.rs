@@ -4,6 +4,7 @@
 //! its own line and no other, and is counted.
 
 use auditring_event::event::Event;
+use auditring_event::json::Dialect;
 use auditring_event::visible::visible_json;
 use auditring_event::{Malformed, RowSet, json, terminal};
 
@@ -11,7 +12,10 @@ use auditring_event::{Malformed, RowSet, json, terminal};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Style {
     /// Canonical JSON, with what would act on a terminal escaped.
-    Json,
+    Json {
+        /// Whose names actions have.
+        dialect: Dialect,
+    },
     /// For people.
     People {
         /// With colours.
@@ -23,9 +27,9 @@ impl Style {
     /// Appends the lines of a set.
     fn lines(self, set: &RowSet, out: &mut Vec<u8>) -> Result<(), Malformed> {
         match self {
-            Self::Json => {
+            Self::Json { dialect } => {
                 let mut lines = Vec::new();
-                json::lines(set, &mut lines)?;
+                json::lines_in(dialect, set, &mut lines)?;
                 let mut lines = visible_json(lines);
                 if out.is_empty() {
                     *out = lines; // the common case: all at once
@@ -41,9 +45,9 @@ impl Style {
     /// Appends the line of one event.
     pub fn line(self, event: &Event, out: &mut Vec<u8>) {
         match self {
-            Self::Json => {
+            Self::Json { dialect } => {
                 let mut line = Vec::new();
-                json::line(event, &mut line);
+                json::line(dialect, event, &mut line);
                 out.append(&mut visible_json(line));
             }
             Self::People { colour } => terminal::line(event, colour, out),

@@ -2,13 +2,17 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
+use auditring_event::json::{self, Dialect};
 use auditring_event::record::{Encoder, RecordView};
 use auditring_event::row::{NO_CONTEXT, from_record, int_field};
 use auditring_event::{Outcome, RowSet, by_name};
-use auditring_flow::{Filter, Missed, Style, Tail, lines, lines_each};
+use auditring_flow::{Declined, Filter, Follower, Form, Missed, Progress, Style, Tail, lines, lines_each};
 use auditring_journal::{BatchFlags, BatchMeta, SegmentHead, Totals, Writer, segments};
 
+const JSON: Style = Style::Json { dialect: Dialect::Own };
 const PROCESS: [u8; 16] = [7; 16];
 const UUID: &str = "07070707-0707-0707-0707-070707070707";
 const POLICY: &str = r#"{"read":{"keep":"all"},"seed":1,"version":1,"write":{"keep":"all"}}"#;
@@ -50,9 +54,14 @@ impl Rig {
             }
             from_record(&RecordView::parse(&read.to_vec()).unwrap(), NO_CONTEXT, seq, seq, 0, &mut bytes);
         }
+        self.append(rows, &bytes);
+    }
+
+    /// One batch of rows as they are.
+    fn append(&mut self, rows: u32, bytes: &[u8]) {
         let max_time_ns = self.next.first_seq + i64::from(rows) - 1;
         let meta = BatchMeta { rows, max_time_ns, ..self.next.clone() };
-        self.writer.append(&meta, b"", b"", &bytes).unwrap();
+        self.writer.append(&meta, b"", b"", bytes).unwrap();
         self.next = BatchMeta {
             flags: BatchFlags::NONE,
             batch_no: self.next.batch_no + 1,
@@ -195,13 +204,49 @@ fn a_row_that_cannot_be_read_costs_its_own_line() {
     // The second row's topic is no UTF-8.
     let at = sets[0].data.windows(6).enumerate().filter(|(_, bytes)| *bytes == b"orders").nth(1).unwrap().0;
     sets[0].data[at] = 0xff;
-    for style in [Style::Json, Style::People { colour: false }] {
+    for style in [JSON, Style::People { colour: false }] {
         let text = lines(sets.clone(), style);
         let (each, unreadable) = lines_each(sets.clone(), style);
         assert_eq!((1, 1), (text.unreadable, unreadable));
         assert_eq!(2, String::from_utf8_lossy(&text.text).lines().count());
         assert_eq!(vec![0, 2], each.iter().map(|line| line.seq).collect::<Vec<_>>());
         assert_eq!(text.text, each.into_iter().flat_map(|line| line.text).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn rows_of_a_later_version_are_told_of_by_their_number_alone_and_wait_for_who_knows_them() {
+    let mut rig = rig();
+    rig.batch(2);
+    let mut bytes = Vec::new();
+    for name in ["Peek", "Read"] {
+        let mut event = event_next::record::Encoder::new(event_next::by_name(name).unwrap());
+        event.text("topic", "orders").text("rack", "r1");
+        if name == "Read" {
+            event.int("partition", 0);
+        }
+        from_record(&RecordView::parse(&event.to_vec()).unwrap(), NO_CONTEXT, 3, 3, 0, &mut bytes);
+    }
+    rig.append(2, &bytes);
+    rig.batch(2);
+
+    let (told, unreadable) = lines_each(rig.tail(Filter::default()).fresh().unwrap(), JSON);
+    assert_eq!((vec![0, 1, 4, 5], 2), (told.iter().map(|line| line.seq).collect(), unreadable));
+
+    // A sink that would pass them by loses them for good: it fails instead, as often as it tries, and its cursor stands.
+    for form in [Form::Rows, Form::Table] {
+        let progress = Arc::<Progress>::default();
+        let mut follower = Follower::open(&dir(rig.root()), "sink", Declined::default(), form, progress).unwrap();
+        for _ in 0..2 {
+            let next = follower.next(6, Duration::ZERO, true);
+            let failed = match form {
+                Form::Rows => json::lines(&next.unwrap().unwrap().set, &mut Vec::new()).unwrap_err().to_string(),
+                Form::Table => next.unwrap_err().to_string(),
+            };
+            assert!(failed.ends_with("unknown code 67"), "{failed}");
+            follower.rewind().unwrap();
+        }
+        assert_eq!(0, follower.cursor().seq);
     }
 }
 
@@ -217,7 +262,7 @@ fn lines_of_several_processes_are_merged_by_time_and_each_keeps_its_order() {
         }
         set
     };
-    let merged = lines(vec![rig(&[10, 5, 30]), rig(&[20, 20])], Style::Json).text;
+    let merged = lines(vec![rig(&[10, 5, 30]), rig(&[20, 20])], JSON).text;
     let times: Vec<i64> = merged.split_inclusive(|byte| *byte == b'\n').map(time_of).collect();
     assert_eq!(vec![10, 5, 20, 20, 30], times);
 }

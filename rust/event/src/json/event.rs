@@ -1,5 +1,6 @@
 //! One event as its line, from its columns alone: for rows that come back out of the table.
 
+use super::dialect::Dialect;
 use super::line::is_class;
 use super::session::{actor_principals, member, number, plain_principals, session_uuid};
 use super::time::Clock;
@@ -22,7 +23,7 @@ const PLAIN: &[&[Column]] = &[
 /// Appends the line of an event, ended by `\n`: what [`super::lines`] writes of its row.
 ///
 /// Times of the table are microseconds, so `endTime` can be coarser than in the row's own line.
-pub fn line(event: &Event, out: &mut Vec<u8>) {
+pub fn line(dialect: Dialect, event: &Event, out: &mut Vec<u8>) {
     let is_client = event.text(Column::Origin) == Some(Origin::Client.word());
     let principals: Vec<Cow<'_, str>> = match event.get(Column::Principals) {
         Some(Cell::Texts(list)) => list.iter().map(|one| Cow::Borrowed(one.as_str())).collect(),
@@ -31,7 +32,9 @@ pub fn line(event: &Event, out: &mut Vec<u8>) {
     let mut clock = Clock::new();
     out.extend_from_slice(b"{\"time\":");
     clock.write(out, event.int(Column::TimeNs).unwrap_or_default());
-    for (name, column) in [("action", Column::Action), ("status", Column::Status), ("reason", Column::Reason)] {
+    let action = event.text(Column::Action).map(|name| dialect.action(name, event.text(Column::Operation)));
+    text(out, "action", action.as_deref());
+    for (name, column) in [("status", Column::Status), ("reason", Column::Reason)] {
         text(out, name, event.text(column));
     }
     actor(out, event, is_client, &principals);

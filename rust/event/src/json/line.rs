@@ -1,5 +1,6 @@
 //! One line after the other.
 
+use super::dialect::Dialect;
 use super::object_ref::object_ref;
 use super::session::{Part, Session, actor_principals, member, number, plain_principals};
 use super::time::Clock;
@@ -35,6 +36,7 @@ const OVERRIDES: u64 = set_of(&[
 ]);
 
 pub(super) struct Writer<'a> {
+    dialect: Dialect,
     set: &'a RowSet,
     plans: Plans<'a>,
     clock: Clock,
@@ -47,7 +49,7 @@ pub(super) struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    pub(super) fn new(set: &'a RowSet) -> Self {
+    pub(super) fn new(dialect: Dialect, set: &'a RowSet) -> Self {
         let identity = &set.identity;
         let mut process = [Vec::new(), Vec::new()];
         member(&mut process[0], "eventId", &format!("{}:", identity.process));
@@ -56,6 +58,7 @@ impl<'a> Writer<'a> {
         member(&mut process[1], "process", &identity.process);
         process[1].extend_from_slice(b",\"seq\":");
         Self {
+            dialect,
             set,
             plans: Plans::new(set),
             clock: Clock::new(),
@@ -112,7 +115,11 @@ impl<'a> Writer<'a> {
         out.extend_from_slice(b"{\"time\":");
         self.clock.write(out, row.time_ns());
         out.extend_from_slice(b",\"action\":");
-        quote(out, plan.action.or(values.text(Column::Action)).unwrap_or_default());
+        let name = plan.action.or(values.text(Column::Action)).unwrap_or_default();
+        match self.dialect {
+            Dialect::Own => quote(out, name),
+            dialect => quote(out, &dialect.action(name, values.text(Column::Operation))),
+        }
         values.put_text(out, Column::Status, ",\"status\":");
         values.put_text(out, Column::Reason, ",\"reason\":");
         let filter = || values.text(Column::Filter).or(context.and_then(|context| context.filter.as_deref()));

@@ -8,6 +8,7 @@
 //! `groupId`, `transactionalId`, `addr`, `nodeId`) and the caller's own keys. Where the caller used one of those names the
 //! caller's value stands, and `objectRefGiven` lists the name.
 
+mod dialect;
 mod event;
 mod line;
 mod object_ref;
@@ -16,6 +17,7 @@ mod session;
 mod time;
 mod values;
 
+pub use dialect::Dialect;
 pub use event::line;
 pub use parse::{NotOurs, parse};
 pub use session::session_uuid;
@@ -41,8 +43,16 @@ pub(crate) fn name(column: Column) -> String {
 /// # Errors
 /// If a row is malformed; then nothing is appended.
 pub fn lines(set: &RowSet, out: &mut Vec<u8>) -> Result<(), Malformed> {
+    lines_in(Dialect::Own, set, out)
+}
+
+/// [`lines()`] in a dialect.
+///
+/// # Errors
+/// If a row is malformed; then nothing is appended.
+pub fn lines_in(dialect: Dialect, set: &RowSet, out: &mut Vec<u8>) -> Result<(), Malformed> {
     let begin = out.len();
-    match Lines::new(set).fill(out, usize::MAX) {
+    match Lines::new(dialect, set).fill(out, usize::MAX) {
         Ok(_) => Ok(()),
         Err(malformed) => {
             out.truncate(begin);
@@ -60,8 +70,8 @@ pub struct Lines<'a> {
 impl<'a> Lines<'a> {
     /// From the first row on.
     #[must_use]
-    pub fn new(set: &'a RowSet) -> Self {
-        Self { writer: line::Writer::new(set), next: 0 }
+    pub fn new(dialect: Dialect, set: &'a RowSet) -> Self {
+        Self { writer: line::Writer::new(dialect, set), next: 0 }
     }
 
     /// Appends lines until `out` has `enough` bytes; `false` when that was the last one.
