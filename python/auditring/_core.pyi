@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 SCHEMA_VERSION: int
-"""Version of the rows' schema, in Parquet metadata, heads of journal segments, `ProxyStartup`, and the JSON Schema's id."""
+"""Version of the rows' schema: in Parquet metadata, heads of journal segments, `ProxyStartup`, the JSON Schema's id."""
 
 def actions() -> list[dict[str, Any]]:
     """The catalog: one dictionary an action (`name`, `code`, `method`, `category`, `outcome`, `doc`, `fields`)."""
@@ -118,6 +118,9 @@ class Snapshot:
     @property
     def primary_taps(self) -> dict[str, str]:
         """The primary tap of each process that has one; complete after `fresh`."""
+    @property
+    def unknown(self) -> int:
+        """Rows that only a later version can read, which `fresh` leaves out; complete after it."""
     def fresh(self, sealed: Sequence[tuple[str, int, int]]) -> list[RowBatch]:
         """Rows that are in no sealed file: `sealed` lists (process, first seq, last seq) of those that are."""
 

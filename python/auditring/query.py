@@ -65,7 +65,7 @@ def connect(path: str | os.PathLike[str], *, include_fresh: bool = True) -> duck
     what to sum for totals). It shows the directory as it was at the call; `refresh` moves it on. With
     `include_fresh=False` only sealed files are read. Times are handed out in UTC.
 
-    Raises `NotAnAuditDirectory`. Warns with `QueryWarning` when no log here writes Parquet.
+    Raises `NotAnAuditDirectory`. Warns with `QueryWarning` when no log here writes Parquet, or rows are left out.
     """
     root = Path(path).absolute()
     directory.require(root)
@@ -108,7 +108,7 @@ def _bind(con: duckdb.DuckDBPyConnection, root: Path, *, include_fresh: bool) ->
             if attempt == _ATTEMPTS or all(file.path.exists() for file in files):
                 raise
             continue
-        _warn(files, strangers, parquet=journals.parquet)
+        _warn(files, strangers, parquet=journals.parquet, unknown=journals.unknown)
         return
 
 
@@ -150,12 +150,15 @@ def _literal(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
 
 
-def _warn(files: Sequence[SealedFile], strangers: Sequence[Path], *, parquet: bool) -> None:
+def _warn(files: Sequence[SealedFile], strangers: Sequence[Path], *, parquet: bool, unknown: int) -> None:
     if not files and not parquet:
         text = (
             "no log here writes Parquet: the view shows only what is still in the journal, "
             "and a row leaves that once every sink has it"
         )
+        warnings.warn(text, QueryWarning, stacklevel=4)
+    if unknown:
+        text = f"left out {unknown} row(s) of the journal that only a later version of auditring can read"
         warnings.warn(text, QueryWarning, stacklevel=4)
     if strangers:
         text = f"left out {len(strangers)} Parquet file(s) that no sink of ours has named, such as {strangers[0].name}"

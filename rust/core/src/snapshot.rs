@@ -33,6 +33,12 @@ impl Snapshot {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).primary_taps().clone()
     }
 
+    /// Rows that only a later version can read; complete after `fresh`.
+    #[getter]
+    fn unknown(&self) -> u64 {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).unknown()
+    }
+
     /// Rows that are in no sealed file: `sealed` lists (process, first seq, last seq) of those that are.
     fn fresh(&self, py: Python<'_>, sealed: Vec<auditring_flow::Sealed>) -> PyResult<Vec<RowBatch>> {
         let batches = py.detach(|| self.0.lock().unwrap_or_else(PoisonError::into_inner).fresh(&sealed));

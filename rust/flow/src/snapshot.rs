@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use auditring_event::SCHEMA_VERSION;
 use auditring_event::row::RowView;
 use auditring_journal::{Cursor, Followers, Reader, Step, fold, list, process_text};
 
@@ -38,6 +39,7 @@ pub struct Snapshot {
     held: Vec<Held>,
     parquet: bool,
     primary_taps: BTreeMap<String, String>,
+    unknown: u64,
 }
 
 impl Snapshot {
@@ -63,7 +65,7 @@ impl Snapshot {
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(Self { held, parquet, primary_taps: BTreeMap::new() })
+        Ok(Self { held, parquet, primary_taps: BTreeMap::new(), unknown: 0 })
     }
 
     /// Whether any process whose journal is there has a Parquet sink.
@@ -76,6 +78,12 @@ impl Snapshot {
     #[must_use]
     pub fn primary_taps(&self) -> &BTreeMap<String, String> {
         &self.primary_taps
+    }
+
+    /// Rows that only a later version can read; known once [`Snapshot::fresh`] has read the journals.
+    #[must_use]
+    pub fn unknown(&self) -> u64 {
+        self.unknown
     }
 
     /// The rows that are in no sealed file. Segments are read here, once: a second call gives nothing.
@@ -100,12 +108,15 @@ impl Snapshot {
         let mut selector = Selector::new(Declined::default());
         let mut chosen = Chosen::default();
         let mut buf = Vec::new();
+        // What a later version has written may be of actions, or have fields, that came after this one.
+        let mut later = false;
         loop {
             match held.reader.next(&mut buf)? {
                 Step::Segment(head) => {
                     if let Some(tap) = &head.primary_tap {
                         self.primary_taps.insert(held.process.clone(), tap.clone());
                     }
+                    later = head.schema_version > SCHEMA_VERSION;
                     selector.segment(&head, &mut chosen)?;
                     selector.begin(&mut chosen);
                 }
@@ -120,8 +131,12 @@ impl Snapshot {
                     while let Ok(view) = RowView::parse(rows) {
                         let (bytes, rest) = rows.split_at(view.len());
                         if !sealed.iter().any(|(first, last)| (*first..=*last).contains(&seq)) {
-                            chosen.next_seq = seq;
-                            selector.row(&view, bytes, &mut chosen);
+                            if later && view.validate().is_err() {
+                                self.unknown += 1;
+                            } else {
+                                chosen.next_seq = seq;
+                                selector.row(&view, bytes, &mut chosen);
+                            }
                         }
                         rows = rest;
                         seq += 1;

@@ -8,8 +8,8 @@ use std::time::Duration;
 use auditring_event::json::{self, Dialect};
 use auditring_event::record::{Encoder, RecordView};
 use auditring_event::row::{NO_CONTEXT, from_record, int_field};
-use auditring_event::{Outcome, RowSet, by_name};
-use auditring_flow::{Declined, Filter, Follower, Form, Missed, Progress, Style, Tail, lines, lines_each};
+use auditring_event::{Outcome, RowSet, SCHEMA_VERSION, arrow, by_name};
+use auditring_flow::{Declined, Filter, Follower, Form, Missed, Progress, Snapshot, Style, Tail, lines, lines_each};
 use auditring_journal::{BatchFlags, BatchMeta, SegmentHead, Totals, Writer, segments};
 
 const JSON: Style = Style::Json { dialect: Dialect::Own };
@@ -26,9 +26,13 @@ struct Rig {
 }
 
 fn rig() -> Rig {
+    rig_of(SCHEMA_VERSION)
+}
+
+fn rig_of(schema_version: u32) -> Rig {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir_all(dir(folder.path())).unwrap();
-    let head = SegmentHead { process: PROCESS, policy: POLICY.into(), ..SegmentHead::default() };
+    let head = SegmentHead { process: PROCESS, policy: POLICY.into(), schema_version, ..SegmentHead::default() };
     let writer = Writer::create(&dir(folder.path()), &head).unwrap();
     let next = BatchMeta { flags: BatchFlags::BIRTH, process: PROCESS, ..BatchMeta::default() };
     Rig { folder, writer, head, next }
@@ -216,7 +220,7 @@ fn a_row_that_cannot_be_read_costs_its_own_line() {
 
 #[test]
 fn rows_of_a_later_version_are_told_of_by_their_number_alone_and_wait_for_who_knows_them() {
-    let mut rig = rig();
+    let mut rig = rig_of(SCHEMA_VERSION + 1);
     rig.batch(2);
     let mut bytes = Vec::new();
     for name in ["Peek", "Read"] {
@@ -232,6 +236,11 @@ fn rows_of_a_later_version_are_told_of_by_their_number_alone_and_wait_for_who_kn
 
     let (told, unreadable) = lines_each(rig.tail(Filter::default()).fresh().unwrap(), JSON);
     assert_eq!((vec![0, 1, 4, 5], 2), (told.iter().map(|line| line.seq).collect(), unreadable));
+
+    let mut snapshot = Snapshot::open(rig.root()).unwrap();
+    let fresh = snapshot.fresh(&[]).unwrap();
+    assert_eq!(vec![0, 1, 4, 5], fresh.iter().flat_map(|batch| &batch.set.rows).map(|at| at.seq).collect::<Vec<_>>());
+    assert_eq!((4, 2), (arrow::record_batch(&fresh[0].set).unwrap().num_rows(), snapshot.unknown()));
 
     // A sink that would pass them by loses them for good: it fails instead, as often as it tries, and its cursor stands.
     for form in [Form::Rows, Form::Table] {
