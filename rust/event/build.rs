@@ -91,6 +91,9 @@ fn main() {
 }
 
 /// Writes what a catalog says to where the crate includes it.
+///
+/// # Panics
+/// If cargo's own directory is not there: then nothing can be built.
 pub fn make(text: &str) {
     let made = toml::from_str::<Catalog>(text)
         .map_err(|e| e.to_string())

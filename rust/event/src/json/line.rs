@@ -116,9 +116,10 @@ impl<'a> Writer<'a> {
         self.clock.write(out, row.time_ns());
         out.extend_from_slice(b",\"action\":");
         let name = plan.action.or(values.text(Column::Action)).unwrap_or_default();
-        match self.dialect {
-            Dialect::Own => quote(out, name),
-            dialect => quote(out, &dialect.action(name, values.text(Column::Operation))),
+        if self.dialect == Dialect::Own {
+            quote(out, name);
+        } else {
+            quote(out, &self.dialect.action(name, values.text(Column::Operation)));
         }
         values.put_text(out, Column::Status, ",\"status\":");
         values.put_text(out, Column::Reason, ",\"reason\":");
