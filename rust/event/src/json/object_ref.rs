@@ -32,11 +32,11 @@ pub(super) fn object_ref(
     out.extend_from_slice(b",\"objectRef\":{");
     let empty = out.len();
     let own = if values.details.has_object_ref() { values.details.object_ref()? } else { Map::new() };
-    let mut given: Vec<&str> = Vec::new();
+    let mut given = Vec::new();
     // Whether the derived member may be written; and the comma before it.
-    let mut begin = |out: &mut Vec<u8>, key: &'static str| {
+    let mut begin = |out: &mut Vec<u8>, key: &str| {
         if !own.is_empty() && own.contains_key(key) {
-            given.push(key);
+            given.push(Value::from(key));
             return false;
         }
         if out.len() > empty {
@@ -98,7 +98,5 @@ pub(super) fn object_ref(
     } else {
         out.push(b'}');
     }
-    // In the order of a map, as in a line that is made of the columns alone.
-    given.sort_unstable();
     Ok(Some(given).filter(|given| !given.is_empty()).map(Value::from))
 }
