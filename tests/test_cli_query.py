@@ -5,8 +5,10 @@ import io
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -168,6 +170,31 @@ def test_help_teaches_by_example() -> None:
         result = run(*arguments, "--help")
         assert result.exit_code == 0, result.output
         assert "  auditring " in result.output
+
+
+def test_no_help_shows_the_mark_of_its_paragraphs() -> None:
+    """`\\b` keeps the lines of examples apart, and is not for the reader; of every command there is."""
+    helps = dict(helps_of(command, ()))
+    assert {(), ("query", "denied"), ("tail",), ("demo",)} < helps.keys()
+    for asked, text in helps.items():
+        assert "\\b" not in text, asked
+        assert "\b" not in text, asked
+    assert "\n    auditring tail audit/ --session" in helps[("tail",)]
+    assert "\n    auditring demo --firehose 10000000\n" in helps[("demo",)]
+
+
+def helps_of(group: click.Command, names: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
+    """The help of a command and of all below it, by the words that one types."""
+    directory = ("audit/",) if names[:1] == ("query",) and names[1:] else ()
+    result = run(*names[:1], *directory, *names[1:], "--help")
+    assert result.exit_code == 0, result.output
+    yield names, result.output
+    if isinstance(group, click.Group):
+        context = click.Context(group)
+        for name in group.list_commands(context):
+            below = group.get_command(context, name)
+            assert below is not None
+            yield from helps_of(below, (*names, name))
 
 
 def test_an_unknown_command_is_told_the_nearest_one() -> None:
