@@ -1,6 +1,7 @@
 """The view `events`: each row once, sealed or fresh, at one moment; and the saved questions over it."""
 
 import ipaddress
+import json
 import random
 import shutil
 import time
@@ -19,6 +20,7 @@ from auditring.query import NotAnAuditDirectory, QueryWarning, connect, refresh,
 from auditring.questions import Bounds, Question
 from auditring.sealed import list_sealed
 from auditring.sinks import JsonlSink, ParquetSink
+from auditring.tail import Tail, Wanted
 
 PATIENCE = 20.0
 
@@ -255,6 +257,27 @@ def test_a_timeline_has_what_a_principal_did_and_who_tried_to_be_it(told: duckdb
     """In the order in which it happened."""
     actions = [action for (action,) in rows_of(questions.timeline("bob"), told, "action")]
     assert actions == ["ClientSaslAuthFailure", "ClientSaslAuthSuccess", "OperationDenied", "ClientClose"]
+
+
+def test_a_timeline_has_what_every_proven_name_of_a_session_did(tmp_path: Path) -> None:
+    """A certificate's name is as good as the one that SASL proved after it, as `Type:name` too; as for `tail`."""
+    with auditring.open(tmp_path) as log:
+        with log.session(authority="decision") as session:
+            session.client_sasl_auth_success("alice", mechanism="PLAIN")
+            session.read("payments", 3, 1000, 1099, 1)
+            session.client_tls_auth_success("carol")
+            session.write("payments", 4, 5, 5, 3)
+        with log.session(authority="decision") as session:
+            session.client_sasl_auth_failure("carol", mechanism="PLAIN")
+    con = connect(tmp_path)
+    claimed = ["ClientSaslAuthFailure"]
+    alice = ["ClientSaslAuthSuccess", "Read", "Write", "ClientClose"]
+    carol = ["ClientTlsAuthSuccess", "Write", "ClientClose", *claimed]
+    for name, expected in (("alice", alice), ("carol", carol), ("caro", []), ("Group:carol", [])):
+        for principal in (name, f"User:{name}"):
+            assert [action for (action,) in rows_of(questions.timeline(principal), con, "action")] == expected
+            lines = b"".join(Tail(tmp_path, Wanted(principals=(principal,)), last=99, json=True).history())
+            assert [json.loads(line)["action"] for line in lines.splitlines()] == expected
 
 
 def test_a_limit_keeps_the_last_rows_in_order(told: duckdb.DuckDBPyConnection) -> None:

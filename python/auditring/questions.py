@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import duckdb
 
 __all__ = [
+    "OF_PRINCIPALS",
     "Bounds",
     "Question",
     "denied",
@@ -63,6 +64,13 @@ LONGEST_WINDOW_SECONDS = 300
 """No row stands for more time than this, whatever the policy merges."""
 
 _ALWAYS = Bounds()
+
+OF_PRINCIPALS = """list_has_any($principals, list_concat(
+        [principal, 'User:' || principal, attempted_principal, 'User:' || attempted_principal],
+        coalesce(principals, []),
+        list_transform(coalesce(principals, []), lambda one: substr(one, instr(one, ':') + 1))))"""
+"""What one of `$principals` did, or who tried to pass for it. Each is a name or `Type:name`, and is met also where a
+session has proven several."""
 
 _WHO_TOUCHED = """
 SELECT principal, action, operation, outcome, authority, origin,
@@ -184,13 +192,15 @@ def logins(bounds: Bounds = _ALWAYS, *, failed: bool = False) -> Question:
 
 
 def timeline(principal: str, bounds: Bounds = _ALWAYS) -> Question:
-    """All that one principal did, and who tried to pass for it, in order."""
+    """All that one principal did, and who tried to pass for it, in order.
+
+    It is a name or `Type:name`, and is met also where its session has proven others beside it.
+    """
     columns = (
         '"time", action, outcome, operation, resource_type, resource, partition, first_offset, last_offset, "count", '
-        "status, attempted_principal, peer_ip, session, event_id"
+        "status, principal, attempted_principal, peer_ip, session, event_id"
     )
-    where = ["(principal = $principal OR attempted_principal = $principal)"]
-    return _question(_ROWS, where, {"principal": principal}, bounds, columns)
+    return _question(_ROWS, [OF_PRINCIPALS], {"principals": [principal]}, bounds, columns)
 
 
 def session(identity: str, bounds: Bounds = _ALWAYS) -> Question:
