@@ -235,6 +235,16 @@ def test_who_touched_finds_the_range_that_holds_an_offset(told: duckdb.DuckDBPyC
         assert [first for (first,) in rows_of(question, told, "first_offset")] == found
 
 
+def test_who_touched_finds_a_read_of_which_only_the_first_offset_is_known(log: auditring.AuditLog) -> None:
+    """It is met at that offset, and at no other."""
+    with log.session() as session:
+        session.read("payments", 3, 1000)
+    con = wait_for(root_of(log), 4)
+    for offset, found in ((999, []), (1000, [(1000, None)]), (1001, [])):
+        question = questions.who_touched_offset("payments", 3, offset)
+        assert rows_of(question, con, "first_offset", "last_offset") == found
+
+
 def test_denied_names_who_wanted_what(told: duckdb.DuckDBPyConnection) -> None:
     """A denial always has a status."""
     ((principal, operation, resource, status),) = rows_of(

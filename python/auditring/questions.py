@@ -159,9 +159,10 @@ def who_touched(resource: str, bounds: Bounds = _ALWAYS) -> Question:
 def who_touched_offset(topic: str, partition: int, offset: int, bounds: Bounds = _ALWAYS) -> Question:
     """Every read or write of a range that holds this one offset of this partition.
 
-    Sampling leaves ranges out: only with `Keep.ALL` is silence an answer.
+    A row without a last offset is of its first one. Sampling leaves ranges out: only with `Keep.ALL` is silence an answer.
     """
-    where = ["resource = $resource", "partition = $partition", "first_offset <= $offset", "last_offset >= $offset"]
+    range_ = "$offset BETWEEN first_offset AND coalesce(last_offset, first_offset)"
+    where = ["resource = $resource", "partition = $partition", range_]
     values = {"resource": topic, "partition": partition, "offset": offset}
     columns = (
         '"time", principal, action, first_offset, last_offset, "count", weight, outcome, peer_ip, client_id, session, '
