@@ -161,8 +161,9 @@ def who_touched_offset(topic: str, partition: int, offset: int, bounds: Bounds =
 
     A row without a last offset is of its first one. Sampling leaves ranges out: only with `Keep.ALL` is silence an answer.
     """
-    range_ = "$offset BETWEEN first_offset AND coalesce(last_offset, first_offset)"
-    where = ["resource = $resource", "partition = $partition", range_]
+    # Not with coalesce(): bounds on the bare columns are what lets DuckDB leave out files and row groups.
+    ends = "(last_offset >= $offset OR first_offset = $offset)"
+    where = ["resource = $resource", "partition = $partition", "first_offset <= $offset", ends]
     values = {"resource": topic, "partition": partition, "offset": offset}
     columns = (
         '"time", principal, action, first_offset, last_offset, "count", weight, outcome, peer_ip, client_id, session, '
