@@ -1,5 +1,6 @@
 """The view `events`: each row once, sealed or fresh, at one moment; and the saved questions over it."""
 
+import gc
 import ipaddress
 import json
 import random
@@ -352,11 +353,32 @@ def test_spikes_take_the_network_of_any_address() -> None:
         con.execute("CREATE MACRO at_primary_tap(process, tap) AS true")
         con.execute(
             "CREATE TABLE events AS SELECT now() AS \"time\", 'failure' AS outcome, unnest($1) AS peer_ip, "
-            "1 AS events_total, 'p' AS process, NULL AS tap, NULL AS principal, NULL AS attempted_principal",
+            "1 AS events_total, 'p' AS process, NULL AS tap, NULL AS principal, NULL AS attempted_principal, "
+            "'ClientClose' AS action, NULL AS status",
             [list(wanted)],
         )
         counted = {network: n for network, n in rows_of(questions.spikes(), con, "network", "failures")}  # noqa: C416 - typed
     assert counted == Counter(wanted.values())
+
+
+def test_spikes_leave_out_connections_that_the_proxy_ended(tmp_path: Path) -> None:
+    """Closing the log or letting go of a handle is no failure of a client's; a connection that broke is."""
+    with auditring.open(tmp_path) as log:
+        left_open = [log.session(peer=("10.0.0.1", port), authority="decision") for port in range(3)]
+        brokers = [session.broker("10.9.9.9:9092") for session in left_open]
+        log.session(peer=("10.0.0.2", 1)).broker("10.9.9.9:9092")
+        gc.collect()
+        broken = log.session(peer=("10.0.0.3", 1), authority="decision")
+        broken.broker("10.9.9.9:9092").close(status="EOF")
+        broken.client_sasl_auth_failure("bob", status="SessionAbandoned")
+        broken.close(status="ECONNRESET")
+    assert left_open
+    assert brokers
+    con = connect(tmp_path)
+    ended = con.execute("SELECT DISTINCT action, status FROM events WHERE outcome = 'failure' ORDER BY ALL").fetchall()
+    assert {("ClientClose", "ProxyShutdown"), ("ClientClose", "SessionAbandoned")} < set(ended)
+    assert {("BrokerClose", "ProxyShutdown"), ("BrokerClose", "BrokerAbandoned")} & set(ended)
+    assert sum(failures for (failures,) in rows_of(questions.spikes(), con, "failures")) == 3  # type: ignore[misc]
 
 
 def test_what_a_filter_did_for_a_session_is_in_its_story(tmp_path: Path) -> None:

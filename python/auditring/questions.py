@@ -136,6 +136,12 @@ CASE
   ELSE peer_ip
 END
 """
+# What the library says where a log is closed, or a handle let go of, while a connection is open: of the proxy, and not
+# of a client that fails.
+_NOT_ENDED_BY_US = """
+NOT (action IN ('ClientClose', 'BrokerClose')
+     AND coalesce(status, '') IN ('ProxyShutdown', 'SessionAbandoned', 'BrokerAbandoned'))
+"""
 _SPIKES = """
 SELECT time_bucket(INTERVAL 5 MINUTE, "time") AS bucket,
        {network} AS network,
@@ -231,9 +237,11 @@ def keys_used(bounds: Bounds = _ALWAYS, *, action: str | None = None) -> Questio
 def spikes(bounds: Bounds = _ALWAYS) -> Question:
     """Failures and denials of five minutes each, by the clients' network, the most first.
 
-    A network is 24 bits of an address of IPv4, and 64 of one of IPv6.
+    A network is 24 bits of an address of IPv4, and 64 of one of IPv6. A connection that the proxy itself ended is no
+    failure of a client's.
     """
-    return _question(_SPIKES.replace("{network}", _NETWORK), ["outcome IN ('failure', 'denied')"], {}, bounds)
+    where = ["outcome IN ('failure', 'denied')", _NOT_ENDED_BY_US]
+    return _question(_SPIKES.replace("{network}", _NETWORK), where, {}, bounds)
 
 
 def _question(
