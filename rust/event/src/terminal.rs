@@ -5,8 +5,8 @@
 //! ```
 //!
 //! When, with what outcome, what, who, on which object; then details by name. What must always hold: a line is one line,
-//! nothing in it acts on the terminal but our own colours, and a value with a space in it is quoted, so that none can
-//! pass for a field that it is not.
+//! nothing in it acts on the terminal but our own colours, a value with a space in it is quoted, and a name that somebody
+//! else has given stands behind `ref.`, so that nothing can pass for a field that it is not, or for one that is missing.
 
 use crate::event::{Cell, Event};
 use crate::json::{Clock, Values};
@@ -179,7 +179,7 @@ fn write(event: &impl Fields, colour: bool, clock: &mut Clock, out: &mut Vec<u8>
     let ours = event.text(Column::Category) == Some(Category::Audit.word());
     let action = event.text(Column::Action).unwrap_or_default();
     line.field(if ours { YELLOW } else { "" }, ACTION, |out| quoted(out, action));
-    line.field(CYAN, WHO, |out| quoted(out, event.text(Column::Principal).unwrap_or("-")));
+    line.field(CYAN, WHO, |out| or_none(out, event.text(Column::Principal)));
     line.object(event);
     line.details(event);
     line.out.push(b'\n');
@@ -229,7 +229,7 @@ impl Line<'_> {
         let partition = event.int(Column::Partition);
         if event.text(Column::Resource).is_some() || partition.is_some() {
             self.field("", 0, |out| {
-                quoted(out, event.text(Column::Resource).unwrap_or("-"));
+                or_none(out, event.text(Column::Resource));
                 if let Some(partition) = partition {
                     out.push(b'[');
                     number(out, partition);
@@ -268,11 +268,11 @@ impl Line<'_> {
         }
         if let Some(map) = event.object_ref() {
             for (key, value) in map.iter() {
-                self.detail("", |out| {
+                let name = |out: &mut Vec<u8>| {
+                    out.extend_from_slice(b"ref.");
                     quoted(out, key);
-                    out.push(b'=');
-                    quoted(out, value.as_str().unwrap_or_default());
-                });
+                };
+                self.named(name, |out| quoted(out, value.as_str().unwrap_or_default()));
             }
         }
         if let Some(status) = event.context_number("http.response.status_code") {
@@ -298,15 +298,17 @@ impl Line<'_> {
     }
 
     fn detail(&mut self, name: &str, write: impl FnOnce(&mut Vec<u8>)) {
-        if !name.is_empty() {
-            if self.colour {
-                self.out.extend_from_slice(DIM.as_bytes());
-            }
-            self.out.extend_from_slice(name.as_bytes());
-            self.out.push(b'=');
-            if self.colour {
-                self.out.extend_from_slice(OFF.as_bytes());
-            }
+        self.named(|out| out.extend_from_slice(name.as_bytes()), write);
+    }
+
+    fn named(&mut self, name: impl FnOnce(&mut Vec<u8>), write: impl FnOnce(&mut Vec<u8>)) {
+        if self.colour {
+            self.out.extend_from_slice(DIM.as_bytes());
+        }
+        name(self.out);
+        self.out.push(b'=');
+        if self.colour {
+            self.out.extend_from_slice(OFF.as_bytes());
         }
         write(self.out);
         self.out.push(b' ');
@@ -317,18 +319,22 @@ fn number(out: &mut Vec<u8>, value: i64) {
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
-/// A value as one word: quoted where it is none.
+/// A value as one word, or the sign that there is none.
+fn or_none(out: &mut Vec<u8>, text: Option<&str>) {
+    match text {
+        Some(text) => quoted(out, text),
+        None => out.push(b'-'),
+    }
+}
+
+/// A value as one word: quoted where it is none, or where it is the sign of an absent one.
 fn quoted(out: &mut Vec<u8>, text: &str) {
-    if !text.is_empty() && !text.contains([' ', '"', '=']) {
+    if !text.is_empty() && text != "-" && !text.contains(|c: char| c.is_whitespace() || matches!(c, '"' | '=')) {
         visible(out, text);
         return;
     }
     out.push(b'"');
-    for (i, part) in text.split('"').enumerate() {
-        if i > 0 {
-            out.extend_from_slice(b"\\\"");
-        }
-        visible(out, part);
-    }
+    // Backslashes too, or one before a quote would let the quote end the value.
+    visible(out, &text.replace('\\', r"\\").replace('"', r#"\""#));
     out.push(b'"');
 }
