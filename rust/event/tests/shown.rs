@@ -142,3 +142,21 @@ fn a_name_that_is_the_sign_of_nobody_is_quoted() {
     let somebody = shown(&event, false);
     assert!(somebody.contains(" \"-\"          \"-\"[3]"), "{somebody}");
 }
+
+#[test]
+fn a_line_says_what_was_the_cause_and_who_judged() {
+    let mut event = event_of("plugin", "filter");
+    event.set(Column::Filter, Some(Cell::Text("rotation".into())));
+    event.set(Column::Authority, Some(Cell::Text("witness".into())));
+    let context = serde_json::json!({"causeSession": "s-1", "peer": "10.9.9.9"});
+    event.set(Column::Context, context.as_object().cloned().map(Cell::Map));
+    let line = shown(&event, false);
+    assert!(line.contains(" by=rotation cause=s-1"), "{line}");
+    assert!(!line.contains("authority=") && !line.contains("10.9.9.9"), "{line}");
+    for (category, authority) in [("authentication", "decision"), ("authorization", "witness")] {
+        let mut event = event_of(category, "client");
+        event.set(Column::Authority, Some(Cell::Text(authority.into())));
+        let line = shown(&event, false);
+        assert!(line.contains(&format!(" authority={authority}")) && !line.contains("cause="), "{line}");
+    }
+}
