@@ -165,7 +165,8 @@ def who_touched(resource: str, bounds: Bounds = _ALWAYS) -> Question:
 def who_touched_offset(topic: str, partition: int, offset: int, bounds: Bounds = _ALWAYS) -> Question:
     """Every read or write of a range that holds this one offset of this partition.
 
-    A row without a last offset is of its first one. Sampling leaves ranges out: only with `Keep.ALL` is silence an answer.
+    A row without a last offset is of its first one. Sampling leaves ranges out: only with `Keep.ALL` is silence an
+    answer.
     """
     # Not with coalesce(): bounds on the bare columns are what lets DuckDB leave out files and row groups.
     ends = "(last_offset >= $offset OR first_offset = $offset)"
