@@ -173,7 +173,7 @@ def test_help_teaches_by_example() -> None:
 
 
 def test_no_help_shows_the_mark_of_its_paragraphs() -> None:
-    """`\\b` keeps the lines of examples apart, and is not for the reader; of every command there is."""
+    """The mark that keeps the lines of examples apart is not for the reader; of every command there is."""
     helps = dict(helps_of(command, ()))
     assert {(), ("query", "denied"), ("tail",), ("demo",)} < helps.keys()
     for asked, text in helps.items():
@@ -320,6 +320,13 @@ def test_stats_show_the_balance_of_living_and_closed_processes(audit: Path) -> N
     table = run("stats", audit)
     assert table.exit_code == 0, table.output
     assert "closed" in table.output
+    assert table.output.splitlines()[-1] == "All balances: 3 equations hold."
+
+
+def test_stats_of_nobody_claim_nothing(tmp_path: Path) -> None:
+    """A directory in which no process has left its numbers does not balance, it is empty."""
+    (tmp_path / "events").mkdir()
+    assert run("stats", tmp_path).stdout.splitlines()[-1] == "Nothing to balance: no process has written here."
 
 
 def test_stats_show_a_living_process(tmp_path: Path) -> None:
@@ -356,3 +363,4 @@ def test_stats_name_an_equation_that_does_not_hold(audit: Path, monkeypatch: pyt
     result = run("stats", audit)
     assert result.exit_code == 1
     assert "pending at parquet: 157 ≠ 156" in result.stderr
+    assert result.stdout.splitlines()[-1] == "Does not balance: 1 of 3 equations."
