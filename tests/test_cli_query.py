@@ -302,6 +302,15 @@ def test_every_form_can_go_into_a_file(story: Path, tmp_path: Path, form: str) -
     assert [path.name for path in tmp_path.iterdir()] == ["answer"]
 
 
+@pytest.mark.parametrize("form", ["table", "csv", "json", "parquet"])
+def test_a_file_that_cannot_be_written_is_named_as_it_was_asked_for(story: Path, tmp_path: Path, form: str) -> None:
+    """And not by the name that it has until it is complete."""
+    target = tmp_path / "missing" / "answer"
+    result = run("query", story, "denied", "--format", form, "--output", target)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == f"Error: [Errno 2] No such file or directory: '{target}'\n"
+
+
 def test_nothing_is_drawn_into_an_answer(story: Path) -> None:
     """Also where DuckDB takes the program for an interactive one, and would show how far it is."""
     program = "from auditring.cli import main; main()"
