@@ -5,8 +5,10 @@ import io
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -170,6 +172,31 @@ def test_help_teaches_by_example() -> None:
         assert "  auditring " in result.output
 
 
+def test_no_help_shows_the_mark_of_its_paragraphs() -> None:
+    """The mark that keeps the lines of examples apart is not for the reader; of every command there is."""
+    helps = dict(helps_of(command, ()))
+    assert {(), ("query", "denied"), ("tail",), ("demo",)} < helps.keys()
+    for asked, text in helps.items():
+        assert "\\b" not in text, asked
+        assert "\b" not in text, asked
+    assert "\n    auditring tail audit/ --session" in helps[("tail",)]
+    assert "\n    auditring demo --firehose 10000000\n" in helps[("demo",)]
+
+
+def helps_of(group: click.Command, names: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
+    """The help of a command and of all below it, by the words that one types."""
+    directory = ("audit/",) if names[:1] == ("query",) and names[1:] else ()
+    result = run(*names[:1], *directory, *names[1:], "--help")
+    assert result.exit_code == 0, result.output
+    yield names, result.output
+    if isinstance(group, click.Group):
+        context = click.Context(group)
+        for name in group.list_commands(context):
+            below = group.get_command(context, name)
+            assert below is not None
+            yield from helps_of(below, (*names, name))
+
+
 def test_an_unknown_command_is_told_the_nearest_one() -> None:
     """A slip of the pen is one line."""
     result = run("quer")
@@ -275,6 +302,15 @@ def test_every_form_can_go_into_a_file(story: Path, tmp_path: Path, form: str) -
     assert [path.name for path in tmp_path.iterdir()] == ["answer"]
 
 
+@pytest.mark.parametrize("form", ["table", "csv", "json", "parquet"])
+def test_a_file_that_cannot_be_written_is_named_as_it_was_asked_for(story: Path, tmp_path: Path, form: str) -> None:
+    """And not by the name that it has until it is complete."""
+    target = tmp_path / "missing" / "answer"
+    result = run("query", story, "denied", "--format", form, "--output", target)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == f"Error: [Errno 2] No such file or directory: '{target}'\n"
+
+
 def test_nothing_is_drawn_into_an_answer(story: Path) -> None:
     """Also where DuckDB takes the program for an interactive one, and would show how far it is."""
     program = "from auditring.cli import main; main()"
@@ -293,6 +329,13 @@ def test_stats_show_the_balance_of_living_and_closed_processes(audit: Path) -> N
     table = run("stats", audit)
     assert table.exit_code == 0, table.output
     assert "closed" in table.output
+    assert table.output.splitlines()[-1] == "All balances: 3 equations hold."
+
+
+def test_stats_of_nobody_claim_nothing(tmp_path: Path) -> None:
+    """A directory in which no process has left its numbers does not balance, it is empty."""
+    (tmp_path / "events").mkdir()
+    assert run("stats", tmp_path).stdout.splitlines()[-1] == "Nothing to balance: no process has written here."
 
 
 def test_stats_show_a_living_process(tmp_path: Path) -> None:
@@ -329,3 +372,4 @@ def test_stats_name_an_equation_that_does_not_hold(audit: Path, monkeypatch: pyt
     result = run("stats", audit)
     assert result.exit_code == 1
     assert "pending at parquet: 157 ≠ 156" in result.stderr
+    assert result.stdout.splitlines()[-1] == "Does not balance: 1 of 3 equations."

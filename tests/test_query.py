@@ -1,6 +1,8 @@
 """The view `events`: each row once, sealed or fresh, at one moment; and the saved questions over it."""
 
+import gc
 import ipaddress
+import json
 import random
 import shutil
 import time
@@ -19,6 +21,7 @@ from auditring.query import NotAnAuditDirectory, QueryWarning, connect, refresh,
 from auditring.questions import Bounds, Question
 from auditring.sealed import list_sealed
 from auditring.sinks import JsonlSink, ParquetSink
+from auditring.tail import Tail, Wanted
 
 PATIENCE = 20.0
 
@@ -233,6 +236,16 @@ def test_who_touched_finds_the_range_that_holds_an_offset(told: duckdb.DuckDBPyC
         assert [first for (first,) in rows_of(question, told, "first_offset")] == found
 
 
+def test_who_touched_finds_a_read_of_which_only_the_first_offset_is_known(log: auditring.AuditLog) -> None:
+    """It is met at that offset, and at no other."""
+    with log.session() as session:
+        session.read("payments", 3, 1000)
+    con = wait_for(root_of(log), 4)
+    for offset, found in ((999, []), (1000, [(1000, None)]), (1001, [])):
+        question = questions.who_touched_offset("payments", 3, offset)
+        assert rows_of(question, con, "first_offset", "last_offset") == found
+
+
 def test_denied_names_who_wanted_what(told: duckdb.DuckDBPyConnection) -> None:
     """A denial always has a status."""
     ((principal, operation, resource, status),) = rows_of(
@@ -255,6 +268,27 @@ def test_a_timeline_has_what_a_principal_did_and_who_tried_to_be_it(told: duckdb
     """In the order in which it happened."""
     actions = [action for (action,) in rows_of(questions.timeline("bob"), told, "action")]
     assert actions == ["ClientSaslAuthFailure", "ClientSaslAuthSuccess", "OperationDenied", "ClientClose"]
+
+
+def test_a_timeline_has_what_every_proven_name_of_a_session_did(tmp_path: Path) -> None:
+    """A certificate's name is as good as the one that SASL proved after it, as `Type:name` too; as for `tail`."""
+    with auditring.open(tmp_path) as log:
+        with log.session(authority="decision") as session:
+            session.client_sasl_auth_success("alice", mechanism="PLAIN")
+            session.read("payments", 3, 1000, 1099, 1)
+            session.client_tls_auth_success("carol")
+            session.write("payments", 4, 5, 5, 3)
+        with log.session(authority="decision") as session:
+            session.client_sasl_auth_failure("carol", mechanism="PLAIN")
+    con = connect(tmp_path)
+    claimed = ["ClientSaslAuthFailure"]
+    alice = ["ClientSaslAuthSuccess", "Read", "Write", "ClientClose"]
+    carol = ["ClientTlsAuthSuccess", "Write", "ClientClose", *claimed]
+    for name, expected in (("alice", alice), ("carol", carol), ("caro", []), ("Group:carol", [])):
+        for principal in (name, f"User:{name}"):
+            assert [action for (action,) in rows_of(questions.timeline(principal), con, "action")] == expected
+            lines = b"".join(Tail(tmp_path, Wanted(principals=(principal,)), last=99, json=True).history())
+            assert [json.loads(line)["action"] for line in lines.splitlines()] == expected
 
 
 def test_a_limit_keeps_the_last_rows_in_order(told: duckdb.DuckDBPyConnection) -> None:
@@ -319,11 +353,32 @@ def test_spikes_take_the_network_of_any_address() -> None:
         con.execute("CREATE MACRO at_primary_tap(process, tap) AS true")
         con.execute(
             "CREATE TABLE events AS SELECT now() AS \"time\", 'failure' AS outcome, unnest($1) AS peer_ip, "
-            "1 AS events_total, 'p' AS process, NULL AS tap, NULL AS principal, NULL AS attempted_principal",
+            "1 AS events_total, 'p' AS process, NULL AS tap, NULL AS principal, NULL AS attempted_principal, "
+            "'ClientClose' AS action, NULL AS status",
             [list(wanted)],
         )
         counted = {network: n for network, n in rows_of(questions.spikes(), con, "network", "failures")}  # noqa: C416 - typed
     assert counted == Counter(wanted.values())
+
+
+def test_spikes_leave_out_connections_that_the_proxy_ended(tmp_path: Path) -> None:
+    """Closing the log or letting go of a handle is no failure of a client's; a connection that broke is."""
+    with auditring.open(tmp_path) as log:
+        left_open = [log.session(peer=("10.0.0.1", port), authority="decision") for port in range(3)]
+        brokers = [session.broker("10.9.9.9:9092") for session in left_open]
+        log.session(peer=("10.0.0.2", 1)).broker("10.9.9.9:9092")
+        gc.collect()
+        broken = log.session(peer=("10.0.0.3", 1), authority="decision")
+        broken.broker("10.9.9.9:9092").close(status="EOF")
+        broken.client_sasl_auth_failure("bob", status="SessionAbandoned")
+        broken.close(status="ECONNRESET")
+    assert left_open
+    assert brokers
+    con = connect(tmp_path)
+    ended = con.execute("SELECT DISTINCT action, status FROM events WHERE outcome = 'failure' ORDER BY ALL").fetchall()
+    assert {("ClientClose", "ProxyShutdown"), ("ClientClose", "SessionAbandoned")} < set(ended)
+    assert {("BrokerClose", "ProxyShutdown"), ("BrokerClose", "BrokerAbandoned")} & set(ended)
+    assert sum(failures for (failures,) in rows_of(questions.spikes(), con, "failures")) == 3  # type: ignore[misc]
 
 
 def test_what_a_filter_did_for_a_session_is_in_its_story(tmp_path: Path) -> None:

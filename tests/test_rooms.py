@@ -37,7 +37,7 @@ MODULES: dict[str, set[str]] = {
     "questions": set(),
     "schema": {"_core"},
     "query": {"_core", "directory", "exceptions", "sealed"},
-    "tail": {"_core", "directory", "sealed", "types"},
+    "tail": {"_core", "directory", "questions", "sealed", "types"},
     "asgi": {"_core", "exceptions", "log"},
     "running": {"_core", "follower", "health", "pump", "sinks"} | VALUES,
     "log_events": {"_core"} | VALUES,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import duckdb
 
 __all__ = [
+    "OF_PRINCIPALS",
     "Bounds",
     "Question",
     "denied",
@@ -63,6 +64,13 @@ LONGEST_WINDOW_SECONDS = 300
 """No row stands for more time than this, whatever the policy merges."""
 
 _ALWAYS = Bounds()
+
+OF_PRINCIPALS = """list_has_any($principals, list_concat(
+        [principal, 'User:' || principal, attempted_principal, 'User:' || attempted_principal],
+        coalesce(principals, []),
+        list_transform(coalesce(principals, []), lambda one: substr(one, instr(one, ':') + 1))))"""
+"""What one of `$principals` did, or who tried to pass for it. Each is a name or `Type:name`, and is met also where a
+session has proven several."""
 
 _WHO_TOUCHED = """
 SELECT principal, action, operation, outcome, authority, origin,
@@ -128,6 +136,12 @@ CASE
   ELSE peer_ip
 END
 """
+# What the library says where a log is closed, or a handle let go of, while a connection is open: of the proxy, and not
+# of a client that fails.
+_NOT_ENDED_BY_US = """
+NOT (action IN ('ClientClose', 'BrokerClose')
+     AND coalesce(status, '') IN ('ProxyShutdown', 'SessionAbandoned', 'BrokerAbandoned'))
+"""
 _SPIKES = """
 SELECT time_bucket(INTERVAL 5 MINUTE, "time") AS bucket,
        {network} AS network,
@@ -151,9 +165,12 @@ def who_touched(resource: str, bounds: Bounds = _ALWAYS) -> Question:
 def who_touched_offset(topic: str, partition: int, offset: int, bounds: Bounds = _ALWAYS) -> Question:
     """Every read or write of a range that holds this one offset of this partition.
 
-    Sampling leaves ranges out: only with `Keep.ALL` is silence an answer.
+    A row without a last offset is of its first one. Sampling leaves ranges out: only with `Keep.ALL` is silence an
+    answer.
     """
-    where = ["resource = $resource", "partition = $partition", "first_offset <= $offset", "last_offset >= $offset"]
+    # Not with coalesce(): bounds on the bare columns are what lets DuckDB leave out files and row groups.
+    ends = "(last_offset >= $offset OR first_offset = $offset)"
+    where = ["resource = $resource", "partition = $partition", "first_offset <= $offset", ends]
     values = {"resource": topic, "partition": partition, "offset": offset}
     columns = (
         '"time", principal, action, first_offset, last_offset, "count", weight, outcome, peer_ip, client_id, session, '
@@ -184,13 +201,15 @@ def logins(bounds: Bounds = _ALWAYS, *, failed: bool = False) -> Question:
 
 
 def timeline(principal: str, bounds: Bounds = _ALWAYS) -> Question:
-    """All that one principal did, and who tried to pass for it, in order."""
+    """All that one principal did, and who tried to pass for it, in order.
+
+    It is a name or `Type:name`, and is met also where its session has proven others beside it.
+    """
     columns = (
         '"time", action, outcome, operation, resource_type, resource, partition, first_offset, last_offset, "count", '
-        "status, attempted_principal, peer_ip, session, event_id"
+        "status, principal, attempted_principal, peer_ip, session, event_id"
     )
-    where = ["(principal = $principal OR attempted_principal = $principal)"]
-    return _question(_ROWS, where, {"principal": principal}, bounds, columns)
+    return _question(_ROWS, [OF_PRINCIPALS], {"principals": [principal]}, bounds, columns)
 
 
 def session(identity: str, bounds: Bounds = _ALWAYS) -> Question:
@@ -219,9 +238,11 @@ def keys_used(bounds: Bounds = _ALWAYS, *, action: str | None = None) -> Questio
 def spikes(bounds: Bounds = _ALWAYS) -> Question:
     """Failures and denials of five minutes each, by the clients' network, the most first.
 
-    A network is 24 bits of an address of IPv4, and 64 of one of IPv6.
+    A network is 24 bits of an address of IPv4, and 64 of one of IPv6. A connection that the proxy itself ended is no
+    failure of a client's.
     """
-    return _question(_SPIKES.replace("{network}", _NETWORK), ["outcome IN ('failure', 'denied')"], {}, bounds)
+    where = ["outcome IN ('failure', 'denied')", _NOT_ENDED_BY_US]
+    return _question(_SPIKES.replace("{network}", _NETWORK), where, {}, bounds)
 
 
 def _question(

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
 from auditring import _core, directory
 from auditring.directory import NotAnAuditDirectory
+from auditring.questions import OF_PRINCIPALS
 from auditring.sealed import SealedFile, list_sealed, unglobbed
 
 if TYPE_CHECKING:
@@ -261,10 +262,7 @@ _CONDITIONS = {
     "actions": "list_contains($actions, action)",
     "categories": "list_contains($categories, category)",
     "outcomes": "list_contains($outcomes, outcome)",
-    "principals": """list_has_any($principals, list_concat(
-        [principal, 'User:' || principal, attempted_principal, 'User:' || attempted_principal],
-        coalesce(principals, []),
-        list_transform(coalesce(principals, []), lambda one: substr(one, instr(one, ':') + 1))))""",
+    "principals": OF_PRINCIPALS,
     "sessions": """(list_contains($sessions, session)
         OR (contains(context, 'causeSession') AND list_contains($sessions, context ->> '$.causeSession')))""",
 }

@@ -36,7 +36,7 @@ SECONDS = 10.0
 def command(
     *, requests: int | None, seconds: float | None, firehose: int | None, seed: int, directory: Path | None, keep: bool
 ) -> None:
-    r"""Audit a real HTTP gateway under load, then ask DuckDB who did what.
+    """Audit a real HTTP gateway under load, then ask DuckDB who did what.
 
     \b
     A reverse proxy on uvicorn before an upstream, with clients that are let in, refused, or hang up:

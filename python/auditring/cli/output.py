@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING, Literal
 
 from auditring.cli.errors import Complaint
@@ -51,18 +51,27 @@ def opened(target: Path | None) -> Iterator[IO[str] | None]:
 def write_parquet(target: Path, answer: duckdb.DuckDBPyRelation) -> None:
     """Write an answer as one Parquet file, with the types that DuckDB gives it and the values as they are."""
     with _beside(target) as temporary:
+        # What cannot be written is found here, or DuckDB would complain about a name that nobody has asked for.
+        temporary.touch()
+        temporary.unlink()
         answer.write_parquet(str(temporary), compression="zstd")
 
 
 @contextmanager
 def _beside(target: Path) -> Iterator[Path]:
-    """A name in the same directory, which becomes the target's where all goes well."""
+    """A name in the same directory, which becomes the target's where all goes well; an error names the target."""
     temporary = target.with_name(f".{target.name}.tmp")
     try:
         yield temporary
         temporary.replace(target)
+    except OSError as error:
+        if error.errno is None or str(error.filename) != str(temporary):
+            raise
+        raise OSError(error.errno, error.strerror, str(target)) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        # Where there is no directory there is nothing to remove, and nothing is to hide why.
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def write(

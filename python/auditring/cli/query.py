@@ -131,7 +131,7 @@ def logins(asked: Asked, *, failed: bool) -> None:
 @bounded
 @click.pass_obj
 def timeline(asked: Asked, principal: str) -> None:
-    """All that PRINCIPAL did, in order, and every attempt to pass for it.
+    """All that PRINCIPAL (alice or User:alice) did, in order, and every attempt to pass for it.
 
     \b
     auditring query audit/ timeline alice --since 2026-11-23T14:00 --until 2026-11-23T15:00

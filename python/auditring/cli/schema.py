@@ -22,7 +22,7 @@ Form = Literal["json-schema", "arrow"]
     help="The schema of a JSON line, or the columns of the table.",
 )
 def command(form: Form) -> None:
-    r"""What the log says is an API, and this is its schema: of JSON lines, or of the table's columns.
+    """What the log says is an API, and this is its schema: of JSON lines, or of the table's columns.
 
     \b
     Keep the schema beside an archive; check a file against it:

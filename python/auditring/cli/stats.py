@@ -30,7 +30,8 @@ def command(directory: Path, form: Literal["table", "json"]) -> None:
     auditring stats audit/
     auditring stats audit/ --json | jq '.[].dropped'
 
-    Counted up to each process's last batch in the journal. Ends with status 1 if an equation does not hold.
+    Counted up to each process's last batch in the journal. The last line says whether all balances; the status is 1 if
+    an equation does not hold.
     """
     from auditring import _core
     from auditring.directory import require
@@ -42,11 +43,13 @@ def command(directory: Path, form: Literal["table", "json"]) -> None:
         processes = sorted(_core.outside(str(root)), key=lambda process: (process["instance"], process["process"]))
     except (AuditError, OSError) as error:
         raise Complaint(str(error)) from error
+    found = [equation for process in processes for equation in equations(process)]
+    wrong = [f"{text}: {left} ≠ {right}" for text, left, right in found if left != right]
     if form == "json":
         write_json(processes)
     else:
         write_tables(processes)
-    wrong = [line for process in processes for line in imbalances(process)]
+        click.echo(verdict(len(found), len(wrong)))
     for line in wrong:
         click.echo(f"Does not balance: {line}", err=True)
     if wrong:
@@ -99,8 +102,17 @@ def _lost(lost: Mapping[str, int]) -> object:
     return ", ".join(f"{cause} {n}" for cause, n in lost.items() if n) or 0
 
 
-def imbalances(process: Mapping[str, Any]) -> list[str]:
-    """The equations of a process that do not hold, with the numbers put in."""
+def verdict(equations: int, wrong: int) -> str:
+    """What the tables come to, in one line."""
+    if not equations:
+        return "Nothing to balance: no process has written here."
+    if wrong:
+        return f"Does not balance: {wrong} of {equations} equations."
+    return f"All balances: {equations} equations hold."
+
+
+def equations(process: Mapping[str, Any]) -> list[tuple[str, int, int]]:
+    """The equations of a process, and the numbers of both sides."""
     edge = process["off"] + process["dropped"] + process["refused"]
     sums = [
         ("offered = claimed + off + dropped + refused", process["offered"], process["claimed"] + edge),
@@ -115,4 +127,4 @@ def imbalances(process: Mapping[str, Any]) -> list[str]:
         text = f"journaled = delivered + merged + sampled_out + filtered_out + lost + pending at {name}"
         sums.append((text, process["journaled"], passed + sink["pending"]))
     of = f"{process['instance']} {process['process']}"
-    return [f"{of}: {text}: {left} ≠ {right}" for text, left, right in sums if left != right]
+    return [(f"{of}: {text}", left, right) for text, left, right in sums]

@@ -87,7 +87,7 @@ def command(  # noqa: PLR0913 - an argument an option
     principals: Sequence[str],
     sessions: Sequence[str],
 ) -> None:
-    r"""Watch DIR from any process, while proxies write to it: the last rows, and with -f all that come.
+    """Watch DIR from any process, while proxies write to it: the last rows, and with -f all that come.
 
     \b
     What is refused, as it happens; what has been refused in the last hour, and then on:

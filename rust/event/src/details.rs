@@ -66,15 +66,15 @@ impl<'a> Details<'a> {
         Ok(map)
     }
 
-    /// A number of the row's own `context`.
-    pub(crate) fn context_number(&self, key: &str) -> Option<i64> {
+    /// A value of the row's own `context`.
+    pub(crate) fn context_value(&self, key: &str) -> Option<Value> {
         let given = self.context_map.filter(|text| text.contains(key)).and_then(flat::context);
-        if let Some(value) = given.as_ref().and_then(|map| map.get(key)) {
-            return value.as_i64();
+        if let Some(value) = given.and_then(|mut map| map.remove(key)) {
+            return Some(value);
         }
-        self.context.iter().find(|(of, _)| *of == key).and_then(|(_, value)| match value {
-            Detail::Int(number) => Some(*number),
-            Detail::Text(_) => None,
+        self.context.iter().rfind(|(of, _)| *of == key).map(|(_, value)| match value {
+            Detail::Int(number) => Value::from(*number),
+            Detail::Text(text) => Value::from(*text),
         })
     }
 

@@ -5,14 +5,15 @@
 //! ```
 //!
 //! When, with what outcome, what, who, on which object; then details by name. What must always hold: a line is one line,
-//! nothing in it acts on the terminal but our own colours, and a value with a space in it is quoted, so that none can
-//! pass for a field that it is not.
+//! nothing in it acts on the terminal but our own colours, a value with a space in it is quoted, and a name that somebody
+//! else has given stands behind `ref.`, so that nothing can pass for a field that it is not, or for one that is missing.
 
 use crate::event::{Cell, Event};
+use crate::flat::CAUSE_SESSION_KEY;
 use crate::json::{Clock, Values};
 use crate::plan::{Plan, Plans};
 use crate::row::RowView;
-use crate::spec::{Category, Column, ColumnType, Origin, Outcome};
+use crate::spec::{Authority, Category, Column, ColumnType, Origin, Outcome};
 use crate::visible::visible;
 use crate::{Context, Malformed, RowRef, RowSet, record};
 use serde_json::{Map, Value};
@@ -49,7 +50,7 @@ trait Fields {
     fn text(&self, column: Column) -> Option<&str>;
     fn int(&self, column: Column) -> Option<i64>;
     fn object_ref(&self) -> Option<Cow<'_, Map<String, Value>>>;
-    fn context_number(&self, key: &str) -> Option<i64>;
+    fn context_value(&self, key: &str) -> Option<Cow<'_, Value>>;
 }
 
 impl Fields for Event {
@@ -68,9 +69,9 @@ impl Fields for Event {
         }
     }
 
-    fn context_number(&self, key: &str) -> Option<i64> {
+    fn context_value(&self, key: &str) -> Option<Cow<'_, Value>> {
         match self.get(Column::Context) {
-            Some(Cell::Map(map)) => map.get(key).and_then(Value::as_i64),
+            Some(Cell::Map(map)) => map.get(key).map(Cow::Borrowed),
             _ => None,
         }
     }
@@ -92,6 +93,7 @@ impl Fields for Row<'_> {
             Column::Instance => return Some(&self.set.identity.instance),
             Column::Outcome => return Some(self.view.outcome().word()),
             Column::Origin => return record::origin(self.view.bits()).map(Origin::word),
+            Column::Authority => return record::authority(self.view.bits()).map(Authority::word),
             Column::Category => return Some(self.plan.category.word()),
             Column::Action => return self.plan.action.or(self.values.text(column)),
             _ => {}
@@ -128,8 +130,9 @@ impl Fields for Row<'_> {
         self.values.details.has_object_ref().then(|| self.values.details.object_ref().ok().map(Cow::Owned))?
     }
 
-    fn context_number(&self, key: &str) -> Option<i64> {
-        self.values.details.context_number(key).or_else(|| self.context?.context.as_ref()?.get(key)?.as_i64())
+    fn context_value(&self, key: &str) -> Option<Cow<'_, Value>> {
+        let inherited = || self.context?.context.as_ref()?.get(key).map(Cow::Borrowed);
+        self.values.details.context_value(key).map(Cow::Owned).or_else(inherited)
     }
 }
 
@@ -179,7 +182,7 @@ fn write(event: &impl Fields, colour: bool, clock: &mut Clock, out: &mut Vec<u8>
     let ours = event.text(Column::Category) == Some(Category::Audit.word());
     let action = event.text(Column::Action).unwrap_or_default();
     line.field(if ours { YELLOW } else { "" }, ACTION, |out| quoted(out, action));
-    line.field(CYAN, WHO, |out| quoted(out, event.text(Column::Principal).unwrap_or("-")));
+    line.field(CYAN, WHO, |out| or_none(out, event.text(Column::Principal)));
     line.object(event);
     line.details(event);
     line.out.push(b'\n');
@@ -229,7 +232,7 @@ impl Line<'_> {
         let partition = event.int(Column::Partition);
         if event.text(Column::Resource).is_some() || partition.is_some() {
             self.field("", 0, |out| {
-                quoted(out, event.text(Column::Resource).unwrap_or("-"));
+                or_none(out, event.text(Column::Resource));
                 if let Some(partition) = partition {
                     out.push(b'[');
                     number(out, partition);
@@ -257,25 +260,32 @@ impl Line<'_> {
                 self.detail(name, |out| quoted(out, text));
             }
         }
-        if let Some(mechanism) = event.text(Column::Mechanism)
-            && event.text(Column::Category) == Some(Category::Authentication.word())
-        {
+        let category = event.text(Column::Category);
+        let authentication = category == Some(Category::Authentication.word());
+        if let Some(mechanism) = event.text(Column::Mechanism).filter(|_| authentication) {
             self.detail("mechanism", |out| quoted(out, mechanism));
+        }
+        let judged = authentication || category == Some(Category::Authorization.word());
+        if let Some(authority) = event.text(Column::Authority).filter(|_| judged) {
+            self.detail("authority", |out| quoted(out, authority));
         }
         if event.text(Column::Origin) != Some(Origin::Client.word()) {
             let by = event.text(Column::Filter).or(event.text(Column::Origin)).unwrap_or_default();
             self.detail("by", |out| quoted(out, by));
         }
+        if let Some(cause) = event.context_value(CAUSE_SESSION_KEY).as_deref().and_then(Value::as_str) {
+            self.detail("cause", |out| quoted(out, cause));
+        }
         if let Some(map) = event.object_ref() {
             for (key, value) in map.iter() {
-                self.detail("", |out| {
+                let name = |out: &mut Vec<u8>| {
+                    out.extend_from_slice(b"ref.");
                     quoted(out, key);
-                    out.push(b'=');
-                    quoted(out, value.as_str().unwrap_or_default());
-                });
+                };
+                self.named(name, |out| quoted(out, value.as_str().unwrap_or_default()));
             }
         }
-        if let Some(status) = event.context_number("http.response.status_code") {
+        if let Some(status) = event.context_value("http.response.status_code").as_deref().and_then(Value::as_i64) {
             self.detail("http", |out| number(out, status));
         }
         let stands_for = event.int(Column::Count).unwrap_or(1) * event.int(Column::Weight).unwrap_or(1);
@@ -298,15 +308,17 @@ impl Line<'_> {
     }
 
     fn detail(&mut self, name: &str, write: impl FnOnce(&mut Vec<u8>)) {
-        if !name.is_empty() {
-            if self.colour {
-                self.out.extend_from_slice(DIM.as_bytes());
-            }
-            self.out.extend_from_slice(name.as_bytes());
-            self.out.push(b'=');
-            if self.colour {
-                self.out.extend_from_slice(OFF.as_bytes());
-            }
+        self.named(|out| out.extend_from_slice(name.as_bytes()), write);
+    }
+
+    fn named(&mut self, name: impl FnOnce(&mut Vec<u8>), write: impl FnOnce(&mut Vec<u8>)) {
+        if self.colour {
+            self.out.extend_from_slice(DIM.as_bytes());
+        }
+        name(self.out);
+        self.out.push(b'=');
+        if self.colour {
+            self.out.extend_from_slice(OFF.as_bytes());
         }
         write(self.out);
         self.out.push(b' ');
@@ -317,18 +329,22 @@ fn number(out: &mut Vec<u8>, value: i64) {
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
-/// A value as one word: quoted where it is none.
+/// A value as one word, or the sign that there is none.
+fn or_none(out: &mut Vec<u8>, text: Option<&str>) {
+    match text {
+        Some(text) => quoted(out, text),
+        None => out.push(b'-'),
+    }
+}
+
+/// A value as one word: quoted where it is none, or where it is the sign of an absent one.
 fn quoted(out: &mut Vec<u8>, text: &str) {
-    if !text.is_empty() && !text.contains([' ', '"', '=']) {
+    if !text.is_empty() && text != "-" && !text.contains(|c: char| c.is_whitespace() || matches!(c, '"' | '=')) {
         visible(out, text);
         return;
     }
     out.push(b'"');
-    for (i, part) in text.split('"').enumerate() {
-        if i > 0 {
-            out.extend_from_slice(b"\\\"");
-        }
-        visible(out, part);
-    }
+    // Backslashes too, or one before a quote would let the quote end the value.
+    visible(out, &text.replace('\\', r"\\").replace('"', r#"\""#));
     out.push(b'"');
 }

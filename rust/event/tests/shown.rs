@@ -96,4 +96,67 @@ fn no_value_passes_for_a_field() {
     event.set(Column::Reason, Some(Cell::Text("say \"no\"".into())));
     let line = shown(&event, false);
     assert!(line.contains(r#" status="x peer=10.0.0.1" reason="say \"no\"""#), "{line}");
+    // Neither by a backslash before a quote, which would end the value, nor by a space of another script.
+    event.set(Column::Status, Some(Cell::Text("\\\" peer=10.0.0.1".into())));
+    event.set(Column::Reason, Some(Cell::Text("no\u{a0}peer:10.0.0.1".into())));
+    let line = shown(&event, false);
+    assert!(line.contains(r#" status="\\\" peer=10.0.0.1" reason="no"#), "{line}");
+    assert!(line.contains("reason=\"no\u{a0}peer:10.0.0.1\""), "{line}");
+}
+
+/// An event of the catalog or a plugin's, by its columns alone.
+fn event_of(category: &str, origin: &str) -> Event {
+    let mut event = Event::default();
+    event.set(Column::Category, Some(Cell::Text(category.into())));
+    event.set(Column::Origin, Some(Cell::Text(origin.into())));
+    event
+}
+
+#[test]
+fn no_name_that_a_plugin_gives_passes_for_a_field_of_the_line() {
+    let given =
+        serde_json::json!({"peer": "10.9.9.9:1", "session": "victim", "by": "Client", "x peer": "1", "a=b": "2"});
+    let mut event = event_of("plugin", "client");
+    event.set(Column::ObjectRef, given.as_object().cloned().map(Cell::Map));
+    event.set(Column::PeerIp, Some(Cell::Text("10.1.2.3".into())));
+    event.set(Column::Session, Some(Cell::Text("s-1".into())));
+    let line = shown(&event, false);
+    assert!(line.ends_with(" peer=10.1.2.3 session=s-1\n"), "{line}");
+    for field in ["ref.peer=10.9.9.9:1", "ref.session=victim", "ref.by=Client", "ref.\"x peer\"=1", "ref.\"a=b\"=2"] {
+        assert!(line.contains(&format!(" {field} ")), "{field}: {line}");
+    }
+    for name in [" peer=", " session=", " by="] {
+        assert!(line.matches(name).count() <= 1, "{name}: {line}");
+    }
+    assert!(shown(&event, true).contains("\x1b[2mref.peer=\x1b[0m10.9.9.9:1"));
+}
+
+#[test]
+fn a_name_that_is_the_sign_of_nobody_is_quoted() {
+    let mut event = event_of("data", "client");
+    event.set(Column::Partition, Some(Cell::Int(3)));
+    let nobody = shown(&event, false);
+    assert!(nobody.contains(" -            -[3]"), "{nobody}");
+    event.set(Column::Principal, Some(Cell::Text("-".into())));
+    event.set(Column::Resource, Some(Cell::Text("-".into())));
+    let somebody = shown(&event, false);
+    assert!(somebody.contains(" \"-\"          \"-\"[3]"), "{somebody}");
+}
+
+#[test]
+fn a_line_says_what_was_the_cause_and_who_judged() {
+    let mut event = event_of("plugin", "filter");
+    event.set(Column::Filter, Some(Cell::Text("rotation".into())));
+    event.set(Column::Authority, Some(Cell::Text("witness".into())));
+    let context = serde_json::json!({"causeSession": "s-1", "peer": "10.9.9.9"});
+    event.set(Column::Context, context.as_object().cloned().map(Cell::Map));
+    let line = shown(&event, false);
+    assert!(line.contains(" by=rotation cause=s-1"), "{line}");
+    assert!(!line.contains("authority=") && !line.contains("10.9.9.9"), "{line}");
+    for (category, authority) in [("authentication", "decision"), ("authorization", "witness")] {
+        let mut event = event_of(category, "client");
+        event.set(Column::Authority, Some(Cell::Text(authority.into())));
+        let line = shown(&event, false);
+        assert!(line.contains(&format!(" authority={authority}")) && !line.contains("cause="), "{line}");
+    }
 }
