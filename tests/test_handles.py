@@ -167,6 +167,52 @@ def test_a_mistake_opens_no_connection(tmp_path: Path, arguments: tuple[Any, ...
         assert log.stats().offered == before
 
 
+GOOD = ("success", "allowed", "forwarded")
+
+
+@pytest.mark.parametrize("action", [action for action in _core.actions() if action["session"]], ids=lambda a: a["name"])
+def test_an_outcome_never_contradicts_its_action(tmp_path: Path, action: dict[str, Any]) -> None:
+    """What a name says of the end no keyword can turn round, and a status belongs to failures and denials alone."""
+    fields = {
+        field["name"]: (field["words"] or ["x"])[0] if field["type"] == "str" else 100
+        for field in action["fields"]
+        if field["required"]
+    }
+    fixed = action["outcomes"]
+    with auditring.open(tmp_path, sinks=(), request=auditring.Keep.ALL) as log, log.session(authority="decision") as s:
+        call = getattr(s, action["method"])
+        before = log.stats().offered
+        for outcome in (*GOOD, "failure", "denied"):
+            if fixed and outcome not in fixed:
+                with pytest.raises(ValueError, match=f"{action['name']} .*{' or '.join(fixed)}"):
+                    call(**fields, outcome=outcome)
+            if outcome in GOOD:
+                with pytest.raises(ValueError, match=action["name"]):
+                    call(**fields, outcome=outcome, status="SAID")
+        if fixed and not {"failure", "denied"} & set(fixed):
+            with pytest.raises(ValueError, match="a status without an outcome means failure"):
+                call(**fields, status="SAID")
+        assert log.stats().offered == before
+        for outcome in fixed:
+            call(**fields, outcome=outcome)
+        assert log.stats().offered == before + len(fixed)
+    told = {"ClientSaslAuthSuccess", "ClientSaslAuthFailure", "ClientTlsAuthSuccess", "ClientTlsAuthFailure"}
+    assert bool(fixed) == (action["name"] in told | {"OperationAllowed", "OperationDenied"})
+
+
+def test_a_status_of_a_declared_or_free_event_is_no_success(tmp_path: Path) -> None:
+    """It is refused there too, before anything is recorded."""
+    with auditring.open(tmp_path, sinks=()) as log, log.session() as session:
+        event = log.declare("com.example.kms.KeyUsed")
+        before = log.stats().offered
+        for outcome in GOOD:
+            with pytest.raises(ValueError, match="null status means success"):
+                event(session, outcome=outcome, status="SAID")
+            with pytest.raises(ValueError, match="null status means success"):
+                session.emit("com.example.Thing", outcome=outcome, status="SAID")
+        assert log.stats().offered == before
+
+
 def test_a_log_that_keeps_nothing_has_every_handle() -> None:
     """`open(None)` takes all of the API, and counts what it took."""
     with auditring.open(None) as log:

@@ -193,7 +193,7 @@ impl Declaration {
         let definition = Definition { code, ..self.definition.clone() };
         let mut encoder = Encoder::declared(&definition);
         let said = self.read(&mut encoder, call)?;
-        let event = Event { code, name, category: *category, outcome: *outcome, authority: None };
+        let event = Event { code, name, category: *category, outcome: *outcome, outcomes: &[], authority: None };
         let Some(outcome) = slow::finish(shared, &mut encoder, event, said, handle.and_then(Handle::authority))? else {
             return Ok(());
         };

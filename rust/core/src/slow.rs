@@ -290,13 +290,38 @@ pub(crate) struct Event<'a> {
     pub(crate) name: &'a str,
     pub(crate) category: Category,
     pub(crate) outcome: Outcome,
+    /// All that it may end with; empty: anything.
+    pub(crate) outcomes: &'static [Outcome],
     pub(crate) authority: Option<Authority>,
 }
 
 impl Event<'static> {
     pub(crate) fn of(spec: &'static ActionSpec) -> Self {
-        let ActionSpec { code, name, category, outcome, authority, .. } = *spec;
-        Self { code, name, category, outcome, authority }
+        let ActionSpec { code, name, category, outcome, outcomes, authority, .. } = *spec;
+        Self { code, name, category, outcome, outcomes, authority }
+    }
+}
+
+/// An outcome never contradicts the action's name, nor a status the outcome.
+fn consistent(event: &Event<'_>, said: &Common, outcome: Outcome) -> PyResult<()> {
+    if !event.outcomes.is_empty() && !event.outcomes.contains(&outcome) {
+        let may: Vec<_> = event.outcomes.iter().map(|outcome| outcome.word()).collect();
+        let why = if said.outcome.is_none() { " (a status without an outcome means failure)" } else { "" };
+        return Err(PyValueError::new_err(format!(
+            "{} cannot have the outcome {:?}{why}: its outcome is {}",
+            event.name,
+            outcome.word(),
+            may.join(" or "),
+        )));
+    }
+    match (&said.status, outcome) {
+        (Some(status), Outcome::Success | Outcome::Allowed | Outcome::Forwarded) => Err(PyValueError::new_err(format!(
+            "{} has the outcome {:?} and the status {status:?}: a status is a failure's or a denial's, null status means \
+             success",
+            event.name,
+            outcome.word(),
+        ))),
+        _ => Ok(()),
     }
 }
 
@@ -309,6 +334,7 @@ pub(crate) fn finish(
     authority: Option<Authority>,
 ) -> PyResult<Option<Outcome>> {
     let outcome = outcome_of(event.outcome, said.outcome, said.status.is_some());
+    consistent(&event, &said, outcome)?;
     // A call that carries a status is never off.
     if said.status.is_none() && shared.gate(event.code, outcome) == GATE_OFF {
         shared.count_ordered(event.code, outcome, Edge::Off);
