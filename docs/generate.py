@@ -64,7 +64,8 @@ Made from `rust/event/catalog.toml` by `python docs/generate.py`. Columns and fo
 Every method takes its fields by position or keyword, and `outcome`, `status`, `reason`, `authority`, `tap`,
 `object_ref` and `context` by keyword. A status without an outcome means `failure`, and every failure and denial has a
 status: where a call names none, the one that is said here. An outcome that contradicts the action's name, and a status
-beside an outcome that is neither, are a `ValueError`. Where an event has no authority of its own the session's
+beside an outcome that is neither, are a `ValueError`; so is a key of `object_ref` or `context` that a field of the event
+has already. Where an event has no authority of its own the session's
 holds; an authentication without either is a `ValueError`.
 
 What a log itself has as a method belongs to no session: its origin is `proxy`, or `filter` with `filter=`; `cause=`

@@ -3,6 +3,8 @@
 import asyncio
 import gc
 import inspect
+import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -211,6 +213,50 @@ def test_a_status_of_a_declared_or_free_event_is_no_success(tmp_path: Path) -> N
             with pytest.raises(ValueError, match="null status means success"):
                 session.emit("com.example.Thing", outcome=outcome, status="SAID")
         assert log.stats().offered == before
+
+
+OWN = [
+    (action, field)
+    for action in _core.actions()
+    if action["session"]
+    for field in action["fields"]
+    if field["target"] in {"object_ref", "context"}
+]
+
+
+@pytest.mark.parametrize(("action", "field"), OWN, ids=lambda one: one["name"])
+def test_no_caller_replaces_the_events_own_evidence(
+    tmp_path: Path, action: dict[str, Any], field: dict[str, Any]
+) -> None:
+    """A key that a field of the action has is refused in the caller's map, whether or not the field is given."""
+    required = {
+        one["name"]: (one["words"] or ["x"])[0] if one["type"] == "str" else 100
+        for one in action["fields"]
+        if one["required"]
+    }
+    value = {"object_ref": "forged", "context": 200}[field["target"]]
+    with auditring.open(tmp_path, sinks=(), request=auditring.Keep.ALL) as log, log.session(authority="decision") as s:
+        before = log.stats().offered
+        for given in ({}, {field["name"]: (field["words"] or ["x"])[0] if field["type"] == "str" else 500}):
+            with pytest.raises(ValueError, match=re.escape(repr(field["key"]).strip("'"))):
+                getattr(s, action["method"])(**{**required, **given}, **{field["target"]: {field["key"]: value}})
+        assert log.stats().offered == before
+
+
+def test_no_caller_replaces_a_declared_events_own_fields(tmp_path: Path) -> None:
+    """As the catalog's; the same key in the other map is another one. The log's own events refuse it too."""
+    with auditring.open(tmp_path) as log, log.session() as session:
+        event = log.declare("com.example.kms.KeyUsed", object_ref=("com.example.kek",), context=("alg",))
+        with pytest.raises(ValueError, match="alg"):
+            event(session, "kek-7", "AES", context={"alg": "DES"})
+        with pytest.raises(ValueError, match=r"com\.example\.kek"):
+            event(session, object_ref={"com.example.kek": "kek-8"})
+        event(session, "kek-7", "AES", context={"com.example.kek": "said"}, object_ref={"alg": "said"})
+        with pytest.raises(ValueError, match="authentication"):
+            log.virtual_cluster_startup("payments", "terminate", context={"authentication": "none"})
+    (row,) = rows_of(tmp_path, "com.example.kms.KeyUsed")
+    assert json.loads(row["context"]) == {"alg": "AES", "com.example.kek": "said"}
+    assert json.loads(row["object_ref"]) == {"com.example.kek": "kek-7", "alg": "said"}
 
 
 def test_a_log_that_keeps_nothing_has_every_handle() -> None:

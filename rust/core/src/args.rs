@@ -131,7 +131,10 @@ fn held(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Held> {
     Err(PyTypeError::new_err(format!("{name} must be str, bytes, int, float or bool (or a list of these), not {kind}")))
 }
 
-fn items<'py>(name: &str, value: &Bound<'py, PyAny>) -> PyResult<Vec<(String, Bound<'py, PyAny>)>> {
+/// The keys of a map that are the event's own fields: no caller replaces the evidence under them.
+pub(crate) type Own<'a> = &'a dyn Fn(&str) -> bool;
+
+fn items<'py>(name: &str, value: &Bound<'py, PyAny>, own: Own<'_>) -> PyResult<Vec<(String, Bound<'py, PyAny>)>> {
     let Ok(mapping) = value.cast::<PyMapping>() else {
         return Err(PyTypeError::new_err(format!("{name} must be a mapping, not {}", type_name(value))));
     };
@@ -148,15 +151,25 @@ fn items<'py>(name: &str, value: &Bound<'py, PyAny>) -> PyResult<Vec<(String, Bo
                  {RESERVED:?} are ours"
             )));
         }
+        if own(&key) {
+            return Err(PyValueError::new_err(format!(
+                "{name} has the key {key:?}: it is a field of the event's own; give it as that"
+            )));
+        }
         items.push((key, value));
     }
     Ok(items)
 }
 
 /// A flat map as JSON text within `cap`; none when it is empty.
-pub(crate) fn context_map(name: &str, value: &Bound<'_, PyAny>, cap: usize) -> PyResult<Option<Safe>> {
+pub(crate) fn context_map(
+    name: &str,
+    value: &Bound<'_, PyAny>,
+    cap: usize,
+    own: Own<'_>,
+) -> PyResult<Option<Safe>> {
     let mut out = FlatText::new(cap);
-    for (key, value) in items(name, value)? {
+    for (key, value) in items(name, value, own)? {
         let label = format!("{name}[{key:?}]");
         let list = value.cast::<PyList>().map(|list| list.iter().collect::<Vec<_>>());
         let list = list.or_else(|_| value.cast::<PyTuple>().map(|tuple| tuple.iter().collect()));
@@ -173,9 +186,9 @@ pub(crate) fn context_map(name: &str, value: &Bound<'_, PyAny>, cap: usize) -> P
 }
 
 /// A map of strings as JSON text within `cap`; none when it is empty.
-pub(crate) fn object_ref(value: &Bound<'_, PyAny>, cap: usize) -> PyResult<Option<Safe>> {
+pub(crate) fn object_ref(value: &Bound<'_, PyAny>, cap: usize, own: Own<'_>) -> PyResult<Option<Safe>> {
     let mut out = FlatText::new(cap);
-    for (key, value) in items("object_ref", value)? {
+    for (key, value) in items("object_ref", value, own)? {
         let label = format!("object_ref[{key:?}]");
         let Some(text) = raw(&value) else {
             return Err(PyTypeError::new_err(format!("{label} must be str or bytes, not {}", type_name(&value))));

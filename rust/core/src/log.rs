@@ -324,7 +324,7 @@ impl Log {
             event.reason(reason);
         }
         if let Some((text, marks)) =
-            context.map_or(Ok(None), |map| args::context_map("context", &map, auditring_event::CONTEXT_CAP))?
+            context.map_or(Ok(None), |map| args::context_map("context", &map, auditring_event::CONTEXT_CAP, &|_| false))?
         {
             event.context_text(text).flags(marks.flags());
         }

@@ -5,7 +5,7 @@
 use auditring_event::record::Encoder;
 use auditring_event::sanitize::{self, Marks};
 use auditring_event::{
-    ActionSpec, Authority, Category, Definition, FREEFORM, Kind, Origin, Outcome, Scope, code_of, snake, spec as limits,
+    ActionSpec, Authority, Category, Definition, FREEFORM, Kind, Origin, Outcome, Scope, Target, code_of, snake, spec as limits,
 };
 use auditring_ring::Kind as Edge;
 use pyo3::exceptions::{PyTypeError, PyValueError};
@@ -133,12 +133,20 @@ pub(crate) struct Common {
     authority: Option<Authority>,
 }
 
+/// The keys of both maps that an event's own fields have.
+#[derive(Clone, Copy)]
+pub(crate) struct OwnKeys<'a> {
+    pub(crate) object_ref: args::Own<'a>,
+    pub(crate) context: args::Own<'a>,
+}
+
 /// Reads one of the keywords that every event takes; false where it is none of them.
 pub(crate) fn common(
     encoder: &mut Encoder,
     common: &mut Common,
     name: &str,
     value: &Bound<'_, PyAny>,
+    own: OwnKeys<'_>,
 ) -> PyResult<bool> {
     if value.is_none() {
         return Ok(COMMON.contains(&name));
@@ -162,13 +170,13 @@ pub(crate) fn common(
             marks = done;
         }
         "object_ref" => {
-            if let Some((text, done)) = args::object_ref(value, limits::OBJECT_REF_CAP)? {
+            if let Some((text, done)) = args::object_ref(value, limits::OBJECT_REF_CAP, own.object_ref)? {
                 encoder.object_ref_text(text);
                 marks = done;
             }
         }
         "context" => {
-            if let Some((text, done)) = args::context_map(name, value, limits::CONTEXT_CAP)? {
+            if let Some((text, done)) = args::context_map(name, value, limits::CONTEXT_CAP, own.context)? {
                 encoder.context_text(text);
                 marks = done;
             }
@@ -221,6 +229,11 @@ pub(crate) fn read(
         present[index] = !value.is_none();
     }
     let mut said = Common::default();
+    // Whether or not the call gives the field: a key has one meaning.
+    let own = OwnKeys {
+        object_ref: &|key| spec.fields.iter().any(|field| matches!(field.target, Target::ObjectRef(own) if own == key)),
+        context: &|key| spec.fields.iter().any(|field| matches!(field.target, Target::Context(own) if own == key)),
+    };
     for (name, value) in call.keywords()? {
         match spec.field(&name) {
             Some(index) if index < positional.len() => {
@@ -230,7 +243,7 @@ pub(crate) fn read(
                 field(encoder, spec, index, value)?;
                 present[index] = !value.is_none();
             }
-            None if common(encoder, &mut said, &name, value)? => {}
+            None if common(encoder, &mut said, &name, value, own)? => {}
             None => return Err(unknown(spec, method, &name)),
         }
     }
