@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -332,3 +333,29 @@ def test_a_fork_while_lines_are_written_hangs_no_child(tmp_path: Path) -> None:
     command = [sys.executable, "-c", FORKING_LINES, str(tmp_path / "audit")]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=4 * DEADLINE)
     assert (done.returncode, done.stdout.strip()) == (0, "True"), done.stderr
+
+
+def test_what_the_slow_path_let_go_of_is_freed_at_once(tmp_path: Path) -> None:
+    """Exceptions, arguments, results and a declared event's names do not wait in a pool for a call that empties it."""
+
+    class Tracked(str):
+        """A string that can be watched: no plain one, so every call with it is slow."""
+
+    with auditring.open(tmp_path, sinks=()) as log, log.session(authority="witness") as session:
+        gone = []
+        for _ in range(3):
+            value, bad = Tracked("orders"), Tracked("twice")
+            gone += [weakref.ref(value), weakref.ref(bad)]
+            session.read(value, 0)
+            session.update(context={"detail": value})
+            with pytest.raises(TypeError):
+                session.read(bad, 0, topic=bad)
+            del value, bad
+        assert [ref() for ref in gone] == [None] * 6
+        name = "field_" + "x" * 20
+        # By its count: an interned name has no weak reference.
+        name = sys.intern(name)
+        before = sys.getrefcount(name)
+        for number in range(50):
+            log.declare(f"com.example.Thing{number}", context=(name,))
+        assert sys.getrefcount(name) == before

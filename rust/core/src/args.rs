@@ -162,12 +162,7 @@ fn items<'py>(name: &str, value: &Bound<'py, PyAny>, own: Own<'_>) -> PyResult<V
 }
 
 /// A flat map as JSON text within `cap`; none when it is empty.
-pub(crate) fn context_map(
-    name: &str,
-    value: &Bound<'_, PyAny>,
-    cap: usize,
-    own: Own<'_>,
-) -> PyResult<Option<Safe>> {
+pub(crate) fn context_map(name: &str, value: &Bound<'_, PyAny>, cap: usize, own: Own<'_>) -> PyResult<Option<Safe>> {
     let mut out = FlatText::new(cap);
     for (key, value) in items(name, value, own)? {
         let label = format!("{name}[{key:?}]");

@@ -323,8 +323,8 @@ impl Log {
         if let Some(reason) = reason {
             event.reason(reason);
         }
-        if let Some((text, marks)) =
-            context.map_or(Ok(None), |map| args::context_map("context", &map, auditring_event::CONTEXT_CAP, &|_| false))?
+        if let Some((text, marks)) = context
+            .map_or(Ok(None), |map| args::context_map("context", &map, auditring_event::CONTEXT_CAP, &|_| false))?
         {
             event.context_text(text).flags(marks.flags());
         }

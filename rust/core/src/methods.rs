@@ -174,7 +174,9 @@ fn update(handle: &Arc<Handle>, _: Bound<'_, PyAny>, call: &Call<'_>) -> PyResul
 
 /// A session's own `context` map.
 pub(crate) fn session_map(value: &Bound<'_, PyAny>, marks: &mut Marks) -> PyResult<Option<FlatMap>> {
-    let Some((text, done)) = args::context_map("context", value, limits::SESSION_CONTEXT_CAP, &|_| false)? else { return Ok(None) };
+    let Some((text, done)) = args::context_map("context", value, limits::SESSION_CONTEXT_CAP, &|_| false)? else {
+        return Ok(None);
+    };
     *marks |= done;
     Ok(auditring_event::flat::context(&text))
 }

@@ -5,7 +5,8 @@
 use auditring_event::record::Encoder;
 use auditring_event::sanitize::{self, Marks};
 use auditring_event::{
-    ActionSpec, Authority, Category, Definition, FREEFORM, Kind, Origin, Outcome, Scope, Target, code_of, snake, spec as limits,
+    ActionSpec, Authority, Category, Definition, FREEFORM, Kind, Origin, Outcome, Scope, Target, code_of, snake,
+    spec as limits,
 };
 use auditring_ring::Kind as Edge;
 use pyo3::exceptions::{PyTypeError, PyValueError};
@@ -328,12 +329,14 @@ fn consistent(event: &Event<'_>, said: &Common, outcome: Outcome) -> PyResult<()
         )));
     }
     match (&said.status, outcome) {
-        (Some(status), Outcome::Success | Outcome::Allowed | Outcome::Forwarded) => Err(PyValueError::new_err(format!(
-            "{} has the outcome {:?} and the status {status:?}: a status is a failure's or a denial's, null status means \
+        (Some(status), Outcome::Success | Outcome::Allowed | Outcome::Forwarded) => {
+            Err(PyValueError::new_err(format!(
+                "{} has the outcome {:?} and the status {status:?}: a status is a failure's or a denial's, null status means \
              success",
-            event.name,
-            outcome.word(),
-        ))),
+                event.name,
+                outcome.word(),
+            )))
+        }
         _ => Ok(()),
     }
 }

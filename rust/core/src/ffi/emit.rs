@@ -12,6 +12,7 @@ use pyo3::ffi::{self, Py_ssize_t, PyObject};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
+use super::attached;
 use super::draft::{Action, Draft, Seen, each_field, keywords, positional};
 use super::swap::Blob;
 use super::types::{arc_of, state_of};
@@ -204,8 +205,20 @@ pub(super) unsafe fn slow_call(
     names: *mut PyObject,
     body: impl FnOnce(&Call<'_>) -> PyResult<Py<PyAny>>,
 ) -> *mut PyObject {
-    // SAFETY: called by the interpreter, so it is attached.
-    let py = unsafe { Python::assume_attached() };
+    // SAFETY: called by the interpreter with its own vector.
+    let done = unsafe { attached(|py| slow_body(py, args, given, names, body)) };
+    done.unwrap_or(ptr::null_mut())
+}
+
+/// # Safety
+/// As for [`slow_call`].
+unsafe fn slow_body(
+    py: Python<'_>,
+    args: *const *mut PyObject,
+    given: Py_ssize_t,
+    names: *mut PyObject,
+    body: impl FnOnce(&Call<'_>) -> PyResult<Py<PyAny>>,
+) -> *mut PyObject {
     let guarded = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         // SAFETY: null, or a tuple that lives as long as the call.
         let names = unsafe { Bound::from_borrowed_ptr_or_opt(py, names) }.and_then(|n| n.cast_into::<PyTuple>().ok());
