@@ -359,3 +359,64 @@ def test_what_the_slow_path_let_go_of_is_freed_at_once(tmp_path: Path) -> None:
         for number in range(50):
             log.declare(f"com.example.Thing{number}", context=(name,))
         assert sys.getrefcount(name) == before
+
+
+LONG, LONE = "x" * 9000, "lone\ud800"
+
+
+def marks(row: dict[str, Any]) -> set[str]:
+    """What a row says was done to its values."""
+    return {key.removeprefix("auditring.") for key in row.get("context", {}) if key in {"auditring.cut", "auditring.altered"}}
+
+
+def test_whatever_is_cut_or_altered_says_so(tmp_path: Path) -> None:
+    """Wherever a value comes in: a close, a plugin's names, a cause, addresses, keys, a principal. Nothing else does."""
+    calls: dict[str, Callable[[auditring.AuditLog, auditring.Session, str], object]] = {
+        "initiator": lambda log, _, text: log.session(id="it").close(initiator=text),
+        "reason": lambda log, _, text: log.session(id="it").close(reason=text),
+        "broker.initiator": lambda _, s, text: s.broker("b:1").close(initiator=text),
+        "filter": lambda _, s, text: s.plugin(filter=text, namespace="com.example").emit("com.example.Seen"),
+        "tap": lambda _, s, text: s.plugin(filter="f", namespace="com.example", tap=text).emit("com.example.Seen"),
+        "log.filter": lambda log, _, text: log.plugin(filter=text, namespace="com.example").emit("com.example.Seen"),
+        "cause": lambda log, _, text: log.emit("com.example.Seen", cause=text),
+        "peer": lambda log, _, text: log.session(id="it", peer=text).close(),
+        "peer.host": lambda log, _, text: log.session(id="it", peer=(text, 1)).close(),
+        "local": lambda log, _, text: log.session(id="it", local=text).close(),
+        "local.host": lambda log, _, text: log.session(id="it", local=(text, 1)).close(),
+        "late local": lambda _, s, text: (s.update(local=text), s.emit("com.example.Seen")),
+        "server": lambda _, s, text: s.broker(text).close(),
+        "server.host": lambda _, s, text: s.broker((text, 1)).close(),
+        "server_local": lambda _, s, text: s.broker("b:1", local=text).close(),
+        "key": lambda _, s, text: s.emit("com.example.Seen", context={text: 1}),
+        "value": lambda _, s, text: s.emit("com.example.Seen", context={"k": text}),
+        "object_ref key": lambda _, s, text: s.emit("com.example.Seen", object_ref={text: "v"}),
+        "object_ref value": lambda _, s, text: s.emit("com.example.Seen", object_ref={"k": text}),
+        "list": lambda _, s, text: s.emit("com.example.Seen", context={"k": [text]}),
+        "session key": lambda log, _, text: log.session(id="it", context={text: 1}).close(),
+        "principal": lambda _, s, text: (s.client_sasl_auth_success(text), s.emit("com.example.Seen")),
+    }
+    told = {}
+    for number, (name, call) in enumerate(calls.items()):
+        for text, mark in ((LONG, "cut"), (LONE, "altered"), ("plain", None)):
+            root = tmp_path / f"{number}-{mark}"
+            with auditring.open(root, sinks=[JsonlSink()]) as log:
+                session = log.session(id="it", authority="witness")
+                call(log, session, text)
+                session.close()
+            rows = [row for row in lines(root) if row["action"] not in {"ProxyStartup", "ProxyCleanShutdown"}]
+            found = set().union(*(marks(row) for row in rows))
+            told[name, mark] = found
+            assert found == ({mark} if mark else set()), (name, mark, found)
+    assert len(told) == 3 * len(calls)
+
+
+def test_a_server_has_the_room_that_the_catalog_gives_it(tmp_path: Path) -> None:
+    """512 bytes, given as text or as a socket's pair."""
+    host = "h" * 500
+    with auditring.open(tmp_path, sinks=[JsonlSink(), ParquetSink()]) as log, log.session() as session:
+        assert session.broker(f"{host}:9092").server == f"{host}:9092"
+        assert session.broker((host, 9092)).server == f"{host}:9092"
+        assert len(session.broker("h" * 600).server) == 512
+    rows = [row for path in tmp_path.glob("events/*/*.parquet") for row in pq.read_table(path).to_pylist()]
+    servers = [row["server"] for row in sorted(rows, key=lambda row: row["seq"]) if row["action"] == "BrokerConnect"]
+    assert servers == [f"{host}:9092", f"{host}:9092", "h" * 512]

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use auditring_event::record::Encoder;
+use auditring_event::sanitize::Marks;
 use auditring_event::{Authority, Category, Context, Origin, Outcome, droppable};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyInt, PyString};
@@ -42,6 +43,8 @@ pub(crate) struct Close<'a> {
     pub(crate) initiator: Option<&'a str>,
     pub(crate) status: Option<&'a str>,
     pub(crate) reason: Option<&'a str>,
+    /// What was done to them.
+    pub(crate) marks: Marks,
 }
 
 /// The last row of a session or a connection.

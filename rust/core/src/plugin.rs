@@ -5,6 +5,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use auditring_event::sanitize::Marks;
 use auditring_event::{Authority, Context, Origin};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -18,6 +19,8 @@ use crate::shared::Shared;
 pub(crate) struct Plugin {
     pub(crate) parent: Option<Arc<Handle>>,
     pub(crate) filter: String,
+    /// What was done to its names.
+    pub(crate) marks: Marks,
     pub(crate) namespace: String,
     pub(crate) tap: Option<String>,
     pub(crate) authorizer: bool,
@@ -86,6 +89,7 @@ impl Plugin {
         if self.tap.is_some() {
             own.tap.clone_from(&self.tap);
         }
+        own.mark(self.marks);
         handle.bring(&own);
     }
 }

@@ -168,7 +168,7 @@ pub(crate) fn ending(
     let mut encoder = Encoder::new(spec);
     let age = i64::try_from(opened.elapsed().as_nanos()).unwrap_or(i64::MAX);
     encoder.stamp(handle.shared.clock.stamp()).context(context.id, &context.bytes[..context.len as usize]);
-    encoder.int("duration_ns", age);
+    encoder.int("duration_ns", age).flags(close.marks.flags());
     if let Some(initiator) = close.initiator {
         encoder.text("initiator", initiator);
     }

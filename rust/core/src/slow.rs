@@ -171,16 +171,14 @@ pub(crate) fn common(
             marks = done;
         }
         "object_ref" => {
-            if let Some((text, done)) = args::object_ref(value, limits::OBJECT_REF_CAP, own.object_ref)? {
-                encoder.object_ref_text(text);
-                marks = done;
-            }
+            let (text, done) = args::object_ref(value, limits::OBJECT_REF_CAP, own.object_ref)?;
+            text.map(|text| encoder.object_ref_text(text));
+            marks = done;
         }
         "context" => {
-            if let Some((text, done)) = args::context_map(name, value, limits::CONTEXT_CAP, own.context)? {
-                encoder.context_text(text);
-                marks = done;
-            }
+            let (text, done) = args::context_map(name, value, limits::CONTEXT_CAP, own.context)?;
+            text.map(|text| encoder.context_text(text));
+            marks = done;
         }
         _ => return Ok(false),
     }
@@ -375,18 +373,22 @@ pub(crate) fn finish(
 /// this one is in the ring, or a refused authentication would be in force.
 fn authenticate(handle: &Handle, spec: &ActionSpec, call: &Call<'_>, encoder: &mut Encoder) -> PyResult<()> {
     let keywords = call.keywords()?;
-    let read = |name: &str| -> PyResult<Option<String>> {
+    let mut marks = Marks::default();
+    let mut read = |name: &str| -> PyResult<Option<String>> {
         let Some(index) = spec.field(name) else { return Ok(None) };
         let positional = call.values[..call.given].get(index);
         let value = positional.or_else(|| keywords.iter().find(|(key, _)| key == name).map(|(_, value)| *value));
         let Some(value) = value.filter(|value| !value.is_none()) else { return Ok(None) };
-        Ok(Some(args::text(name, value, usize::from(spec.fields[index].cap))?.0))
+        let (text, done) = args::text(name, value, usize::from(spec.fields[index].cap))?;
+        marks |= done;
+        Ok(Some(text))
     };
     let (principal, mechanism) = (read("principal")?.unwrap_or_default(), read("mechanism")?);
     let change = |facts: &mut Facts| {
         // A certificate is how the client authenticates as long as nothing else is.
         let tls = (spec.code == TLS && facts.context.mechanism.is_none()).then_some("TLS");
         facts.prove(spec.code, &principal, mechanism.as_deref().or(tls));
+        facts.context.mark(marks);
     };
     // Closed by another thread meanwhile: then there is no later row.
     let Some(preview) = handle.preview(change) else { return Ok(()) };
