@@ -259,6 +259,32 @@ def test_no_caller_replaces_a_declared_events_own_fields(tmp_path: Path) -> None
     assert json.loads(row["object_ref"]) == {"com.example.kek": "kek-7", "alg": "said"}
 
 
+def test_a_closed_handle_raises_although_the_action_is_off(tmp_path: Path) -> None:
+    """Nothing passes in silence: what is off is counted on an open handle, and raises on a closed one and a shut log."""
+    log = auditring.open(tmp_path, sinks=(), read=auditring.Keep.OFF)
+    session = log.session(id="c-1")
+    broker, left = session.broker("b:1"), log.session(id="c-2")
+    calls = (lambda s: s.read("t", 0), lambda s: s.read("t", partition=0), lambda s: s.request_ingress("Produce"))
+    before = log.stats().off
+    for call in calls:
+        call(session)
+        call(broker)
+    assert log.stats().off == before + 2 * len(calls)
+    broker.close()
+    for call in calls:
+        with pytest.raises(auditring.SessionClosed, match="connection to b:1"):
+            call(broker)
+    session.close()
+    for call in calls:
+        with pytest.raises(auditring.SessionClosed, match="session c-1"):
+            call(session)
+    assert log.stats().off == before + 2 * len(calls)
+    log.close()
+    for call in calls:
+        with pytest.raises(auditring.LogClosed):
+            call(left)
+
+
 def test_a_log_that_keeps_nothing_has_every_handle() -> None:
     """`open(None)` takes all of the API, and counts what it took."""
     with auditring.open(None) as log:

@@ -181,7 +181,8 @@ pub(super) unsafe extern "C" fn emit<const A: usize>(
             gate = GATE_OPEN;
         }
     }
-    if gate == GATE_OFF {
+    // What is off needs an open handle all the same: the slow path says which is not.
+    if gate == GATE_OFF && handle.current.is_set() {
         handle.shared.count_ordered(spec.code, spec.outcome, Edge::Off);
         return none();
     }
