@@ -4,6 +4,7 @@ import asyncio
 import gc
 import inspect
 import json
+import os
 import re
 import subprocess
 import sys
@@ -283,6 +284,45 @@ def test_a_closed_handle_raises_although_the_action_is_off(tmp_path: Path) -> No
     for call in calls:
         with pytest.raises(auditring.LogClosed):
             call(left)
+
+
+def test_every_handle_of_a_closed_log_is_closed(tmp_path: Path) -> None:
+    """Whether or not it was closed by itself, also the log's own plugin, and of a log that keeps nothing."""
+    for root in (tmp_path, None):
+        log = auditring.open(root, sinks=() if root else None)
+        session = log.session()
+        own = log.plugin(filter="f", namespace="com.example")
+        handles = [session, session.broker("b:1"), session.plugin(filter="f", namespace="com.example"), own]
+        assert [handle.closed for handle in handles] == [False] * 4
+        log.close()
+        assert [handle.closed for handle in handles] == [True] * 4
+
+
+def test_a_logs_plugin_in_a_forked_child_says_what_to_do(tmp_path: Path) -> None:
+    """The parent's handle is closed there and names `AuditLog.plugin`, whose new one records in the child's own log."""
+    with auditring.open(tmp_path) as log:
+        plugin = log.plugin(filter="com.example.F", namespace="com.example")
+        reader, writer = os.pipe()
+        child = os.fork()
+        if child == 0:
+            try:
+                try:
+                    plugin.emit("com.example.Lost")
+                except auditring.LogClosed as error:
+                    os.write(writer, f"{plugin.closed} {error}".encode())
+                log.plugin(filter="com.example.F", namespace="com.example").emit("com.example.Seen")
+                log.close()
+                os._exit(0)
+            finally:
+                os._exit(1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        os.close(writer)
+        said = os.read(reader, 4096).decode()
+        os.close(reader)
+        assert not plugin.closed
+        plugin.emit("com.example.Seen")
+    assert re.fullmatch(r"True plugin com\.example\.F .* AuditLog\.plugin\(…\).*", said), said
+    assert len({row["process"] for row in rows_of(tmp_path, "com.example.Seen")}) == 2
 
 
 def test_a_log_that_keeps_nothing_has_every_handle() -> None:

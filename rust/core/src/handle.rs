@@ -134,8 +134,14 @@ impl Handle {
                 errors::session_closed(py, &format!("plugin {} of session {id}", plugin.filter))
             }
             (_, Some(id)) => errors::session_closed(py, &format!("session {id}")),
+            (Role::Plugin(plugin), None) if self.shared.is_forked() => errors::plugin_forked(py, &plugin.filter),
             (_, None) => errors::closed(self.shared.is_forked()),
         }
+    }
+
+    /// Whether no event of it is accepted any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        !self.current.is_set() || self.shared.is_shut()
     }
 
     /// Raises `SessionClosed` or `LogClosed` where no event is accepted any more.
@@ -243,8 +249,8 @@ pub(crate) const PROPERTIES: [Property; 7] = [
     },
     Property {
         name: "closed",
-        doc: "Whether it was closed.",
-        get: |handle, py| PyBool::new(py, handle.current.get().is_none()).to_owned().into_any().unbind(),
+        doc: "Whether it takes no event any more: it was closed, or its log.",
+        get: |handle, py| PyBool::new(py, handle.is_closed()).to_owned().into_any().unbind(),
     },
     Property {
         name: "server",
