@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import auditring
-from auditring import Then, WhenFull
+from auditring import Then, WhenFull, _core
 from auditring.sinks import Batching, JsonlSink, ParquetSink, RowBatch
 
 DEADLINE = 30.0
@@ -420,3 +420,39 @@ def test_a_server_has_the_room_that_the_catalog_gives_it(tmp_path: Path) -> None
     rows = [row for path in tmp_path.glob("events/*/*.parquet") for row in pq.read_table(path).to_pylist()]
     servers = [row["server"] for row in sorted(rows, key=lambda row: row["seq"]) if row["action"] == "BrokerConnect"]
     assert servers == [f"{host}:9092", f"{host}:9092", "h" * 512]
+
+
+def test_the_least_ring_takes_the_greatest_event(tmp_path: Path) -> None:
+    """Every cap used up, of session and event, fits into a record of the smallest ring that `open` allows."""
+    text, details = "x" * 9000, {f"k{number}": "x" * 4000 for number in range(4)}
+    with auditring.open(tmp_path, sinks=(), ring_bytes=1 << 20) as log:
+        session = log.session(
+            id=text, peer=text, local=text, virtual_cluster=text, client_id=text, tap=text, context=details
+        )
+        session.client_sasl_auth_success(text, mechanism=text, authority="witness")
+        session.client_tls_auth_success(text, text, text, text, text, text, authority="witness", context=details)
+        broker = session.broker(text, local=text, node_id=1)
+        broker.write(
+            text, 0, 0, 1, api=text, group_id=text, reason=text, status=text, tap=text, context=details,
+            object_ref={name: value for name, value in details.items()},
+        )
+        assert log.stats().refused == 0
+        assert log.stats().balanced
+
+
+def test_an_event_that_no_ring_takes_is_counted_as_refused(tmp_path: Path) -> None:
+    """Below the least ring, which `open` does not allow, an event that is too long raises and stands in the balance."""
+    policy = auditring.policy.policy_json(
+        read=auditring.Keep.ALL, write=auditring.Keep.ALL, request=auditring.Keep.OFF, seed=None
+    )
+    core = _core.Log(tmp_path, instance="i", host="h", policy=policy, sinks=[], ring_bytes=1 << 16)
+    session = core.session()
+    before = core.stats()
+    with pytest.raises(ValueError, match="give the ring more"):
+        session.read("t", 0, reason="x" * 4096, context={"k": "x" * 4096})
+    after = core.stats()
+    assert (after["offered"], after["refused"]) == (before["offered"] + 1, before["refused"] + 1)
+    core.close()
+    while not core.run_pump(0.1):
+        pass
+    core.finish()
