@@ -341,6 +341,8 @@ def test_what_the_slow_path_let_go_of_is_freed_at_once(tmp_path: Path) -> None:
     class Tracked(str):
         """A string that can be watched: no plain one, so every call with it is slow."""
 
+        __slots__ = ("__weakref__",)
+
     with auditring.open(tmp_path, sinks=()) as log, log.session(authority="witness") as session:
         gone = []
         for _ in range(3):
@@ -349,7 +351,7 @@ def test_what_the_slow_path_let_go_of_is_freed_at_once(tmp_path: Path) -> None:
             session.read(value, 0)
             session.update(context={"detail": value})
             with pytest.raises(TypeError):
-                session.read(bad, 0, topic=bad)
+                session.read(bad, 0, topic=bad)  # type: ignore[misc]
             del value, bad
         assert [ref() for ref in gone] == [None] * 6
         name = "field_" + "x" * 20
@@ -366,18 +368,22 @@ LONG, LONE = "x" * 9000, "lone\ud800"
 
 def marks(row: dict[str, Any]) -> set[str]:
     """What a row says was done to its values."""
-    return {key.removeprefix("auditring.") for key in row.get("context", {}) if key in {"auditring.cut", "auditring.altered"}}
+    return {
+        key.removeprefix("auditring.")
+        for key in row.get("context", {})
+        if key in {"auditring.cut", "auditring.altered"}
+    }
 
 
 def test_whatever_is_cut_or_altered_says_so(tmp_path: Path) -> None:
-    """Wherever a value comes in: a close, a plugin's names, a cause, addresses, keys, a principal. Nothing else does."""
-    calls: dict[str, Callable[[auditring.AuditLog, auditring.Session, str], object]] = {
+    """Wherever a value comes in: a close, names, a cause, addresses, keys, a principal. Nothing else does."""
+    calls: dict[str, Callable[[auditring.AuditLog, Any, str], object]] = {
         "initiator": lambda log, _, text: log.session(id="it").close(initiator=text),
         "reason": lambda log, _, text: log.session(id="it").close(reason=text),
         "broker.initiator": lambda _, s, text: s.broker("b:1").close(initiator=text),
         "filter": lambda _, s, text: s.plugin(filter=text, namespace="com.example").emit("com.example.Seen"),
         "tap": lambda _, s, text: s.plugin(filter="f", namespace="com.example", tap=text).emit("com.example.Seen"),
-        "log.filter": lambda log, _, text: log.plugin(filter=text, namespace="com.example").emit("com.example.Seen"),
+        "log.filter": lambda log, _, text: log.plugin(filter=text, namespace="com.a").emit("com.a.Seen"),
         "cause": lambda log, _, text: log.emit("com.example.Seen", cause=text),
         "peer": lambda log, _, text: log.session(id="it", peer=text).close(),
         "peer.host": lambda log, _, text: log.session(id="it", peer=(text, 1)).close(),
@@ -433,8 +439,17 @@ def test_the_least_ring_takes_the_greatest_event(tmp_path: Path) -> None:
         session.client_tls_auth_success(text, text, text, text, text, text, authority="witness", context=details)
         broker = session.broker(text, local=text, node_id=1)
         broker.write(
-            text, 0, 0, 1, api=text, group_id=text, reason=text, status=text, tap=text, context=details,
-            object_ref={name: value for name, value in details.items()},
+            text,
+            0,
+            0,
+            1,
+            api=text,
+            transactional_id=text,
+            reason=text,
+            status=text,
+            tap=text,
+            context=details,
+            object_ref=details,
         )
         assert log.stats().refused == 0
         assert log.stats().balanced
@@ -445,7 +460,7 @@ def test_an_event_that_no_ring_takes_is_counted_as_refused(tmp_path: Path) -> No
     policy = auditring.policy.policy_json(
         read=auditring.Keep.ALL, write=auditring.Keep.ALL, request=auditring.Keep.OFF, seed=None
     )
-    core = _core.Log(tmp_path, instance="i", host="h", policy=policy, sinks=[], ring_bytes=1 << 16)
+    core = _core.Log(str(tmp_path), instance="i", host="h", policy=policy, sinks=[], ring_bytes=1 << 16)
     session = core.session()
     before = core.stats()
     with pytest.raises(ValueError, match="give the ring more"):
@@ -456,3 +471,28 @@ def test_an_event_that_no_ring_takes_is_counted_as_refused(tmp_path: Path) -> No
     while not core.run_pump(0.1):
         pass
     core.finish()
+
+
+def resident() -> int:
+    """Bytes of this process in memory."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_a_client_that_proves_itself_again_and_again_costs_no_memory() -> None:
+    """A context that is no longer in force goes: of the session, its brokers and plugins; no ring is in the measure."""
+    details = {"detail": "x" * 4000}
+    with auditring.open(None) as log, log.session(authority="witness", context=details) as session:
+        broker = session.broker("b:1")
+        plugin = session.plugin(filter="f", namespace="com.example")
+
+        def prove(times: int) -> None:
+            for number in range(times):
+                session.client_sasl_auth_success(f"user-{number}", mechanism="PLAIN")
+                session.read("t", 0)
+                broker.read("t", 0)
+                plugin.emit("com.example.Seen")
+
+        prove(1000)
+        before = resident()
+        prove(20_000)
+        assert resident() - before < 8 << 20

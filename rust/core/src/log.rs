@@ -277,7 +277,7 @@ impl Log {
         said.extend(authority.as_ref().map(|authority| ("authority".to_owned(), authority)));
         let mut plugin = methods::plugin(&said)?;
         plugin.authorizer = authorizer;
-        instance(py, plugin.of_log(&self.shared)?, None)
+        instance(py, plugin.of_log(py, &self.shared)?, None)
     }
 
     /// Declares an event of the host's own; returns what emits it.

@@ -150,7 +150,7 @@ fn update(handle: &Arc<Handle>, _: Bound<'_, PyAny>, call: &Call<'_>) -> PyResul
             _ => new.context = session_map(value, &mut marks)?,
         }
     }
-    let changed = handle.change(|facts| {
+    let changed = handle.change(call.py, |facts| {
         let context = &mut facts.context;
         let replace = |old: &mut Option<String>, new: Option<String>| {
             if new.is_some() {
@@ -211,7 +211,7 @@ fn broker(handle: &Arc<Handle>, this: Bound<'_, PyAny>, call: &Call<'_>) -> PyRe
         match name.as_str() {
             "node_id" => connect.node_id = i32::try_from(args::int(&NODE_ID, value)?).ok(),
             "local" => {
-                connect.local = args::endpoint("local", value, limits::SESSION_SERVER_LOCAL_CAP, &mut connect.marks)?
+                connect.local = args::endpoint("local", value, limits::SESSION_SERVER_LOCAL_CAP, &mut connect.marks)?;
             }
             "duration_ns" => connect.duration_ns = Some(args::int(&crate::broker::BROKER_CONNECT.fields[0], value)?),
             "status" => connect.status = Some(args::text("status", value, usize::MAX)?.0),

@@ -41,7 +41,7 @@ impl Plugin {
         };
         let adopted = parent.session().and_then(|session| {
             session.adopt(|context| {
-                new.follow(Some(context));
+                new.follow(py, Some(context));
                 Arc::new(new)
             })
         });
@@ -50,13 +50,13 @@ impl Plugin {
     }
 
     /// A handle for what happens with no client in sight; it ends with the log.
-    pub(crate) fn of_log(self, shared: &Arc<Shared>) -> PyResult<Arc<Handle>> {
+    pub(crate) fn of_log(self, py: Python<'_>, shared: &Arc<Shared>) -> PyResult<Arc<Handle>> {
         if shared.is_shut() {
             return Err(errors::closed(shared.is_forked()));
         }
         let role = Role::Plugin(self);
         let handle = Handle { shared: Arc::clone(shared), current: Current::default(), role };
-        handle.follow(Some(&Context::default()));
+        handle.follow(py, Some(&Context::default()));
         Ok(Arc::new(handle))
     }
 
@@ -77,11 +77,11 @@ impl Plugin {
         ))
     }
 
-    pub(crate) fn follow(&self, handle: &Handle, context: Option<&Context>) {
+    pub(crate) fn follow(&self, py: Python<'_>, handle: &Handle, context: Option<&Context>) {
         let mut ended = lock(&self.ended);
         let Some(context) = context.filter(|_| !*ended) else {
             *ended = true;
-            handle.current.clear();
+            handle.current.clear(py);
             return;
         };
         let mut own = context.clone();
@@ -90,6 +90,6 @@ impl Plugin {
             own.tap.clone_from(&self.tap);
         }
         own.mark(self.marks);
-        handle.bring(&own);
+        handle.bring(py, &own);
     }
 }

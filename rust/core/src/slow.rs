@@ -393,7 +393,7 @@ fn authenticate(handle: &Handle, spec: &ActionSpec, call: &Call<'_>, encoder: &m
     // Closed by another thread meanwhile: then there is no later row.
     let Some(preview) = handle.preview(change) else { return Ok(()) };
     handle.put_with(call.py, encoder, &preview, (spec.code, spec.category), Outcome::Success)?;
-    handle.change(change);
+    handle.change(call.py, change);
     Ok(())
 }
 

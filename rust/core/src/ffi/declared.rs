@@ -46,7 +46,8 @@ struct Event {
 #[inline(always)]
 fn put(event: &Event, handle: &Handle, draft: &Draft, seen: Seen) -> bool {
     let declaration = &event.declaration;
-    let (Some(context), Some(bound)) = (handle.current.get(), declaration.bound.get()) else { return false };
+    // SAFETY: called by the interpreter, with the GIL; nothing here lets go of it or runs Python.
+    let (Some(context), Some(bound)) = (unsafe { handle.current.get() }, declaration.bound.get()) else { return false };
     if !bound.is_of(&handle.shared) {
         return false;
     }

@@ -42,7 +42,8 @@ fn origin<const A: usize>(context: &Blob, seen: Seen) -> Origin {
 /// Claims, writes and commits; `false` when there is no room or no context, with nothing changed.
 #[inline(always)]
 fn put<const A: usize>(handle: &Handle, draft: &Draft, seen: Seen) -> bool {
-    let Some(context) = handle.current.get() else { return false };
+    // SAFETY: called by the interpreter, with the GIL; nothing here lets go of it or runs Python.
+    let Some(context) = (unsafe { handle.current.get() }) else { return false };
     let Some(hot) = handle.shared.hot.get() else {
         handle.shared.count_ordered(Action::<A>::SPEC.code, Action::<A>::SPEC.outcome, Edge::Off);
         return true;

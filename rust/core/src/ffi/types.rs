@@ -65,7 +65,7 @@ unsafe extern "C" fn dealloc(slf: *mut PyObject) {
         let kind = ffi::Py_TYPE(slf);
         let Instance { state, owner, .. } = *slf.cast::<Instance>();
         if !state.is_null() {
-            _ = attached(|_| Arc::from_raw(state).abandon());
+            _ = attached(|py| Arc::from_raw(state).abandon(py));
         }
         ffi::Py_XDECREF(owner);
         ffi::PyObject_Free(slf.cast());
