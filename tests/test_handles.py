@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow.parquet as pq
 import pytest
@@ -170,7 +170,7 @@ def test_a_mistake_opens_no_connection(tmp_path: Path, arguments: tuple[Any, ...
         assert log.stats().offered == before
 
 
-GOOD = ("success", "allowed", "forwarded")
+GOOD: tuple[Literal["success", "allowed", "forwarded"], ...] = ("success", "allowed", "forwarded")
 
 
 @pytest.mark.parametrize("action", [action for action in _core.actions() if action["session"]], ids=lambda a: a["name"])
@@ -261,11 +261,15 @@ def test_no_caller_replaces_a_declared_events_own_fields(tmp_path: Path) -> None
 
 
 def test_a_closed_handle_raises_although_the_action_is_off(tmp_path: Path) -> None:
-    """Nothing passes in silence: what is off is counted on an open handle, and raises on a closed one and a shut log."""
+    """Nothing passes in silence: what is off is counted on an open handle, and raises on a closed one."""
     log = auditring.open(tmp_path, sinks=(), read=auditring.Keep.OFF)
     session = log.session(id="c-1")
     broker, left = session.broker("b:1"), log.session(id="c-2")
-    calls = (lambda s: s.read("t", 0), lambda s: s.read("t", partition=0), lambda s: s.request_ingress("Produce"))
+    calls: tuple[Any, ...] = (
+        lambda s: s.read("t", 0),
+        lambda s: s.read("t", partition=0),
+        lambda s: s.request_ingress("Produce"),
+    )
     before = log.stats().off
     for call in calls:
         call(session)
@@ -292,7 +296,7 @@ def test_every_handle_of_a_closed_log_is_closed(tmp_path: Path) -> None:
         log = auditring.open(root, sinks=() if root else None)
         session = log.session()
         own = log.plugin(filter="f", namespace="com.example")
-        handles = [session, session.broker("b:1"), session.plugin(filter="f", namespace="com.example"), own]
+        handles: list[Any] = [session, session.broker("b:1"), session.plugin(filter="f", namespace="com.example"), own]
         assert [handle.closed for handle in handles] == [False] * 4
         log.close()
         assert [handle.closed for handle in handles] == [True] * 4

@@ -49,9 +49,9 @@ def open(  # noqa: A001, PLR0913 - the public name: auditring.open; every settin
     `instance`: which proxy this is, by default the host's name. `primary_tap`: the one tap that metrics count.
     `sinks`: by default one `ParquetSink`. `read`, `write`: how much of the data events to keep. `request`: `Keep.ALL`
     records every protocol request that passes. `seed`: of the sample, by default drawn. `when_full`: for both classes
-    of events, or by class (`droppable`, `protected`). `ring_bytes`: a power of two from 1 MiB. `ring_dir`: by default tmpfs where
-    that outlives the process. `journal_bytes`: the most that the journal may take on disk. `segment_bytes`,
-    `segment_age`: when the journal begins a new file.
+    of events, or by class (`droppable`, `protected`). `ring_bytes`: a power of two from 1 MiB.
+    `ring_dir`: by default tmpfs where that outlives the process. `journal_bytes`: the most that the journal may take
+    on disk. `segment_bytes`, `segment_age`: when the journal begins a new file.
 
     Raises `ConfigError` before anything is touched, and `OSError`.
     """
