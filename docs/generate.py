@@ -63,8 +63,10 @@ Made from `rust/event/catalog.toml` by `python docs/generate.py`. Columns and fo
 
 Every method takes its fields by position or keyword, and `outcome`, `status`, `reason`, `authority`, `tap`,
 `object_ref` and `context` by keyword. A status without an outcome means `failure`, and every failure and denial has a
-status: where a call names none, the one that is said here. Where an event has no authority of its own the session's
-holds; an authentication without either is a `ValueError`.
+status: where a call names none, the one that is said here. An outcome that contradicts the action's name, and a status
+beside an outcome that is neither, are a `ValueError`; so is a key of `object_ref` or `context` that a field of the
+event has already. Where an event has no authority of its own the session's holds; an authentication without either is a
+`ValueError`.
 
 What a log itself has as a method belongs to no session: its origin is `proxy`, or `filter` with `filter=`; `cause=`
 names the session whose request was the cause, where there is one (`context.causeSession`). Events of category `request`
@@ -142,6 +144,10 @@ def section(action: dict[str, Any]) -> str:
         f"{how}; category `{action['category']}`, scope {action['scope']}, outcome `{action['outcome']}`{authority}, ",
         f"origin `{action['origin']}`, {action['stability']}, code {action['code']}.",
     ]
+    if action["outcomes"]:
+        text.append(
+            f" Its outcome is {' or '.join(f'`{outcome}`' for outcome in action['outcomes'])}, and nothing else."
+        )
     defaults = {word: action[f"{word}_status"] for word in ("failure", "denied") if action[f"{word}_status"]}
     if defaults:
         text.append(f" Status {', '.join(f'`{status}` ({word})' for word, status in defaults.items())}.")

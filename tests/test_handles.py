@@ -3,10 +3,13 @@
 import asyncio
 import gc
 import inspect
+import json
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow.parquet as pq
 import pytest
@@ -165,6 +168,165 @@ def test_a_mistake_opens_no_connection(tmp_path: Path, arguments: tuple[Any, ...
         with pytest.raises((TypeError, ValueError)):
             session.broker(*arguments, **keywords)
         assert log.stats().offered == before
+
+
+GOOD: tuple[Literal["success", "allowed", "forwarded"], ...] = ("success", "allowed", "forwarded")
+
+
+@pytest.mark.parametrize("action", [action for action in _core.actions() if action["session"]], ids=lambda a: a["name"])
+def test_an_outcome_never_contradicts_its_action(tmp_path: Path, action: dict[str, Any]) -> None:
+    """What a name says of the end no keyword can turn round, and a status belongs to failures and denials alone."""
+    fields = {
+        field["name"]: (field["words"] or ["x"])[0] if field["type"] == "str" else 100
+        for field in action["fields"]
+        if field["required"]
+    }
+    fixed = action["outcomes"]
+    with auditring.open(tmp_path, sinks=(), request=auditring.Keep.ALL) as log, log.session(authority="decision") as s:
+        call = getattr(s, action["method"])
+        before = log.stats().offered
+        for outcome in (*GOOD, "failure", "denied"):
+            if fixed and outcome not in fixed:
+                with pytest.raises(ValueError, match=f"{action['name']} .*{' or '.join(fixed)}"):
+                    call(**fields, outcome=outcome)
+            if outcome in GOOD:
+                with pytest.raises(ValueError, match=action["name"]):
+                    call(**fields, outcome=outcome, status="SAID")
+        if fixed and not {"failure", "denied"} & set(fixed):
+            with pytest.raises(ValueError, match="a status without an outcome means failure"):
+                call(**fields, status="SAID")
+        assert log.stats().offered == before
+        for outcome in fixed:
+            call(**fields, outcome=outcome)
+        assert log.stats().offered == before + len(fixed)
+    told = {"ClientSaslAuthSuccess", "ClientSaslAuthFailure", "ClientTlsAuthSuccess", "ClientTlsAuthFailure"}
+    assert bool(fixed) == (action["name"] in told | {"OperationAllowed", "OperationDenied"})
+
+
+def test_a_status_of_a_declared_or_free_event_is_no_success(tmp_path: Path) -> None:
+    """It is refused there too, before anything is recorded."""
+    with auditring.open(tmp_path, sinks=()) as log, log.session() as session:
+        event = log.declare("com.example.kms.KeyUsed")
+        before = log.stats().offered
+        for outcome in GOOD:
+            with pytest.raises(ValueError, match="null status means success"):
+                event(session, outcome=outcome, status="SAID")
+            with pytest.raises(ValueError, match="null status means success"):
+                session.emit("com.example.Thing", outcome=outcome, status="SAID")
+        assert log.stats().offered == before
+
+
+OWN = [
+    (action, field)
+    for action in _core.actions()
+    if action["session"]
+    for field in action["fields"]
+    if field["target"] in {"object_ref", "context"}
+]
+
+
+@pytest.mark.parametrize(("action", "field"), OWN, ids=lambda one: one["name"])
+def test_no_caller_replaces_the_events_own_evidence(
+    tmp_path: Path, action: dict[str, Any], field: dict[str, Any]
+) -> None:
+    """A key that a field of the action has is refused in the caller's map, whether or not the field is given."""
+    required = {
+        one["name"]: (one["words"] or ["x"])[0] if one["type"] == "str" else 100
+        for one in action["fields"]
+        if one["required"]
+    }
+    value = {"object_ref": "forged", "context": 200}[field["target"]]
+    with auditring.open(tmp_path, sinks=(), request=auditring.Keep.ALL) as log, log.session(authority="decision") as s:
+        before = log.stats().offered
+        for given in ({}, {field["name"]: (field["words"] or ["x"])[0] if field["type"] == "str" else 500}):
+            with pytest.raises(ValueError, match=re.escape(repr(field["key"]).strip("'"))):
+                getattr(s, action["method"])(**{**required, **given}, **{field["target"]: {field["key"]: value}})
+        assert log.stats().offered == before
+
+
+def test_no_caller_replaces_a_declared_events_own_fields(tmp_path: Path) -> None:
+    """As the catalog's; the same key in the other map is another one. The log's own events refuse it too."""
+    with auditring.open(tmp_path) as log, log.session() as session:
+        event = log.declare("com.example.kms.KeyUsed", object_ref=("com.example.kek",), context=("alg",))
+        with pytest.raises(ValueError, match="alg"):
+            event(session, "kek-7", "AES", context={"alg": "DES"})
+        with pytest.raises(ValueError, match=r"com\.example\.kek"):
+            event(session, object_ref={"com.example.kek": "kek-8"})
+        event(session, "kek-7", "AES", context={"com.example.kek": "said"}, object_ref={"alg": "said"})
+        with pytest.raises(ValueError, match="authentication"):
+            log.virtual_cluster_startup("payments", "terminate", context={"authentication": "none"})
+    (row,) = rows_of(tmp_path, "com.example.kms.KeyUsed")
+    assert json.loads(row["context"]) == {"alg": "AES", "com.example.kek": "said"}
+    assert json.loads(row["object_ref"]) == {"com.example.kek": "kek-7", "alg": "said"}
+
+
+def test_a_closed_handle_raises_although_the_action_is_off(tmp_path: Path) -> None:
+    """Nothing passes in silence: what is off is counted on an open handle, and raises on a closed one."""
+    log = auditring.open(tmp_path, sinks=(), read=auditring.Keep.OFF)
+    session = log.session(id="c-1")
+    broker, left = session.broker("b:1"), log.session(id="c-2")
+    calls: tuple[Any, ...] = (
+        lambda s: s.read("t", 0),
+        lambda s: s.read("t", partition=0),
+        lambda s: s.request_ingress("Produce"),
+    )
+    before = log.stats().off
+    for call in calls:
+        call(session)
+        call(broker)
+    assert log.stats().off == before + 2 * len(calls)
+    broker.close()
+    for call in calls:
+        with pytest.raises(auditring.SessionClosed, match="connection to b:1"):
+            call(broker)
+    session.close()
+    for call in calls:
+        with pytest.raises(auditring.SessionClosed, match="session c-1"):
+            call(session)
+    assert log.stats().off == before + 2 * len(calls)
+    log.close()
+    for call in calls:
+        with pytest.raises(auditring.LogClosed):
+            call(left)
+
+
+def test_every_handle_of_a_closed_log_is_closed(tmp_path: Path) -> None:
+    """Whether or not it was closed by itself, also the log's own plugin, and of a log that keeps nothing."""
+    for root in (tmp_path, None):
+        log = auditring.open(root, sinks=() if root else None)
+        session = log.session()
+        own = log.plugin(filter="f", namespace="com.example")
+        handles: list[Any] = [session, session.broker("b:1"), session.plugin(filter="f", namespace="com.example"), own]
+        assert [handle.closed for handle in handles] == [False] * 4
+        log.close()
+        assert [handle.closed for handle in handles] == [True] * 4
+
+
+def test_a_logs_plugin_in_a_forked_child_says_what_to_do(tmp_path: Path) -> None:
+    """The parent's handle is closed there and names `AuditLog.plugin`, whose new one records in the child's own log."""
+    with auditring.open(tmp_path) as log:
+        plugin = log.plugin(filter="com.example.F", namespace="com.example")
+        reader, writer = os.pipe()
+        child = os.fork()
+        if child == 0:
+            try:
+                try:
+                    plugin.emit("com.example.Lost")
+                except auditring.LogClosed as error:
+                    os.write(writer, f"{plugin.closed} {error}".encode())
+                log.plugin(filter="com.example.F", namespace="com.example").emit("com.example.Seen")
+                log.close()
+                os._exit(0)
+            finally:
+                os._exit(1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        os.close(writer)
+        said = os.read(reader, 4096).decode()
+        os.close(reader)
+        assert not plugin.closed
+        plugin.emit("com.example.Seen")
+    assert re.fullmatch(r"True plugin com\.example\.F .* AuditLog\.plugin\(…\).*", said), said
+    assert len({row["process"] for row in rows_of(tmp_path, "com.example.Seen")}) == 2
 
 
 def test_a_log_that_keeps_nothing_has_every_handle() -> None:

@@ -70,7 +70,11 @@ def action_calls(target: str, action: dict[str, Any]) -> st.SearchStrategy[Event
         need: {f["name"]: value_of(f) for f in action["fields"] if f["required"] is need} for need in (True, False)
     }
     extra = {"filter": names} if target == "log" and action["session"] else {}
-    return calls(target, action["method"], values[True], {**values[False], **extra})
+    made = calls(target, action["method"], values[True], {**values[False], **extra})
+    if action["outcomes"] and not {"failure", "denied"} & set(action["outcomes"]):
+        # A status is a failure's or a denial's.
+        return made.filter(lambda call: "status" not in call[2])
+    return made
 
 
 qualified = st.from_regex(r"([a-z0-9_]{1,8}\.){1,3}[A-Z][A-Za-z0-9_]{0,12}", fullmatch=True).filter(

@@ -259,6 +259,7 @@ def test_a_sample_is_reproducible_and_weighted(tmp_path: Path) -> None:
         ({"when_full": 3}, "WhenFull"),
         ({"ring_bytes": 3 << 20}, "power of two"),
         ({"ring_bytes": 0}, "less than 1"),
+        ({"ring_bytes": 1 << 19}, "at least 1048576"),
         ({"read": "all"}, r"Keep\.ALL"),
         ({"seed": -1}, "seed"),
         ({"segment_age": float("nan")}, "segment_age"),

@@ -19,6 +19,8 @@ from auditring.sinks import ParquetSink, Sink
 
 __all__ = ["open"]
 
+_LEAST_RING: Final = 1 << 20
+"""A ring takes a sixteenth of itself in one record: below this an event of the catalog's caps would find no room."""
 _SINK_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
@@ -47,17 +49,17 @@ def open(  # noqa: A001, PLR0913 - the public name: auditring.open; every settin
     `instance`: which proxy this is, by default the host's name. `primary_tap`: the one tap that metrics count.
     `sinks`: by default one `ParquetSink`. `read`, `write`: how much of the data events to keep. `request`: `Keep.ALL`
     records every protocol request that passes. `seed`: of the sample, by default drawn. `when_full`: for both classes
-    of events, or by class (`droppable`, `protected`). `ring_bytes`: a power of two. `ring_dir`: by default tmpfs where
-    that outlives the process. `journal_bytes`: the most that the journal may take on disk. `segment_bytes`,
-    `segment_age`: when the journal begins a new file.
+    of events, or by class (`droppable`, `protected`). `ring_bytes`: a power of two from 1 MiB.
+    `ring_dir`: by default tmpfs where that outlives the process. `journal_bytes`: the most that the journal may take
+    on disk. `segment_bytes`, `segment_age`: when the journal begins a new file.
 
     Raises `ConfigError` before anything is touched, and `OSError`.
     """
     full = WhenFull.by_class(when_full)
     for name, value in (("ring_bytes", ring_bytes), ("journal_bytes", journal_bytes), ("segment_bytes", segment_bytes)):
         positive(name, value)
-    if ring_bytes & (ring_bytes - 1):
-        raise ConfigError(f"ring_bytes: a power of two, not {ring_bytes}")
+    if ring_bytes & (ring_bytes - 1) or ring_bytes < _LEAST_RING:
+        raise ConfigError(f"ring_bytes: a power of two, at least {_LEAST_RING}, not {ring_bytes}")
     if durability is not Durability.PROCESS:
         raise ConfigError(f"durability: only Durability.PROCESS is implemented, not {durability!r}")
     host = socket.gethostname()

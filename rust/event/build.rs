@@ -11,6 +11,8 @@ const MAX_FIELDS: usize = 20;
 const MAX_CODE: u16 = 767;
 /// A ring takes no record of more than 64 KiB.
 const MAX_RECORD: u64 = 64 << 10;
+/// The ring's own word before each record.
+const WORD: u64 = 8;
 /// Record head, context presence and its two numbers, the end time, and padding.
 const HEADS: u64 = 32 + 4 + 16 + 8 + 16;
 /// Each string has a length word.
@@ -45,6 +47,9 @@ struct Action {
     category: String,
     scope: String,
     outcome: String,
+    /// All that an action may end with whose name says how it ended; without it, anything.
+    #[serde(default)]
+    outcomes: Vec<String>,
     failure_status: Option<String>,
     denied_status: Option<String>,
     authority: Option<String>,
@@ -205,7 +210,7 @@ fn generate(catalog: &Catalog) -> Result<String, String> {
             .chain(catalog.session_caps.values())
             .map(|cap| u64::from(*cap) + LENGTH_WORD)
             .sum::<u64>();
-    if total > MAX_RECORD {
+    if total + WORD > MAX_RECORD {
         return Err(format!("the caps add up to {total} bytes, more than a record's {MAX_RECORD}"));
     }
     let total = total.next_multiple_of(8);
@@ -272,6 +277,23 @@ fn caps(catalog: &Catalog, out: &mut String) -> Result<(), String> {
     Ok(())
 }
 
+/// Checks the outcomes: its own is among those that it may have.
+fn outcomes(action: &Action) -> Result<(), String> {
+    let known = ["success", "failure", "denied", "allowed", "forwarded"];
+    one_of("outcome", &action.outcome, &known)?;
+    let mut seen = BTreeSet::new();
+    for outcome in &action.outcomes {
+        one_of("outcome", outcome, &known)?;
+        if !seen.insert(outcome) {
+            return Err(format!("`outcomes` has `{outcome}` twice"));
+        }
+    }
+    if !seen.is_empty() && !seen.contains(&action.outcome) {
+        return Err(format!("`outcomes` lacks its own outcome `{}`", action.outcome));
+    }
+    Ok(())
+}
+
 /// Writes one `ActionSpec` and returns the most bytes that its fields take.
 fn write_action(
     action: &Action,
@@ -295,7 +317,7 @@ fn write_action(
         ],
     )?;
     one_of("scope", &action.scope, &["process", "session"])?;
-    one_of("outcome", &action.outcome, &["success", "failure", "denied", "allowed", "forwarded"])?;
+    outcomes(action)?;
     one_of("stability", &action.stability, &["stable", "evolving"])?;
     if let Some(authority) = &action.authority {
         one_of("authority", authority, &["decision", "witness"])?;
@@ -346,7 +368,7 @@ fn write_action(
     }
     writeln!(
         out,
-        "    ActionSpec {{ code: {}, name: {:?}, method: {method:?}, category: Category::{}, scope: Scope::{}, outcome: Outcome::{}, \
+        "    ActionSpec {{ code: {}, name: {:?}, method: {method:?}, category: Category::{}, scope: Scope::{}, outcome: Outcome::{}, outcomes: &[{}], \
          failure_status: {:?}, denied_status: {:?}, authority: {}, stability: Stability::{}, doc: {:?}, fields: &[\n{fields}    ], \
          constants: &[{constants}], emit: {}, origin: Origin::{}, proxy: {}, kroxylicious: {:?} }},",
         action.code,
@@ -354,6 +376,7 @@ fn write_action(
         camel(&action.category),
         camel(&action.scope),
         camel(&action.outcome),
+        action.outcomes.iter().map(|word| format!("Outcome::{}", camel(word))).collect::<Vec<_>>().join(", "),
         action.failure_status,
         action.denied_status,
         action.authority.as_ref().map_or("None".into(), |a| format!("Some(Authority::{})", camel(a))),

@@ -191,9 +191,11 @@ def test_every_failure_and_denial_has_a_status(tmp_path: Path) -> None:
                 for field in action["fields"]
                 if field["required"]
             }
-            call(**fields, outcome="failure")
-            call(**fields, outcome="denied")
-            call(**fields, status="SAID")
+            for outcome in ("failure", "denied"):
+                if outcome in (action["outcomes"] or [outcome]):
+                    call(**fields, outcome=outcome)
+            if set(action["outcomes"]) & {"failure", "denied"} or not action["outcomes"]:
+                call(**fields, status="SAID")
         session.emit("com.example.Thing", outcome="failure")
         session.emit("com.example.Thing", outcome="denied")
     rows = rows_of(tmp_path)
@@ -202,7 +204,7 @@ def test_every_failure_and_denial_has_a_status(tmp_path: Path) -> None:
         "OperationDenied"
     }
     bad = [row for row in rows if row["outcome"] in {"failure", "denied"}]
-    assert len(bad) > 80
+    assert len(bad) > 70
     assert all(row["status"] for row in bad)
     assert all(row["status"] is None for row in rows if row["outcome"] not in {"failure", "denied"})
 

@@ -13,6 +13,9 @@ use pyo3::types::{PyBool, PyBytes, PyFloat, PyInt, PyList, PyMapping, PyString, 
 /// A text and what was done to it.
 pub(crate) type Safe = (String, Marks);
 
+/// A map's text, none where it is empty, and what was done to it: a map that is empty because nothing of it fitted says so.
+pub(crate) type SafeMap = (Option<String>, Marks);
+
 /// The type's name, for messages.
 pub(crate) fn type_name(value: &Bound<'_, PyAny>) -> String {
     value.get_type().name().map_or_else(|_| String::from("?"), |name| name.to_string())
@@ -92,12 +95,21 @@ impl Held {
     }
 }
 
-/// The bytes of a `str` or `bytes`, to be made safe by the map's writer; lone surrogates are replaced here.
-fn raw(value: &Bound<'_, PyAny>) -> Option<Vec<u8>> {
+/// The bytes of a `str` or `bytes`, to be made safe by the map's writer; lone surrogates are replaced here, and marked.
+fn raw(value: &Bound<'_, PyAny>) -> Option<(Vec<u8>, Marks)> {
     if let Ok(text) = value.cast::<PyString>() {
-        return Some(text.to_string_lossy().into_owned().into_bytes());
+        let (text, marks) = unlone(text);
+        return Some((text.into_bytes(), marks));
     }
-    value.cast::<PyBytes>().ok().map(|bytes| bytes.as_bytes().to_vec())
+    value.cast::<PyBytes>().ok().map(|bytes| (bytes.as_bytes().to_vec(), Marks::default()))
+}
+
+/// A `str` with its lone surrogates replaced.
+fn unlone(text: &Bound<'_, PyString>) -> Safe {
+    match text.to_str() {
+        Ok(plain) => (plain.to_owned(), Marks::default()),
+        Err(_) => (text.to_string_lossy().into_owned(), Marks { altered: true, cut: false }),
+    }
 }
 
 /// The digits of a number beyond 64 bits; of one that Python will not write out, how large it is.
@@ -110,8 +122,9 @@ fn digits(value: &Bound<'_, PyAny>) -> PyResult<String> {
     }
 }
 
-fn held(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Held> {
-    if let Some(text) = raw(value) {
+fn held(name: &str, value: &Bound<'_, PyAny>, marks: &mut Marks) -> PyResult<Held> {
+    if let Some((text, done)) = raw(value) {
+        *marks |= done;
         return Ok(Held::Text(text));
     }
     if value.is_instance_of::<PyBool>() {
@@ -131,7 +144,15 @@ fn held(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Held> {
     Err(PyTypeError::new_err(format!("{name} must be str, bytes, int, float or bool (or a list of these), not {kind}")))
 }
 
-fn items<'py>(name: &str, value: &Bound<'py, PyAny>) -> PyResult<Vec<(String, Bound<'py, PyAny>)>> {
+/// The keys of a map that are the event's own fields: no caller replaces the evidence under them.
+pub(crate) type Own<'a> = &'a dyn Fn(&str) -> bool;
+
+fn items<'py>(
+    name: &str,
+    value: &Bound<'py, PyAny>,
+    own: Own<'_>,
+    marks: &mut Marks,
+) -> PyResult<Vec<(String, Bound<'py, PyAny>)>> {
     let Ok(mapping) = value.cast::<PyMapping>() else {
         return Err(PyTypeError::new_err(format!("{name} must be a mapping, not {}", type_name(value))));
     };
@@ -141,11 +162,17 @@ fn items<'py>(name: &str, value: &Bound<'py, PyAny>) -> PyResult<Vec<(String, Bo
         let Ok(key) = key.cast::<PyString>() else {
             return Err(PyTypeError::new_err(format!("keys of {name} must be str, not {}", type_name(&key))));
         };
-        let key = key.to_string_lossy().into_owned();
+        let (key, done) = unlone(key);
+        *marks |= done;
         if key.is_empty() || key.starts_with(RESERVED) || key == CAUSE_SESSION_KEY {
             return Err(PyValueError::new_err(format!(
                 "{name} has the key {key:?}: keys are not empty, and {CAUSE_SESSION_KEY:?} and those that begin with \
                  {RESERVED:?} are ours"
+            )));
+        }
+        if own(&key) {
+            return Err(PyValueError::new_err(format!(
+                "{name} has the key {key:?}: it is a field of the event's own; give it as that"
             )));
         }
         items.push((key, value));
@@ -154,46 +181,61 @@ fn items<'py>(name: &str, value: &Bound<'py, PyAny>) -> PyResult<Vec<(String, Bo
 }
 
 /// A flat map as JSON text within `cap`; none when it is empty.
-pub(crate) fn context_map(name: &str, value: &Bound<'_, PyAny>, cap: usize) -> PyResult<Option<Safe>> {
+pub(crate) fn context_map(name: &str, value: &Bound<'_, PyAny>, cap: usize, own: Own<'_>) -> PyResult<SafeMap> {
     let mut out = FlatText::new(cap);
-    for (key, value) in items(name, value)? {
+    let mut marks = Marks::default();
+    for (key, value) in items(name, value, own, &mut marks)? {
         let label = format!("{name}[{key:?}]");
         let list = value.cast::<PyList>().map(|list| list.iter().collect::<Vec<_>>());
         let list = list.or_else(|_| value.cast::<PyTuple>().map(|tuple| tuple.iter().collect()));
         match list {
             Ok(values) => {
-                let values = values.iter().map(|value| held(&label, value)).collect::<PyResult<Vec<_>>>()?;
+                let values =
+                    values.iter().map(|value| held(&label, value, &mut marks)).collect::<PyResult<Vec<_>>>()?;
                 let scalars: Vec<_> = values.iter().map(Held::scalar).collect();
                 out.put_list(key.as_bytes(), &scalars);
             }
-            Err(_) => out.put(key.as_bytes(), held(&label, &value)?.scalar()),
+            Err(_) => out.put(key.as_bytes(), held(&label, &value, &mut marks)?.scalar()),
         }
     }
-    Ok((!out.is_empty()).then(|| out.finish()))
+    Ok(finished(out, marks))
+}
+
+fn finished(mut out: FlatText, marks: Marks) -> SafeMap {
+    out.mark(marks);
+    let empty = out.is_empty();
+    let (text, marks) = out.finish();
+    ((!empty).then_some(text), marks)
 }
 
 /// A map of strings as JSON text within `cap`; none when it is empty.
-pub(crate) fn object_ref(value: &Bound<'_, PyAny>, cap: usize) -> PyResult<Option<Safe>> {
+pub(crate) fn object_ref(value: &Bound<'_, PyAny>, cap: usize, own: Own<'_>) -> PyResult<SafeMap> {
     let mut out = FlatText::new(cap);
-    for (key, value) in items("object_ref", value)? {
+    let mut marks = Marks::default();
+    for (key, value) in items("object_ref", value, own, &mut marks)? {
         let label = format!("object_ref[{key:?}]");
-        let Some(text) = raw(&value) else {
+        let Some((text, done)) = raw(&value) else {
             return Err(PyTypeError::new_err(format!("{label} must be str or bytes, not {}", type_name(&value))));
         };
+        marks |= done;
         out.put(key.as_bytes(), Scalar::Text(&text));
     }
-    Ok((!out.is_empty()).then(|| out.finish()))
+    Ok(finished(out, marks))
 }
 
+/// The host of an address, and its port.
+type Address = (Option<String>, Option<u16>);
+
 /// An address: `"10.0.0.1:9092"`, `"[::1]:9092"`, `"10.0.0.1"` or what `getpeername` gives, `(host, port, …)`.
-pub(crate) fn address(name: &str, value: &Bound<'_, PyAny>) -> PyResult<(Option<String>, Option<u16>)> {
+pub(crate) fn address(name: &str, value: &Bound<'_, PyAny>, cap: usize, marks: &mut Marks) -> PyResult<Address> {
     if let Ok(tuple) = value.cast::<PyTuple>() {
         let wrong =
             || PyTypeError::new_err(format!("{name} must be (host, port, …) as a socket gives it, or \"host:port\""));
         if tuple.len() < 2 {
             return Err(wrong());
         }
-        let (host, _) = text(name, &tuple.get_item(0)?, 256)?;
+        let (host, done) = text(name, &tuple.get_item(0)?, cap)?;
+        *marks |= done;
         let port = tuple.get_item(1)?;
         if port.is_none() {
             return Ok((Some(host), None));
@@ -205,7 +247,8 @@ pub(crate) fn address(name: &str, value: &Bound<'_, PyAny>) -> PyResult<(Option<
         return Ok((Some(host), Some(port)));
     }
     // A unix socket's peer has the empty name.
-    let (text, _) = text(name, value, 256)?;
+    let (text, done) = text(name, value, cap)?;
+    *marks |= done;
     if text.is_empty() {
         return Ok((None, None));
     }
@@ -220,11 +263,20 @@ pub(crate) fn address(name: &str, value: &Bound<'_, PyAny>) -> PyResult<(Option<
     }
 }
 
-/// `host:port` of an address, for columns that hold both.
-pub(crate) fn endpoint(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Option<String>> {
-    Ok(match address(name, value)? {
-        (Some(host), Some(port)) if host.contains(':') => Some(format!("[{host}]:{port}")),
-        (Some(host), Some(port)) => Some(format!("{host}:{port}")),
-        (host, _) => host,
-    })
+/// `host:port` of an address within its cap, for columns that hold both.
+pub(crate) fn endpoint(
+    name: &str,
+    value: &Bound<'_, PyAny>,
+    cap: usize,
+    marks: &mut Marks,
+) -> PyResult<Option<String>> {
+    let text = match address(name, value, cap, marks)? {
+        (Some(host), Some(port)) if host.contains(':') => format!("[{host}]:{port}"),
+        (Some(host), Some(port)) => format!("{host}:{port}"),
+        (Some(host), None) => host,
+        (None, _) => return Ok(None),
+    };
+    let (text, done) = sanitize::text(text.as_bytes(), cap);
+    *marks |= done;
+    Ok(Some(text.into_owned()))
 }

@@ -60,7 +60,7 @@ impl Broker {
         let new = Handle { shared: Arc::clone(&parent.shared), current: Current::default(), role };
         let adopted = parent.session().and_then(|session| {
             session.adopt(|context| {
-                new.follow(Some(context));
+                new.follow(py, Some(context));
                 Arc::new(new)
             })
         });
@@ -87,34 +87,37 @@ impl Broker {
             if let Role::Broker(broker) = &handle.role {
                 *lock(&broker.ended) = true;
             }
-            handle.current.clear();
+            handle.current.clear(py);
         }
         put.map(|()| handle)
     }
 
-    pub(crate) fn follow(&self, handle: &Handle, context: Option<&Context>) {
+    pub(crate) fn follow(&self, py: Python<'_>, handle: &Handle, context: Option<&Context>) {
         let ended = lock(&self.ended);
         if let Some(context) = context.filter(|_| !*ended) {
-            handle.bring(&Context {
-                server: Some(self.server.clone()),
-                server_local: self.local.clone(),
-                node_id: self.node_id,
-                ..context.clone()
-            });
+            handle.bring(
+                py,
+                &Context {
+                    server: Some(self.server.clone()),
+                    server_local: self.local.clone(),
+                    node_id: self.node_id,
+                    ..context.clone()
+                },
+            );
         }
     }
 
-    pub(crate) fn end(&self, handle: &Handle, close: Close<'_>) -> Option<Ending> {
+    pub(crate) fn end(&self, py: Python<'_>, handle: &Handle, close: Close<'_>) -> Option<Ending> {
         let context = {
             let mut ended = lock(&self.ended);
-            let context = handle.current.get().filter(|_| !*ended)?;
+            let context = handle.current.held().filter(|_| !*ended)?;
             *ended = true;
-            handle.current.clear();
+            handle.current.clear(py);
             context
         };
         if handle.shared.is_shut() {
             return None;
         }
-        Some(ending(handle, context, BROKER_CLOSE, self.opened, close))
+        Some(ending(handle, &context, BROKER_CLOSE, self.opened, close))
     }
 }

@@ -23,7 +23,7 @@ use crate::ffi::{Swap, handle_of};
 use crate::handle::Handle;
 use crate::log::Log;
 use crate::shared::{Put, Shared};
-use crate::slow::{self, COMMON, Call, Common, Event};
+use crate::slow::{self, COMMON, Call, Common, Event, OwnKeys};
 
 /// The declared events of one log.
 #[derive(Default)]
@@ -193,7 +193,7 @@ impl Declaration {
         let definition = Definition { code, ..self.definition.clone() };
         let mut encoder = Encoder::declared(&definition);
         let said = self.read(&mut encoder, call)?;
-        let event = Event { code, name, category: *category, outcome: *outcome, authority: None };
+        let event = Event { code, name, category: *category, outcome: *outcome, outcomes: &[], authority: None };
         let Some(outcome) = slow::finish(shared, &mut encoder, event, said, handle.and_then(Handle::authority))? else {
             return Ok(());
         };
@@ -235,8 +235,11 @@ impl Declaration {
             }
         }
         let mut said = Common::default();
+        let Definition { object_ref, context, .. } = &self.definition;
+        let has = |fields: &[String], key: &str| fields.iter().any(|field| field == key);
+        let own = OwnKeys { object_ref: &|key| has(object_ref, key), context: &|key| has(context, key) };
         for (keyword, value) in common {
-            if !slow::common(encoder, &mut said, &keyword, value)? {
+            if !slow::common(encoder, &mut said, &keyword, value, own)? {
                 let known: Vec<_> = self.names().map(String::as_str).chain(COMMON).collect();
                 let takes = known.join(", ");
                 return Err(PyTypeError::new_err(format!("{name} has no argument {keyword:?}; it takes {takes}")));

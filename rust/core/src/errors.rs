@@ -30,6 +30,15 @@ pub(crate) fn closed(forked: bool) -> PyErr {
     Python::attach(|py| exception(py, "LogClosed", message.to_owned()))
 }
 
+/// `LogClosed`, of a plugin's handle that a forked child has from its parent.
+pub(crate) fn plugin_forked(py: Python<'_>, filter: &str) -> PyErr {
+    let message = format!(
+        "plugin {filter} belongs to the log of the parent process; in a forked child make a new handle with \
+         AuditLog.plugin(…), which opens the child's own log"
+    );
+    exception(py, "LogClosed", message)
+}
+
 /// `SessionClosed`, of a session or of what belongs to one.
 pub(crate) fn session_closed(py: Python<'_>, what: &str) -> PyErr {
     exception(py, "SessionClosed", format!("{what} is closed: no event of it is accepted any more"))

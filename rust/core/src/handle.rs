@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use auditring_event::record::Encoder;
+use auditring_event::sanitize::Marks;
 use auditring_event::{Authority, Category, Context, Origin, Outcome, droppable};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyInt, PyString};
@@ -42,6 +43,8 @@ pub(crate) struct Close<'a> {
     pub(crate) initiator: Option<&'a str>,
     pub(crate) status: Option<&'a str>,
     pub(crate) reason: Option<&'a str>,
+    /// What was done to them.
+    pub(crate) marks: Marks,
 }
 
 /// The last row of a session or a connection.
@@ -72,12 +75,11 @@ impl Handle {
         Blob { id, authority, origin, attempts, len, bytes: bytes.into_boxed_slice() }
     }
 
-    /// Brings a context into force. What says the same as before needs no successor: contexts are kept as long as the
-    /// handle.
-    pub(crate) fn bring(&self, context: &Context) {
+    /// Brings a context into force. What says the same as before needs no successor.
+    pub(crate) fn bring(&self, py: Python<'_>, context: &Context) {
         let blob = self.encode(context);
-        if self.current.get().is_none_or(|now| now.bytes != blob.bytes) {
-            self.current.set(blob);
+        if self.current.held().is_none_or(|now| now.bytes != blob.bytes) {
+            self.current.set(py, blob);
         }
     }
 
@@ -131,14 +133,20 @@ impl Handle {
                 errors::session_closed(py, &format!("plugin {} of session {id}", plugin.filter))
             }
             (_, Some(id)) => errors::session_closed(py, &format!("session {id}")),
+            (Role::Plugin(plugin), None) if self.shared.is_forked() => errors::plugin_forked(py, &plugin.filter),
             (_, None) => errors::closed(self.shared.is_forked()),
         }
+    }
+
+    /// Whether no event of it is accepted any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        !self.current.is_set() || self.shared.is_shut()
     }
 
     /// Raises `SessionClosed` or `LogClosed` where no event is accepted any more.
     pub(crate) fn check_open(&self, py: Python<'_>) -> PyResult<()> {
         // A session of the parent's is closed here, while the log opens a ring of its own on its next use.
-        if self.shared.is_forked() || (self.current.get().is_none() && !self.shared.is_shut()) {
+        if self.shared.is_forked() || (!self.current.is_set() && !self.shared.is_shut()) {
             return Err(self.closed(py));
         }
         if self.shared.is_shut() {
@@ -155,8 +163,8 @@ impl Handle {
         (code, category): (u16, Category),
         outcome: Outcome,
     ) -> PyResult<()> {
-        let Some(context) = self.current.get() else { return Err(self.closed(py)) };
-        self.put_with(py, encoder, context, (code, category), outcome)
+        let Some(context) = self.current.held() else { return Err(self.closed(py)) };
+        self.put_with(py, encoder, &context, (code, category), outcome)
     }
 
     /// The same with a context that is not in force yet.
@@ -180,42 +188,42 @@ impl Handle {
     pub(crate) fn close(&self, py: Python<'_>, close: Close<'_>) -> PyResult<()> {
         // Every row is tried: the first that is refused is what the caller hears of.
         let put = |end: Ending| self.shared.put(py, &end.record, end.code, end.outcome, false, &|| true).map(|_| ());
-        self.end(close).into_iter().map(put).fold(Ok(()), Result::and)
+        self.end(py, close).into_iter().map(put).fold(Ok(()), Result::and)
     }
 
     /// Ends it because its log ends: a full ring is waited for a little and never raised about.
     pub(crate) fn close_with_log(&self, py: Python<'_>, close: Close<'_>, until: Instant) -> PyResult<()> {
         let put = |end: Ending| self.shared.put_until(py, &end.record, end.code, end.outcome, false, until);
-        self.end(close).into_iter().map(put).fold(Ok(()), Result::and)
+        self.end(py, close).into_iter().map(put).fold(Ok(()), Result::and)
     }
 
     /// The last reference has gone: what nobody closed ends here, without waiting for anything.
-    pub(crate) fn abandon(&self) {
+    pub(crate) fn abandon(&self, py: Python<'_>) {
         let status = match &self.role {
             Role::Session(_) => "SessionAbandoned",
             Role::Broker(_) => "BrokerAbandoned",
             Role::Plugin(_) => return,
         };
-        for end in self.end(Close { status: Some(status), ..Close::default() }) {
+        for end in self.end(py, Close { status: Some(status), ..Close::default() }) {
             self.shared.put_now(&end.record, end.code, end.outcome, false);
         }
     }
 
     /// Takes the handle out of force; its last rows, in their order, if this call did it.
-    pub(crate) fn end(&self, close: Close<'_>) -> Vec<Ending> {
+    pub(crate) fn end(&self, py: Python<'_>, close: Close<'_>) -> Vec<Ending> {
         match &self.role {
-            Role::Session(session) => session.end(self, close),
-            Role::Broker(broker) => broker.end(self, close).into_iter().collect(),
+            Role::Session(session) => session.end(py, self, close),
+            Role::Broker(broker) => broker.end(py, self, close).into_iter().collect(),
             Role::Plugin(_) => Vec::new(),
         }
     }
 
     /// The session that the handle belongs to has another context now, or none any more.
-    pub(crate) fn follow(&self, context: Option<&Context>) {
+    pub(crate) fn follow(&self, py: Python<'_>, context: Option<&Context>) {
         match &self.role {
             Role::Session(_) => {}
-            Role::Broker(broker) => broker.follow(self, context),
-            Role::Plugin(plugin) => plugin.follow(self, context),
+            Role::Broker(broker) => broker.follow(py, self, context),
+            Role::Plugin(plugin) => plugin.follow(py, self, context),
         }
     }
 }
@@ -240,8 +248,8 @@ pub(crate) const PROPERTIES: [Property; 7] = [
     },
     Property {
         name: "closed",
-        doc: "Whether it was closed.",
-        get: |handle, py| PyBool::new(py, handle.current.get().is_none()).to_owned().into_any().unbind(),
+        doc: "Whether it takes no event any more: it was closed, or its log.",
+        get: |handle, py| PyBool::new(py, handle.is_closed()).to_owned().into_any().unbind(),
     },
     Property {
         name: "server",

@@ -58,6 +58,9 @@ struct Machine {
     unsynced: Arc<Unsynced>,
 }
 
+/// What is read of an address that may have a port behind it; its host is cut to the column's cap with the context.
+const ADDRESS_CAP: usize = 256;
+
 /// A ring, its counters and its journal; Python owns the threads that drive them.
 #[pyclass(frozen, module = "auditring._core")]
 pub(crate) struct Log {
@@ -231,8 +234,14 @@ impl Log {
         let client_id = text("client_id", client_id, auditring_event::SESSION_CLIENT_ID_CAP)?;
         let tap = text("tap", tap, auditring_event::SESSION_TAP_CAP)?;
         let authority = authority.map(|authority| args::authority(&authority)).transpose()?;
-        let (peer_ip, peer_port) = peer.map_or(Ok((None, None)), |peer| args::address("peer", &peer))?;
-        let listener = local.map_or(Ok(None), |local| args::endpoint("local", &local))?;
+        let (peer_ip, peer_port) = match peer {
+            Some(peer) => args::address("peer", &peer, ADDRESS_CAP, &mut marks)?,
+            None => (None, None),
+        };
+        let listener = match local {
+            Some(local) => args::endpoint("local", &local, auditring_event::SESSION_LISTENER_CAP, &mut marks)?,
+            None => None,
+        };
         let map = match context {
             Some(context) => methods::session_map(&context, &mut marks)?,
             None => None,
@@ -268,7 +277,7 @@ impl Log {
         said.extend(authority.as_ref().map(|authority| ("authority".to_owned(), authority)));
         let mut plugin = methods::plugin(&said)?;
         plugin.authorizer = authorizer;
-        instance(py, plugin.of_log(&self.shared)?, None)
+        instance(py, plugin.of_log(py, &self.shared)?, None)
     }
 
     /// Declares an event of the host's own; returns what emits it.
@@ -323,10 +332,12 @@ impl Log {
         if let Some(reason) = reason {
             event.reason(reason);
         }
-        if let Some((text, marks)) =
-            context.map_or(Ok(None), |map| args::context_map("context", &map, auditring_event::CONTEXT_CAP))?
-        {
-            event.context_text(text).flags(marks.flags());
+        if let Some(map) = context {
+            let (text, marks) = args::context_map("context", &map, auditring_event::CONTEXT_CAP, &|_| false)?;
+            event.flags(marks.flags());
+            if let Some(text) = text {
+                event.context_text(text);
+            }
         }
         for (name, value) in fields.into_iter().flat_map(PyDictMethods::iter) {
             let name: String = name.extract()?;
@@ -335,7 +346,10 @@ impl Log {
             };
             match field.kind {
                 Kind::Int => event.int(field.name, args::int(field, &value)?),
-                Kind::Str => event.text(field.name, &args::text(&name, &value, usize::from(field.cap))?.0),
+                Kind::Str => {
+                    let (text, marks) = args::text(&name, &value, usize::from(field.cap))?;
+                    event.text(field.name, &text).flags(marks.flags())
+                }
             };
         }
         if !machine.mailbox.post(event.to_vec()) {

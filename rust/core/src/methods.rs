@@ -141,19 +141,16 @@ fn update(handle: &Arc<Handle>, _: Bound<'_, PyAny>, call: &Call<'_>) -> PyResul
     let mut new = Context::default();
     let mut marks = Marks::default();
     for (name, value) in call.known("update", &["client_id", "virtual_cluster", "local", "context"])? {
-        let mut text = |cap| -> PyResult<Option<String>> {
-            let (text, done) = args::text(&name, value, cap)?;
-            marks |= done;
-            Ok(Some(text))
-        };
         match name.as_str() {
-            "client_id" => new.client_id = text(limits::SESSION_CLIENT_ID_CAP)?,
-            "virtual_cluster" => new.virtual_cluster = text(limits::SESSION_VIRTUAL_CLUSTER_CAP)?,
-            "local" => new.listener = args::endpoint("local", value)?,
+            "client_id" => new.client_id = marked(&name, value, limits::SESSION_CLIENT_ID_CAP, &mut marks)?,
+            "virtual_cluster" => {
+                new.virtual_cluster = marked(&name, value, limits::SESSION_VIRTUAL_CLUSTER_CAP, &mut marks)?;
+            }
+            "local" => new.listener = args::endpoint("local", value, limits::SESSION_LISTENER_CAP, &mut marks)?,
             _ => new.context = session_map(value, &mut marks)?,
         }
     }
-    let changed = handle.change(|facts| {
+    let changed = handle.change(call.py, |facts| {
         let context = &mut facts.context;
         let replace = |old: &mut Option<String>, new: Option<String>| {
             if new.is_some() {
@@ -174,9 +171,16 @@ fn update(handle: &Arc<Handle>, _: Bound<'_, PyAny>, call: &Call<'_>) -> PyResul
 
 /// A session's own `context` map.
 pub(crate) fn session_map(value: &Bound<'_, PyAny>, marks: &mut Marks) -> PyResult<Option<FlatMap>> {
-    let Some((text, done)) = args::context_map("context", value, limits::SESSION_CONTEXT_CAP)? else { return Ok(None) };
+    let (text, done) = args::context_map("context", value, limits::SESSION_CONTEXT_CAP, &|_| false)?;
     *marks |= done;
-    Ok(auditring_event::flat::context(&text))
+    Ok(text.and_then(|text| auditring_event::flat::context(&text)))
+}
+
+/// A text within its cap, and what was done to it among the marks.
+fn marked(name: &str, value: &Bound<'_, PyAny>, cap: usize, marks: &mut Marks) -> PyResult<Option<String>> {
+    let (text, done) = args::text(name, value, cap)?;
+    *marks |= done;
+    Ok(Some(text))
 }
 
 /// What the catalog says of the node id that a connection names.
@@ -201,40 +205,32 @@ fn broker(handle: &Arc<Handle>, this: Bound<'_, PyAny>, call: &Call<'_>) -> PyRe
         }
     };
     let mut connect = Connect::default();
-    connect.server = endpoint("server", server, limits::SESSION_SERVER_CAP, &mut connect.marks)?
+    connect.server = args::endpoint("server", server, limits::SESSION_SERVER_CAP, &mut connect.marks)?
         .ok_or_else(|| PyValueError::new_err("broker() needs to know which server: its address or name"))?;
     for (name, value) in call.known("broker", &["node_id", "local", "duration_ns", "status", "reason"])? {
         match name.as_str() {
             "node_id" => connect.node_id = i32::try_from(args::int(&NODE_ID, value)?).ok(),
-            "local" => connect.local = endpoint("local", value, limits::SESSION_SERVER_LOCAL_CAP, &mut connect.marks)?,
+            "local" => {
+                connect.local = args::endpoint("local", value, limits::SESSION_SERVER_LOCAL_CAP, &mut connect.marks)?;
+            }
             "duration_ns" => connect.duration_ns = Some(args::int(&crate::broker::BROKER_CONNECT.fields[0], value)?),
             "status" => connect.status = Some(args::text("status", value, usize::MAX)?.0),
-            _ => {
-                let (reason, done) = args::text("reason", value, limits::REASON_CAP)?;
-                connect.marks |= done;
-                connect.reason = Some(reason);
-            }
+            _ => connect.reason = marked("reason", value, limits::REASON_CAP, &mut connect.marks)?,
         }
     }
     instance(call.py, Broker::open(call.py, handle, connect)?, Some(&this))
 }
 
-/// An address within its cap.
-fn endpoint(name: &str, value: &Bound<'_, PyAny>, cap: usize, marks: &mut Marks) -> PyResult<Option<String>> {
-    let Some(text) = args::endpoint(name, value)? else { return Ok(None) };
-    let (text, done) = sanitize::text(text.as_bytes(), cap);
-    *marks |= done;
-    Ok(Some(text.into_owned()))
-}
-
 /// A plugin as keywords describe it, without a session yet.
 pub(crate) fn plugin(keywords: &[(String, &Bound<'_, PyAny>)]) -> PyResult<Plugin> {
     let (mut filter, mut namespace, mut tap, mut authorizer, mut authority) = (None, None, None, false, None);
+    let mut marks = Marks::default();
     for (name, value) in keywords {
         match name.as_str() {
-            "filter" => filter = Some(args::text(name, value, limits::SESSION_FILTER_CAP)?.0),
-            "namespace" => namespace = Some(args::text(name, value, limits::NAME_CAP)?.0),
-            "tap" => tap = Some(args::text(name, value, limits::SESSION_TAP_CAP)?.0),
+            "filter" => filter = marked(name, value, limits::SESSION_FILTER_CAP, &mut marks)?,
+            // What is no name is refused below; none that is cut or altered is one.
+            "namespace" => namespace = Some(args::text(name, value, limits::NAME_CAP)?),
+            "tap" => tap = marked(name, value, limits::SESSION_TAP_CAP, &mut marks)?,
             "authority" => authority = Some(args::authority(value)?),
             _ => authorizer = value.extract()?,
         }
@@ -242,31 +238,38 @@ pub(crate) fn plugin(keywords: &[(String, &Bound<'_, PyAny>)]) -> PyResult<Plugi
     let Some(filter) = filter.filter(|filter| !filter.is_empty()) else {
         return Err(PyTypeError::new_err("plugin() needs \"filter\": the name under which its events stand"));
     };
-    let Some(namespace) = namespace else {
+    let Some((namespace, done)) = namespace else {
         return Err(PyTypeError::new_err(
             "plugin() needs \"namespace\": the package that its events' names begin with",
         ));
     };
-    if !sanitize::action_name_ok(&format!("{namespace}.X")) {
+    if done.any() || !sanitize::action_name_ok(&format!("{namespace}.X")) {
         return Err(PyValueError::new_err(format!(
             "namespace is {namespace:?}: a package of your own in lower case, like \"com.example.kms\" (\"auditring\" is ours)"
         )));
     }
-    Ok(Plugin { parent: None, filter, namespace, tap, authorizer, authority, ended: Mutex::new(false) })
+    Ok(Plugin { parent: None, marks, filter, namespace, tap, authorizer, authority, ended: Mutex::new(false) })
 }
+
+/// What the catalog keeps of who closed, for both kinds of close.
+const INITIATOR_CAP: usize = {
+    let spec = auditring_event::spec_at(auditring_event::index_of(auditring_event::code_of("ClientClose")));
+    spec.fields[0].cap as usize
+};
 
 fn close(handle: &Handle, call: &Call<'_>) -> PyResult<()> {
     call.keyword_only("close")?;
     let (mut initiator, mut status, mut reason) = (None, None, None);
+    let mut marks = Marks::default();
     for (name, value) in call.known("close", &["initiator", "status", "reason"])? {
         match name.as_str() {
-            "initiator" => initiator = Some(args::text("initiator", value, 64)?.0),
+            "initiator" => initiator = marked("initiator", value, INITIATOR_CAP, &mut marks)?,
             "status" => status = Some(args::text("status", value, usize::MAX)?.0),
-            _ => reason = Some(args::text("reason", value, limits::REASON_CAP)?.0),
+            _ => reason = marked("reason", value, limits::REASON_CAP, &mut marks)?,
         }
     }
     let (initiator, status, reason) = (initiator.as_deref(), status.as_deref(), reason.as_deref());
-    handle.close(call.py, Close { initiator, status, reason })
+    handle.close(call.py, Close { initiator, status, reason, marks })
 }
 
 fn exit(handle: &Arc<Handle>, _: Bound<'_, PyAny>, call: &Call<'_>) -> PyResult<Py<PyAny>> {

@@ -25,6 +25,8 @@ pub(crate) fn actions(py: Python<'_>) -> PyResult<Bound<'_, PyList>> {
         action.set_item("category", spec.category.word())?;
         action.set_item("scope", spec.scope.word())?;
         action.set_item("outcome", spec.outcome.word())?;
+        let outcomes: Vec<_> = spec.outcomes.iter().map(|outcome| outcome.word()).collect();
+        action.set_item("outcomes", outcomes)?;
         action.set_item("authority", spec.authority.map(auditring_event::Authority::word))?;
         action.set_item("origin", spec.origin.word())?;
         action.set_item("failure_status", spec.failure_status)?;

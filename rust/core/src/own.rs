@@ -6,12 +6,13 @@
 use std::sync::Arc;
 
 use auditring_event::record::Encoder;
+use auditring_event::sanitize::Marks;
 use auditring_event::{ActionSpec, Origin, Scope, by_name, droppable, spec as limits};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
 
-use crate::args;
+use crate::args::{self, Safe};
 use crate::ffi::handle_of;
 use crate::session::freeform;
 use crate::shared::Shared;
@@ -38,12 +39,12 @@ fn keyword_call<'py>(
 }
 
 /// The session whose request was the cause, by a handle of it or by its id.
-fn cause(call: &mut Call<'_>) -> PyResult<Option<String>> {
+fn cause(call: &mut Call<'_>) -> PyResult<Option<Safe>> {
     let Some(cause) = call.take("cause")? else { return Ok(None) };
     match handle_of(&cause).map(|handle| handle.session_id()) {
-        Some(Some(id)) => Ok(Some(id.to_owned())),
+        Some(Some(id)) => Ok(Some((id.to_owned(), Marks::default()))),
         Some(None) => Err(PyValueError::new_err("cause: this plugin belongs to no session")),
-        None => Ok(Some(args::text("cause", &cause, limits::CAUSE_SESSION_CAP)?.0)),
+        None => Ok(Some(args::text("cause", &cause, limits::CAUSE_SESSION_CAP)?)),
     }
 }
 
@@ -81,8 +82,8 @@ pub(crate) fn record<'py>(
     if let Some((filter, marks)) = filter.filter(|(filter, _)| !filter.is_empty()) {
         encoder.origin(Origin::Filter).filter(&filter).flags(marks.flags());
     }
-    if let Some(cause) = cause {
-        encoder.cause_session(&cause);
+    if let Some((cause, marks)) = cause {
+        encoder.cause_session(&cause).flags(marks.flags());
     }
     let droppable = droppable(event.category, outcome);
     shared.put(py, &encoder.to_vec(), event.code, outcome, droppable, &|| true).map(|_| ())

@@ -5,6 +5,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use auditring_event::sanitize::Marks;
 use auditring_event::{Authority, Context, Origin};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -18,6 +19,8 @@ use crate::shared::Shared;
 pub(crate) struct Plugin {
     pub(crate) parent: Option<Arc<Handle>>,
     pub(crate) filter: String,
+    /// What was done to its names.
+    pub(crate) marks: Marks,
     pub(crate) namespace: String,
     pub(crate) tap: Option<String>,
     pub(crate) authorizer: bool,
@@ -38,7 +41,7 @@ impl Plugin {
         };
         let adopted = parent.session().and_then(|session| {
             session.adopt(|context| {
-                new.follow(Some(context));
+                new.follow(py, Some(context));
                 Arc::new(new)
             })
         });
@@ -47,13 +50,13 @@ impl Plugin {
     }
 
     /// A handle for what happens with no client in sight; it ends with the log.
-    pub(crate) fn of_log(self, shared: &Arc<Shared>) -> PyResult<Arc<Handle>> {
+    pub(crate) fn of_log(self, py: Python<'_>, shared: &Arc<Shared>) -> PyResult<Arc<Handle>> {
         if shared.is_shut() {
             return Err(errors::closed(shared.is_forked()));
         }
         let role = Role::Plugin(self);
         let handle = Handle { shared: Arc::clone(shared), current: Current::default(), role };
-        handle.follow(Some(&Context::default()));
+        handle.follow(py, Some(&Context::default()));
         Ok(Arc::new(handle))
     }
 
@@ -74,11 +77,11 @@ impl Plugin {
         ))
     }
 
-    pub(crate) fn follow(&self, handle: &Handle, context: Option<&Context>) {
+    pub(crate) fn follow(&self, py: Python<'_>, handle: &Handle, context: Option<&Context>) {
         let mut ended = lock(&self.ended);
         let Some(context) = context.filter(|_| !*ended) else {
             *ended = true;
-            handle.current.clear();
+            handle.current.clear(py);
             return;
         };
         let mut own = context.clone();
@@ -86,6 +89,7 @@ impl Plugin {
         if self.tap.is_some() {
             own.tap.clone_from(&self.tap);
         }
-        handle.bring(&own);
+        own.mark(self.marks);
+        handle.bring(py, &own);
     }
 }

@@ -76,7 +76,7 @@ impl Session {
         let session = Self { id, number, authority, opened: Instant::now(), state: Mutex::default() };
         let role = Role::Session(session);
         let handle = Arc::new(Handle { shared: Arc::clone(shared), current: Current::default(), role });
-        handle.change(|facts| facts.context = context);
+        handle.change(py, |facts| facts.context = context);
         // Known to the log before its first row, so that a close of the log that comes between ends it.
         shared.register(number, Arc::downgrade(&handle));
         let accept = (CLIENT_ACCEPT.code, CLIENT_ACCEPT.category);
@@ -85,7 +85,7 @@ impl Session {
             if let Role::Session(session) = &handle.role {
                 lock(&session.state).ended = true;
             }
-            handle.current.clear();
+            handle.current.clear(py);
             shared.forget(number);
             return Err(error);
         }
@@ -105,26 +105,26 @@ impl Session {
         Some(child)
     }
 
-    pub(crate) fn end(&self, handle: &Handle, close: Close<'_>) -> Vec<Ending> {
+    pub(crate) fn end(&self, py: Python<'_>, handle: &Handle, close: Close<'_>) -> Vec<Ending> {
         let (context, children) = {
             let mut state = lock(&self.state);
-            let Some(context) = handle.current.get().filter(|_| !state.ended) else { return Vec::new() };
+            let Some(context) = handle.current.held().filter(|_| !state.ended) else { return Vec::new() };
             state.ended = true;
-            handle.current.clear();
+            handle.current.clear(py);
             (context, std::mem::take(&mut state.children))
         };
         handle.shared.forget(self.number);
         let mut endings = Vec::new();
         for child in children.iter().filter_map(Weak::upgrade) {
             // The proxy lets go of its brokers because the client has gone, for whatever reason that was.
-            endings.extend(child.end(Close { initiator: Some("proxy"), ..close }));
-            child.follow(None);
+            endings.extend(child.end(py, Close { initiator: Some("proxy"), ..close }));
+            child.follow(py, None);
         }
         // A log that is shut takes no rows; its own close has ended every session that it knew.
         if handle.shared.is_shut() {
             return Vec::new();
         }
-        endings.push(ending(handle, context, CLIENT_CLOSE, self.opened, close));
+        endings.push(ending(handle, &context, CLIENT_CLOSE, self.opened, close));
         endings
     }
 }
@@ -132,7 +132,7 @@ impl Session {
 impl Handle {
     /// Changes a session's context and brings it into force as a whole, for what belongs to the session too; `false` where
     /// the session has ended meanwhile.
-    pub(crate) fn change(&self, change: impl FnOnce(&mut Facts)) -> bool {
+    pub(crate) fn change(&self, py: Python<'_>, change: impl FnOnce(&mut Facts)) -> bool {
         let Role::Session(session) = &self.role else { return false };
         let mut state = lock(&session.state);
         if state.ended {
@@ -140,9 +140,9 @@ impl Handle {
         }
         change(&mut state.facts);
         state.facts.context.fit();
-        self.bring(&state.facts.context);
+        self.bring(py, &state.facts.context);
         for child in state.children.iter().filter_map(Weak::upgrade) {
-            child.follow(Some(&state.facts.context));
+            child.follow(py, Some(&state.facts.context));
         }
         true
     }
@@ -168,7 +168,7 @@ pub(crate) fn ending(
     let mut encoder = Encoder::new(spec);
     let age = i64::try_from(opened.elapsed().as_nanos()).unwrap_or(i64::MAX);
     encoder.stamp(handle.shared.clock.stamp()).context(context.id, &context.bytes[..context.len as usize]);
-    encoder.int("duration_ns", age);
+    encoder.int("duration_ns", age).flags(close.marks.flags());
     if let Some(initiator) = close.initiator {
         encoder.text("initiator", initiator);
     }

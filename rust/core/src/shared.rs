@@ -211,7 +211,7 @@ impl Shared {
         match self.offer(record, droppable) {
             Ok(()) => return Ok(Put::Done),
             Err(Refusal::Full) => {}
-            Err(refusal) => return Err(self.refused(refusal, record.len())),
+            Err(refusal) => return Err(self.refuse(refusal, record.len(), code, outcome)),
         }
         let rule = if droppable { self.droppable } else { self.protected };
         let began = Instant::now();
@@ -281,6 +281,14 @@ impl Shared {
                 Err(refusal) => return Err(refusal),
             }
         }
+    }
+
+    /// What is too long is counted: it was offered, and the ring would take it at no time.
+    fn refuse(&self, refusal: Refusal, len: usize, code: u16, outcome: Outcome) -> PyErr {
+        if refusal == Refusal::TooLong {
+            self.count_ordered(code, outcome, Edge::Refused);
+        }
+        self.refused(refusal, len)
     }
 
     fn refused(&self, refusal: Refusal, len: usize) -> PyErr {

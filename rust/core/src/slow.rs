@@ -5,7 +5,8 @@
 use auditring_event::record::Encoder;
 use auditring_event::sanitize::{self, Marks};
 use auditring_event::{
-    ActionSpec, Authority, Category, Definition, FREEFORM, Kind, Origin, Outcome, Scope, code_of, snake, spec as limits,
+    ActionSpec, Authority, Category, Definition, FREEFORM, Kind, Origin, Outcome, Scope, Target, code_of, snake,
+    spec as limits,
 };
 use auditring_ring::Kind as Edge;
 use pyo3::exceptions::{PyTypeError, PyValueError};
@@ -133,12 +134,20 @@ pub(crate) struct Common {
     authority: Option<Authority>,
 }
 
+/// The keys of both maps that an event's own fields have.
+#[derive(Clone, Copy)]
+pub(crate) struct OwnKeys<'a> {
+    pub(crate) object_ref: args::Own<'a>,
+    pub(crate) context: args::Own<'a>,
+}
+
 /// Reads one of the keywords that every event takes; false where it is none of them.
 pub(crate) fn common(
     encoder: &mut Encoder,
     common: &mut Common,
     name: &str,
     value: &Bound<'_, PyAny>,
+    own: OwnKeys<'_>,
 ) -> PyResult<bool> {
     if value.is_none() {
         return Ok(COMMON.contains(&name));
@@ -162,16 +171,14 @@ pub(crate) fn common(
             marks = done;
         }
         "object_ref" => {
-            if let Some((text, done)) = args::object_ref(value, limits::OBJECT_REF_CAP)? {
-                encoder.object_ref_text(text);
-                marks = done;
-            }
+            let (text, done) = args::object_ref(value, limits::OBJECT_REF_CAP, own.object_ref)?;
+            text.map(|text| encoder.object_ref_text(text));
+            marks = done;
         }
         "context" => {
-            if let Some((text, done)) = args::context_map(name, value, limits::CONTEXT_CAP)? {
-                encoder.context_text(text);
-                marks = done;
-            }
+            let (text, done) = args::context_map(name, value, limits::CONTEXT_CAP, own.context)?;
+            text.map(|text| encoder.context_text(text));
+            marks = done;
         }
         _ => return Ok(false),
     }
@@ -221,6 +228,11 @@ pub(crate) fn read(
         present[index] = !value.is_none();
     }
     let mut said = Common::default();
+    // Whether or not the call gives the field: a key has one meaning.
+    let own = OwnKeys {
+        object_ref: &|key| spec.fields.iter().any(|field| matches!(field.target, Target::ObjectRef(own) if own == key)),
+        context: &|key| spec.fields.iter().any(|field| matches!(field.target, Target::Context(own) if own == key)),
+    };
     for (name, value) in call.keywords()? {
         match spec.field(&name) {
             Some(index) if index < positional.len() => {
@@ -230,7 +242,7 @@ pub(crate) fn read(
                 field(encoder, spec, index, value)?;
                 present[index] = !value.is_none();
             }
-            None if common(encoder, &mut said, &name, value)? => {}
+            None if common(encoder, &mut said, &name, value, own)? => {}
             None => return Err(unknown(spec, method, &name)),
         }
     }
@@ -290,13 +302,40 @@ pub(crate) struct Event<'a> {
     pub(crate) name: &'a str,
     pub(crate) category: Category,
     pub(crate) outcome: Outcome,
+    /// All that it may end with; empty: anything.
+    pub(crate) outcomes: &'static [Outcome],
     pub(crate) authority: Option<Authority>,
 }
 
 impl Event<'static> {
     pub(crate) fn of(spec: &'static ActionSpec) -> Self {
-        let ActionSpec { code, name, category, outcome, authority, .. } = *spec;
-        Self { code, name, category, outcome, authority }
+        let ActionSpec { code, name, category, outcome, outcomes, authority, .. } = *spec;
+        Self { code, name, category, outcome, outcomes, authority }
+    }
+}
+
+/// An outcome never contradicts the action's name, nor a status the outcome.
+fn consistent(event: &Event<'_>, said: &Common, outcome: Outcome) -> PyResult<()> {
+    if !event.outcomes.is_empty() && !event.outcomes.contains(&outcome) {
+        let may: Vec<_> = event.outcomes.iter().map(|outcome| outcome.word()).collect();
+        let why = if said.outcome.is_none() { " (a status without an outcome means failure)" } else { "" };
+        return Err(PyValueError::new_err(format!(
+            "{} cannot have the outcome {:?}{why}: its outcome is {}",
+            event.name,
+            outcome.word(),
+            may.join(" or "),
+        )));
+    }
+    match (&said.status, outcome) {
+        (Some(status), Outcome::Success | Outcome::Allowed | Outcome::Forwarded) => {
+            Err(PyValueError::new_err(format!(
+                "{} has the outcome {:?} and the status {status:?}: a status is a failure's or a denial's, null status means \
+             success",
+                event.name,
+                outcome.word(),
+            )))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -309,6 +348,7 @@ pub(crate) fn finish(
     authority: Option<Authority>,
 ) -> PyResult<Option<Outcome>> {
     let outcome = outcome_of(event.outcome, said.outcome, said.status.is_some());
+    consistent(&event, &said, outcome)?;
     // A call that carries a status is never off.
     if said.status.is_none() && shared.gate(event.code, outcome) == GATE_OFF {
         shared.count_ordered(event.code, outcome, Edge::Off);
@@ -333,23 +373,27 @@ pub(crate) fn finish(
 /// this one is in the ring, or a refused authentication would be in force.
 fn authenticate(handle: &Handle, spec: &ActionSpec, call: &Call<'_>, encoder: &mut Encoder) -> PyResult<()> {
     let keywords = call.keywords()?;
-    let read = |name: &str| -> PyResult<Option<String>> {
+    let mut marks = Marks::default();
+    let mut read = |name: &str| -> PyResult<Option<String>> {
         let Some(index) = spec.field(name) else { return Ok(None) };
         let positional = call.values[..call.given].get(index);
         let value = positional.or_else(|| keywords.iter().find(|(key, _)| key == name).map(|(_, value)| *value));
         let Some(value) = value.filter(|value| !value.is_none()) else { return Ok(None) };
-        Ok(Some(args::text(name, value, usize::from(spec.fields[index].cap))?.0))
+        let (text, done) = args::text(name, value, usize::from(spec.fields[index].cap))?;
+        marks |= done;
+        Ok(Some(text))
     };
     let (principal, mechanism) = (read("principal")?.unwrap_or_default(), read("mechanism")?);
     let change = |facts: &mut Facts| {
         // A certificate is how the client authenticates as long as nothing else is.
         let tls = (spec.code == TLS && facts.context.mechanism.is_none()).then_some("TLS");
         facts.prove(spec.code, &principal, mechanism.as_deref().or(tls));
+        facts.context.mark(marks);
     };
     // Closed by another thread meanwhile: then there is no later row.
     let Some(preview) = handle.preview(change) else { return Ok(()) };
     handle.put_with(call.py, encoder, &preview, (spec.code, spec.category), Outcome::Success)?;
-    handle.change(change);
+    handle.change(call.py, change);
     Ok(())
 }
 

@@ -101,6 +101,11 @@ impl FlatText {
         self.out.push(b']');
     }
 
+    /// Tells what was done to a key or value before it came here.
+    pub fn mark(&mut self, marks: Marks) {
+        self.marks |= marks;
+    }
+
     /// Whether nothing was added.
     #[must_use]
     pub fn is_empty(&self) -> bool {

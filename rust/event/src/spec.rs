@@ -236,6 +236,8 @@ pub struct ActionSpec {
     pub scope: Scope,
     /// The outcome when a call names none.
     pub outcome: Outcome,
+    /// All that it may end with, where its name says how it ended; empty: anything.
+    pub outcomes: &'static [Outcome],
     /// The status when a failure names none.
     pub failure_status: Option<&'static str>,
     /// The status when a denial names none.

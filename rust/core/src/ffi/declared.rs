@@ -16,6 +16,7 @@ use pyo3::ffi::{self, Py_ssize_t, PyObject};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
+use super::attached;
 use super::draft::{Draft, Seen, each_field, take_text};
 use super::emit::{none, slow_call, string};
 use super::types::{is_handle, state_of};
@@ -45,7 +46,8 @@ struct Event {
 #[inline(always)]
 fn put(event: &Event, handle: &Handle, draft: &Draft, seen: Seen) -> bool {
     let declaration = &event.declaration;
-    let (Some(context), Some(bound)) = (handle.current.get(), declaration.bound.get()) else { return false };
+    // SAFETY: called by the interpreter, with the GIL; nothing here lets go of it or runs Python.
+    let (Some(context), Some(bound)) = (unsafe { handle.current.get() }, declaration.bound.get()) else { return false };
     if !bound.is_of(&handle.shared) {
         return false;
     }
@@ -204,7 +206,7 @@ unsafe extern "C" fn dealloc(slf: *mut PyObject) {
         let kind = ffi::Py_TYPE(slf);
         let event = (*slf.cast::<Instance>()).event;
         if !event.is_null() {
-            drop(Box::from_raw(event));
+            _ = attached(|_| drop(Box::from_raw(event)));
         }
         ffi::PyObject_Free(slf.cast());
         ffi::Py_DECREF(kind.cast());

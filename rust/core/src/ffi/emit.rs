@@ -12,6 +12,7 @@ use pyo3::ffi::{self, Py_ssize_t, PyObject};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
+use super::attached;
 use super::draft::{Action, Draft, Seen, each_field, keywords, positional};
 use super::swap::Blob;
 use super::types::{arc_of, state_of};
@@ -41,7 +42,8 @@ fn origin<const A: usize>(context: &Blob, seen: Seen) -> Origin {
 /// Claims, writes and commits; `false` when there is no room or no context, with nothing changed.
 #[inline(always)]
 fn put<const A: usize>(handle: &Handle, draft: &Draft, seen: Seen) -> bool {
-    let Some(context) = handle.current.get() else { return false };
+    // SAFETY: called by the interpreter, with the GIL; nothing here lets go of it or runs Python.
+    let Some(context) = (unsafe { handle.current.get() }) else { return false };
     let Some(hot) = handle.shared.hot.get() else {
         handle.shared.count_ordered(Action::<A>::SPEC.code, Action::<A>::SPEC.outcome, Edge::Off);
         return true;
@@ -180,7 +182,8 @@ pub(super) unsafe extern "C" fn emit<const A: usize>(
             gate = GATE_OPEN;
         }
     }
-    if gate == GATE_OFF {
+    // What is off needs an open handle all the same: the slow path says which is not.
+    if gate == GATE_OFF && handle.current.is_set() {
         handle.shared.count_ordered(spec.code, spec.outcome, Edge::Off);
         return none();
     }
@@ -204,8 +207,20 @@ pub(super) unsafe fn slow_call(
     names: *mut PyObject,
     body: impl FnOnce(&Call<'_>) -> PyResult<Py<PyAny>>,
 ) -> *mut PyObject {
-    // SAFETY: called by the interpreter, so it is attached.
-    let py = unsafe { Python::assume_attached() };
+    // SAFETY: called by the interpreter with its own vector.
+    let done = unsafe { attached(|py| slow_body(py, args, given, names, body)) };
+    done.unwrap_or(ptr::null_mut())
+}
+
+/// # Safety
+/// As for [`slow_call`].
+unsafe fn slow_body(
+    py: Python<'_>,
+    args: *const *mut PyObject,
+    given: Py_ssize_t,
+    names: *mut PyObject,
+    body: impl FnOnce(&Call<'_>) -> PyResult<Py<PyAny>>,
+) -> *mut PyObject {
     let guarded = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         // SAFETY: null, or a tuple that lives as long as the call.
         let names = unsafe { Bound::from_borrowed_ptr_or_opt(py, names) }.and_then(|n| n.cast_into::<PyTuple>().ok());

@@ -22,6 +22,23 @@ mod emit;
 mod swap;
 mod types;
 
+use pyo3::Python;
+
 pub(crate) use declared::callable;
 pub(crate) use swap::{Blob, Current, Hot, Swap};
 pub(crate) use types::{handle_of, instance, make};
+
+/// Runs a body with the interpreter attached by `PyO3`'s own account, not merely assumed to be: only then does it know
+/// that it may let go of objects at once, instead of putting them into a pool that nobody empties.
+///
+/// # Safety
+/// The thread must be attached, as in every call by the interpreter.
+unsafe fn attached<R>(body: impl FnOnce(Python<'_>) -> R) -> Option<R> {
+    let mut body = Some(body);
+    if let Some(done) = Python::try_attach(|py| body.take().map(|body| body(py))).flatten() {
+        return Some(done);
+    }
+    // The interpreter ends: it takes no new account, but it is attached all the same.
+    // SAFETY: the caller's promise.
+    body.map(|body| body(unsafe { Python::assume_attached() }))
+}

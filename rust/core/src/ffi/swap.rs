@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use auditring_event::{Authority, Origin};
 use auditring_ring::{Lane, Ring};
+use pyo3::Python;
 
 /// A lane that is kept beside the ring that it points into.
 pub(crate) struct HotLane {
@@ -54,22 +55,12 @@ impl<T> Swap<T> {
         unsafe { self.now.load(Ordering::Acquire).as_ref() }
     }
 
-    /// Whether there is a value in force, from a thread that may not look at it.
-    pub(crate) fn is_set(&self) -> bool {
-        !self.now.load(Ordering::Relaxed).is_null()
-    }
-
     pub(crate) fn set(&self, value: T) {
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         all.push(Box::new(value));
         if let Some(last) = all.last_mut() {
             self.now.store(ptr::from_mut(last.as_mut()), Ordering::Release);
         }
-    }
-
-    /// Takes the value out of force. Tells whether this call did it.
-    pub(crate) fn clear(&self) -> bool {
-        !self.now.swap(ptr::null_mut(), Ordering::AcqRel).is_null()
     }
 }
 
@@ -97,4 +88,53 @@ pub(crate) struct Blob {
 }
 
 /// The context in force; none once the handle is closed. Swapped whole, so that no record mixes two.
-pub(crate) type Current = Swap<Blob>;
+///
+/// Unlike what a [`Swap`] keeps, a context that is no longer in force goes as soon as no slow call holds it: a client that
+/// proves itself again and again costs no more than one that did once.
+#[derive(Default)]
+pub(crate) struct Current {
+    /// Points into what `held` holds; null where that is none.
+    now: AtomicPtr<Blob>,
+    held: Mutex<Option<Arc<Blob>>>,
+}
+
+impl Current {
+    /// The context in force, for the fast path alone.
+    ///
+    /// # Safety
+    /// The caller must have the GIL and must neither let go of it nor run Python before it last uses what is returned: all
+    /// that replaces or clears a context has the GIL too (it takes a `Python`), so the context outlives that.
+    #[inline(always)]
+    pub(super) unsafe fn get(&self) -> Option<&Blob> {
+        // SAFETY: null, or a pointer into the Arc in `held`, which the caller's GIL keeps from being replaced. The module
+        // needs the GIL (`gil_used`), and there is no free-threaded interpreter with this ABI.
+        unsafe { self.now.load(Ordering::Acquire).as_ref() }
+    }
+
+    /// The context in force, to be kept for as long as one likes.
+    pub(crate) fn held(&self) -> Option<Arc<Blob>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether there is a context in force, from whichever thread.
+    #[inline(always)]
+    pub(crate) fn is_set(&self) -> bool {
+        !self.now.load(Ordering::Relaxed).is_null()
+    }
+
+    /// Brings another into force.
+    pub(crate) fn set(&self, _: Python<'_>, blob: Blob) {
+        self.replace(Some(Arc::new(blob)));
+    }
+
+    /// Takes the context out of force.
+    pub(crate) fn clear(&self, _: Python<'_>) {
+        self.replace(None);
+    }
+
+    fn replace(&self, new: Option<Arc<Blob>>) {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        self.now.store(new.as_ref().map_or(ptr::null_mut(), |blob| Arc::as_ptr(blob).cast_mut()), Ordering::Release);
+        *held = new;
+    }
+}

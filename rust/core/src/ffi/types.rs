@@ -12,8 +12,8 @@ use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::ffi::{self, Py_ssize_t, PyObject};
 use pyo3::prelude::*;
 
-use super::draft;
 use super::emit::{emit, none, other};
+use super::{attached, draft};
 use crate::handle::{Handle, PROPERTIES};
 use crate::methods::{METHODS, TYPES};
 use crate::slow;
@@ -65,7 +65,7 @@ unsafe extern "C" fn dealloc(slf: *mut PyObject) {
         let kind = ffi::Py_TYPE(slf);
         let Instance { state, owner, .. } = *slf.cast::<Instance>();
         if !state.is_null() {
-            Arc::from_raw(state).abandon();
+            _ = attached(|py| Arc::from_raw(state).abandon(py));
         }
         ffi::Py_XDECREF(owner);
         ffi::PyObject_Free(slf.cast());
@@ -76,21 +76,19 @@ unsafe extern "C" fn dealloc(slf: *mut PyObject) {
 /// # Safety
 /// Called by the interpreter: the types themselves make no instances.
 unsafe extern "C" fn refuse(_: *mut ffi::PyTypeObject, _: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
-    // SAFETY: attached.
-    let py = unsafe { Python::assume_attached() };
-    PyTypeError::new_err("a session is made by AuditLog.session(…), other handles by a session or the log").restore(py);
+    let why = "a session is made by AuditLog.session(…), other handles by a session or the log";
+    // SAFETY: called by the interpreter.
+    _ = unsafe { attached(|py| PyTypeError::new_err(why).restore(py)) };
     ptr::null_mut()
 }
 
 /// # Safety
 /// Called by the interpreter with an instance; the closure is a property's position.
 unsafe extern "C" fn get(slf: *mut PyObject, closure: *mut c_void) -> *mut PyObject {
-    // SAFETY: an instance; attached.
-    let (handle, py) = unsafe { (state_of(slf), Python::assume_attached()) };
-    match PROPERTIES.get(closure as usize) {
-        Some(property) => (property.get)(handle, py).into_ptr(),
-        None => none(),
-    }
+    let Some(property) = PROPERTIES.get(closure as usize) else { return none() };
+    // SAFETY: an instance, alive for the call; called by the interpreter.
+    let value = unsafe { attached(|py| (property.get)(state_of(slf), py).into_ptr()) };
+    value.unwrap_or_else(none)
 }
 
 /// The types, in the order of `TYPES`, made once a process.
