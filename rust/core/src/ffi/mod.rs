@@ -6,7 +6,7 @@
 //! again from the start by [`crate::slow`], which is safe code and raises.
 //!
 //! What must always hold: between claim and commit nothing can run Python, allocate, panic or block; the bytes copied
-//! there belong to arguments that the caller holds, or to a context that lives as long as its handle; and whatever the
+//! there belong to arguments that the caller holds, or to a context that the GIL keeps in force meanwhile; and whatever the
 //! fast path does not understand it leaves untouched and unclaimed.
 #![allow(unsafe_code, reason = "the raw C API; every block says why it holds")]
 #![allow(clippy::inline_always, reason = "the hot call is one function, worked out for each action")]
