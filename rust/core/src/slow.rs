@@ -53,7 +53,6 @@ impl<'py> Call<'py> {
         Ok(keywords)
     }
 
-    /// Refuses positional arguments.
     /// Takes one keyword argument out, None as if it were not given.
     pub(crate) fn take(&mut self, name: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
         let Some(names) = &self.names else { return Ok(None) };
@@ -65,6 +64,7 @@ impl<'py> Call<'py> {
         Ok((!value.is_none()).then_some(value))
     }
 
+    /// Refuses positional arguments.
     pub(crate) fn keyword_only(&self, method: &str) -> PyResult<()> {
         if self.given == 0 {
             return Ok(());
