@@ -266,7 +266,8 @@ impl Follower {
     /// [`Follower::next`] does first, so it may be done ahead of it, by another thread; nothing is handed out by it.
     ///
     /// # Errors
-    /// What the journal says; the same call may be made again.
+    /// What the journal says; the same call may be made again, unless a row or a segment head cannot be read: that error
+    /// stays until [`Follower::rewind`].
     pub fn gather(&mut self, max_rows: usize) -> Result<bool, Error> {
         self.gathered(max_rows).inspect_err(|error| {
             // What the system refuses may be tried again. A row or a head that cannot be read has been passed, and whoever
@@ -278,9 +279,7 @@ impl Follower {
     }
 
     fn gathered(&mut self, max_rows: usize) -> Result<bool, Error> {
-        if let Some(why) = &self.spoilt {
-            return Err(Error::Spoilt(why.clone()));
-        }
+        self.sound()?;
         loop {
             if self.progress.pressed() && self.chosen.next_seq - self.cursor.seq >= PRESSED_SEQS {
                 // A sink that keeps few of many rows would hold the journal back for a long time.
@@ -307,7 +306,11 @@ impl Follower {
         self.spoilt.is_none() && (self.rows() >= max_rows || self.boundary || self.making.done.is_some())
     }
 
-    /// Makes every call but [`Follower::rewind`] fail: what was being gathered was left half-way.
+    fn sound(&self) -> Result<(), Error> {
+        self.spoilt.as_ref().map_or(Ok(()), |why| Err(Error::Spoilt(why.clone())))
+    }
+
+    /// Lets nothing more be gathered or handed out until [`Follower::rewind`]: what was being gathered was left half-way.
     pub fn spoil(&mut self, why: &impl std::fmt::Display) {
         self.spoilt.get_or_insert_with(|| why.to_string());
     }
@@ -407,9 +410,7 @@ impl Follower {
     /// # Errors
     /// If it cannot be converted.
     pub fn hand_out(&mut self) -> Result<Option<Batch>, Error> {
-        if let Some(why) = &self.spoilt {
-            return Err(Error::Spoilt(why.clone()));
-        }
+        self.sound()?;
         if self.chosen.is_empty() {
             return Ok(None);
         }
