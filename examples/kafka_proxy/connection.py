@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from auditring.exceptions import AuditError
 from kafka_proxy.ends import End, ProtocolError, status_of
+from kafka_proxy.probe import probe
 from kafka_proxy.sasl import Login
 from kafka_proxy.tls import handshake
 
@@ -48,6 +49,7 @@ class Connection:
         self.taps: dict[str, TapLike] = {}
         self._ended: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
         self._exchange: Exchange | None = None
+        self._probe: asyncio.Task[None] | None = None
         self._draining = False
 
     async def run(self) -> None:
@@ -70,8 +72,10 @@ class Connection:
             self.end("proxy", status_of(error))
         if handle and self.broker:
             self.taps = cluster.taps.open(handle)
-            self._relay(self.client, self.broker)
+            self._relay(self.client, self.broker, session, handle)
         initiator, status = await self._ended
+        if self._probe:
+            self._probe.cancel()
         if self.broker:
             await self.broker.close(FLUSH_SECONDS)
         await self.client.close(FLUSH_SECONDS)
@@ -128,18 +132,25 @@ class Connection:
             duration_ns=perf_counter_ns() - began,
         )
 
-    def _relay(self, client: End, broker: End) -> None:
+    def _relay(self, client: End, broker: End, session: auditring.Session, handle: auditring.Broker) -> None:
         """From now on bytes go through both ways: as they come, or where something has to be seen by an exchange."""
         to_client, to_broker = client.transport.write, broker.transport.write
         if self.cluster.looks:
-            self._exchange = self.cluster.exchange(self, to_client, to_broker)
-            request, response = self._exchange.from_client, self._exchange.from_broker
+            exchange = self._exchange = self.cluster.exchange(self, session, handle, to_client, to_broker)
+            request, response = exchange.from_client, exchange.from_broker
+            if wanted := self.cluster.config.probe:
+                self._probe = asyncio.create_task(probe(exchange, session, handle, wanted.interval))
+                self._probe.add_done_callback(self._probed)
         else:
             taps = self.taps.values()
             request = relay([tap.from_client for tap in taps], to_broker)
             response = relay([tap.from_broker for tap in taps], to_client)
         broker.start(self._guarded("broker", response), client)
         client.start(self._guarded("client", request), broker)
+
+    def _probed(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()):
+            self.end("proxy", status_of(error))
 
     def _guarded(self, side: str, receive: Receive) -> Receive:
         """Whatever goes wrong with what came from one side ends the connection, and has a status."""
