@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, Literal
 
-from kafka_proxy.config import address
+from kafka_proxy.acl import Acl
+from kafka_proxy.authorizer import Authorizer, offered
+from kafka_proxy.config import address, table
 from kafka_proxy.connection import Connection
 from kafka_proxy.endpoints import Endpoints
 from kafka_proxy.exchange import Exchange
 from kafka_proxy.gates import Gate
+from kafka_proxy.rename import Rename
+from kafka_proxy.sasl import LoggedIn
+from kafka_proxy.scram import Users
 from kafka_proxy.taps import Taps
+from kafka_proxy.tls import server_context
+from kafka_proxy.upstream import Upstream
 from kafka_proxy.versions import Versions
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     import auditring
     from kafka_proxy.config import Cluster
     from kafka_proxy.ends import End
     from kafka_proxy.exchange import Write
     from kafka_proxy.steps import Step
+
+ANONYMOUS: Final = "ANONYMOUS"
 
 
 class VirtualCluster:
@@ -30,6 +41,14 @@ class VirtualCluster:
         self.config = config
         self.log = log
         self.taps = Taps(config.taps)
+        self.tls = server_context(config.tls) if config.tls else None
+        sasl = config.sasl
+        self.mechanisms: tuple[str, ...] = sasl.mechanisms if sasl else ()
+        self.users = Users(table(sasl.users, "users")) if sasl and sasl.users else None
+        self.acl = Acl(config.acl) if config.acl else None
+        self.versions = Versions(offered if self.acl else lambda _: True)
+        self.upstream = Upstream(config, log, self.versions)
+        self._names: dict[UUID, str] = {}
         self.gates: dict[int | None, Gate] = {}
         self._opening: set[asyncio.Task[None]] = set()
         self._connections: dict[Connection, asyncio.Task[None]] = {}
@@ -47,21 +66,39 @@ class VirtualCluster:
         first = next(iter(self.gates.values()))
         self.log.virtual_cluster_startup(
             self.name,
-            "none",
+            self._authentication,
+            self.mechanisms[0] if len(self.mechanisms) == 1 else None,
             listener=f"{first.host}:{first.port}",
             server=config.bootstrap or config.brokers[0].address,
         )
 
     @property
+    def _authentication(self) -> Literal["terminate", "inspect", "none"]:
+        if self.users or (self.config.tls and self.config.tls.client_ca):
+            return "terminate"
+        return "inspect" if self.config.sasl else "none"
+
+    @property
     def looks(self) -> bool:
         """Whether requests and responses have to be looked at; otherwise bytes are passed on as they come."""
-        return bool(self.config.bootstrap)
+        config = self.config
+        return bool(config.bootstrap or self.users or self.acl or config.rename or config.probe)
 
-    def exchange(self, connection: Connection, to_client: Write, to_broker: Write) -> Exchange:
-        """The chain of one connection."""
-        filters: list[Step] = [Endpoints(self.address_of)] if self.config.bootstrap else []
-        guards: list[Step] = [Versions(lambda _: True)]
-        return Exchange(to_client, to_broker, guards=guards, filters=filters, taps=connection.taps)
+    def exchange(
+        self, connection: Connection, session: auditring.Session, broker: auditring.Broker, *ends: Write
+    ) -> Exchange:
+        """The chain of one connection, between what writes to its ends: the client's and the broker's."""
+        guards: list[Step] = [self.versions]
+        if self.users:
+            guards.append(LoggedIn())
+        if self.acl:
+            guards.append(Authorizer(self.acl, connection.principal or ANONYMOUS, session, broker, self._names))
+        filters: list[Step] = []
+        if self.config.rename:
+            filters.append(Rename(self.config.rename))
+        if self.config.bootstrap:
+            filters.append(Endpoints(self.address_of))
+        return Exchange(*ends, guards=guards, filters=filters, taps=connection.taps, renumber=bool(self.config.probe))
 
     @property
     def bootstrap(self) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from auditring.config import unknown_key
 from auditring.exceptions import ConfigError
 from kafka_proxy.reading import read
 
@@ -135,10 +136,12 @@ class Cluster:
             )
         if self.bootstrap:
             address("bootstrap", self.bootstrap)
-        if self.upstream_sasl and (self.sasl is None or self.sasl.mode == "pass-through") and self.sasl:
+        if self.upstream_sasl and self.sasl and self.sasl.mode == "pass-through":
             raise ConfigError(
                 "upstream_sasl: with sasl.mode = pass-through the clients log in at the broker themselves"
             )
+        if self.probe and self.sasl and self.sasl.mode == "pass-through":
+            raise ConfigError("probe: with sasl.mode = pass-through the connection is the client's to log in on")
         if self.acl and self.sasl and self.sasl.mode == "pass-through":
             raise ConfigError("acl: with sasl.mode = pass-through the proxy has no proof of who the client is")
         if len(set(self.rename.values()) | set(self.rename)) != 2 * len(self.rename):
@@ -166,6 +169,18 @@ def load(path: Path | str) -> Config:
     """
     path = Path(path)
     return read(Config, toml(path), str(path), path.parent)
+
+
+def table(path: Path, name: str) -> dict[str, object]:
+    """The one table of a TOML file that has no other."""
+    values = toml(path)
+    for key in values:
+        if key != name:
+            raise unknown_key(str(path), key, [name])
+    found = values.get(name)
+    if not isinstance(found, dict):
+        raise ConfigError(f"{path}: a table [{name}]")
+    return found
 
 
 def toml(path: Path) -> dict[str, object]:
