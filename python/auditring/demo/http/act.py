@@ -13,6 +13,7 @@ from rich.table import Table
 from auditring import query
 from auditring.demo import balance, report
 from auditring.demo.children import Child, ChildFailed, Server
+from auditring.demo.http.answers import ANSWERS
 from auditring.demo.http.client import Tally, drive
 
 if TYPE_CHECKING:
@@ -95,18 +96,11 @@ def _panel(tally: Tally, stats: dict[str, Any], took: float | None) -> Table:
 
 def _conclude(console: Console, directory: Path, tally: Tally, stats: dict[str, Any]) -> bool:
     with query.connect(directory) as connection:
-        report.answers(console, connection)
-        counts = "count(*), count(*) FILTER (action = 'HttpRequest'), count(DISTINCT seq), max(seq) - min(seq) + 1"
-        found = connection.execute(f"SELECT {counts} FROM events").fetchone()  # noqa: S608 - a constant
-    rows, requests, distinct, span = found or (0, 0, 0, 0)
-    report.sizes(console, directory, rows)
-    console.print()
-    facts = {
-        f"{tally.requests:,} requests asked, {requests:,} rows of requests": tally.requests == requests,
-        f"{rows:,} rows numbered without a gap": rows == distinct == span,
-        f"{stats['journaled']:,} journaled, {rows:,} rows in the files": stats["journaled"] == rows,
-        "the balance holds to the last event": stats["balanced"],
-    }
-    for fact, holds in facts.items():
-        report.verdict(console, fact, holds=holds)
-    return all(facts.values())
+        report.answers(console, connection, ANSWERS)
+        report.sizes(console, directory, connection)
+        found = connection.execute("SELECT count(*) FROM events WHERE action = 'HttpRequest'").fetchone()
+        (requests,) = found or (0,)
+        asked = {
+            f"{tally.requests:,} requests asked, {requests:,} rows of requests": tally.requests == requests,
+        }
+        return report.verdicts(console, asked | report.whole(connection, stats))

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from auditring.asgi import App
     from auditring.log import AuditLog
 
+
 def main() -> None:
     """Serves until standard input ends."""
     parser = argparse.ArgumentParser()

@@ -1,0 +1,94 @@
+"""What one sees while the clients are at it: `auditring tail` of the proxy's log, the rate, and the balance.
+
+Logins, refusals and what the proxy says of itself are shown one by one; of Reads and Writes the last of each kind,
+every second, and how many there were.
+"""
+
+from __future__ import annotations
+
+import itertools
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+from rich.text import Text
+
+from auditring.demo import balance
+from auditring.tail import Tail, Wanted
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rich.console import Console
+
+    from auditring.demo.kafka.seen import Seen
+
+_DATE = len("2026-11-23T")
+_SAMPLE_EVERY = 1.0
+
+
+class Lines:
+    """The log's lines as they come, from outside the proxy's process."""
+
+    def __init__(self, console: Console, directory: Path) -> None:
+        """Begins at the first row. Raises `NotAnAuditDirectory`."""
+        self._console = console
+        colour = console.is_terminal and not console.no_color
+        wanted = (
+            Wanted(categories=("lifecycle", "authentication")),
+            Wanted(categories=("authorization",), outcomes=("denied",)),
+        )
+        self._all = [Tail(directory, which, last=None, colour=colour) for which in wanted]
+        self._sampled = {
+            action: Tail(directory, Wanted(actions=(action,)), colour=colour) for action in ("Read", "Write")
+        }
+        self._next_sample = monotonic() + _SAMPLE_EVERY
+
+    def show(self, *, final: bool = False) -> None:
+        """Prints what has come."""
+        lines = itertools.chain.from_iterable(tail.fresh().splitlines() for tail in self._all)
+        # Each tail's are in order; a line begins with its time, or with what gives that its colour.
+        for line in sorted(lines):
+            self._print(line)
+        if final or monotonic() >= self._next_sample:
+            self._next_sample = monotonic() + _SAMPLE_EVERY
+            for action, tail in self._sampled.items():
+                came = tail.fresh().splitlines()
+                if came:
+                    self._print(came[-1], f" … and {len(came) - 1:,} {action}s before it" if came[1:] else "")
+
+    def _print(self, line: bytes, more: str = "") -> None:
+        text = Text.from_ansi(line.decode())
+        if self._console.is_terminal:
+            # The day is the same for all; the end of a long line is there for who asks `auditring tail`.
+            text = text[_DATE:]
+            text.truncate(max(20, self._console.width - len(more)), overflow="ellipsis")
+        self._console.print(text + Text(more, style="dim"), soft_wrap=True)
+
+
+def panel(seen: Seen, stats: dict[str, Any], took: float, seconds: float | None) -> Table:
+    """Clients on the left, the log on the right; without `seconds` it is over."""
+    took = max(took, 0.001)
+    actions = stats.get("actions", {})
+    clients = Table.grid(padding=(0, 2))
+    clients.add_column()
+    clients.add_column(justify="right")
+    clients.add_column(justify="right", style="dim")
+    clients.add_row("", "in all", "a second")
+    for what, touched in (("alice wrote", seen.written), ("bob read", seen.read)):
+        clients.add_row(what, f"{touched.records:,}", f"{touched.records / took:,.0f}")
+    clients.add_row("MB read", f"{seen.read.bytes / 1e6:,.1f}", f"{seen.read.bytes / 1e6 / took:,.1f}")
+    for action in ("OperationAllowed", "Write", "Read"):
+        clients.add_row(action, f"{actions.get(action, 0):,}", f"{actions.get(action, 0) / took:,.0f}")
+    if seconds is not None:
+        clients.add_row("seconds", f"{min(took, seconds):.0f} of {seconds:.0f}", "")
+    return balance.beside(clients, stats)
+
+
+def line(seen: Seen, stats: dict[str, Any], took: float) -> str:
+    """The same in a line, for what is no terminal."""
+    return (
+        f"{took:4.0f} s  written {seen.written.records:,}  read {seen.read.records:,}  "
+        f"{seen.read.records / max(took, 0.001):,.0f} records/s  "
+        f"accepted {stats.get('accepted', 0):,}  journaled {stats.get('journaled', 0):,}"
+    )
