@@ -10,14 +10,23 @@
 //! never changed, kept back or refused; no bytes, however crafted, make anything here panic, read what is not there, or
 //! grow without bound; and no secret (password, proof, token, key or value of a record) goes into an event.
 
+mod admin;
 mod api;
+mod cluster;
 mod cursor;
 mod errors;
 mod exchange;
 mod facts;
+mod groups;
+mod metadata;
+mod offsets;
+mod records;
+mod table;
 mod topics;
+mod transactions;
 mod wire;
 
 pub use api::Api;
 pub use facts::{Fact, Facts, Item};
+pub use table::{APIS, by_key};
 pub use topics::Topics;

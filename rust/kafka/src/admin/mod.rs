@@ -1,0 +1,7 @@
+//! Administration.
+
+pub(crate) mod acls;
+pub(crate) mod configs;
+pub(crate) mod scram;
+pub(crate) mod tokens;
+pub(crate) mod topics;
