@@ -11,14 +11,17 @@
 //! grow without bound; and no secret (password, proof, token, key or value of a record) goes into an event.
 
 mod admin;
+mod answers;
 mod api;
 mod cluster;
 mod cursor;
+mod denials;
 mod errors;
 mod exchange;
 mod facts;
 mod groups;
 mod metadata;
+mod names;
 mod offsets;
 mod records;
 mod table;
