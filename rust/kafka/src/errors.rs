@@ -1,22 +1,16 @@
 //! Kafka's error codes by their names, as of Apache Kafka 4.4.
 
+/// The codes of an authorizer's refusals, by what they are about.
+pub(crate) const TOPIC: i16 = 29;
+pub(crate) const GROUP: i16 = 30;
+pub(crate) const CLUSTER: i16 = 31;
+pub(crate) const TRANSACTIONAL_ID: i16 = 53;
+const DELEGATION_TOKEN: i16 = 65;
+
 /// Whether the broker's authorizer has refused.
 pub(crate) const fn is_denial(code: i16) -> bool {
-    matches!(
-        code,
-        TOPIC_AUTHORIZATION_FAILED
-            | GROUP_AUTHORIZATION_FAILED
-            | CLUSTER_AUTHORIZATION_FAILED
-            | TRANSACTIONAL_ID_AUTHORIZATION_FAILED
-            | DELEGATION_TOKEN_AUTHORIZATION_FAILED
-    )
+    matches!(code, TOPIC | GROUP | CLUSTER | TRANSACTIONAL_ID | DELEGATION_TOKEN)
 }
-
-pub(crate) const TOPIC_AUTHORIZATION_FAILED: i16 = 29;
-pub(crate) const GROUP_AUTHORIZATION_FAILED: i16 = 30;
-pub(crate) const CLUSTER_AUTHORIZATION_FAILED: i16 = 31;
-pub(crate) const TRANSACTIONAL_ID_AUTHORIZATION_FAILED: i16 = 53;
-pub(crate) const DELEGATION_TOKEN_AUTHORIZATION_FAILED: i16 = 65;
 
 /// The name of a code, as a status.
 pub(crate) fn name(code: i16) -> &'static str {

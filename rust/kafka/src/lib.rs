@@ -11,6 +11,7 @@
 //! grow without bound; and no secret (password, proof, token, key or value of a record) goes into an event.
 
 mod admin;
+mod answers;
 mod api;
 mod asked;
 mod batches;
@@ -19,6 +20,7 @@ mod broker;
 mod client;
 mod cluster;
 mod cursor;
+mod denials;
 mod errors;
 mod exchange;
 mod facts;
@@ -28,6 +30,7 @@ mod groups;
 mod inflight;
 mod metadata;
 mod named;
+mod names;
 mod offsets;
 mod produce;
 mod reads;

@@ -1,4 +1,4 @@
-//! Administration.
+//! The APIs of administration: an event per resource that a request names.
 
 pub(crate) mod acls;
 pub(crate) mod configs;
