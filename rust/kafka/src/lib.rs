@@ -25,6 +25,8 @@ mod names;
 mod offsets;
 mod records;
 mod table;
+#[cfg(test)]
+mod testing;
 mod topics;
 mod transactions;
 mod wire;

@@ -273,3 +273,6 @@ pub(crate) fn describe_shares(exchange: &mut Exchange<'_>) -> Step<()> {
     })?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

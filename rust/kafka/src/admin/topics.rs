@@ -178,3 +178,6 @@ fn growing<'a>(topic: &mut Cursor<'a>) -> Step<(&'a [u8], i32)> {
     topic.tags()?;
     Ok((name, count))
 }
+
+#[cfg(test)]
+mod tests;
