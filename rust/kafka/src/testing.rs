@@ -116,11 +116,10 @@ fn text(facts: &Facts, item: &Item, api: &str, answered: bool) -> String {
     assert_eq!(answered.then_some("8"), take("server_correlation_id").as_deref());
     assert_eq!(answered.then_some("9"), take("duration_ns").as_deref());
     assert_eq!((Some(api), Some("edge")), (take("api").as_deref(), take("tap").as_deref()));
-    let mut text = format!("{} {}", fact.spec.name, fact.outcome.word());
-    for (name, value) in fields {
-        text.push_str(&if name == "status" { format!(" {value}") } else { format!(" {name}={value}") });
-    }
-    text
+    let mut words = vec![fact.spec.name.to_owned(), fact.outcome.word().to_owned()];
+    let named = |(name, value): (&str, String)| if name == "status" { value } else { format!("{name}={value}") };
+    words.extend(fields.into_iter().map(named));
+    words.join(" ")
 }
 
 /// Fields by name, read as the record lays them down: numbers first.
