@@ -99,7 +99,7 @@ fn a_commit_by_topic_ids_has_ids_and_the_names_that_are_known() {
             Ok(()),
             vec![
                 "ResetOffsets success group_id=g topic=a partition=0 offset=10 topic_id=AQEBAQEBAQEBAQEBAQEBAQ".into(),
-                "ResetOffsets failure UnknownTopicId group_id=g partition=3 offset=11 \
+                "ResetOffsets failure UnknownTopicId group_id=g topic=AgICAgICAgICAgICAgICAg partition=3 offset=11 \
                  topic_id=AgICAgICAgICAgICAgICAg"
                     .into(),
             ]

@@ -144,8 +144,8 @@ fn deleted_topics_have_both_names_as_far_as_anybody_said_them() {
             "DeleteTopics failure UnknownTopicOrPartition topic=b",
             "DeleteTopics success topic=c topic_id=AwMDAwMDAwMDAwMDAwMDAw",
             "DeleteTopics denied TopicAuthorizationFailed topic=d topic_id=BAQEBAQEBAQEBAQEBAQEBA",
-            "DeleteTopics failure UnknownTopicId topic_id=BQUFBQUFBQUFBQUFBQUFBQ",
-            "DeleteTopics forwarded topic_id=BgYGBgYGBgYGBgYGBgYGBg",
+            "DeleteTopics failure UnknownTopicId topic=BQUFBQUFBQUFBQUFBQUFBQ topic_id=BQUFBQUFBQUFBQUFBQUFBQ",
+            "DeleteTopics forwarded topic=BgYGBgYGBgYGBgYGBgYGBg topic_id=BgYGBgYGBgYGBgYGBgYGBg",
         ],
         seen_with(&topics, "DeleteTopics", 6, &request, Some(&answer))
     );
