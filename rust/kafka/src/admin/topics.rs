@@ -130,10 +130,11 @@ pub(crate) fn delete(exchange: &mut Exchange<'_>) -> Step<()> {
         let key = name.map_or(Topic::Id(asked_id), Topic::Name);
         let (said_name, said_id) = answers.said(&key).copied().unwrap_or((None, NO_ID));
         let known_id = if asked_id == NO_ID { said_id } else { asked_id };
-        let by_id = || Topic::Id(known_id).spoken(topics);
-        let name = name.or(said_name).map_or_else(by_id, Into::into);
+        let by_id = || (known_id != NO_ID).then(|| Topic::Id(known_id).spoken(topics));
         let mut draft = exchange.event(DELETE, answers.fate(&key));
-        draft.text("topic", &name);
+        if let Some(name) = name.or(said_name).map(Into::into).or_else(by_id) {
+            draft.text("topic", &name);
+        }
         draft.topic_id(&known_id).finish();
         Ok(())
     })?;
