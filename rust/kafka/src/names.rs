@@ -31,7 +31,7 @@ impl<'a> Topic<'a> {
 
 impl Draft<'_> {
     /// The topic, and its id if it has one; the id stands in for a name that nobody has said.
-    pub(crate) fn named(&mut self, topic: &Topic<'_>, topics: &Topics) -> &mut Self {
+    pub(crate) fn called(&mut self, topic: &Topic<'_>, topics: &Topics) -> &mut Self {
         self.text("topic", &topic.spoken(topics));
         match topic {
             Topic::Name(_) => self,
