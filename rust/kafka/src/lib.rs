@@ -38,6 +38,8 @@ mod records;
 mod table;
 mod tags;
 mod tap;
+#[cfg(test)]
+mod testing;
 mod topics;
 mod transactions;
 mod wire;
