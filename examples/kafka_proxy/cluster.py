@@ -10,6 +10,7 @@ from kafka_proxy.authorizer import Authorizer, offered
 from kafka_proxy.config import address, table
 from kafka_proxy.connection import Connection
 from kafka_proxy.endpoints import Endpoints
+from kafka_proxy.ends import status_of
 from kafka_proxy.exchange import Exchange
 from kafka_proxy.gates import Gate
 from kafka_proxy.rename import Rename
@@ -50,27 +51,29 @@ class VirtualCluster:
         self.upstream = Upstream(config, log, self.versions)
         self._names: dict[UUID, str] = {}
         self.gates: dict[int | None, Gate] = {}
+        self._started = False
         self._opening: set[asyncio.Task[None]] = set()
         self._connections: dict[Connection, asyncio.Task[None]] = {}
 
     async def start(self) -> None:
         """Listens. Raises `OSError` where a port cannot be had."""
         config = self.config
-        if config.bootstrap:
-            self._bind(None, config.port, address("bootstrap", config.bootstrap), None)
-        for index, broker in enumerate(config.brokers):
-            node_id = index if broker.node_id is None else broker.node_id
-            self._bind(node_id, broker.port, address("address", broker.address), broker.node_id)
+        mechanism = self.mechanisms[0] if len(self.mechanisms) == 1 else None
+        try:
+            if config.bootstrap:
+                self._bind(None, config.port, address("bootstrap", config.bootstrap), None)
+            for index, broker in enumerate(config.brokers):
+                self._bind(index, broker.port, address("address", broker.address), broker.node_id)
+        except OSError as error:
+            self.log.virtual_cluster_startup(self.name, self._authentication, mechanism, status=status_of(error))
+            raise
         for gate in self.gates.values():
             await gate.open(self._accept)
         first = next(iter(self.gates.values()))
         self.log.virtual_cluster_startup(
-            self.name,
-            self._authentication,
-            self.mechanisms[0] if len(self.mechanisms) == 1 else None,
-            listener=f"{first.host}:{first.port}",
-            server=config.bootstrap or config.brokers[0].address,
+            self.name, self._authentication, mechanism, f"{first.host}:{first.port}", "{}:{}".format(*first.target)
         )
+        self._started = True
 
     @property
     def _authentication(self) -> Literal["terminate", "inspect", "none"]:
@@ -116,7 +119,8 @@ class VirtualCluster:
             connection.stop(drain)
         if self._connections:
             await asyncio.wait(self._connections.values())
-        self.log.virtual_cluster_shutdown(self.name)
+        if self._started:
+            self.log.virtual_cluster_shutdown(self.name)
 
     def address_of(self, node_id: int, host: str, port: int) -> tuple[str, int]:
         """Where clients find that broker; its gate is opened when it is seen for the first time, or follows it.

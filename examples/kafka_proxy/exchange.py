@@ -83,6 +83,11 @@ class Exchange:
         """Every request has its answer, and nothing is half through."""
         return not self._in_flight and self._requests.between and self._responses.between
 
+    @property
+    def half(self) -> bool:
+        """A request has come in part."""
+        return not self._requests.between
+
     def ask(self, codec: wire.Codec, body: Any) -> tuple[int, int, asyncio.Future[Any]]:  # noqa: ANN401
         """Sends a request of the proxy's own: its id, its size, and what will be the body of the answer.
 

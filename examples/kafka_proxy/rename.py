@@ -3,15 +3,15 @@
 The two names change places, so every name still means one topic, whichever side it comes from, and none is lost: a
 client that asks for `payments.orders` gets what the brokers call `orders`. Where a message of any API has names of
 topics is read off kio's types, so every version of every API that it knows is covered; so are the names of resources in
-ACLs and settings. Patterns are not: prefixed ACLs and subscriptions by a broker-side regular expression mean the brokers' names.
-What members of a group tell each other (JoinGroup, SyncGroup) is theirs: clients' names, for clients only.
+ACLs and settings. Patterns are not: prefixed ACLs and subscriptions by a regular expression that the broker evaluates
+mean the brokers' names. What members of a group tell each other (JoinGroup, SyncGroup) has clients' names in it.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Final, cast, get_args, get_origin, get_type_hints
 
 from kio.schema.types import TopicName
 
@@ -81,7 +81,7 @@ def _places(kind: Any) -> dict[str, bool]:  # noqa: ANN401
         inner: Any = _inner(hints[field.name])
         if inner is TopicName or any(field.name == name and of in hints for of, name in RESOURCES):
             found[field.name] = True
-        elif dataclasses.is_dataclass(inner) and _places(inner):
+        elif isinstance(inner, type) and dataclasses.is_dataclass(inner) and _places(cast("Any", inner)):
             found[field.name] = False
     return found
 
