@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import socket
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 SERVE: Final = "auditring.demo.kafka.serve"
 PARTITIONS: Final = 4
 PATIENCE: Final = 15.0
+CONNECT_SECONDS: Final = 5.0
 
 
 class Cluster(NamedTuple):
@@ -44,11 +46,14 @@ def mock(console: Console) -> Iterator[Cluster]:
 @contextmanager
 def real(console: Console, bootstrap: str) -> Iterator[Cluster]:
     """A topic of our own on the cluster there, which goes when we go. Raises `ChildFailed` where it cannot be made."""
+    host, _, port = bootstrap.rpartition(":")
     topic = f"auditring-demo-{secrets.token_hex(4)}"
     admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
     try:
+        # librdkafka would try again and again.
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
         admin.create_topics([NewTopic(topic, PARTITIONS)], request_timeout=PATIENCE)[topic].result(PATIENCE)
-    except (KafkaException, TimeoutError) as error:
+    except (KafkaException, OSError) as error:
         message = f"no topic can be made on {bootstrap}: {error}"
         raise ChildFailed(message) from error
     console.print(
