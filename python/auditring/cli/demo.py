@@ -71,7 +71,7 @@ def command(
       auditring demo --firehose 10000000
 
     With --dir, `auditring tail -f DIR` and `auditring stats DIR` work from another terminal while it runs. On a cluster
-    of yours it makes one topic, auditring-demo-…, and deletes it at the end; nothing else there is touched.
+    of yours it makes one topic, auditring-demo-…, and deletes it at the end; no offset is committed there.
 
     The status is 0 where the audit and what the clients were told agree, and 1 where they do not.
     """
