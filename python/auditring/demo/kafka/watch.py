@@ -1,7 +1,7 @@
 """What one sees while the clients are at it: `auditring tail` of the proxy's log, the rate, and the balance.
 
-Logins, refusals and what the proxy says of itself are shown one by one; of Reads and Writes the last of each kind,
-every second, and how many there were.
+Logins, refusals and what the proxy says of itself are shown one by one, but never more than one can read; of Reads and
+Writes the last of each kind, every second, and how many there were.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _DATE = len("2026-11-23T")
 _SAMPLE_EVERY = 1.0
+_MOST = 20
+"""Lines one by one from one sample to the next."""
 
 
 class Lines:
@@ -43,15 +45,23 @@ class Lines:
             action: Tail(directory, Wanted(actions=(action,)), colour=colour) for action in ("Read", "Write")
         }
         self._next_sample = monotonic() + _SAMPLE_EVERY
+        self._shown = self._left_out = 0
 
     def show(self, *, final: bool = False) -> None:
         """Prints what has come."""
         lines = itertools.chain.from_iterable(tail.fresh().splitlines() for tail in self._all)
         # Each tail's are in order; a line begins with its time, or with what gives that its colour.
         for line in sorted(lines):
-            self._print(line)
+            if self._shown < _MOST:
+                self._shown += 1
+                self._print(line)
+            else:
+                self._left_out += 1
         if final or monotonic() >= self._next_sample:
             self._next_sample = monotonic() + _SAMPLE_EVERY
+            if self._left_out:
+                self._console.print(Text(f"… and {self._left_out:,} logins and refusals more", style="dim"))
+            self._shown = self._left_out = 0
             for action, tail in self._sampled.items():
                 came = tail.fresh().splitlines()
                 if came:
