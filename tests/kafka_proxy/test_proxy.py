@@ -289,7 +289,7 @@ def test_all_at_once(tmp_path: Path, upstream: str) -> None:
 def test_the_proxy_stops_with_a_consumer_waiting(tmp_path: Path, upstream: str) -> None:
     """What is in flight gets its answer; the proxy closes, and says so, and nothing was wrong."""
     with running(tmp_path, cluster(upstream)) as proxy:
-        consumer = Consumer({**proxy.client(), "group.id": "waits", "fetch.wait.max.ms": 300})
+        consumer = Consumer({**proxy.client(), "group.id": "waits", "enable.auto.commit": False})
         assert produce(proxy.client(), ["waits"]) == {("waits", None): 30}
         consumer.assign([TopicPartition("waits", 0, 0)])
         while consumer.poll(0.2) is None:
