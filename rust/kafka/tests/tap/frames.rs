@@ -1,14 +1,11 @@
 //! Frames in any chunks, and what is no frame.
 
-use kafka_protocol::messages::ApiVersionsRequest;
-use kafka_protocol::protocol::StrBytes;
 use proptest::collection::vec;
-use proptest::prelude::{Just, Strategy, any};
 use proptest::proptest;
 
 use crate::fetch::{ask, brought};
 use crate::produce::{write, written};
-use crate::wire::{Connection, answer, batch, frame, header, request, request_of};
+use crate::wire::{Connection, answer, batch, frame, header, request};
 
 /// A stretch of a connection, with requests of several kinds and their answers.
 pub(crate) fn stretch() -> (Vec<u8>, Vec<u8>) {
@@ -45,8 +42,12 @@ fn whole() -> Vec<String> {
 fn byte_by_byte_is_the_same() {
     let (client, broker) = stretch();
     let mut seen = Connection::default();
-    client.chunks(1).for_each(|byte| drop(seen.client(byte)));
-    broker.chunks(1).for_each(|byte| drop(seen.broker(byte)));
+    for byte in client.chunks(1) {
+        seen.client(byte);
+    }
+    for byte in broker.chunks(1) {
+        seen.broker(byte);
+    }
     assert_eq!(whole(), seen.events());
 }
 
@@ -66,8 +67,12 @@ proptest! {
     fn any_chunks_are_the_same(one in vec(1usize..3000, 1..20), other in vec(1usize..3000, 1..20)) {
         let (client, broker) = stretch();
         let mut seen = Connection::default();
-        chunks(&client, &one).iter().for_each(|chunk| drop(seen.client(chunk)));
-        chunks(&broker, &other).iter().for_each(|chunk| drop(seen.broker(chunk)));
+        for chunk in chunks(&client, &one).iter() {
+            seen.client(chunk);
+        }
+        for chunk in chunks(&broker, &other).iter() {
+            seen.broker(chunk);
+        }
         assert_eq!(whole(), seen.events());
     }
 }
