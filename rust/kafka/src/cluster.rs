@@ -102,3 +102,6 @@ pub(crate) fn alter_quotas(exchange: &mut Exchange<'_>) -> Step<()> {
     })?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -220,3 +220,6 @@ pub(crate) fn acknowledge(exchange: &mut Exchange<'_>) -> Step<()> {
     })?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

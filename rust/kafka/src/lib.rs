@@ -42,6 +42,8 @@ mod share_fetch;
 mod table;
 mod tags;
 mod tap;
+#[cfg(test)]
+mod testing;
 mod topics;
 mod transactions;
 mod wire;

@@ -99,3 +99,6 @@ fn told(denials: &mut Denials<'_, '_>, topics: &Topics, code: i16, name: Option<
 fn nodes(message: &mut Cursor<'_>) -> Step<()> {
     message.each(|node| node.i32().map(drop)).map(drop)
 }
+
+#[cfg(test)]
+mod tests;

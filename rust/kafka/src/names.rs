@@ -24,22 +24,18 @@ impl<'a> Topic<'a> {
     pub(crate) fn spoken(&self, topics: &Topics) -> Vec<u8> {
         match self {
             Self::Name(name) => name.to_vec(),
-            Self::Id(id) => topics.name(id).map_or_else(|| id_text(id).to_vec(), |name| name.to_vec()),
+            Self::Id(id) => topics.name(id).map_or_else(|| id_text(id).into(), |name| name.to_vec()),
         }
     }
 }
 
 impl Draft<'_> {
-    /// The topic, by its name if that is known, and by its id if it has one.
-    pub(crate) fn topic(&mut self, topic: &Topic<'_>, topics: &Topics) -> &mut Self {
+    /// The topic, and its id if it has one; the id stands in for a name that nobody has said.
+    pub(crate) fn called(&mut self, topic: &Topic<'_>, topics: &Topics) -> &mut Self {
+        self.text("topic", &topic.spoken(topics));
         match topic {
-            Topic::Name(name) => self.text("topic", name),
-            Topic::Id(id) => {
-                if let Some(name) = topics.name(id) {
-                    self.text("topic", &name);
-                }
-                self.topic_id(id)
-            }
+            Topic::Name(_) => self,
+            Topic::Id(id) => self.topic_id(id),
         }
     }
 

@@ -53,7 +53,7 @@ pub(crate) fn commit(exchange: &mut Exchange<'_>) -> Step<()> {
             partition.nullable_string()?;
             let topics = exchange.topics;
             let mut draft = exchange.event(RESET, answers.fate(&(topic, index)));
-            draft.text("group_id", group).topic(&topic, topics);
+            draft.text("group_id", group).called(&topic, topics);
             draft.int("partition", index.into()).int("offset", offset).finish();
             partition.tags()
         })?;
@@ -94,7 +94,7 @@ pub(crate) fn delete(exchange: &mut Exchange<'_>) -> Step<()> {
         message.each(|partition| {
             let index = partition.i32()?;
             let mut draft = exchange.event(RESET, answers.fate(&(topic, index)));
-            draft.text("group_id", group).topic(&topic, topics).int("partition", index.into()).finish();
+            draft.text("group_id", group).called(&topic, topics).int("partition", index.into()).finish();
             Ok(())
         })?;
         Ok(())
@@ -273,3 +273,6 @@ pub(crate) fn describe_shares(exchange: &mut Exchange<'_>) -> Step<()> {
     })?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

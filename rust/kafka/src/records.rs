@@ -41,3 +41,6 @@ pub(crate) fn delete(exchange: &mut Exchange<'_>) -> Step<()> {
     })?;
     answers.whole()
 }
+
+#[cfg(test)]
+mod tests;

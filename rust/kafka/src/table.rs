@@ -228,3 +228,6 @@ const NAMES: [&str; 95] = [
     "StreamsGroupTopologyDescriptionUpdate",
     "UnregisterController",
 ];
+
+#[cfg(test)]
+mod tests;

@@ -132,3 +132,6 @@ pub(crate) fn describe(exchange: &mut Exchange<'_>) -> Step<()> {
     })?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

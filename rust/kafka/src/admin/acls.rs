@@ -154,3 +154,6 @@ pub(crate) fn describe(exchange: &mut Exchange<'_>) -> Step<()> {
     filter.event(exchange.event(DESCRIBE, Fate::Answered(code)));
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -91,3 +91,6 @@ pub(crate) fn describe(exchange: &mut Exchange<'_>) -> Step<()> {
     }
     answers.whole()
 }
+
+#[cfg(test)]
+mod tests;

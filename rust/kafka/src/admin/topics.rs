@@ -97,7 +97,7 @@ fn creatable<'a>(topic: &mut Cursor<'a>) -> Step<(&'a [u8], i32, i16)> {
 }
 
 pub(crate) fn delete(exchange: &mut Exchange<'_>) -> Step<()> {
-    let version = exchange.version;
+    let (version, topics) = (exchange.version, exchange.topics);
     let answers = Answers::read(exchange.answer, |answers, answer| {
         answer.i32()?;
         answer.each(|topic| {
@@ -130,10 +130,10 @@ pub(crate) fn delete(exchange: &mut Exchange<'_>) -> Step<()> {
         let key = name.map_or(Topic::Id(asked_id), Topic::Name);
         let (said_name, said_id) = answers.said(&key).copied().unwrap_or((None, NO_ID));
         let known_id = if asked_id == NO_ID { said_id } else { asked_id };
-        let learnt = exchange.topics.name(&known_id);
+        let by_id = || (known_id != NO_ID).then(|| Topic::Id(known_id).spoken(topics));
         let mut draft = exchange.event(DELETE, answers.fate(&key));
-        if let Some(name) = name.or(said_name).or(learnt.as_deref()) {
-            draft.text("topic", name);
+        if let Some(name) = name.or(said_name).map(Into::into).or_else(by_id) {
+            draft.text("topic", &name);
         }
         draft.topic_id(&known_id).finish();
         Ok(())
@@ -178,3 +178,6 @@ fn growing<'a>(topic: &mut Cursor<'a>) -> Step<(&'a [u8], i32)> {
     topic.tags()?;
     Ok((name, count))
 }
+
+#[cfg(test)]
+mod tests;
