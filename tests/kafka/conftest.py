@@ -1,0 +1,54 @@
+"""One broker for the whole run; for each test topics, a proxy and an audit directory of its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from confluent_kafka import Consumer, Producer
+
+from harness import jars, planted
+from harness.broker import Broker
+from harness.certs import Certificates
+from harness.waiting import PATIENCE, until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where everything of this run lies: what the search at the end looks through."""
+    return tmp_path_factory.mktemp("kafka")
+
+
+@pytest.fixture(scope="session")
+def certificates(folder: Path) -> Certificates:
+    """Those of the broker, of the proxy, and of clients good and bad."""
+    jars.require_java()
+    return Certificates(folder / "certs")
+
+
+@pytest.fixture(scope="session")
+def broker(folder: Path, certificates: Certificates) -> Iterator[Broker]:
+    """The real one."""
+
+    def once(options: tuple[str, ...]) -> None:
+        """What is loaded while a broker starts, and takes and gives a record, is what the archive keeps."""
+        broker = Broker(folder / "once", certificates)
+        with broker.running(options=options):
+            broker.create_topic("once")
+            producer = Producer({"bootstrap.servers": broker.plain})
+            producer.produce("once", planted.value(0))
+            assert producer.flush(PATIENCE) == 0
+            settings = {"group.id": "once", "auto.offset.reset": "earliest"}
+            consumer = Consumer({"bootstrap.servers": broker.plain, **settings})
+            consumer.subscribe(["once"])
+            until(lambda: consumer.poll(0.1), "the record comes back")
+            consumer.close()
+
+    jars.make_archive(once)
+    broker = Broker(folder / "broker", certificates)
+    with broker.running():
+        yield broker
