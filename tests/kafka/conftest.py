@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,10 +11,11 @@ from confluent_kafka import Consumer, Producer
 from harness import jars, planted
 from harness.broker import Broker
 from harness.certs import Certificates
+from harness.proxy import Proxy
 from harness.waiting import PATIENCE, until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
 
@@ -52,3 +54,38 @@ def broker(folder: Path, certificates: Certificates) -> Iterator[Broker]:
     broker = Broker(folder / "broker", certificates)
     with broker.running():
         yield broker
+
+
+@pytest.fixture
+def topic(broker: Broker, request: pytest.FixtureRequest) -> str:
+    """A new topic with one partition, named after the test."""
+    return broker.create_topic(_name(request))
+
+
+@pytest.fixture
+def proxy_for(folder: Path, request: pytest.FixtureRequest) -> Iterator[Callable[..., Proxy]]:
+    """Starts proxies in front of the broker; those that the test leaves running are ended well."""
+    proxies: list[Proxy] = []
+
+    def start(*, log: Mapping[str, object] | None = None, drain: float = 5.0, **clusters: Mapping[str, object]) -> Proxy:
+        place = folder / "proxies" / f"{_name(request)}-{len(proxies)}"
+        proxy = Proxy(place, drain=drain, log={"directory": "audit"} | dict(log or {}), clusters=clusters)
+        proxies.append(proxy)
+        proxy.start()
+        return proxy
+
+    yield start
+    for proxy in proxies:
+        if proxy.running:
+            proxy.stop()
+
+
+@pytest.fixture
+def proxy(broker: Broker, proxy_for: Callable[..., Proxy]) -> Proxy:
+    """The plainest: no authentication, addresses rewritten, one tap."""
+    return proxy_for(plain={"bootstrap": broker.plain})
+
+
+def _name(request: pytest.FixtureRequest) -> str:
+    """The test's name, as a topic's or a folder's."""
+    return re.sub(r"[^A-Za-z0-9]+", "-", request.node.name.removeprefix("test_")).strip("-")

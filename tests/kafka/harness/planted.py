@@ -35,3 +35,16 @@ def remember(secret: bytes) -> bytes:
 def salted(user: str, salt: bytes, iterations: int) -> bytes:
     """What a change of a SCRAM credential puts on the wire in the password's place; as good as the password."""
     return remember(hashlib.pbkdf2_hmac("sha256", password(user).encode(), salt, iterations))
+
+
+def found_in(data: bytes) -> list[bytes]:
+    """The planted secrets among these bytes."""
+    mark = MARK.encode()
+    secrets = {mark, mark.hex().encode(), *(_base64(mark, shift) for shift in range(3)), *REMEMBERED}
+    return [secret for secret in secrets if secret in data]
+
+
+def _base64(mark: bytes, shift: int) -> bytes:
+    """What of a longer text's base64 depends on the mark alone, where so many bytes more than a multiple of 3 are before."""
+    text = base64.b64encode(b"\0" * shift + mark)
+    return text[(shift * 8 + 5) // 6 : (shift + len(mark)) * 8 // 6]
