@@ -65,6 +65,8 @@ struct Action {
     #[serde(default)]
     fields: Vec<Field>,
     set: Option<String>,
+    #[serde(default)]
+    more: Vec<Field>,
 }
 
 #[derive(Clone, Deserialize)]
@@ -116,13 +118,14 @@ pub fn make(text: &str) {
     }
 }
 
-/// Puts the fields of each action's set behind its own.
+/// Puts the fields of each action's set behind its own, and what was added later behind those.
 fn join_sets(catalog: &mut Catalog) -> Result<(), String> {
     for action in &mut catalog.action {
         if let Some(set) = &action.set {
             let fields = catalog.sets.get(set).ok_or_else(|| format!("{}: there is no set `{set}`", action.name))?;
             action.fields.extend(fields.iter().cloned());
         }
+        action.fields.append(&mut action.more);
     }
     Ok(())
 }

@@ -308,6 +308,22 @@ impl ActionSpec {
     }
 
     /// The position of a field by its name.
+    ///
+    /// # Panics
+    /// Where there is none; in const context that is a build error.
+    #[must_use]
+    pub const fn position(&self, name: &str) -> usize {
+        let mut i = 0;
+        while i < self.fields.len() {
+            if same(self.fields[i].name.as_bytes(), name.as_bytes()) {
+                return i;
+            }
+            i += 1;
+        }
+        panic!("the action has no such field")
+    }
+
+    /// The position of a field by its name, where there is one.
     #[must_use]
     pub fn field(&self, name: &str) -> Option<usize> {
         self.fields.iter().position(|field| field.name == name)

@@ -1,0 +1,73 @@
+"""A virtual cluster: its gates, and the connections that came through them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from kafka_proxy.config import address
+from kafka_proxy.connection import Connection
+from kafka_proxy.gates import Gate
+from kafka_proxy.taps import Taps
+
+if TYPE_CHECKING:
+    import auditring
+    from kafka_proxy.config import Cluster
+    from kafka_proxy.ends import End
+
+
+class VirtualCluster:
+    """One virtual cluster, from `start` to `stop`."""
+
+    def __init__(self, name: str, config: Cluster, log: auditring.AuditLog) -> None:
+        """Raises `ConfigError` for what cannot be used: a missing tap, a certificate that cannot be read."""
+        self.name = name
+        self.config = config
+        self.log = log
+        self.taps = Taps(config.taps)
+        self.gates: dict[int | None, Gate] = {}
+        self._connections: dict[Connection, asyncio.Task[None]] = {}
+
+    async def start(self) -> None:
+        """Listens. Raises `OSError` where a port cannot be had."""
+        config = self.config
+        if config.bootstrap:
+            self._bind(None, config.port, address("bootstrap", config.bootstrap), None)
+        for index, broker in enumerate(config.brokers):
+            node_id = index if broker.node_id is None else broker.node_id
+            self._bind(node_id, broker.port, address("address", broker.address), broker.node_id)
+        for gate in self.gates.values():
+            await gate.open(self._accept)
+        first = next(iter(self.gates.values()))
+        self.log.virtual_cluster_startup(
+            self.name,
+            "none",
+            listener=f"{first.host}:{first.port}",
+            server=config.bootstrap or config.brokers[0].address,
+        )
+
+    @property
+    def bootstrap(self) -> str:
+        """Where clients begin."""
+        gate = next(iter(self.gates.values()))
+        return f"{self.config.advertised_host or gate.host}:{gate.port}"
+
+    async def stop(self, drain: float) -> None:
+        """Takes no more clients, lets those that are there have their answers, and closes."""
+        for gate in self.gates.values():
+            gate.close()
+        for connection in self._connections:
+            connection.stop(drain)
+        if self._connections:
+            await asyncio.wait(self._connections.values())
+        self.log.virtual_cluster_shutdown(self.name)
+
+    def _bind(self, key: int | None, port: int, target: tuple[str, int], node_id: int | None) -> Gate:
+        gate = self.gates[key] = Gate(self.config.host, port, target, node_id)
+        return gate
+
+    def _accept(self, gate: Gate, client: End) -> None:
+        connection = Connection(self, gate, client)
+        task = asyncio.get_running_loop().create_task(connection.run())
+        self._connections[connection] = task
+        task.add_done_callback(lambda _: self._connections.pop(connection))

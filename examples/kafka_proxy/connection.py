@@ -1,0 +1,121 @@
+"""One client connection, from accept to close.
+
+What must always hold: a session that was begun ends, and before it its broker connection, and before that its taps;
+each close says who began it, and has a status only where something went wrong.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from time import perf_counter_ns
+from typing import TYPE_CHECKING, Final
+
+from auditring.exceptions import AuditError
+from kafka_proxy.ends import End, ProtocolError, status_of
+
+if TYPE_CHECKING:
+    import auditring
+    from kafka_proxy.cluster import VirtualCluster
+    from kafka_proxy.gates import Gate
+    from kafka_proxy.taps import TapLike
+
+CONNECT_SECONDS: Final = 10.0
+FLUSH_SECONDS: Final = 2.0
+
+Ending = tuple[str, str | None]
+"""Who ended it, and the status where that was not as it should be."""
+
+
+class Connection:
+    """A client, its session, and the broker that it talks to."""
+
+    def __init__(self, cluster: VirtualCluster, gate: Gate, client: End) -> None:
+        self.cluster = cluster
+        self.gate = gate
+        self.client = client
+        self.broker: End | None = None
+        self.taps: dict[str, TapLike] = {}
+        self._ended: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
+        self._draining = False
+
+    async def run(self) -> None:
+        """Serves the client until one side closes, or the proxy stops."""
+        transport = self.client.transport
+        session = self.cluster.log.session(
+            peer=transport.get_extra_info("peername"),
+            local=transport.get_extra_info("sockname"),
+            virtual_cluster=self.cluster.name,
+        )
+        self.client.lost.add_done_callback(lambda lost: self.end("client", lost.result()))
+        try:
+            handle = await self._connect(session)
+        except (OSError, EOFError, ProtocolError, AuditError) as error:
+            self.end("proxy", status_of(error))
+            handle = None
+        if handle and self.broker:
+            self.taps = self.cluster.taps.open(handle)
+            self._relay(self.client, self.broker)
+        initiator, status = await self._ended
+        if self.broker:
+            await self.broker.close(FLUSH_SECONDS)
+        await self.client.close(FLUSH_SECONDS)
+        for tap in self.taps.values():
+            tap.close()
+        if handle:
+            handle.close(initiator=initiator, status=status)
+        session.close(initiator=initiator, status=status)
+
+    def end(self, initiator: str, status: str | None = None) -> None:
+        """It is over; the first to say so is who began it."""
+        if not self._ended.done():
+            self._ended.set_result((initiator, status))
+
+    def stop(self, drain: float) -> None:
+        """The proxy stops: ends when nothing is in flight any more, after `drain` seconds at the latest."""
+        self._draining = True
+        self._end_if_idle()
+        asyncio.get_running_loop().call_later(drain, self.end, "proxy", "DrainTimeout")
+
+    def _end_if_idle(self) -> None:
+        if not any(tap.in_flight for tap in self.taps.values()):
+            self.end("proxy")
+
+    async def _connect(self, session: auditring.Session) -> auditring.Broker:
+        """The connection to the broker behind the gate."""
+        host, port = target = self.gate.target
+        began = perf_counter_ns()
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                transport, self.broker = await loop.create_connection(End, host, port)
+        except OSError as error:
+            session.broker(target, node_id=self.gate.node_id, status=status_of(error))
+            raise ProtocolError("BrokerUnavailable") from error
+        self.broker.lost.add_done_callback(lambda lost: self.end("broker", lost.result()))
+        return session.broker(
+            target,
+            node_id=self.gate.node_id,
+            local=transport.get_extra_info("sockname"),
+            duration_ns=perf_counter_ns() - began,
+        )
+
+    def _relay(self, client: End, broker: End) -> None:
+        """Bytes go through as they come, both ways, each chunk shown to the taps first."""
+        to_client, to_broker = client.transport.write, broker.transport.write
+        requests = [tap.from_client for tap in self.taps.values()]
+        responses = [tap.from_broker for tap in self.taps.values()]
+
+        def request(data: bytes) -> None:
+            for show in requests:
+                show(data)
+            to_broker(data)
+
+        def response(data: bytes) -> None:
+            for show in responses:
+                show(data)
+            to_client(data)
+            if self._draining:
+                self._end_if_idle()
+
+        broker.start(response, client)
+        client.start(request, broker)

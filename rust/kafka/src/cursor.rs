@@ -1,0 +1,184 @@
+//! Steps through bytes as Kafka lays them out, without copying any.
+//!
+//! What must always hold: nothing is read that is not there, whatever the bytes claim; and no count off the wire reserves
+//! memory.
+
+/// Why there is nothing to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// The bytes end before the value does.
+    Short,
+    /// No Kafka message looks like this.
+    Malformed,
+}
+
+pub(crate) type Step<T> = Result<T, Stop>;
+
+/// A topic's id.
+pub(crate) type TopicId = [u8; 16];
+
+/// A place in a message.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cursor<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    /// Whether lengths are compact and structures end with tagged fields: a matter of the API's version.
+    flexible: bool,
+}
+
+impl<'a> Cursor<'a> {
+    pub(crate) const fn new(bytes: &'a [u8], flexible: bool) -> Self {
+        Self { bytes, at: 0, flexible }
+    }
+
+    /// How far it has come.
+    pub(crate) const fn at(&self) -> usize {
+        self.at
+    }
+
+    /// What is left.
+    pub(crate) fn rest(&self) -> &'a [u8] {
+        &self.bytes[self.at..]
+    }
+
+    /// That nothing is left.
+    pub(crate) fn end(&self) -> Step<()> {
+        if self.at == self.bytes.len() { Ok(()) } else { Err(Stop::Malformed) }
+    }
+
+    /// The next bytes.
+    #[inline]
+    pub(crate) fn take(&mut self, len: usize) -> Step<&'a [u8]> {
+        let taken = self.bytes.get(self.at..).and_then(|rest| rest.get(..len)).ok_or(Stop::Short)?;
+        self.at += len;
+        Ok(taken)
+    }
+
+    #[inline]
+    fn array<const N: usize>(&mut self) -> Step<[u8; N]> {
+        let rest = self.bytes.get(self.at..).ok_or(Stop::Short)?;
+        let taken = *rest.first_chunk().ok_or(Stop::Short)?;
+        self.at += N;
+        Ok(taken)
+    }
+
+    pub(crate) fn bool(&mut self) -> Step<bool> {
+        Ok(self.array::<1>()? != [0])
+    }
+
+    pub(crate) fn i8(&mut self) -> Step<i8> {
+        Ok(i8::from_be_bytes(self.array()?))
+    }
+
+    pub(crate) fn i16(&mut self) -> Step<i16> {
+        Ok(i16::from_be_bytes(self.array()?))
+    }
+
+    #[inline]
+    pub(crate) fn i32(&mut self) -> Step<i32> {
+        Ok(i32::from_be_bytes(self.array()?))
+    }
+
+    #[inline]
+    pub(crate) fn i64(&mut self) -> Step<i64> {
+        Ok(i64::from_be_bytes(self.array()?))
+    }
+
+    pub(crate) fn uuid(&mut self) -> Step<TopicId> {
+        self.array()
+    }
+
+    /// An unsigned number of seven bits a byte.
+    #[inline]
+    pub(crate) fn varint(&mut self) -> Step<u32> {
+        let mut value = 0u32;
+        for shift in (0..35).step_by(7) {
+            let [byte] = self.array()?;
+            if shift == 28 && byte > 0x0F {
+                return Err(Stop::Malformed);
+            }
+            value |= u32::from(byte & 0x7F) << shift;
+            if byte < 0x80 {
+                return Ok(value);
+            }
+        }
+        Err(Stop::Malformed)
+    }
+
+    /// The length of a string; none where it is null.
+    #[inline]
+    fn string_len(&mut self) -> Step<Option<usize>> {
+        if self.flexible {
+            return Ok(self.varint()?.checked_sub(1).map(|len| len as usize));
+        }
+        match self.i16()? {
+            -1 => Ok(None),
+            len => usize::try_from(len).map(Some).map_err(|_| Stop::Malformed),
+        }
+    }
+
+    /// A string that may be null; as it lies there, UTF-8 or not.
+    #[inline]
+    pub(crate) fn nullable_string(&mut self) -> Step<Option<&'a [u8]>> {
+        let begin = self.at;
+        let taken = self.string_len().and_then(|len| len.map(|len| self.take(len)).transpose());
+        // One that is only half there is read anew as a whole.
+        taken.inspect_err(|_| self.at = begin)
+    }
+
+    /// A string.
+    #[inline]
+    pub(crate) fn string(&mut self) -> Step<&'a [u8]> {
+        self.nullable_string()?.ok_or(Stop::Malformed)
+    }
+
+    /// How many elements an array has, or bytes a blob; none where it is null. Not yet that so many are there.
+    #[inline]
+    pub(crate) fn count(&mut self) -> Step<Option<usize>> {
+        if self.flexible {
+            return Ok(self.varint()?.checked_sub(1).map(|count| count as usize));
+        }
+        match self.i32()? {
+            -1 => Ok(None),
+            count => usize::try_from(count).map(Some).map_err(|_| Stop::Malformed),
+        }
+    }
+
+    /// Bytes that may be null.
+    pub(crate) fn nullable_bytes(&mut self) -> Step<Option<&'a [u8]>> {
+        self.count()?.map(|len| self.take(len)).transpose()
+    }
+
+    /// Visits each element of an array that may be null; whether it was there.
+    pub(crate) fn each(&mut self, mut visit: impl FnMut(&mut Self) -> Step<()>) -> Step<bool> {
+        let Some(count) = self.count()? else { return Ok(false) };
+        for _ in 0..count {
+            // An element that takes no bytes would let a count off the wire keep us here.
+            let before = self.at;
+            visit(self)?;
+            if self.at == before {
+                return Err(Stop::Malformed);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Steps over the tagged fields that a flexible structure ends with.
+    #[inline]
+    pub(crate) fn tags(&mut self) -> Step<()> {
+        self.tagged(|_, _| Ok(()))
+    }
+
+    /// Visits the tagged fields.
+    #[inline]
+    pub(crate) fn tagged(&mut self, mut visit: impl FnMut(u32, Self) -> Step<()>) -> Step<()> {
+        if !self.flexible {
+            return Ok(());
+        }
+        for _ in 0..self.varint()? {
+            let (tag, len) = (self.varint()?, self.varint()?);
+            visit(tag, Self::new(self.take(len as usize)?, true))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,229 @@
+//! What a tap has seen and not yet handed over: bodies of events, one behind the other, and what changes the session.
+//!
+//! What must always hold: a body is as `auditring_event` reads it; whoever feeds a tap takes the facts out before they are
+//! many, so that no chunk of bytes, however crafted, makes them grow without bound.
+
+use auditring_event::record::{STATUS, TAP};
+use auditring_event::sanitize::{self, Marks};
+use auditring_event::{ActionSpec, Kind, MAX_FIELDS, Outcome, STATUS_CAP, TAP_CAP};
+
+/// Bytes of bodies from which on a tap waits to be relieved.
+const FULL: usize = 64 * 1024;
+/// Presence bits of strings are below this.
+const STRINGS: usize = 28;
+
+/// One event, without its head and the session's context.
+#[derive(Clone, Copy, Debug)]
+pub struct Fact {
+    /// Which action.
+    pub spec: &'static ActionSpec,
+    /// Which fields are there.
+    pub presence: u32,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What was done to its values.
+    pub flags: u8,
+    begin: u32,
+    end: u32,
+}
+
+/// One thing that a tap has seen.
+#[derive(Clone, Debug)]
+pub enum Item {
+    /// An event.
+    Event(Fact),
+    /// The event of a client that has proved who it is, which every later row then says; the principal is not known to
+    /// every mechanism.
+    Proved {
+        /// Its row.
+        event: Fact,
+        /// Whom it proved to be.
+        principal: Option<String>,
+        /// By which mechanism.
+        mechanism: String,
+    },
+    /// What the client calls itself.
+    ClientId(String, Marks),
+}
+
+/// What was seen, in order.
+#[derive(Debug, Default)]
+pub struct Facts {
+    items: Vec<Item>,
+    bodies: Vec<u8>,
+    /// Strings of the draft in hand, each behind its length.
+    texts: Vec<u8>,
+    /// Whether events of category `request` are wanted; where not, they are counted alone.
+    pub requests: bool,
+    /// Requests that were not wanted.
+    pub ingress_off: u32,
+    /// Responses that were not wanted.
+    pub egress_off: u32,
+}
+
+impl Facts {
+    /// What was seen.
+    #[must_use]
+    pub fn items(&self) -> &[Item] {
+        &self.items
+    }
+
+    /// The body of an event.
+    #[must_use]
+    pub fn body(&self, fact: &Fact) -> &[u8] {
+        &self.bodies[fact.begin as usize..fact.end as usize]
+    }
+
+    /// Forgets what was taken out.
+    pub fn clear(&mut self) {
+        self.items.clear();
+        self.bodies.clear();
+        (self.ingress_off, self.egress_off) = (0, 0);
+    }
+
+    /// Whether they should be taken out before more is read.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.bodies.len() >= FULL
+    }
+
+    pub(crate) fn push(&mut self, item: Item) {
+        self.items.push(item);
+    }
+
+    /// Begins an event.
+    pub(crate) fn draft(&mut self, spec: &'static ActionSpec) -> Draft<'_> {
+        self.texts.clear();
+        Draft {
+            facts: self,
+            spec,
+            presence: 0,
+            outcome: spec.outcome,
+            flags: 0,
+            ints: [0; MAX_FIELDS],
+            texts: [(0, 0); STRINGS],
+        }
+    }
+}
+
+/// An event in the making. Fields come in any order; text is made safe and cut to its cap.
+pub(crate) struct Draft<'f> {
+    facts: &'f mut Facts,
+    spec: &'static ActionSpec,
+    presence: u32,
+    outcome: Outcome,
+    flags: u8,
+    ints: [i64; MAX_FIELDS],
+    texts: [(u32, u32); STRINGS],
+}
+
+impl Draft<'_> {
+    /// A number, by the field's position.
+    #[inline]
+    pub(crate) fn int_at(&mut self, at: usize, value: i64) -> &mut Self {
+        debug_assert!(matches!(self.spec.fields[at].kind, Kind::Int), "{}", self.spec.fields[at].name);
+        self.ints[at] = value;
+        self.presence |= 1 << at;
+        self
+    }
+
+    /// A text, by the field's position.
+    #[inline]
+    pub(crate) fn text_at(&mut self, at: usize, value: &[u8]) -> &mut Self {
+        debug_assert!(matches!(self.spec.fields[at].kind, Kind::Str), "{}", self.spec.fields[at].name);
+        self.put(at, value, usize::from(self.spec.fields[at].cap))
+    }
+
+    /// A number, by the field's name.
+    pub(crate) fn int(&mut self, name: &str, value: i64) -> &mut Self {
+        let at = self.position(name);
+        self.int_at(at, value)
+    }
+
+    /// A text, by the field's name.
+    pub(crate) fn text(&mut self, name: &str, value: &[u8]) -> &mut Self {
+        let at = self.position(name);
+        self.text_at(at, value)
+    }
+
+    /// How it ended.
+    pub(crate) fn outcome(&mut self, outcome: Outcome) -> &mut Self {
+        self.outcome = outcome;
+        self
+    }
+
+    /// Why it failed or was refused, as `sanitize::status` has it.
+    pub(crate) fn status(&mut self, status: &str) -> &mut Self {
+        debug_assert_eq!(status, sanitize::status(status));
+        self.put(STATUS.trailing_zeros() as usize, status.as_bytes(), STATUS_CAP)
+    }
+
+    /// The point at which it was seen.
+    pub(crate) fn tap(&mut self, tap: Option<&str>) -> &mut Self {
+        match tap {
+            Some(tap) => self.put(TAP.trailing_zeros() as usize, tap.as_bytes(), TAP_CAP),
+            None => self,
+        }
+    }
+
+    fn position(&self, name: &str) -> usize {
+        let at = self.spec.field(name);
+        at.unwrap_or_else(|| panic!("{} has no field `{name}`", self.spec.name))
+    }
+
+    #[inline]
+    fn put(&mut self, bit: usize, value: &[u8], cap: usize) -> &mut Self {
+        let (text, marks) = sanitize::text(value, cap);
+        let begin = self.facts.texts.len();
+        self.facts.texts.extend_from_slice(&(text.len() as u16).to_le_bytes());
+        self.facts.texts.extend_from_slice(text.as_bytes());
+        self.texts[bit] = (begin as u32, self.facts.texts.len() as u32);
+        self.presence |= 1 << bit;
+        self.flags |= marks.flags();
+        self
+    }
+
+    /// The event is whole.
+    pub(crate) fn finish(&mut self) {
+        let fact = self.fact();
+        self.facts.items.push(Item::Event(fact));
+    }
+
+    /// The same for the event that proves a client.
+    pub(crate) fn proved(&mut self, principal: Option<String>, mechanism: String) {
+        let event = self.fact();
+        self.facts.items.push(Item::Proved { event, principal, mechanism });
+    }
+
+    /// Lays the body down as `auditring_event::record` has it: numbers first, each kind in the order of the bits.
+    fn fact(&mut self) -> Fact {
+        // A failure or denial never goes without a status.
+        if self.presence & STATUS == 0
+            && let Some(status) = self.spec.default_status(self.outcome)
+        {
+            self.status(status);
+        }
+        let Facts { bodies, texts, .. } = &mut *self.facts;
+        let begin = bodies.len();
+        let ints = self.spec.int_mask();
+        let mut left = self.presence & ints;
+        while left != 0 {
+            bodies.extend_from_slice(&self.ints[left.trailing_zeros() as usize].to_le_bytes());
+            left &= left - 1;
+        }
+        left = self.presence & !ints;
+        while left != 0 {
+            let (from, to) = self.texts[left.trailing_zeros() as usize];
+            bodies.extend_from_slice(&texts[from as usize..to as usize]);
+            left &= left - 1;
+        }
+        Fact {
+            spec: self.spec,
+            presence: self.presence,
+            outcome: self.outcome,
+            flags: self.flags,
+            begin: begin as u32,
+            end: bodies.len() as u32,
+        }
+    }
+}

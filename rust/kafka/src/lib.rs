@@ -1,0 +1,23 @@
+//! A tap for Kafka's protocol: it is shown what goes by between a client and a broker, and says what happened.
+//!
+//! ```text
+//! bytes ─▶ frames ─┬─▶ produce, fetch (steps over records as they come)  ─┬─▶ facts ─▶ the ring
+//!                  ├─▶ sasl                                               │
+//!                  └─▶ exchanges (request beside answer): admin, groups … ┘
+//! ```
+//!
+//! This room knows the events and nothing else of ours: no file, no thread, no Python. What must always hold: the bytes are
+//! never changed, kept back or refused; no bytes, however crafted, make anything here panic, read what is not there, or
+//! grow without bound; and no secret (password, proof, token, key or value of a record) goes into an event.
+
+mod api;
+mod cursor;
+mod errors;
+mod exchange;
+mod facts;
+mod topics;
+mod wire;
+
+pub use api::Api;
+pub use facts::{Fact, Facts, Item};
+pub use topics::Topics;
