@@ -48,3 +48,15 @@ def test_plain_connect(proxy: Proxy, broker: Broker) -> None:
     peers = audit.rows("peer_ip", "peer_port", where="action = 'ClientAccept'")
     assert {ip for ip, _ in peers} == {"127.0.0.1"}
     assert max(Counter(port for _, port in peers).values()) == 1
+
+
+def test_brokers_that_advertise_the_proxy(broker: Broker, proxy_for: Callable[..., Proxy]) -> None:
+    """Without rewriting: the broker names the proxy's port, so every connection stays on the proxy."""
+    node = {"port": broker.advertised, "address": broker.proxied, "node_id": 1}
+    proxy = proxy_for(advertised={"brokers": [node], "taps": []})
+    topic = broker.create_topic("advertised")
+    reports = clients.produce(proxy.client(), topic, 3)
+    assert [report.at for report in reports] == [(0, 0), (0, 1), (0, 2)]
+    assert clients.read(proxy.client(), topic) == [(0, 0), (0, 1), (0, 2)]
+    audit = proxy.stop()
+    assert audit.rows("DISTINCT server", "node_id", where="action = 'BrokerConnect'") == [(broker.proxied, 1)]

@@ -8,10 +8,11 @@ from __future__ import annotations
 import signal
 import socket
 import subprocess
+import uuid
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from confluent_kafka import Producer
+from confluent_kafka import Producer, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from harness import jars, planted
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from harness.certs import Certificates
 
-_LISTENERS: Final = ("CONTROLLER", "INTERNAL", "PLAIN", "SASL", "MTLS")
+_LISTENERS: Final = ("CONTROLLER", "INTERNAL", "PLAIN", "SASL", "MTLS", "PROXIED")
 PLAIN_USERS: Final = ("admin", "alice", "bob")
 SCRAM_USERS: Final = ("carla",)
 CLUSTER_ID: Final = "auditringAuditringAAAA"
@@ -39,7 +40,7 @@ controller.listener.names=CONTROLLER
 inter.broker.listener.name=INTERNAL
 listeners={listeners}
 advertised.listeners={advertised}
-listener.security.protocol.map=CONTROLLER:SASL_PLAINTEXT,INTERNAL:SASL_PLAINTEXT,PLAIN:PLAINTEXT,SASL:SASL_PLAINTEXT,MTLS:SSL
+listener.security.protocol.map=CONTROLLER:SASL_PLAINTEXT,INTERNAL:SASL_PLAINTEXT,PLAIN:PLAINTEXT,SASL:SASL_PLAINTEXT,MTLS:SSL,PROXIED:PLAINTEXT
 sasl.mechanism.controller.protocol=PLAIN
 sasl.mechanism.inter.broker.protocol=PLAIN
 listener.name.controller.sasl.enabled.mechanisms=PLAIN
@@ -91,13 +92,19 @@ class Broker:
         self.log = folder / "broker.log"
         self._properties = folder / "server.properties"
         self._process: subprocess.Popen[bytes] | None = None
-        self._ports = dict(zip(_LISTENERS, free_ports(len(_LISTENERS)), strict=True))
+        *ports, self.advertised = free_ports(len(_LISTENERS) + 1)
+        """The port that the broker names to whoever comes by `proxied`: a proxy's that rewrites nothing."""
+        self._ports = dict(zip(_LISTENERS, ports, strict=True))
         folder.mkdir()
-        places = [(name, "localhost" if name == "MTLS" else "127.0.0.1", port) for name, port in self._ports.items()]
+        listeners = {name: f"{name}://127.0.0.1:{port}" for name, port in self._ports.items()}
+        advertised = listeners | {
+            "MTLS": f"MTLS://localhost:{self._ports['MTLS']}",
+            "PROXIED": f"PROXIED://127.0.0.1:{self.advertised}",
+        }
         self._properties.write_text(
             _PROPERTIES.format(
-                listeners=",".join(f"{name}://127.0.0.1:{port}" for name, _, port in places),
-                advertised=",".join(f"{name}://{host}:{port}" for name, host, port in places if name != "CONTROLLER"),
+                listeners=",".join(listeners.values()),
+                advertised=",".join(place for name, place in advertised.items() if name != "CONTROLLER"),
                 jaas="org.apache.kafka.common.security.plain.PlainLoginModule required",
                 admin=planted.password("admin"),
                 users=" ".join(f'user_{user}="{planted.password(user)}"' for user in PLAIN_USERS),
@@ -123,6 +130,11 @@ class Broker:
     def mtls(self) -> str:
         """Where it wants a certificate."""
         return f"localhost:{self._ports['MTLS']}"
+
+    @property
+    def proxied(self) -> str:
+        """As `plain`, but whoever comes here is told to go on at `advertised`."""
+        return f"127.0.0.1:{self._ports['PROXIED']}"
 
     def start(self, *, options: tuple[str, ...] = ()) -> None:
         """Starts it, and waits until it serves."""
@@ -154,6 +166,24 @@ class Broker:
         admin = self.admin()
         admin.create_topics([NewTopic(name, partitions, config=settings)])[name].result(PATIENCE)
         return name
+
+    def delete_topic(self, name: str) -> None:
+        """Removes a topic behind every proxy's back."""
+        admin = self.admin()
+        admin.delete_topics([name])[name].result(PATIENCE)
+
+    def topic_id(self, name: str) -> uuid.UUID:
+        """The id of a topic."""
+        admin = self.admin()
+        described = admin.describe_topics(TopicCollection([name]))[name].result(PATIENCE)
+        ours = described.topic_id
+        return uuid.UUID(int=(ours.get_most_significant_bits() % 2**64) << 64 | ours.get_least_significant_bits() % 2**64)
+
+    def delete_before(self, topic: str, partition: int, offset: int) -> None:
+        """Deletes records behind every proxy's back."""
+        admin = self.admin()
+        for future in admin.delete_records([TopicPartition(topic, partition, offset)]).values():
+            future.result(PATIENCE)
 
     def admin(self) -> AdminClient:
         """A client that no proxy sees, with all rights."""

@@ -20,8 +20,6 @@ from harness.audit import Audit
 from harness.waiting import PATIENCE, until
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from harness.clients import Settings
 
 _ROOT: Final = Path(__file__).resolve().parents[3]
@@ -38,7 +36,7 @@ class Proxy:
         self.err = folder / "proxy.err"
         self.out = folder / "proxy.out"
         self._config = folder / "proxy.toml"
-        self._config.write_text(_toml(tables))
+        self._config.write_text("".join(f"{key} = {_toml(value)}\n" for key, value in tables.items()))
         self._names = list(tables["clusters"])
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -78,47 +76,51 @@ class Proxy:
 
     def stop(self) -> Audit:
         """Ends it well; what it recorded."""
-        assert self._process is not None
-        self.no_secret_in_ring()
-        self._process.send_signal(signal.SIGTERM)
-        code = self._process.wait(PATIENCE)
-        self._process = None
+        process, self._process = self._process, None
+        assert process is not None
+        assert process.poll() is None, f"the proxy ended by itself:\n{self.err.read_text()}"
+        ring = self._ring(process.pid).read_bytes()
+        process.send_signal(signal.SIGTERM)
+        code = process.wait(PATIENCE)
+        assert planted.found_in(ring) == []
         assert (code, self.err.read_text()) == (0, "")
         self.audit.whole()
         return self.audit
 
+    def recorded(self, where: str, rows: int = 1) -> Audit:
+        """The audit while the proxy runs, as soon as so many rows are there that `where` chooses."""
+        until(lambda: len(self.audit.rows("seq", where=where)) >= rows, f"{rows} row(s) where {where}")
+        return self.audit
+
     def kill(self) -> None:
         """Ends it as nothing should; its ring stays behind."""
-        assert self._process is not None
-        ring = self._ring()
-        self._process.kill()
-        self._process.wait(PATIENCE)
-        self._process = None
+        process, self._process = self._process, None
+        assert process is not None
+        ring = self._ring(process.pid)
+        process.kill()
+        process.wait(PATIENCE)
         assert planted.found_in(ring.read_bytes()) == []
 
-    def no_secret_in_ring(self) -> None:
-        """Fails if a planted secret is in what the process keeps in shared memory."""
-        assert planted.found_in(self._ring().read_bytes()) == []
-
-    def _ring(self) -> Path:
-        """The file that its ring is mapped from."""
-        maps = Path(f"/proc/{self.pid}/maps").read_text()
+    @staticmethod
+    def _ring(pid: int) -> Path:
+        """The file that a process has its ring mapped from, in shared memory or beside the journal."""
+        maps = Path(f"/proc/{pid}/maps").read_text()
         files = {line.split(maxsplit=5)[5] for line in maps.splitlines() if line.endswith(".ring")}
         assert len(files) == 1, f"which is the ring? {files}"
         return Path(files.pop())
 
     def _serves(self, name: str) -> bool:
         assert self._process is not None
-        assert self._process.poll() is None, f"the proxy ended by itself:\n{self.err.read_text()}"
+        if self._process.poll() is not None:
+            self._process = None
+            raise AssertionError(f"the proxy ended by itself:\n{self.err.read_text()}")
         return f"{name}: " in self.out.read_text()
 
 
-def _toml(tables: Mapping[str, Any], path: str = "") -> str:
-    """Tables of plain values as TOML; JSON's strings, numbers, booleans and lists are TOML's too."""
-    plain = {key: value for key, value in tables.items() if not isinstance(value, dict)}
-    text = [f"[{path}]"] if path else []
-    text += [f"{key} = {json.dumps(value)}" for key, value in plain.items()]
-    for key, value in tables.items():
-        if isinstance(value, dict):
-            text.append(_toml(value, f"{path}.{json.dumps(key)}" if path else json.dumps(key)))
-    return "\n".join(text) + "\n"
+def _toml(value: object) -> str:
+    """Plain values as TOML, tables inline; JSON's strings, numbers and booleans are TOML's too."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json.dumps(key)} = {_toml(one)}" for key, one in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_toml(one) for one in value) + "]"
+    return json.dumps(str(value) if isinstance(value, Path) else value)
