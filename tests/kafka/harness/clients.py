@@ -99,7 +99,7 @@ def read(settings: Settings, topic: str, partitions: Iterable[int] = (0,), start
             raise AssertionError(f"the consumer was told: {error}")
         return ended == set(wanted)
 
-    until(all_ended, f"{topic} is read to its end")
+    until(all_ended, f"{topic} is read to its end", pause=0)
     consumer.close()
     return got
 
@@ -123,7 +123,7 @@ def consume(consumer: Consumer, count: int) -> list[Message]:
             got.append(message)
         return len(got) >= count
 
-    until(enough, f"{count} messages")
+    until(enough, f"{count} messages", pause=0)
     return got
 
 
