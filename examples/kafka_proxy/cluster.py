@@ -7,13 +7,18 @@ from typing import TYPE_CHECKING
 
 from kafka_proxy.config import address
 from kafka_proxy.connection import Connection
+from kafka_proxy.endpoints import Endpoints
+from kafka_proxy.exchange import Exchange
 from kafka_proxy.gates import Gate
 from kafka_proxy.taps import Taps
+from kafka_proxy.versions import Versions
 
 if TYPE_CHECKING:
     import auditring
     from kafka_proxy.config import Cluster
     from kafka_proxy.ends import End
+    from kafka_proxy.exchange import Write
+    from kafka_proxy.steps import Step
 
 
 class VirtualCluster:
@@ -26,6 +31,7 @@ class VirtualCluster:
         self.log = log
         self.taps = Taps(config.taps)
         self.gates: dict[int | None, Gate] = {}
+        self._opening: set[asyncio.Task[None]] = set()
         self._connections: dict[Connection, asyncio.Task[None]] = {}
 
     async def start(self) -> None:
@@ -47,6 +53,17 @@ class VirtualCluster:
         )
 
     @property
+    def looks(self) -> bool:
+        """Whether requests and responses have to be looked at; otherwise bytes are passed on as they come."""
+        return bool(self.config.bootstrap)
+
+    def exchange(self, connection: Connection, to_client: Write, to_broker: Write) -> Exchange:
+        """The chain of one connection."""
+        filters: list[Step] = [Endpoints(self.address_of)] if self.config.bootstrap else []
+        guards: list[Step] = [Versions(lambda _: True)]
+        return Exchange(to_client, to_broker, guards=guards, filters=filters, taps=connection.taps)
+
+    @property
     def bootstrap(self) -> str:
         """Where clients begin."""
         gate = next(iter(self.gates.values()))
@@ -54,6 +71,8 @@ class VirtualCluster:
 
     async def stop(self, drain: float) -> None:
         """Takes no more clients, lets those that are there have their answers, and closes."""
+        if self._opening:
+            await asyncio.wait(self._opening)
         for gate in self.gates.values():
             gate.close()
         for connection in self._connections:
@@ -61,6 +80,21 @@ class VirtualCluster:
         if self._connections:
             await asyncio.wait(self._connections.values())
         self.log.virtual_cluster_shutdown(self.name)
+
+    def address_of(self, node_id: int, host: str, port: int) -> tuple[str, int]:
+        """Where clients find that broker; its gate is opened when it is seen for the first time, or follows it.
+
+        Raises `OSError` where its port cannot be had.
+        """
+        gate = self.gates.get(node_id)
+        if gate is None:
+            base = self.config.broker_ports
+            gate = self._bind(node_id, base and base + node_id, (host, port), node_id)
+            task = asyncio.get_running_loop().create_task(gate.open(self._accept))
+            self._opening.add(task)
+            task.add_done_callback(self._opening.discard)
+        gate.target = host, port
+        return self.config.advertised_host or gate.host, gate.port
 
     def _bind(self, key: int | None, port: int, target: tuple[str, int], node_id: int | None) -> Gate:
         gate = self.gates[key] = Gate(self.config.host, port, target, node_id)

@@ -14,13 +14,20 @@ from auditring.exceptions import AuditError
 from kafka_proxy.ends import End, ProtocolError, status_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import auditring
     from kafka_proxy.cluster import VirtualCluster
+    from kafka_proxy.ends import Receive
+    from kafka_proxy.exchange import Exchange
     from kafka_proxy.gates import Gate
     from kafka_proxy.taps import TapLike
 
+    Show = Callable[[bytes], None]
+
 CONNECT_SECONDS: Final = 10.0
 FLUSH_SECONDS: Final = 2.0
+EXPECTED: Final = (OSError, EOFError, ProtocolError, AuditError)
 
 Ending = tuple[str, str | None]
 """Who ended it, and the status where that was not as it should be."""
@@ -36,6 +43,7 @@ class Connection:
         self.broker: End | None = None
         self.taps: dict[str, TapLike] = {}
         self._ended: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
+        self._exchange: Exchange | None = None
         self._draining = False
 
     async def run(self) -> None:
@@ -49,7 +57,7 @@ class Connection:
         self.client.lost.add_done_callback(lambda lost: self.end("client", lost.result()))
         try:
             handle = await self._connect(session)
-        except (OSError, EOFError, ProtocolError, AuditError) as error:
+        except EXPECTED as error:
             self.end("proxy", status_of(error))
             handle = None
         if handle and self.broker:
@@ -77,7 +85,7 @@ class Connection:
         asyncio.get_running_loop().call_later(drain, self.end, "proxy", "DrainTimeout")
 
     def _end_if_idle(self) -> None:
-        if not any(tap.in_flight for tap in self.taps.values()):
+        if self._exchange.idle if self._exchange else not any(tap.in_flight for tap in self.taps.values()):
             self.end("proxy")
 
     async def _connect(self, session: auditring.Session) -> auditring.Broker:
@@ -100,22 +108,50 @@ class Connection:
         )
 
     def _relay(self, client: End, broker: End) -> None:
-        """Bytes go through as they come, both ways, each chunk shown to the taps first."""
+        """From now on bytes go through both ways: as they come, or where something has to be seen by an exchange."""
         to_client, to_broker = client.transport.write, broker.transport.write
-        requests = [tap.from_client for tap in self.taps.values()]
-        responses = [tap.from_broker for tap in self.taps.values()]
+        if self.cluster.looks:
+            self._exchange = self.cluster.exchange(self, to_client, to_broker)
+            request, response = self._exchange.from_client, self._exchange.from_broker
+        else:
+            taps = self.taps.values()
+            request = relay([tap.from_client for tap in taps], to_broker)
+            response = relay([tap.from_broker for tap in taps], to_client)
+        broker.start(self._guarded("broker", response), client)
+        client.start(self._guarded("client", request), broker)
 
-        def request(data: bytes) -> None:
-            for show in requests:
-                show(data)
-            to_broker(data)
+    def _guarded(self, side: str, receive: Receive) -> Receive:
+        """Whatever goes wrong with what came from one side ends the connection, and has a status."""
 
-        def response(data: bytes) -> None:
-            for show in responses:
-                show(data)
-            to_client(data)
-            if self._draining:
+        def guarded(data: bytes) -> None:
+            if self._ended.done():
+                return
+            try:
+                receive(data)
+            except Exception as error:
+                self.end("proxy", status_of(error))
+                if not isinstance(error, EXPECTED):
+                    raise
+            if self._draining and side == "broker":
                 self._end_if_idle()
 
-        broker.start(response, client)
-        client.start(request, broker)
+        return guarded
+
+
+def relay(shows: list[Show], write: Show) -> Receive:
+    """Each chunk is shown to the taps first, then goes on: what has arrived is audited."""
+    if len(shows) == 1:
+        (show,) = shows
+
+        def through_one(data: bytes) -> None:
+            show(data)
+            write(data)
+
+        return through_one
+
+    def through(data: bytes) -> None:
+        for show in shows:
+            show(data)
+        write(data)
+
+    return through
