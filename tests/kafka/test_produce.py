@@ -6,9 +6,9 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import KafkaError, Message, Producer
 
-from harness import clients
+from harness import clients, planted
 from harness.clients import camel, produce, send
 from harness.waiting import PATIENCE
 
@@ -109,14 +109,27 @@ def test_a_record_that_is_too_large(proxy: Proxy, broker: Broker) -> None:
     assert rows == [("failure", "MessageTooLarge", 0, None, None)]
 
 
-def test_too_few_replicas(proxy: Proxy, broker: Broker) -> None:
-    """A failure that the client tries again is a row each time."""
-    topic = broker.create_topic("too-few", min_insync_replicas="2")
-    (report,) = produce(proxy.client(acks="all", retries=2, retry_backoff_ms=10), topic, 1)
-    assert report.error == "NOT_ENOUGH_REPLICAS"
+def test_records_that_the_broker_refuses(proxy: Proxy, broker: Broker) -> None:
+    """Each under its name: one without a key in a compacted topic, one from long ago; what is good goes on."""
+    compacted = broker.create_topic("wants-keys", cleanup_policy="compact")
+    timely = broker.create_topic("wants-the-present", message_timestamp_before_max_ms="60000")
+    told: dict[str, list[str | None]] = {compacted: [], timely: []}
+
+    def delivered(error: KafkaError | None, message: Message) -> None:
+        told[str(message.topic())].append(None if error is None else error.name())
+
+    producer = Producer(proxy.client(batch_num_messages=1) | clients.QUICK)
+    for key in (planted.key(0), None):
+        producer.produce(compacted, planted.value(0), key, on_delivery=delivered)
+        assert producer.flush(PATIENCE) == 0
+    for timestamp in (0, 1_000_000_000_000):
+        producer.produce(timely, planted.value(0), timestamp=timestamp, on_delivery=delivered)
+        assert producer.flush(PATIENCE) == 0
+    assert told == {compacted: [None, "INVALID_RECORD"], timely: [None, "INVALID_TIMESTAMP"]}
     audit = proxy.stop()
-    rows = audit.rows("outcome", "status", where=f"action = 'Write' AND resource = '{topic}'")
-    assert rows == [("failure", camel("NOT_ENOUGH_REPLICAS"))] * 3
+    for topic, errors in told.items():
+        rows = audit.rows("status", "first_offset", where=f"action = 'Write' AND resource = '{topic}'")
+        assert rows == [(camel(error), None if error else 0) for error in errors]
 
 
 def test_two_producers_and_their_sessions(proxy: Proxy, broker: Broker) -> None:
