@@ -9,7 +9,7 @@ import pytest
 from confluent_kafka import Consumer, Producer
 
 from harness import jars, planted
-from harness.broker import Broker
+from harness.broker import PLAIN_USERS, SCRAM_USERS, Broker
 from harness.certs import Certificates
 from harness.proxy import Proxy
 from harness.waiting import PATIENCE, until
@@ -78,6 +78,14 @@ def proxy_for(folder: Path, request: pytest.FixtureRequest) -> Iterator[Callable
     for proxy in proxies:
         if proxy.running:
             proxy.stop()
+
+
+@pytest.fixture(scope="session")
+def users(folder: Path) -> str:
+    """The file of those whom a proxy knows that checks credentials itself."""
+    path = folder / "users.toml"
+    path.write_text("".join(f'{user} = "{planted.password(user)}"\n' for user in (*PLAIN_USERS, *SCRAM_USERS)))
+    return str(path)
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from harness.certs import Certificates
 
-_LISTENERS: Final = ("CONTROLLER", "INTERNAL", "PLAIN", "SASL", "MTLS", "PROXIED")
+_LISTENERS: Final = ("CONTROLLER", "INTERNAL", "PLAIN", "SASL", "AGAIN", "MTLS", "PROXIED")
 PLAIN_USERS: Final = ("admin", "alice", "bob")
 SCRAM_USERS: Final = ("carla",)
 CLUSTER_ID: Final = "auditringAuditringAAAA"
@@ -40,7 +40,7 @@ controller.listener.names=CONTROLLER
 inter.broker.listener.name=INTERNAL
 listeners={listeners}
 advertised.listeners={advertised}
-listener.security.protocol.map=CONTROLLER:SASL_PLAINTEXT,INTERNAL:SASL_PLAINTEXT,PLAIN:PLAINTEXT,SASL:SASL_PLAINTEXT,MTLS:SSL,PROXIED:PLAINTEXT
+listener.security.protocol.map=CONTROLLER:SASL_PLAINTEXT,INTERNAL:SASL_PLAINTEXT,PLAIN:PLAINTEXT,SASL:SASL_PLAINTEXT,AGAIN:SASL_PLAINTEXT,MTLS:SSL,PROXIED:PLAINTEXT
 sasl.mechanism.controller.protocol=PLAIN
 sasl.mechanism.inter.broker.protocol=PLAIN
 listener.name.controller.sasl.enabled.mechanisms=PLAIN
@@ -50,6 +50,9 @@ listener.name.internal.plain.sasl.jaas.config={jaas} username="admin" password="
 listener.name.sasl.sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256
 listener.name.sasl.plain.sasl.jaas.config={jaas} {users};
 listener.name.sasl.scram-sha-256.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+listener.name.again.sasl.enabled.mechanisms=PLAIN
+listener.name.again.plain.sasl.jaas.config={jaas} {users};
+listener.name.again.plain.connections.max.reauth.ms=1000
 listener.name.mtls.ssl.client.auth=required
 listener.name.mtls.ssl.keystore.type=PEM
 listener.name.mtls.ssl.keystore.location={certs}/server.pem
@@ -125,6 +128,11 @@ class Broker:
     def sasl(self) -> str:
         """Where it wants PLAIN or SCRAM-SHA-256."""
         return f"127.0.0.1:{self._ports['SASL']}"
+
+    @property
+    def again(self) -> str:
+        """Where it wants PLAIN, and every second again."""
+        return f"127.0.0.1:{self._ports['AGAIN']}"
 
     @property
     def mtls(self) -> str:
