@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from kafka_proxy.config import address
+from kafka_proxy.config import address, table
 from kafka_proxy.connection import Connection
 from kafka_proxy.endpoints import Endpoints
 from kafka_proxy.exchange import Exchange
 from kafka_proxy.gates import Gate
+from kafka_proxy.sasl import LoggedIn
+from kafka_proxy.scram import Users
 from kafka_proxy.taps import Taps
+from kafka_proxy.tls import server_context
+from kafka_proxy.upstream import Upstream
 from kafka_proxy.versions import Versions
 
 if TYPE_CHECKING:
@@ -30,6 +34,12 @@ class VirtualCluster:
         self.config = config
         self.log = log
         self.taps = Taps(config.taps)
+        self.tls = server_context(config.tls) if config.tls else None
+        sasl = config.sasl
+        self.mechanisms: tuple[str, ...] = sasl.mechanisms if sasl else ()
+        self.users = Users(table(sasl.users, "users")) if sasl and sasl.users else None
+        self.versions = Versions(lambda _: True)
+        self.upstream = Upstream(config, log, self.versions)
         self.gates: dict[int | None, Gate] = {}
         self._opening: set[asyncio.Task[None]] = set()
         self._connections: dict[Connection, asyncio.Task[None]] = {}
@@ -47,20 +57,27 @@ class VirtualCluster:
         first = next(iter(self.gates.values()))
         self.log.virtual_cluster_startup(
             self.name,
-            "none",
+            self._authentication,
+            self.mechanisms[0] if len(self.mechanisms) == 1 else None,
             listener=f"{first.host}:{first.port}",
             server=config.bootstrap or config.brokers[0].address,
         )
 
     @property
+    def _authentication(self) -> Literal["terminate", "inspect", "none"]:
+        if self.users or (self.config.tls and self.config.tls.client_ca):
+            return "terminate"
+        return "inspect" if self.config.sasl else "none"
+
+    @property
     def looks(self) -> bool:
         """Whether requests and responses have to be looked at; otherwise bytes are passed on as they come."""
-        return bool(self.config.bootstrap)
+        return bool(self.config.bootstrap or self.users)
 
     def exchange(self, connection: Connection, to_client: Write, to_broker: Write) -> Exchange:
         """The chain of one connection."""
         filters: list[Step] = [Endpoints(self.address_of)] if self.config.bootstrap else []
-        guards: list[Step] = [Versions(lambda _: True)]
+        guards: list[Step] = [LoggedIn(), self.versions] if self.users else [self.versions]
         return Exchange(to_client, to_broker, guards=guards, filters=filters, taps=connection.taps)
 
     @property

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from auditring.config import unknown_key
 from auditring.exceptions import ConfigError
 from kafka_proxy.reading import read
 
@@ -166,6 +167,18 @@ def load(path: Path | str) -> Config:
     """
     path = Path(path)
     return read(Config, toml(path), str(path), path.parent)
+
+
+def table(path: Path, name: str) -> dict[str, object]:
+    """The one table of a TOML file that has no other."""
+    values = toml(path)
+    for key in values:
+        if key != name:
+            raise unknown_key(str(path), key, [name])
+    found = values.get(name)
+    if not isinstance(found, dict):
+        raise ConfigError(f"{path}: a table [{name}]")
+    return found
 
 
 def toml(path: Path) -> dict[str, object]:

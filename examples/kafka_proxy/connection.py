@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 from auditring.exceptions import AuditError
 from kafka_proxy.ends import End, ProtocolError, status_of
+from kafka_proxy.sasl import Login
+from kafka_proxy.tls import handshake
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,11 +23,12 @@ if TYPE_CHECKING:
     from kafka_proxy.ends import Receive
     from kafka_proxy.exchange import Exchange
     from kafka_proxy.gates import Gate
+    from kafka_proxy.scram import Users
     from kafka_proxy.taps import TapLike
 
     Show = Callable[[bytes], None]
 
-CONNECT_SECONDS: Final = 10.0
+LOGIN_SECONDS: Final = 30.0
 FLUSH_SECONDS: Final = 2.0
 EXPECTED: Final = (OSError, EOFError, ProtocolError, AuditError)
 
@@ -41,6 +44,7 @@ class Connection:
         self.gate = gate
         self.client = client
         self.broker: End | None = None
+        self.principal: str | None = None
         self.taps: dict[str, TapLike] = {}
         self._ended: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
         self._exchange: Exchange | None = None
@@ -48,20 +52,24 @@ class Connection:
 
     async def run(self) -> None:
         """Serves the client until one side closes, or the proxy stops."""
-        transport = self.client.transport
-        session = self.cluster.log.session(
+        cluster, transport = self.cluster, self.client.transport
+        session = cluster.log.session(
             peer=transport.get_extra_info("peername"),
             local=transport.get_extra_info("sockname"),
-            virtual_cluster=self.cluster.name,
+            virtual_cluster=cluster.name,
         )
-        self.client.lost.add_done_callback(lambda lost: self.end("client", lost.result()))
+        handle = None
         try:
+            if cluster.tls:
+                self.principal = await handshake(self.client, cluster.tls, session)
+            self.client.lost.add_done_callback(lambda lost: self.end("client", lost.result()))
+            if cluster.users:
+                self.principal = await self._log_in(session, cluster.users)
             handle = await self._connect(session)
         except EXPECTED as error:
             self.end("proxy", status_of(error))
-            handle = None
         if handle and self.broker:
-            self.taps = self.cluster.taps.open(handle)
+            self.taps = cluster.taps.open(handle)
             self._relay(self.client, self.broker)
         initiator, status = await self._ended
         if self.broker:
@@ -88,22 +96,35 @@ class Connection:
         if self._exchange.idle if self._exchange else not any(tap.in_flight for tap in self.taps.values()):
             self.end("proxy")
 
+    async def _log_in(self, session: auditring.Session, users: Users) -> str:
+        upstream, target = self.cluster.upstream, self.gate.target
+        login = Login(
+            self.client,
+            session,
+            self.cluster.mechanisms,
+            users,
+            lambda asked: upstream.api_versions(target, asked, session),
+        )
+        try:
+            async with asyncio.timeout(LOGIN_SECONDS):
+                return await login.run()
+        except TimeoutError as error:
+            raise ProtocolError("LoginTimeout") from error
+
     async def _connect(self, session: auditring.Session) -> auditring.Broker:
         """The connection to the broker behind the gate."""
-        host, port = target = self.gate.target
+        target = self.gate.target
         began = perf_counter_ns()
-        loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(CONNECT_SECONDS):
-                transport, self.broker = await loop.create_connection(End, host, port)
-        except OSError as error:
+            self.broker = await self.cluster.upstream.connect(target)
+        except EXPECTED as error:
             session.broker(target, node_id=self.gate.node_id, status=status_of(error))
             raise ProtocolError("BrokerUnavailable") from error
         self.broker.lost.add_done_callback(lambda lost: self.end("broker", lost.result()))
         return session.broker(
             target,
             node_id=self.gate.node_id,
-            local=transport.get_extra_info("sockname"),
+            local=self.broker.transport.get_extra_info("sockname"),
             duration_ns=perf_counter_ns() - began,
         )
 

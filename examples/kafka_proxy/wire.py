@@ -30,6 +30,7 @@ DESCRIBE_CLUSTER, DESCRIBE_TOPIC_PARTITIONS, SHARE_FETCH, SHARE_ACKNOWLEDGE = 60
 
 REQUEST_HEAD: Final = 14  # to the length of the client id
 RESPONSE_HEAD: Final = 8
+CLIENT_ID: Final = "kafka_proxy"  # of the requests of our own
 LARGEST_FRAME: Final = 128 << 20  # above the broker's socket.request.max.bytes
 
 PASS: Final = 0
