@@ -84,7 +84,8 @@ def proxy_for(folder: Path, request: pytest.FixtureRequest) -> Iterator[Callable
 def users(folder: Path) -> str:
     """The file of those whom a proxy knows that checks credentials itself."""
     path = folder / "users.toml"
-    path.write_text("".join(f'{user} = "{planted.password(user)}"\n' for user in (*PLAIN_USERS, *SCRAM_USERS)))
+    passwords = (f'{user} = "{planted.password(user)}"\n' for user in (*PLAIN_USERS, *SCRAM_USERS))
+    path.write_text("[users]\n" + "".join(passwords))
     return str(path)
 
 

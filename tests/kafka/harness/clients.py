@@ -62,9 +62,10 @@ def send(
     """Sends one planted record; its report is appended to `reports`."""
 
     def delivered(error: KafkaError | None, message: Message) -> None:
-        at = message.partition(), message.offset()
-        assert at[0] is not None
-        reports.append(Report(at[0], -1 if at[1] is None else at[1], None if error is None else error.name()))
+        partition, offset = message.partition(), message.offset()
+        # What came to no partition has none.
+        at = (-1 if partition is None else partition), (-1 if offset is None else offset)
+        reports.append(Report(*at, None if error is None else error.name()))
 
     number = next(_numbers)
     producer.produce(
