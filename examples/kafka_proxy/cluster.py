@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
+from kafka_proxy.acl import Acl
+from kafka_proxy.authorizer import Authorizer, offered
 from kafka_proxy.config import address, table
 from kafka_proxy.connection import Connection
 from kafka_proxy.endpoints import Endpoints
+from kafka_proxy.ends import status_of
 from kafka_proxy.exchange import Exchange
 from kafka_proxy.gates import Gate
+from kafka_proxy.rename import Rename
 from kafka_proxy.sasl import LoggedIn
 from kafka_proxy.scram import Users
 from kafka_proxy.taps import Taps
@@ -18,11 +22,15 @@ from kafka_proxy.upstream import Upstream
 from kafka_proxy.versions import Versions
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     import auditring
     from kafka_proxy.config import Cluster
     from kafka_proxy.ends import End
     from kafka_proxy.exchange import Write
     from kafka_proxy.steps import Step
+
+ANONYMOUS: Final = "ANONYMOUS"
 
 
 class VirtualCluster:
@@ -38,30 +46,34 @@ class VirtualCluster:
         sasl = config.sasl
         self.mechanisms: tuple[str, ...] = sasl.mechanisms if sasl else ()
         self.users = Users(table(sasl.users, "users")) if sasl and sasl.users else None
-        self.versions = Versions(lambda _: True)
+        self.acl = Acl(config.acl) if config.acl else None
+        self.versions = Versions(offered if self.acl else lambda _: True)
         self.upstream = Upstream(config, log, self.versions)
+        self._names: dict[UUID, str] = {}
         self.gates: dict[int | None, Gate] = {}
+        self._started = False
         self._opening: set[asyncio.Task[None]] = set()
         self._connections: dict[Connection, asyncio.Task[None]] = {}
 
     async def start(self) -> None:
         """Listens. Raises `OSError` where a port cannot be had."""
         config = self.config
-        if config.bootstrap:
-            self._bind(None, config.port, address("bootstrap", config.bootstrap), None)
-        for index, broker in enumerate(config.brokers):
-            node_id = index if broker.node_id is None else broker.node_id
-            self._bind(node_id, broker.port, address("address", broker.address), broker.node_id)
+        mechanism = self.mechanisms[0] if len(self.mechanisms) == 1 else None
+        try:
+            if config.bootstrap:
+                self._bind(None, config.port, address("bootstrap", config.bootstrap), None)
+            for index, broker in enumerate(config.brokers):
+                self._bind(index, broker.port, address("address", broker.address), broker.node_id)
+        except OSError as error:
+            self.log.virtual_cluster_startup(self.name, self._authentication, mechanism, status=status_of(error))
+            raise
         for gate in self.gates.values():
             await gate.open(self._accept)
         first = next(iter(self.gates.values()))
         self.log.virtual_cluster_startup(
-            self.name,
-            self._authentication,
-            self.mechanisms[0] if len(self.mechanisms) == 1 else None,
-            listener=f"{first.host}:{first.port}",
-            server=config.bootstrap or config.brokers[0].address,
+            self.name, self._authentication, mechanism, f"{first.host}:{first.port}", "{}:{}".format(*first.target)
         )
+        self._started = True
 
     @property
     def _authentication(self) -> Literal["terminate", "inspect", "none"]:
@@ -72,13 +84,24 @@ class VirtualCluster:
     @property
     def looks(self) -> bool:
         """Whether requests and responses have to be looked at; otherwise bytes are passed on as they come."""
-        return bool(self.config.bootstrap or self.users)
+        config = self.config
+        return bool(config.bootstrap or self.users or self.acl or config.rename or config.probe)
 
-    def exchange(self, connection: Connection, to_client: Write, to_broker: Write) -> Exchange:
-        """The chain of one connection."""
-        filters: list[Step] = [Endpoints(self.address_of)] if self.config.bootstrap else []
-        guards: list[Step] = [LoggedIn(), self.versions] if self.users else [self.versions]
-        return Exchange(to_client, to_broker, guards=guards, filters=filters, taps=connection.taps)
+    def exchange(
+        self, connection: Connection, session: auditring.Session, broker: auditring.Broker, *ends: Write
+    ) -> Exchange:
+        """The chain of one connection, between what writes to its ends: the client's and the broker's."""
+        guards: list[Step] = [self.versions]
+        if self.users:
+            guards.append(LoggedIn())
+        if self.acl:
+            guards.append(Authorizer(self.acl, connection.principal or ANONYMOUS, session, broker, self._names))
+        filters: list[Step] = []
+        if self.config.rename:
+            filters.append(Rename(self.config.rename))
+        if self.config.bootstrap:
+            filters.append(Endpoints(self.address_of))
+        return Exchange(*ends, guards=guards, filters=filters, taps=connection.taps, renumber=bool(self.config.probe))
 
     @property
     def bootstrap(self) -> str:
@@ -96,7 +119,8 @@ class VirtualCluster:
             connection.stop(drain)
         if self._connections:
             await asyncio.wait(self._connections.values())
-        self.log.virtual_cluster_shutdown(self.name)
+        if self._started:
+            self.log.virtual_cluster_shutdown(self.name)
 
     def address_of(self, node_id: int, host: str, port: int) -> tuple[str, int]:
         """Where clients find that broker; its gate is opened when it is seen for the first time, or follows it.

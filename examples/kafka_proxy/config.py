@@ -136,10 +136,12 @@ class Cluster:
             )
         if self.bootstrap:
             address("bootstrap", self.bootstrap)
-        if self.upstream_sasl and (self.sasl is None or self.sasl.mode == "pass-through") and self.sasl:
+        if self.upstream_sasl and self.sasl and self.sasl.mode == "pass-through":
             raise ConfigError(
                 "upstream_sasl: with sasl.mode = pass-through the clients log in at the broker themselves"
             )
+        if self.probe and self.sasl and self.sasl.mode == "pass-through":
+            raise ConfigError("probe: with sasl.mode = pass-through the connection is the client's to log in on")
         if self.acl and self.sasl and self.sasl.mode == "pass-through":
             raise ConfigError("acl: with sasl.mode = pass-through the proxy has no proof of who the client is")
         if len(set(self.rename.values()) | set(self.rename)) != 2 * len(self.rename):

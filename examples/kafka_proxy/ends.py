@@ -35,6 +35,7 @@ class End(asyncio.Protocol):
         self._receive: Receive | None = None
         self._early = bytearray()
         self._arrived = asyncio.Event()
+        self._done = False
 
     # What asyncio calls
 
@@ -55,10 +56,14 @@ class End(asyncio.Protocol):
             self.transport.pause_reading()
         self._arrived.set()
 
+    def eof_received(self) -> None:
+        """The other side has said that it is done. That is an orderly end, whatever our last words run into."""
+        self._done = True
+
     def connection_lost(self, error: Exception | None) -> None:
-        """Closed: by whom, the future does not say."""
+        """Closed: by whom, the future does not say, but what was wrong with it."""
         if not self.lost.done():
-            self.lost.set_result(None if error is None else status_of(error))
+            self.lost.set_result(None if error is None or self._done else status_of(error))
         self._arrived.set()
 
     def pause_writing(self) -> None:

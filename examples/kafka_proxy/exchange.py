@@ -45,7 +45,7 @@ class Plan:
 
 
 class Exchange:
-    """Between client and broker: `from_client` and `from_broker` take what they say; what goes on is written."""
+    """Between client and broker: `from_client` and `from_broker` take what they say, and what goes on is written."""
 
     def __init__(
         self,
@@ -83,14 +83,19 @@ class Exchange:
         """Every request has its answer, and nothing is half through."""
         return not self._in_flight and self._requests.between and self._responses.between
 
-    def ask(self, codec: wire.Codec, client_id: str, body: Any) -> tuple[int, int, asyncio.Future[Any]]:  # noqa: ANN401
+    @property
+    def half(self) -> bool:
+        """A request has come in part."""
+        return not self._requests.between
+
+    def ask(self, codec: wire.Codec, body: Any) -> tuple[int, int, asyncio.Future[Any]]:  # noqa: ANN401
         """Sends a request of the proxy's own: its id, its size, and what will be the body of the answer.
 
         Only with `renumber`; it is sent when no request of the client's is half through.
         """
         own = self._next_id()
         request = Request(codec, own, own, own=True)
-        frame = codec.ask(own, client_id, body)
+        frame = codec.ask(own, body)
         answer = self._own[request] = asyncio.get_running_loop().create_future()
         self._unsent.append((request, frame))
         self._ask()

@@ -157,7 +157,7 @@ async def log_in(broker: End, credentials: UpstreamSasl) -> None:
 
     async def ask(key: int, body: Any) -> Any:  # noqa: ANN401
         codec = wire.codec(key, 1)
-        broker.transport.write(codec.ask(0, wire.CLIENT_ID, body))
+        broker.transport.write(codec.ask(0, body))
         answer = codec.response(memoryview(await broker.frame()))[1]
         if answer.error_code is not ErrorCode.none:
             raise ProtocolError("UpstreamAuthenticationFailed")

@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import ssl
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from auditring.exceptions import ConfigError
 from kafka_proxy.ends import ProtocolError, status_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     import auditring
@@ -35,9 +37,39 @@ _VERIFY: Final = {
 }
 
 
+class _Handshake(ssl.SSLObject):
+    """A handshake that, where it fails, tells the client why: asyncio closes without sending that last alert."""
+
+    last_words: Callable[[], None]
+
+    def do_handshake(self) -> None:
+        try:
+            super().do_handshake()
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            raise
+        except ssl.SSLError:
+            self.last_words()
+            raise
+
+
+class _Context(ssl.SSLContext):
+    """Makes such handshakes; the transport beneath is the one that `handshake` is about."""
+
+    sslobject_class = _Handshake
+
+    def wrap_bio(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, *args: Any, **more: Any) -> ssl.SSLObject:  # noqa: ANN401
+        made = cast("_Handshake", super().wrap_bio(incoming, outgoing, *args, **more))
+        transport = _beneath.get()
+        made.last_words = lambda: transport.write(outgoing.read())
+        return made
+
+
+_beneath: ContextVar[asyncio.Transport] = ContextVar("transport")
+
+
 def server_context(config: Tls) -> ssl.SSLContext:
     """What clients get. Raises `ConfigError` for files that cannot be used."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context = _Context(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     _chain(context, config.certificate, config.key)
     if config.client_ca:
@@ -75,6 +107,7 @@ async def handshake(client: End, context: ssl.SSLContext, session: auditring.Ses
     Raises `ProtocolError` with the status to close with.
     """
     asked = context.verify_mode is ssl.CERT_REQUIRED
+    _beneath.set(client.transport)
     try:
         transport = await asyncio.get_running_loop().start_tls(
             client.transport, client, context, server_side=True, ssl_handshake_timeout=HANDSHAKE_SECONDS

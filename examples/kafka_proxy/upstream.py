@@ -70,7 +70,7 @@ class Upstream:
     async def _ask(self, target: Target, codec: wire.Codec, body: Any, session: auditring.Session) -> Any:  # noqa: ANN401
         broker = await self.connect(target)
         try:
-            frame = codec.ask(OWN, wire.CLIENT_ID, body)
+            frame = codec.ask(OWN, body)
             broker.transport.write(frame)
             self._log.request_inject(
                 codec.name, codec.version, OWN, len(frame), server="{}:{}".format(*target), cause=session

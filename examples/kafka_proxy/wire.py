@@ -23,10 +23,10 @@ from kafka_proxy.ends import ProtocolError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-PRODUCE, FETCH, METADATA, FIND_COORDINATOR = 0, 1, 3, 10
+PRODUCE, FETCH, LIST_OFFSETS, METADATA, OFFSET_COMMIT, FIND_COORDINATOR = 0, 1, 2, 3, 8, 10
 SASL_HANDSHAKE, API_VERSIONS, SASL_AUTHENTICATE = 17, 18, 36
-CREATE_TOPICS, DELETE_TOPICS, DELETE_RECORDS = 19, 20, 21
-DESCRIBE_CLUSTER, DESCRIBE_TOPIC_PARTITIONS, SHARE_FETCH, SHARE_ACKNOWLEDGE = 60, 75, 78, 79
+CREATE_TOPICS, DELETE_TOPICS, DELETE_RECORDS, OFFSET_FOR_LEADER_EPOCH, TXN_OFFSET_COMMIT = 19, 20, 21, 23, 28
+DESCRIBE_CLUSTER, SHARE_FETCH, SHARE_ACKNOWLEDGE = 60, 78, 79
 
 REQUEST_HEAD: Final = 14  # to the length of the client id
 RESPONSE_HEAD: Final = 8
@@ -80,9 +80,9 @@ class Codec:
         tags = b"\0" if self.response_type.__header_schema__.__flexible__ else b""
         return self.encode_response(bytes(4) + correlation_id.to_bytes(4, signed=True) + tags, body)
 
-    def ask(self, correlation_id: int, client_id: str, body: Any) -> bytes:  # noqa: ANN401
+    def ask(self, correlation_id: int, body: Any) -> bytes:  # noqa: ANN401
         """The frame of a request of our own."""
-        name = client_id.encode()
+        name = CLIENT_ID.encode()
         header = self.key.to_bytes(2) + self.version.to_bytes(2) + correlation_id.to_bytes(4, signed=True)
         tags = b"\0" if self.request_type.__header_schema__.__flexible__ else b""
         return self.encode_request(bytes(4) + header + len(name).to_bytes(2) + name + tags, body)
