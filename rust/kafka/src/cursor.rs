@@ -31,7 +31,14 @@ impl<'a> Cursor<'a> {
         Self { bytes, at: 0, flexible }
     }
 
+    /// Whether lengths are compact and structures end with tagged fields.
+    #[inline]
+    pub(crate) const fn is_flexible(&self) -> bool {
+        self.flexible
+    }
+
     /// How far it has come.
+    #[inline]
     pub(crate) const fn at(&self) -> usize {
         self.at
     }

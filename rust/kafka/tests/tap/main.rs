@@ -1,0 +1,7 @@
+//! What a tap says of messages that Kafka's own encoders (by the crate `kafka-protocol`) made, one file a room of the tap.
+
+mod fetch;
+mod frames;
+mod inflight;
+mod produce;
+mod wire;
