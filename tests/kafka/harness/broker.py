@@ -168,6 +168,16 @@ class Broker:
         """Ends it as a power cut would, but for the kernel's caches."""
         self._end(signal.SIGKILL)
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Takes what is sent to it, and answers nothing."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
+
     def create_topic(self, name: str, partitions: int = 1, **config: str) -> str:
         """Makes a topic behind every proxy's back, and returns its name. Config `a.b` is spelled `a_b`."""
         settings = {key.replace("_", "."): value for key, value in config.items()}
