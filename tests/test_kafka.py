@@ -34,9 +34,9 @@ def framed(body: bytes) -> bytes:
 
 def batch(records: int) -> bytes:
     """A record batch of so many records, whose contents nobody looks at."""
-    head = struct.pack(">iqbIhiqqqhii", -1, 0, 2, 0, 0, records - 1, 0, 0, -1, -1, -1, records)
+    head = struct.pack(">ibIhiqqqhii", -1, 2, 0, 0, records - 1, 0, 0, -1, -1, -1, records)
     contents = b"\xff" * 20
-    return struct.pack(">qi", 0, len(head) - 8 + len(contents) + 4) + head[:4] + head[12:] + contents
+    return struct.pack(">qi", 0, len(head) + len(contents)) + head + contents
 
 
 def produce(correlation_id: int, topic: str = "orders", records: int = 3, acks: int = -1) -> bytes:

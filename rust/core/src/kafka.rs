@@ -70,6 +70,8 @@ struct State {
 pub(crate) struct Tap {
     handle: Arc<Handle>,
     session: Arc<Handle>,
+    /// The object that it was made for: a handle whose last reference has gone is closed.
+    _owner: Py<PyAny>,
     state: Mutex<State>,
     /// Which thread feeds it at the moment.
     feeder: AtomicUsize,
@@ -92,7 +94,8 @@ impl Tap {
         name: Option<&str>,
         topics: Option<&Bound<'_, Topics>>,
     ) -> PyResult<Self> {
-        let found = shared_handle_of(handle);
+        let owner = handle;
+        let found = shared_handle_of(owner);
         let session = found.as_ref().and_then(|found| match &found.role {
             Role::Session(_) => Some(Arc::clone(found)),
             Role::Broker(broker) => Some(Arc::clone(&broker.parent)),
@@ -101,7 +104,7 @@ impl Tap {
         let (Some(handle), Some(session)) = (found, session) else {
             return Err(PyTypeError::new_err(format!(
                 "handle is of type {}: a tap belongs to a session, or to a connection that session.broker(…) gave",
-                handle.get_type()
+                owner.get_type()
             )));
         };
         let (_, done) = name.map_or_else(Default::default, |name| sanitize::text(name.as_bytes(), limits::TAP_CAP));
@@ -117,7 +120,8 @@ impl Tap {
             }
         };
         let state = State { reader: Reader::new(name, names), facts: Facts::default(), record: Vec::new() };
-        Ok(Self { handle, session, state: Mutex::new(state), feeder: AtomicUsize::new(0) })
+        let (_owner, state) = (owner.clone().unbind(), Mutex::new(state));
+        Ok(Self { handle, session, _owner, state, feeder: AtomicUsize::new(0) })
     }
 
     /// Bytes that the client sent.
