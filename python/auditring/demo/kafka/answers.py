@@ -26,13 +26,13 @@ _OFFSETS = """
 
 ANSWERS = {
     f"Who read {TOPIC}, and exactly which offsets?": _OFFSETS.format(action="Read", topic=TOPIC),
-    "Who was refused what, and by whom?": """
-    SELECT principal, operation, resource_type, resource, status, filter, count(*) AS times
+    "Who was refused what?": """
+    SELECT principal, operation, resource, status, authority, count(*) AS times
     FROM events WHERE action = 'OperationDenied' GROUP BY ALL ORDER BY ALL""",
     "Who logged in, and who did not?": """
-    SELECT principal, attempted_principal, mechanism, outcome, status, count(*) AS connections
+    SELECT principal, attempted_principal, mechanism, outcome, count(*) AS connections
     FROM events WHERE category = 'authentication' GROUP BY ALL ORDER BY outcome DESC, principal""",
-    "And who did how much? The authorizer decides, the broker is witness to what came of it:": """
+    "And who did how much, by whose word?": """
     SELECT principal, action, authority, outcome, sum(events_total)::BIGINT AS events,
            sum(records)::BIGINT AS records, sum(bytes)::BIGINT AS bytes
     FROM events WHERE category IN ('authorization', 'data') GROUP BY ALL ORDER BY ALL""",

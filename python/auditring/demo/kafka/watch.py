@@ -6,7 +6,6 @@ Writes the last of each kind, every second, and how many there were.
 
 from __future__ import annotations
 
-import itertools
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +22,9 @@ if TYPE_CHECKING:
 
     from auditring.demo.kafka.seen import Seen
 
-_DATE = len("2026-11-23T")
+# Of a line's time, 2026-11-23T20:15:00.123456Z.
+_TIME = slice(len("2026-11-23T"), len("2026-11-23T20:15:00.123"))
+_REST = slice(len("2026-11-23T20:15:00.123456Z"), None)
 _SAMPLE_EVERY = 1.0
 _MOST = 20
 """Lines one by one from one sample to the next."""
@@ -45,35 +46,35 @@ class Lines:
             action: Tail(directory, Wanted(actions=(action,)), colour=colour) for action in ("Read", "Write")
         }
         self._next_sample = monotonic() + _SAMPLE_EVERY
-        self._shown = self._left_out = 0
+        self._shown = 0
 
     def show(self, *, final: bool = False) -> None:
         """Prints what has come."""
-        lines = itertools.chain.from_iterable(tail.fresh().splitlines() for tail in self._all)
-        # Each tail's are in order; a line begins with its time, or with what gives that its colour.
-        for line in sorted(lines):
-            if self._shown < _MOST:
-                self._shown += 1
-                self._print(line)
-            else:
-                self._left_out += 1
+        lines = [line for tail in self._all for line in tail.fresh().splitlines()]
+        room = max(0, _MOST - self._shown)
+        self._shown += len(lines)
+        lines, more = sorted(lines)[:room], ""
         if final or monotonic() >= self._next_sample:
             self._next_sample = monotonic() + _SAMPLE_EVERY
-            if self._left_out:
-                self._console.print(Text(f"… and {self._left_out:,} logins and refusals more", style="dim"))
-            self._shown = self._left_out = 0
+            left_out = {"logins and refusals": self._shown - _MOST}
             for action, tail in self._sampled.items():
                 came = tail.fresh().splitlines()
-                if came:
-                    self._print(came[-1], f" … and {len(came) - 1:,} {action}s before it" if came[1:] else "")
+                lines += came[-1:]
+                left_out[f"{action}s"] = len(came) - 1
+            more = ", ".join(f"{number:,} {what}" for what, number in left_out.items() if number > 0)
+            self._shown = 0
+        # A line begins with its time, or with what gives that its colour.
+        for line in sorted(lines):
+            self._print(Text.from_ansi(line.decode()))
+        if more:
+            self._print(Text(f"… and {more} more", style="dim"), whole=True)
 
-    def _print(self, line: bytes, more: str = "") -> None:
-        text = Text.from_ansi(line.decode())
-        if self._console.is_terminal:
+    def _print(self, text: Text, *, whole: bool = False) -> None:
+        if self._console.is_terminal and not whole:
             # The day is the same for all; the end of a long line is there for who asks `auditring tail`.
-            text = text[_DATE:]
-            text.truncate(max(20, self._console.width - len(more)), overflow="ellipsis")
-        self._console.print(text + Text(more, style="dim"), soft_wrap=True)
+            text = text[_TIME] + text[_REST]
+            text.truncate(self._console.width, overflow="ellipsis")
+        self._console.print(text, soft_wrap=True)
 
 
 def panel(seen: Seen, stats: dict[str, Any], took: float, seconds: float | None) -> Table:
