@@ -31,19 +31,16 @@ impl<'a> Cursor<'a> {
         Self { bytes, at: 0, flexible }
     }
 
+    /// Whether lengths are compact and structures end with tagged fields.
+    #[inline]
+    pub(crate) const fn is_flexible(&self) -> bool {
+        self.flexible
+    }
+
     /// How far it has come.
+    #[inline]
     pub(crate) const fn at(&self) -> usize {
         self.at
-    }
-
-    /// What is left.
-    pub(crate) fn rest(&self) -> &'a [u8] {
-        &self.bytes[self.at..]
-    }
-
-    /// That nothing is left.
-    pub(crate) fn end(&self) -> Step<()> {
-        if self.at == self.bytes.len() { Ok(()) } else { Err(Stop::Malformed) }
     }
 
     /// The next bytes.

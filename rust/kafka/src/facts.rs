@@ -9,6 +9,8 @@ use auditring_event::{ActionSpec, Kind, MAX_FIELDS, Outcome, STATUS_CAP, TAP_CAP
 
 /// Bytes of bodies from which on a tap waits to be relieved.
 const FULL: usize = 64 * 1024;
+/// Items likewise: what changes the session has no body.
+const MANY: usize = 4096;
 /// Presence bits of strings are below this.
 const STRINGS: usize = 28;
 
@@ -84,7 +86,7 @@ impl Facts {
     /// Whether they should be taken out before more is read.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.bodies.len() >= FULL
+        self.bodies.len() >= FULL || self.items.len() >= MANY
     }
 
     pub(crate) fn push(&mut self, item: Item) {

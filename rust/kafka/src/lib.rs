@@ -10,14 +10,46 @@
 //! never changed, kept back or refused; no bytes, however crafted, make anything here panic, read what is not there, or
 //! grow without bound; and no secret (password, proof, token, key or value of a record) goes into an event.
 
+mod admin;
+mod answers;
 mod api;
+mod asked;
+mod batches;
+mod blind;
+mod broker;
+mod client;
+mod cluster;
 mod cursor;
+mod denials;
 mod errors;
 mod exchange;
 mod facts;
+mod fetch;
+mod frame;
+mod groups;
+mod inflight;
+mod metadata;
+mod named;
+mod names;
+mod offsets;
+mod produce;
+mod reads;
+mod records;
+mod requests;
+mod sasl;
+mod secret;
+mod share_fetch;
+mod table;
+mod tags;
+mod tap;
+#[cfg(test)]
+mod testing;
 mod topics;
+mod transactions;
 mod wire;
 
 pub use api::Api;
 pub use facts::{Fact, Facts, Item};
+pub use table::{APIS, by_key};
+pub use tap::Tap;
 pub use topics::Topics;

@@ -1,0 +1,66 @@
+//! What the header of a request says.
+
+use std::borrow::Cow;
+
+use crate::api::{Api, How};
+use crate::cursor::{Cursor, Step, Stop};
+use crate::table;
+use crate::wire::Wire;
+
+/// One request, as its header has it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked {
+    pub(crate) key: i16,
+    pub(crate) version: i16,
+    /// The client's id of the request.
+    pub(crate) client: i32,
+    /// The id under which it went on, where the proxy gave it another.
+    pub(crate) server: Option<i32>,
+    /// None where nothing but the header is read: the API is not in the table, or not in this version.
+    pub(crate) api: Option<&'static Api>,
+}
+
+impl Asked {
+    /// Reads it, and what the client calls itself. Only the first eight bytes are the same in all versions, but nothing that
+    /// lives has a header without the client's id.
+    pub(crate) fn read<'a>(cursor: &mut Cursor<'a>) -> Step<(Self, Option<&'a [u8]>)> {
+        let (key, version, client) = (cursor.i16()?, cursor.i16()?, cursor.i32()?);
+        if key < 0 || version < 0 {
+            return Err(Stop::Malformed);
+        }
+        // Never compact, so that any broker can read it.
+        let name = Cursor::nullable_string(cursor)?;
+        Ok((Self { key, version, client, server: None, api: table::by_key(key) }, name))
+    }
+
+    /// The id under which the broker answers it.
+    #[inline]
+    pub(crate) fn answered_as(&self) -> i32 {
+        self.server.unwrap_or(self.client)
+    }
+
+    /// How its messages are read; none where only the header is.
+    pub(crate) fn how(&self) -> Option<How> {
+        self.api.map(|api| api.how)
+    }
+
+    pub(crate) fn is_flexible(&self) -> bool {
+        self.api.is_some_and(|api| api.is_flexible(self.version))
+    }
+
+    /// Kafka's name of the API, or its number.
+    pub(crate) fn name(&self) -> Cow<'static, str> {
+        table::name(self.key).map_or_else(|| format!("Unknown({})", self.key).into(), Cow::Borrowed)
+    }
+
+    /// The columns that its events share, until there is an answer.
+    pub(crate) fn wire<'a>(&self, tap: Option<&'a str>) -> Wire<'a> {
+        Wire {
+            tap,
+            api: self.api.map_or("", |api| api.name),
+            client: self.client,
+            server: self.server,
+            duration_ns: None,
+        }
+    }
+}

@@ -1,0 +1,328 @@
+//! The broker's direction: answers.
+
+use crate::api::How;
+use crate::asked::Asked;
+use crate::blind::{From, Why};
+use crate::client::{WHOLE, behind_tags};
+use crate::exchange::Exchange;
+use crate::facts::Facts;
+use crate::fetch;
+use crate::frame::{Driven, Frame, Halt};
+use crate::inflight::{Entry, Found, Kept};
+use crate::produce;
+use crate::reads::Out;
+use crate::requests;
+use crate::sasl::Attempt;
+use crate::secret::wipe;
+use crate::share_fetch;
+use crate::tap::Shared;
+use crate::wire::Wire;
+
+/// A frame without correlation id is none.
+const SHORTEST: i32 = 4;
+
+/// What comes next.
+#[derive(Clone, Copy, Debug, Default)]
+enum At {
+    #[default]
+    Begin,
+    Size,
+    Head,
+    Produce,
+    Fetch,
+    ShareFetch,
+    /// All of it.
+    Body,
+    /// The same without a header.
+    Token,
+    /// Rows for what an answer did not tell.
+    Untold,
+    /// Nothing that matters.
+    Rest,
+}
+
+/// Where it stands.
+#[derive(Debug, Default)]
+pub(crate) struct BrokerSide {
+    at: At,
+    frame: Frame,
+    /// Bytes of the frame, with those that say how many.
+    size: usize,
+    /// The request that is answered.
+    entry: Option<Entry>,
+    /// From request to answer.
+    duration_ns: Option<i64>,
+    /// The error of all of it, as far as it is known.
+    code: i16,
+    body: Vec<u8>,
+    produce: produce::Answer,
+    fetch: fetch::Answer,
+    share_fetch: share_fetch::Answer,
+}
+
+impl BrokerSide {
+    /// Reads as far as the bytes go, or until the facts are full.
+    pub(crate) fn feed(&mut self, input: &mut &[u8], shared: &mut Shared, facts: &mut Facts) {
+        while !shared.is_opaque() && self.step(input, shared, facts) {}
+    }
+
+    /// Whether it can go on.
+    #[inline]
+    fn step(&mut self, input: &mut &[u8], shared: &mut Shared, facts: &mut Facts) -> bool {
+        match self.at {
+            At::Begin => {
+                if input.is_empty() || facts.is_full() {
+                    return false;
+                }
+                self.frame.open(4);
+                self.at = At::Size;
+            }
+            At::Size => match self.frame.unit(input, false, |cursor| cursor.i32()) {
+                Ok(len) if shared.sasl.is_raw() && (0..=WHOLE as i32).contains(&len) => {
+                    self.frame.open(len as usize);
+                    self.at = At::Token;
+                }
+                Ok(len) if len >= SHORTEST && !shared.sasl.is_raw() => {
+                    self.frame.open(len as usize);
+                    (self.size, self.at) = (len as usize + 4, At::Head);
+                }
+                Err(Halt::Wait) => return false,
+                _ => return give_up(shared, facts, Why::MalformedFrame),
+            },
+            At::Head => match self.frame.unit(input, false, |cursor| cursor.i32()) {
+                Ok(id) => return self.begin(id, shared, facts),
+                Err(Halt::Wait) => return false,
+                Err(Halt::Malformed) => return give_up(shared, facts, Why::MalformedFrame),
+            },
+            At::Produce | At::Fetch | At::ShareFetch => return self.stepped(input, shared, facts),
+            At::Body => {
+                let mut body = std::mem::take(&mut self.body);
+                let whole = self.frame.whole(input, &mut body);
+                let all = whole.is_some();
+                if all {
+                    self.exchange(whole, shared, facts);
+                    // A delegation token comes with its key.
+                    wipe(&mut body);
+                }
+                self.body = body;
+                return all && self.rest();
+            }
+            At::Token => {
+                let mut body = std::mem::take(&mut self.body);
+                let whole = self.frame.whole(input, &mut body);
+                let all = whole.is_some();
+                if let Some(challenge) = whole {
+                    shared.sasl.token_answered(challenge, shared.name.as_deref(), facts);
+                    wipe(&mut body);
+                }
+                self.body = body;
+                return all && self.rest();
+            }
+            At::Untold => {
+                if !self.untold(shared, facts) {
+                    return false;
+                }
+                return self.rest();
+            }
+            At::Rest => {
+                if !self.frame.pass(input) {
+                    return false;
+                }
+                if let Some(entry) = self.entry.take() {
+                    let (party, tap) = (entry.party.as_deref(), shared.name.as_deref());
+                    requests::egress(&entry.asked, self.size, party, self.duration_ns, self.code, tap, facts);
+                }
+                self.at = At::Begin;
+            }
+        }
+        true
+    }
+
+    /// A header has come: whose answer is it, and how is the rest to be read?
+    fn begin(&mut self, id: i32, shared: &mut Shared, facts: &mut Facts) -> bool {
+        let mut entry = match shared.inflight.answer(id) {
+            Found::Request(entry) => entry,
+            Found::Forgotten => return self.rest(),
+            Found::Nobody => return give_up(shared, facts, Why::UnexpectedResponse),
+        };
+        let passed = shared.now().saturating_duration_since(entry.at).as_nanos();
+        (self.duration_ns, self.code) = (i64::try_from(passed).ok(), 0);
+        entry.asked.server = Some(id);
+        let (asked, how) = (entry.asked, entry.asked.how());
+        let group = entry.party.as_ref().and_then(|party| party.group.clone());
+        self.entry = Some(entry);
+        self.at = match how {
+            Some(How::Produce) => {
+                self.produce.begin(asked.version);
+                At::Produce
+            }
+            Some(How::Fetch) => {
+                self.fetch.begin(asked.version);
+                At::Fetch
+            }
+            Some(How::ShareFetch) => {
+                self.share_fetch.begin(group);
+                At::ShareFetch
+            }
+            Some(How::Exchange { .. } | How::SaslHandshake | How::SaslAuthenticate) if self.frame.left() <= WHOLE => {
+                At::Body
+            }
+            Some(How::Exchange { .. } | How::SaslHandshake | How::SaslAuthenticate) => {
+                shared.blind(facts, Why::FrameTooLarge, From::Broker, &asked);
+                self.exchange(None, shared, facts);
+                At::Rest
+            }
+            _ => At::Rest,
+        };
+        if matches!(self.at, At::Rest) { self.rest() } else { true }
+    }
+
+    /// Nothing more of this frame matters.
+    fn rest(&mut self) -> bool {
+        self.frame.skip_rest();
+        self.at = At::Rest;
+        true
+    }
+
+    /// An answer that is read as it comes.
+    fn stepped(&mut self, input: &mut &[u8], shared: &mut Shared, facts: &mut Facts) -> bool {
+        let Some(entry) = &mut self.entry else { return self.rest() };
+        let (asked, topics) = (entry.asked, &shared.topics);
+        let wire = Wire { duration_ns: self.duration_ns, ..asked.wire(shared.name.as_deref()) };
+        let driven = match (&self.at, &mut entry.kept) {
+            (At::Produce, Kept::Writes(writes)) => {
+                self.frame.drive(input, asked.is_flexible(), facts, |cursor, facts| {
+                    self.produce.step(cursor, writes, &mut Out { wire, topics, facts })
+                })
+            }
+            (At::Fetch, _) => self.frame.drive(input, asked.is_flexible(), facts, |cursor, facts| {
+                self.fetch.step(cursor, &mut Out { wire, topics, facts })
+            }),
+            (At::ShareFetch, _) => self.frame.drive(input, asked.is_flexible(), facts, |cursor, facts| {
+                self.share_fetch.step(cursor, &mut Out { wire, topics, facts })
+            }),
+            _ => Driven::End,
+        };
+        match driven {
+            Driven::Wait | Driven::Full => return false,
+            Driven::End => {
+                shared.inflight.recycle(std::mem::take(&mut entry.kept));
+                self.code = match self.at {
+                    At::Fetch => self.fetch.error,
+                    At::ShareFetch => self.share_fetch.error,
+                    _ => 0,
+                };
+                return self.rest();
+            }
+            Driven::Malformed | Driven::TooLarge => {}
+        }
+        shared.blind(facts, Why::MalformedResponse, From::Broker, &asked);
+        self.at = At::Untold;
+        true
+    }
+
+    /// Rows for what no answer tells, and for what one told before it broke off. Whether that is all of them.
+    fn untold(&mut self, shared: &Shared, facts: &mut Facts) -> bool {
+        let Some(entry) = &mut self.entry else { return true };
+        let wire = Wire { duration_ns: self.duration_ns, ..entry.asked.wire(shared.name.as_deref()) };
+        let mut out = Out { wire, topics: &shared.topics, facts };
+        self.fetch.reads.flush(&mut out);
+        self.share_fetch.reads.flush(&mut out);
+        match &mut entry.kept {
+            Kept::Writes(writes) => writes.unanswered(&mut out),
+            _ => true,
+        }
+    }
+
+    /// Request and answer side by side, or the request alone.
+    fn exchange(&mut self, answer: Option<&[u8]>, shared: &mut Shared, facts: &mut Facts) {
+        let Some(entry) = &mut self.entry else { return };
+        match (&entry.kept, answer) {
+            (Kept::Body(request), _) => {
+                exchange(&entry.asked, self.duration_ns, request, answer, shared, facts);
+                self.code = answer.filter(|_| facts.requests).map_or(0, |answer| error(&entry.asked, answer));
+            }
+            (Kept::Sasl(attempt), Some(answer)) => self.code = sasl(&entry.asked, attempt, answer, shared, facts),
+            _ => {}
+        }
+        shared.inflight.recycle(std::mem::take(&mut entry.kept));
+    }
+
+    /// The connection has ended: whether there are rows for all that was begun.
+    pub(crate) fn end(&mut self, shared: &mut Shared, facts: &mut Facts) -> bool {
+        if !self.untold(shared, facts) {
+            return false;
+        }
+        self.exchange(None, shared, facts);
+        self.entry = None;
+        true
+    }
+
+    /// The same of one that got no answer at all.
+    pub(crate) fn unanswered(&mut self, entry: Entry) {
+        (self.entry, self.duration_ns) = (Some(entry), None);
+    }
+}
+
+fn exchange(
+    asked: &Asked,
+    duration_ns: Option<i64>,
+    request: &[u8],
+    answer: Option<&[u8]>,
+    shared: &Shared,
+    facts: &mut Facts,
+) {
+    let Some((api, How::Exchange { read, keep })) = asked.api.map(|api| (api, api.how)) else { return };
+    let flexible = api.is_flexible(asked.version);
+    let wire = Wire { duration_ns, ..asked.wire(shared.name.as_deref()) };
+    let side_by_side = |answer: Option<&[u8]>, facts: &mut Facts| {
+        let request = behind_tags(request, flexible, flexible)?;
+        let tags = api.answer_has_tags(asked.version);
+        let answer = answer.map(|answer| behind_tags(answer, flexible, tags)).transpose()?;
+        read(&mut Exchange { wire, version: asked.version, request, answer, topics: &shared.topics, facts })
+    };
+    if answer.is_some() {
+        let before = facts.items().len();
+        if side_by_side(answer, facts).is_ok() {
+            return;
+        }
+        let told = facts.items().len() > before;
+        shared.blind(facts, Why::MalformedResponse, From::Broker, asked);
+        if told {
+            return;
+        }
+    }
+    if keep && side_by_side(None, facts).is_err() {
+        shared.blind(facts, Why::MalformedRequest, From::Client, asked);
+    }
+}
+
+/// What the broker says to a client that authenticates.
+fn sasl(asked: &Asked, attempt: &Attempt, answer: &[u8], shared: &mut Shared, facts: &mut Facts) -> i16 {
+    let Shared { sasl, name, .. } = shared;
+    let flexible = asked.is_flexible();
+    let told = behind_tags(answer, flexible, flexible).and_then(|mut answer| {
+        if matches!(asked.how(), Some(How::SaslHandshake)) {
+            sasl.shaken(attempt, asked.version, &mut answer, name.as_deref(), facts)
+        } else {
+            Ok((sasl.authenticated(attempt, &mut answer, name.as_deref(), facts)?, true))
+        }
+    });
+    match told {
+        Ok((_, true)) => {}
+        Ok((_, false)) => shared.give_up(facts, Why::UnsupportedMechanism, From::Broker, Some(asked)),
+        Err(_) => shared.blind(facts, Why::MalformedResponse, From::Broker, asked),
+    }
+    told.map_or(0, |(code, _)| code)
+}
+
+/// The error that an answer gives for all of its request.
+fn error(asked: &Asked, answer: &[u8]) -> i16 {
+    let tags = asked.api.is_some_and(|api| api.answer_has_tags(asked.version));
+    behind_tags(answer, asked.is_flexible(), tags).and_then(|answer| requests::error(asked, answer)).unwrap_or(0)
+}
+
+fn give_up(shared: &mut Shared, facts: &mut Facts, why: Why) -> bool {
+    shared.give_up(facts, why, From::Broker, None);
+    false
+}

@@ -1,0 +1,298 @@
+//! The client's direction: requests.
+
+use auditring_event::{SESSION_CLIENT_ID_CAP, sanitize};
+
+use crate::api::How;
+use crate::asked::Asked;
+use crate::blind::{From, Why};
+use crate::cursor::{Cursor, Step};
+use crate::facts::{Facts, Item};
+use crate::frame::{Driven, Frame, Halt, Next};
+use crate::inflight::{Entry, Kept, Note};
+use crate::produce;
+use crate::reads::Out;
+use crate::requests::{self, Party};
+use crate::sasl::Attempt;
+use crate::secret::Secret;
+use crate::tags::Tags;
+use crate::tap::Shared;
+
+/// Most bytes of a message that is read as a whole.
+pub(crate) const WHOLE: usize = 8 * 1024 * 1024;
+/// A frame without key, version and correlation id is none.
+const SHORTEST: i32 = 8;
+
+/// What comes next.
+#[derive(Clone, Copy, Debug, Default)]
+enum At {
+    #[default]
+    Begin,
+    Size,
+    Head,
+    Produce,
+    /// The group that a ShareFetch is for.
+    Group(Tags),
+    /// All of it, to be kept.
+    Body,
+    /// All of it, of which only a name may be kept.
+    Proof,
+    /// The same without a header.
+    Token,
+    /// Nothing that matters.
+    Rest,
+}
+
+/// Where it stands.
+#[derive(Debug, Default)]
+pub(crate) struct ClientSide {
+    at: At,
+    frame: Frame,
+    /// Bytes of the frame, with those that say how many.
+    size: usize,
+    /// The request in hand, and what is to be kept of it.
+    asked: Option<Asked>,
+    kept: Kept,
+    party: Option<Box<Party>>,
+    produce: produce::Request,
+    secret: Secret,
+}
+
+impl ClientSide {
+    /// Reads as far as the bytes go, or until the facts are full.
+    pub(crate) fn feed(&mut self, input: &mut &[u8], shared: &mut Shared, facts: &mut Facts) {
+        while !shared.is_opaque() && self.step(input, shared, facts) {}
+    }
+
+    /// Whether it can go on.
+    #[inline]
+    fn step(&mut self, input: &mut &[u8], shared: &mut Shared, facts: &mut Facts) -> bool {
+        match self.at {
+            At::Begin => {
+                if input.is_empty() || facts.is_full() {
+                    return false;
+                }
+                self.frame.open(4);
+                self.at = At::Size;
+            }
+            At::Size => match self.frame.unit(input, false, |cursor| cursor.i32()) {
+                Ok(len) if shared.sasl.is_raw() && (0..=WHOLE as i32).contains(&len) => {
+                    self.frame.open(len as usize);
+                    self.at = At::Token;
+                }
+                Ok(len) if len >= SHORTEST && !shared.sasl.is_raw() => {
+                    self.frame.open(len as usize);
+                    (self.size, self.at) = (len as usize + 4, At::Head);
+                }
+                Err(Halt::Wait) => return false,
+                _ => return give_up(shared, facts, Why::MalformedFrame),
+            },
+            At::Head => {
+                let head = self.frame.unit(input, false, |cursor| {
+                    let (asked, client) = Asked::read(cursor)?;
+                    meet(client, shared, facts);
+                    Ok(asked)
+                });
+                match head {
+                    Ok(asked) => self.begin(asked, shared, facts),
+                    Err(Halt::Wait) => return false,
+                    Err(Halt::Malformed) => return give_up(shared, facts, Why::MalformedRequest),
+                }
+            }
+            At::Produce => return self.produce(input, shared, facts),
+            At::Group(mut tags) => return self.group(&mut tags, input, shared, facts),
+            At::Body => {
+                let Kept::Body(body) = &mut self.kept else { return self.rest() };
+                body.extend_from_slice(self.frame.part(input));
+                if self.frame.left() > 0 {
+                    return false;
+                }
+                return self.rest();
+            }
+            At::Proof | At::Token => {
+                let secret = self.secret.buffer(self.frame.left());
+                let Some(proof) = self.frame.whole(input, secret) else { return false };
+                match &self.asked {
+                    Some(asked) => match sasl(asked, proof, shared) {
+                        Ok(attempt) => self.kept = Kept::Sasl(attempt.into()),
+                        Err(_) => shared.blind(facts, Why::MalformedRequest, From::Client, asked),
+                    },
+                    None => shared.sasl.token(proof),
+                }
+                self.secret.wipe();
+                return self.rest();
+            }
+            At::Rest => {
+                if !self.frame.pass(input) {
+                    return false;
+                }
+                self.end(shared, facts);
+                self.at = At::Begin;
+            }
+        }
+        true
+    }
+
+    /// A header has come: how is the rest to be read?
+    fn begin(&mut self, mut asked: Asked, shared: &mut Shared, facts: &mut Facts) {
+        if let Some(api) = asked.api.filter(|api| !(api.first..=api.last).contains(&asked.version)) {
+            asked.api = None;
+            if !shared.unsupported.contains(&api.key) {
+                shared.unsupported.push(api.key);
+                shared.blind(facts, Why::UnsupportedVersion, From::Client, &asked);
+            }
+        }
+        asked.server = shared.inflight.noted(asked.client);
+        let whole = matches!(asked.how(), Some(How::Exchange { .. } | How::SaslHandshake | How::SaslAuthenticate));
+        if whole && self.frame.left() > WHOLE {
+            shared.blind(facts, Why::FrameTooLarge, From::Client, &asked);
+            asked.api = None;
+        }
+        self.asked = Some(asked);
+        match asked.how() {
+            Some(How::Produce) => {
+                self.produce.begin(asked.version, shared.inflight.writes());
+                self.at = At::Produce;
+            }
+            Some(How::Exchange { .. }) => {
+                self.kept = Kept::Body(shared.inflight.body());
+                self.at = At::Body;
+            }
+            Some(How::SaslHandshake | How::SaslAuthenticate) => self.at = At::Proof,
+            Some(How::ShareFetch) => self.at = At::Group(Tags::Count),
+            Some(How::Fetch) | None => {
+                self.rest();
+            }
+        }
+    }
+
+    /// Nothing more of this frame matters.
+    fn rest(&mut self) -> bool {
+        self.frame.skip_rest();
+        self.at = At::Rest;
+        true
+    }
+
+    fn produce(&mut self, input: &mut &[u8], shared: &mut Shared, facts: &mut Facts) -> bool {
+        let Some(asked) = self.asked else { return self.rest() };
+        let wire = asked.wire(shared.name.as_deref());
+        let driven = self.frame.drive(input, asked.is_flexible(), facts, |cursor, facts| {
+            self.produce.step(cursor, &mut Out { wire, topics: &shared.topics, facts })
+        });
+        match driven {
+            Driven::Wait | Driven::Full => return false,
+            Driven::End => self.kept = Kept::Writes(std::mem::take(&mut self.produce.writes)),
+            Driven::Malformed => self.unreadable(shared, facts, Why::MalformedRequest),
+            Driven::TooLarge => self.unreadable(shared, facts, Why::FrameTooLarge),
+        }
+        self.rest()
+    }
+
+    fn group(&mut self, tags: &mut Tags, input: &mut &[u8], shared: &mut Shared, facts: &mut Facts) -> bool {
+        let mut group = None;
+        let driven = self.frame.drive(input, true, facts, |cursor, _| {
+            if let Some(next) = tags.step(cursor)? {
+                return Ok(next);
+            }
+            group = cursor.nullable_string()?.map(Into::into);
+            Ok(Next::End)
+        });
+        self.at = At::Group(*tags);
+        match driven {
+            Driven::Wait | Driven::Full => return false,
+            Driven::End => self.party = Some(Box::new(Party { group, transaction: None })),
+            Driven::Malformed | Driven::TooLarge => self.unreadable(shared, facts, Why::MalformedRequest),
+        }
+        self.rest()
+    }
+
+    /// What came of a request cannot be read, and so its answer cannot either.
+    fn unreadable(&mut self, shared: &Shared, facts: &mut Facts, why: Why) {
+        if let Some(asked) = &mut self.asked {
+            shared.blind(facts, why, From::Client, asked);
+            asked.api = None;
+        }
+    }
+
+    /// The connection has ended.
+    pub(crate) fn close(&mut self) {
+        self.secret.wipe();
+    }
+
+    /// All of a request has come.
+    fn end(&mut self, shared: &mut Shared, facts: &mut Facts) {
+        let (kept, mut party) = (std::mem::take(&mut self.kept), self.party.take());
+        let Some(mut asked) = self.asked.take() else { return };
+        if facts.requests && party.is_none() {
+            party = named(&asked, &kept).map(Box::new);
+        }
+        requests::ingress(&asked, self.size, party.as_deref(), shared.name.as_deref(), facts);
+        let note = shared.inflight.take_note(asked.client);
+        if let Some(Note::Rewrote(server)) = note {
+            asked.server = Some(server);
+        }
+        let silent = asked.key == PRODUCE && std::mem::take(&mut self.produce.silent);
+        if silent && note.is_none() {
+            shared.inflight.silent(asked.client);
+        }
+        if silent || note == Some(Note::Answered) {
+            shared.inflight.recycle(kept);
+            return;
+        }
+        let at = shared.now();
+        shared.inflight.push(Entry { asked, at, kept, party });
+        while let Some(lost) = shared.inflight.relieve() {
+            shared.blind(facts, Why::InFlightOverflow, From::Client, &lost);
+        }
+    }
+}
+
+/// What a request of an authentication says.
+fn sasl(asked: &Asked, request: &[u8], shared: &mut Shared) -> Step<Attempt> {
+    let flexible = asked.is_flexible();
+    let request = behind_tags(request, flexible, flexible)?;
+    if matches!(asked.how(), Some(How::SaslHandshake)) {
+        shared.sasl.handshake(request)
+    } else {
+        shared.sasl.authenticate(request)
+    }
+}
+
+/// The group and the transaction that a request names, as far as it can be read.
+fn named(asked: &Asked, kept: &Kept) -> Option<Party> {
+    match kept {
+        Kept::Writes(writes) => writes.transaction().map(|id| Party { group: None, transaction: Some(id.clone()) }),
+        Kept::Body(request) => {
+            let flexible = asked.is_flexible();
+            let party = behind_tags(request, flexible, flexible).and_then(|request| Party::read(asked, request));
+            party.ok().filter(|party| *party != Party::default())
+        }
+        Kept::Nothing | Kept::Sasl(_) => None,
+    }
+}
+
+/// Behind the tagged fields of a header, where it has any.
+pub(crate) fn behind_tags(bytes: &[u8], flexible: bool, tags: bool) -> Step<Cursor<'_>> {
+    let mut cursor = Cursor::new(bytes, flexible);
+    if tags {
+        cursor.tags()?;
+    }
+    Ok(cursor)
+}
+
+/// Key of Produce.
+const PRODUCE: i16 = 0;
+
+fn give_up(shared: &mut Shared, facts: &mut Facts, why: Why) -> bool {
+    shared.give_up(facts, why, From::Client, None);
+    false
+}
+
+/// The client says what it calls itself, in each header: the first is news, and one that differs.
+#[inline]
+fn meet(client: Option<&[u8]>, shared: &mut Shared, facts: &mut Facts) {
+    let Some(client) = client.filter(|client| !client.is_empty() && **client != *shared.client_id) else { return };
+    shared.client_id.clear();
+    shared.client_id.extend_from_slice(client);
+    let (text, marks) = sanitize::text(client, SESSION_CLIENT_ID_CAP);
+    facts.push(Item::ClientId(text.into_owned(), marks));
+}

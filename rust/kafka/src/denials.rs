@@ -1,0 +1,64 @@
+//! The broker's refusals in APIs that have no event of their own: `OperationDenied`.
+//!
+//! What must always hold: a refusal is told once an answer, however many partitions repeat it; and none is passed over,
+//! also where the code is one that this API should not answer with. Operations are those that Kafka 4.4 asks its
+//! authorizer for.
+
+use std::collections::HashSet;
+
+use auditring_event::{ActionSpec, code_of, index_of, spec_at};
+
+use crate::errors::{self, CLUSTER, GROUP, TOPIC, TRANSACTIONAL_ID};
+use crate::exchange::{Exchange, Fate};
+
+const SPEC: &ActionSpec = spec_at(index_of(code_of("OperationDenied")));
+/// What Kafka calls the one resource of type Cluster.
+pub(crate) const CLUSTER_NAME: &[u8] = b"kafka-cluster";
+
+/// What a code refuses: the operation, and on which resource of the code's type where that is known.
+pub(crate) type Rule<'a> = (i16, &'static str, Option<&'a [u8]>);
+
+/// The refusals of one answer.
+pub(crate) struct Denials<'x, 'a> {
+    exchange: &'x mut Exchange<'a>,
+    told: HashSet<(i16, Option<Vec<u8>>)>,
+}
+
+impl<'x, 'a> Denials<'x, 'a> {
+    pub(crate) fn of(exchange: &'x mut Exchange<'a>) -> Self {
+        Self { exchange, told: HashSet::new() }
+    }
+
+    /// Tells of a code if it is a refusal that has not been told.
+    pub(crate) fn tell(&mut self, code: i16, rules: &[Rule<'_>]) {
+        if !errors::is_denial(code) {
+            return;
+        }
+        let known = rules.iter().find(|(refused, ..)| *refused == code);
+        let (operation, mut resource) =
+            known.map_or(("UNKNOWN", None), |(_, operation, resource)| (*operation, *resource));
+        if code == CLUSTER {
+            resource = Some(CLUSTER_NAME);
+        }
+        if !self.told.insert((code, resource.map(Into::into))) {
+            return;
+        }
+        let mut draft = self.exchange.event(SPEC, Fate::Answered(code));
+        draft.text("operation", operation.as_bytes()).text("resource_type", kind(code));
+        if let Some(resource) = resource {
+            draft.text("resource", resource);
+        }
+        draft.finish();
+    }
+}
+
+/// The type of resource that a code is about.
+const fn kind(code: i16) -> &'static [u8] {
+    match code {
+        TOPIC => b"Topic",
+        GROUP => b"Group",
+        CLUSTER => b"Cluster",
+        TRANSACTIONAL_ID => b"TransactionalId",
+        _ => b"DelegationToken",
+    }
+}

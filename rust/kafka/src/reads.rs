@@ -1,0 +1,148 @@
+//! What a client was given of one partition: a row for each contiguous range of the batches that an answer brings.
+//!
+//! What must always hold: every offset that a consumer can see in the answer is in a row. A range begins where its first
+//! batch does and ends where its last one does, although a consumer may have asked for less than whole batches.
+
+use std::collections::HashSet;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+
+use auditring_event::{ActionSpec, index_of, spec_at};
+
+use crate::batches::Batch;
+use crate::cursor::TopicId;
+use crate::exchange::Fate;
+use crate::facts::Facts;
+use crate::named::{Named, TopicPlaces};
+use crate::topics::Topics;
+use crate::wire::{Places, Wire};
+
+const READ: &ActionSpec = spec_at(index_of(64));
+const WIRE: Places = Places::of(READ);
+const TOPIC: TopicPlaces = TopicPlaces { topic: READ.position("topic"), topic_id: READ.position("topic_id") };
+const PARTITION: usize = READ.position("partition");
+const FIRST: usize = READ.position("first_offset");
+const LAST: usize = READ.position("last_offset");
+const RECORDS: usize = READ.position("records");
+const BYTES: usize = READ.position("bytes");
+const GROUP: usize = READ.position("group_id");
+const LOG_START: usize = READ.position("log_start_offset");
+
+/// Partitions whose first Read is remembered. When they are more, first Reads are noted again.
+const STARTS: usize = 16 * 1024;
+
+/// Where events of an answer go to.
+pub(crate) struct Out<'a> {
+    pub(crate) wire: Wire<'a>,
+    pub(crate) topics: &'a Topics,
+    pub(crate) facts: &'a mut Facts,
+}
+
+/// The partition in hand.
+#[derive(Debug, Default)]
+pub(crate) struct Reads {
+    topic: Named,
+    /// Stands for the topic among the first Reads.
+    key: u64,
+    partition: i32,
+    /// Where its log begins, unless a Read has said so already.
+    log_start: Option<i64>,
+    /// The range that may still grow.
+    range: Option<Batch>,
+    /// The group that it is read for.
+    group: Option<Vec<u8>>,
+    starts: HashSet<(u64, i32)>,
+    hasher: RandomState,
+}
+
+impl Reads {
+    /// Begins an answer.
+    pub(crate) fn begin(&mut self, group: Option<Vec<u8>>) {
+        self.group = group;
+        self.range = None;
+    }
+
+    pub(crate) fn topic_name(&mut self, name: &[u8]) {
+        self.topic.by_name(name);
+        self.key = self.hasher.hash_one(name);
+    }
+
+    pub(crate) fn topic_id(&mut self, id: &TopicId, topics: &Topics) {
+        self.topic.by_id(id, topics);
+        // By its name, if it has one, so that a name that is learnt later counts as another topic, which is noted again.
+        self.key = self.hasher.hash_one(self.topic.name());
+    }
+
+    /// Begins a partition.
+    #[inline]
+    pub(crate) fn partition(&mut self, index: i32, log_start: i64) {
+        self.partition = index;
+        self.log_start = (log_start >= 0).then_some(log_start);
+        self.range = None;
+    }
+
+    /// The broker refused it.
+    pub(crate) fn refused(&mut self, code: i16, out: &mut Out<'_>) {
+        self.emit(Fate::Answered(code), None, out);
+    }
+
+    /// It brings a batch.
+    #[inline]
+    pub(crate) fn batch(&mut self, batch: Batch, out: &mut Out<'_>) {
+        if let Some(range) = &mut self.range {
+            let follows = range.last.and_then(|last| last.checked_add(1)) == batch.first;
+            if follows && range.first.is_some() && batch.first.is_some() {
+                range.last = batch.last;
+                range.records = range.records.zip(batch.records).and_then(|(one, other)| one.checked_add(other));
+                range.bytes += batch.bytes;
+                return;
+            }
+            self.flush(out);
+        }
+        self.range = Some(batch);
+    }
+
+    /// It brings no more.
+    #[inline]
+    pub(crate) fn flush(&mut self, out: &mut Out<'_>) {
+        if let Some(range) = self.range.take() {
+            self.emit(Fate::Answered(0), Some(range), out);
+        }
+    }
+
+    #[inline]
+    fn emit(&mut self, fate: Fate, range: Option<Batch>, out: &mut Out<'_>) {
+        let log_start = self.log_start.take().filter(|_| range.is_some() && self.is_first());
+        let mut draft = out.facts.draft(READ);
+        draft.wire(&out.wire, &WIRE).named(&self.topic, &TOPIC).fate(fate).int_at(PARTITION, self.partition.into());
+        if let Some(range) = range {
+            let numbers =
+                [(FIRST, range.first), (LAST, range.last), (RECORDS, range.records), (BYTES, Some(range.bytes))];
+            for (at, value) in numbers {
+                if let Some(value) = value {
+                    draft.int_at(at, value);
+                }
+            }
+        }
+        if let Some(log_start) = log_start {
+            draft.int_at(LOG_START, log_start);
+        }
+        if let Some(group) = &self.group {
+            draft.text_at(GROUP, group);
+        }
+        draft.finish();
+    }
+
+    /// Whether no Read of the partition in hand has been noted before.
+    #[inline]
+    fn is_first(&mut self) -> bool {
+        let key = (self.key, self.partition);
+        if self.starts.contains(&key) {
+            return false;
+        }
+        if self.starts.len() == STARTS {
+            self.starts.clear();
+        }
+        self.starts.insert(key)
+    }
+}

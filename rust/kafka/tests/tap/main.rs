@@ -1,0 +1,10 @@
+//! What a tap says of messages that Kafka's own encoders (by the crate `kafka-protocol`) made, one file a room of the tap.
+
+mod fetch;
+mod frames;
+mod inflight;
+mod produce;
+mod requests;
+mod sasl;
+mod share_fetch;
+mod wire;
