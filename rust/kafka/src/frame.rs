@@ -79,8 +79,9 @@ impl Frame {
 
     /// Nothing more of this frame matters.
     pub(crate) fn skip_rest(&mut self) {
-        self.kept.clear();
         // What was kept is behind us already.
+        self.left -= self.kept.len();
+        self.kept.clear();
         self.skip = self.left;
     }
 
@@ -148,7 +149,10 @@ impl Frame {
                     return Ok(unit);
                 }
                 Err(Stop::Short) if self.kept.len() < self.left && self.kept.len() <= UNIT => *input = rest,
-                _ => return Err(Halt::Malformed),
+                _ => {
+                    *input = rest;
+                    return Err(Halt::Malformed);
+                }
             }
             more *= 2;
         }

@@ -8,6 +8,11 @@ use auditring_event::{Kind, Origin};
 use auditring_kafka::{Fact, Facts, Item, Tap, Topics, by_key};
 use kafka_protocol::messages::{RequestHeader, ResponseHeader};
 use kafka_protocol::protocol::{Encodable, HeaderVersion, Request, StrBytes};
+use uuid::Uuid;
+
+/// The id of every topic here, and how Kafka writes it.
+pub(crate) const ID: Uuid = Uuid::from_u128(0x9770_a24e_a5aa_414a_a65f_b896_d03f_4071);
+pub(crate) const ID_TEXT: &str = "l3CiTqWqQUqmX7iW0D9AcQ";
 
 /// A connection with a tap, and all that it has said.
 pub(crate) struct Connection {
