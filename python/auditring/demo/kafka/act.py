@@ -34,28 +34,32 @@ def run(console: Console, directory: Path, *, seconds: float, bootstrap: str | N
     """Plays the act; returns whether the audit and the clients agreed. Raises `ChildFailed`."""
     with (
         mock(console) if bootstrap is None else real(console, bootstrap) as cluster,
-        tempfile.TemporaryDirectory(prefix="auditring-demo-proxy-") as folder,
+        _proxy(directory, cluster) as proxy,
     ):
-        configuration = settings.write(
-            Path(folder), directory=directory, bootstrap=cluster.bootstrap, called=cluster.topic
+        clients_begin = balance.heard(proxy.last)["bootstrap"]
+        console.print(
+            f"proxy    {clients_begin}  (pid {proxy.pid}), audited into {directory}\n\nauditring tail -f {directory}",
+            highlight=False,
+            soft_wrap=True,
         )
-        with Child("proxy", SERVE, "proxy", str(configuration)) as proxy:
-            clients_begin = balance.heard(proxy.hear())["bootstrap"]
-            console.print(
-                f"proxy    {clients_begin}  (pid {proxy.pid}), audited into {directory}\n\n"
-                f"auditring tail -f {directory}",
-                highlight=False,
-                soft_wrap=True,
-            )
-            lines = watch.Lines(console, directory)
-            clients = Clients(clients_begin, seconds)
-            took = _play(console, clients, lines, proxy, cluster)
-            proxy.stop()
-            lines.show(final=True)
-            final = balance.heard(proxy.last)
+        lines = watch.Lines(console, directory)
+        clients = Clients(clients_begin, seconds)
+        took = _play(console, clients, lines, proxy, cluster)
+        proxy.stop()
+        lines.show(final=True)
+        final = balance.heard(proxy.last)
     console.print()
     console.print(watch.panel(clients.seen, final, took, None))
     return _conclude(console, directory, clients.seen, final)
+
+
+def _proxy(directory: Path, cluster: Cluster) -> Child:
+    """The proxy, which has read its settings: however this process ends, they do not stay behind."""
+    with tempfile.TemporaryDirectory(prefix="auditring-demo-proxy-") as folder:
+        told = settings.write(Path(folder), directory=directory, bootstrap=cluster.bootstrap, called=cluster.topic)
+        proxy = Child("proxy", SERVE, "proxy", str(told))
+        proxy.hear()
+        return proxy
 
 
 def _play(console: Console, clients: Clients, lines: watch.Lines, proxy: Child, cluster: Cluster) -> float:
