@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from auditring import directory as directories
+from auditring.sealed import SealedFile
 from auditring.verify.judge import judge
-from auditring.verify.lines import Lines, named, sink_of
+from auditring.verify.lines import Lines, named, present, sink_of
 from auditring.verify.moment import Moment
 from auditring.verify.report import Finding, Kind, Report
 from auditring.verify.tables import examine
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Progress", "check"]
 
 _ATTEMPTS = 5
-"""Moments taken before a file that goes while it is being read counts as gone."""
+"""Moments taken of a process before a file that goes while it is being read counts as gone."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -68,65 +69,73 @@ class _Check:
         self.rows = 0
 
     def run(self) -> Report:
-        """Look, and look again if something has gone meanwhile."""
+        """Look, and look again at processes of which something has gone meanwhile."""
         began = time.monotonic()
-        for attempt in range(1, _ATTEMPTS + 1):
-            moment = Moment.take(self.root)
-            self.done, self.rows = 0, 0
-            try:
-                report = self.report(moment, final=attempt == _ATTEMPTS)
-            except FileNotFoundError:
-                continue
-            return dataclasses.replace(report, seconds=time.monotonic() - began)
-        raise AssertionError("the last attempt takes what has gone for gone")
-
-    def wanted(self, process: str | None) -> bool:
-        """Whether the caller asks for it."""
-        return self.process is None or process == self.process
-
-    def report(self, moment: Moment, *, final: bool) -> Report:
-        """Read all that there is at a moment."""
-        lines, strangers = self.lines_by_process(moment.lines)
-        paths = [path for path in moment.tables if self.process is None or self.process in path.name]
-        self.of = len(paths) + sum(map(len, lines.values()))
-        tables: dict[str | None, list[Table]] = {}
-        for path in paths:
-            table = self.table(path, final=final)
-            if table is not None:
-                tables.setdefault(table.process, []).append(table)
-        every = sorted({*(one for one in tables if one is not None), *lines, *moment.standings})
-        if self.process is not None and self.process not in every:
+        moment = Moment.take(self.root)
+        reports, left, findings = self.look(moment, None, final=False)
+        if self.process is not None and not reports and not left:
             raise ValueError(f"there is nothing of a process {self.process!r}")
-        reports = [
-            self.of_process(one, tables.get(one, []), moment.standings.get(one), lines.get(one, []), final=final)
-            for one in every
-            if self.wanted(one)
-        ]
-        others = [finding for table in tables.get(None, []) for finding in table.findings if self.process is None]
+        for attempt in range(2, _ATTEMPTS + 1):
+            if not left:
+                break
+            again, left, _ = self.look(Moment.take(self.root), left, final=attempt == _ATTEMPTS)
+            reports |= again
         return Report(
             directory=self.root,
             fast=self.fast,
-            processes=tuple(reports),
-            findings=(*moment.findings, *others, *strangers),
+            processes=tuple(reports[process] for process in sorted(reports)),
+            findings=(*moment.findings, *findings),
             files=self.done,
             rows=self.rows,
-            seconds=0.0,
+            seconds=time.monotonic() - began,
         )
 
+    def look(
+        self, moment: Moment, only: set[str] | None, *, final: bool
+    ) -> tuple[dict[str, ProcessReport], set[str], list[Finding]]:
+        """Read what there is at a moment: reports, processes of which something went, findings on nobody's files."""
+        lines, findings = self.lines_by_process(moment.lines)
+        paths = [path for path in moment.tables if self.process is None or self.process in path.name]
+        self.of = max(self.of, len(paths) + sum(map(len, lines.values())))
+        tables: dict[str, list[Table]] = {}
+        gone: set[str] = set()
+        for path in paths:
+            try:
+                table = self.table(path)
+            except FileNotFoundError:
+                named_as = SealedFile.from_path(path)
+                gone |= {named_as.process} if named_as and not final else set()
+                continue
+            if table.process is not None:
+                tables.setdefault(table.process, []).append(table)
+            elif self.process is None:
+                findings += table.findings
+        every = {one for one in (*tables, *lines, *moment.standings, *gone) if self.wanted(one)}
+        reports: dict[str, ProcessReport] = {}
+        for process in sorted(every if only is None else every & only):
+            if process in gone:
+                continue
+            files = [path for path in lines.get(process, []) if not final or present(path)]
+            try:
+                reports[process] = self.of_process(
+                    process, tables.get(process, []), moment.standings.get(process), files
+                )
+            except FileNotFoundError:
+                gone.add(process)
+        return reports, gone if only is None else gone & only, findings
+
+    def wanted(self, process: str) -> bool:
+        """Whether the caller asks for it."""
+        return self.process is None or process == self.process
+
     def of_process(
-        self,
-        process: str,
-        tables: list[Table],
-        standing: Standing | None,
-        paths: list[Path],
-        *,
-        final: bool,
+        self, process: str, tables: list[Table], standing: Standing | None, paths: list[Path]
     ) -> ProcessReport:
-        """One process: its lines are read, then everything is held against everything."""
+        """One process: its lines are read, then everything is held against everything. Raises `FileNotFoundError`."""
         lines = None
         if paths and not self.fast:
             lines = Lines(process, self.root, standing)
-            self.read_lines(lines, paths, final=final)
+            self.read_lines(lines, paths)
         report = judge(process, tables, standing, lines, fast=self.fast)
         name = sink_of(standing)
         if standing is not None and name == "jsonl" and not paths and standing.sinks[name].delivered:
@@ -138,7 +147,7 @@ class _Check:
             report = dataclasses.replace(report, findings=(*report.findings, note))
         return report
 
-    def read_lines(self, lines: Lines, paths: list[Path], *, final: bool) -> None:
+    def read_lines(self, lines: Lines, paths: list[Path]) -> None:
         """Read the lines of a process."""
         before = self.rows
 
@@ -146,26 +155,20 @@ class _Check:
             self.rows = before + n
             self.tell()
 
-        lines.read([path for path in paths if not final or path.exists()], told)
+        lines.read(paths, told)
         self.rows = before + lines.lines
         self.done += len(paths)
 
-    def table(self, path: Path, *, final: bool) -> Table | None:
-        """What a Parquet file comes to; `None` for one that has gone for good. Raises `FileNotFoundError`."""
-        try:
-            status = path.stat()
-            key = path, status.st_ino, status.st_size, status.st_mtime_ns
-            table = self.tables.get(key)
-            if table is None:
-                table = self.tables[key] = examine(path, self.root, fast=self.fast)
-        except FileNotFoundError:
-            if final:
-                return None
-            raise
-        self.done += 1
-        self.rows += table.rows
-        self.tell()
-        return table
+    def table(self, path: Path) -> Table:
+        """What a Parquet file comes to. Raises `FileNotFoundError`."""
+        status = path.stat()
+        key = path, status.st_ino, status.st_size, status.st_mtime_ns
+        if key not in self.tables:
+            table = self.tables[key] = examine(path, self.root, fast=self.fast)
+            self.done += 1
+            self.rows += table.rows
+            self.tell()
+        return self.tables[key]
 
     def tell(self) -> None:
         """Say how far it is."""

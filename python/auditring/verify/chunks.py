@@ -125,6 +125,6 @@ def _line(raw: bytes) -> dict[str, Any] | None:
         return None
     if not isinstance(said, dict):
         return None
-    row = {name: said.get(name) for name in _FIELDS}
+    row: dict[str, Any] = {name: said.get(name) for name in _FIELDS}
     fits = all(type(row[name]) is kind for name, kind in _FIELDS.items())
     return row if fits and abs(row["seq"]) < 1 << 63 and abs(row["count"]) < 1 << 63 else None

@@ -53,16 +53,19 @@ class _Judge:
         self.files()
         whole = self.ranges()
         whole &= self.ending()
-        whole &= all(table.readable for table in self.counted)
+        whole &= all(table.sound for table in self.counted)
         if self.standing is not None:
             for equation in self.standing.equations:
                 if not equation.holds:
                     self.find(Kind.UNBALANCED, f"its counters do not balance: {equation}")
-            # Where files are missing the sums cannot be right, and nothing new is said by telling so.
+            # Where a file is missing or damaged the sums cannot be right, and nothing new is said by telling so.
             if whole:
                 self.totals(self.standing)
         if lines is not None:
             self.findings += lines.findings
+            if self.standing is None and not self.tables and lines.last_action not in _FINAL:
+                text = f"neither journal nor totals are here, and its last line is no {_FINAL[0]}"
+                self.find(Kind.END_UNKNOWN, text)
         losses = [loss for table in self.counted for loss in table.losses]
         standing = self.standing
         open_ended = standing is not None and standing.state is not State.CLOSED

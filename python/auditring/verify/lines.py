@@ -18,7 +18,7 @@ from auditring.verify.report import Finding, Kind, LinesReport, Loss, State
 from auditring.verify.rows import MOST_LOSSES, loss_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from auditring.verify.chunks import Broken
@@ -42,6 +42,25 @@ def sink_of(standing: Standing | None) -> str | None:
     """Which sink has written `jsonl/`: the one of that name, or the only one that there is beside the tables."""
     others = [] if standing is None else sorted(set(standing.sinks) - {"parquet"})
     return "jsonl" if "jsonl" in others else others[0] if len(others) == 1 else None
+
+
+def present(path: Path) -> bool:
+    """Whether the file is there, as it is or compressed since."""
+    return path.exists() or _packed(path).exists()
+
+
+def _packed(path: Path) -> Path:
+    return path.parent / "closed" / f"{path.name}.zst"
+
+
+def _chunks(path: Path) -> Iterator[bytes]:
+    """The file in chunks, also where it was compressed since it was listed. Raises `FileNotFoundError`."""
+    try:
+        yield from chunks(path)
+    except FileNotFoundError:
+        if path.suffix == ".zst":
+            raise
+        yield from chunks(_packed(path))
 
 
 class Lines:
@@ -90,7 +109,7 @@ class Lines:
             self._files += 1
             number = 0
             try:
-                for chunk in chunks(path):
+                for chunk in _chunks(path):
                     self._chunk(chunk, number, final=path == files[-1])
                     number += chunk.count(b"\n")
                     progress(self.lines)
@@ -226,7 +245,13 @@ class Lines:
             return
         if self._disorder and self.lines > sink.delivered:
             return  # which lines are too many was told
-        kind = Kind.MISSING if self.lines < sink.delivered else Kind.DOUBLED if self.lines > sink.delivered else Kind.ALTERED
+        kind = (
+            Kind.MISSING
+            if self.lines < sink.delivered
+            else Kind.DOUBLED
+            if self.lines > sink.delivered
+            else Kind.ALTERED
+        )
         text = (
             f"jsonl: {self.lines:,} lines of {self._events:,} events up to seq {sink.cursor - 1}, "
             f"and {sink.delivered:,} of {sink.delivered + sink.merged:,} by the sink's totals"

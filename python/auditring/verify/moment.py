@@ -1,8 +1,8 @@
 """The directory at one moment, while processes write to it.
 
-What must always hold is the order: cursors are read first, then what the journals still hold, then the files are listed,
-then the counters are read once more. What a cursor has passed is then in the list, or missing; what is in the list and
-behind the first counters is within the second ones.
+What must always hold is the order: cursors are read first, then what the journals still hold, then the files are
+listed, then the counters are read once more. What a cursor has passed is then in the list, or missing; what is in the
+list and behind the first counters is within the second ones.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ it). The same range twice is no compaction's work, and neither is a part of one.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -70,5 +71,5 @@ def gaps(counted: Sequence[Table], since: int = 0) -> list[Gap]:
 
 def overlaps(counted: Sequence[Table]) -> list[tuple[Table, Table]]:
     """Files that share a part of their ranges with the one before them."""
-    pairs = zip(counted, counted[1:], strict=False)
+    pairs = itertools.pairwise(counted)
     return [(one, next_) for one, next_ in pairs if next_.first_seq <= one.last_seq]

@@ -1,4 +1,4 @@
-"""The rows of one file as they go by, a row group at a time: whose they are, their seqs, what they count, what they lost.
+"""The rows of one file as they go by, a row group at a time: whose they are, their seqs, what they count and lost.
 
 Everything is computed by Arrow over whole columns; only what is found is looked at by Python.
 """
@@ -36,7 +36,7 @@ class Rows:
         self.rows = 0
         self.events = 0
         self.disordered = False
-        """Some row came behind one of a greater seq, as a merged one does: whether a seq is doubled is not known yet."""
+        """Some row came behind one of a greater seq, as a merged one may: whether a seq is doubled is not known yet."""
         self.last_action: str | None = None
         self.losses: list[Loss] = []
         self.events_lost = 0
@@ -67,9 +67,7 @@ class Rows:
         self._told(group)
 
     def _identity(self, column: pa.ChunkedArray) -> None:
-        self._strangers.update(
-            (str(name), None) for name in pc.unique(column).to_pylist() if name != self._process
-        )
+        self._strangers.update((str(name), None) for name in pc.unique(column).to_pylist() if name != self._process)
 
     def _seqs(self, seqs: pa.Array) -> None:
         bounds = pc.min_max(seqs).as_py()
@@ -117,7 +115,7 @@ class Rows:
         return None if ns is None else datetime.fromtimestamp(ns // 1_000_000_000, UTC).strftime("%Y-%m-%d")
 
     def wrong(self, left_out: int) -> Iterator[tuple[str, int | None, int | None]]:
-        """What does not fit, now that all rows have gone by: text, and the range where it is another than the file's."""
+        """What does not fit, now that all rows have gone by: text, and the range where it is not the file's."""
         first, last = self._first, self._last
         if self._strangers:
             yield f"it has rows of another process: {', '.join(self._strangers)}", None, None
@@ -156,11 +154,11 @@ class Rows:
 
     @staticmethod
     def within(column: pa.ChunkedArray, statistics: Any) -> bool:  # noqa: ANN401 - pyarrow ships no types
-        """Whether least and greatest value of a column are those that the footer says."""
+        """Whether all values of a column lie within the bounds in the footer. Wider ones do no harm, and do occur."""
         if pa.types.is_dictionary(column.type):
             column = pc.unique(column).cast(pa.string())
-        least, greatest = pc.min_max(column).values()
-        return bool(least.as_py() == statistics.min and greatest.as_py() == statistics.max)
+        least, greatest = (bound.as_py() for bound in pc.min_max(column).values())
+        return least is None or bool(statistics.min <= least and greatest <= statistics.max)
 
 
 def loss_of(seq: int, time_ns: int | None, lost: int | None, context: Mapping[str, Any]) -> Loss:
@@ -178,7 +176,7 @@ def loss_of(seq: int, time_ns: int | None, lost: int | None, context: Mapping[st
 def instant(time_ns: object) -> datetime | None:
     """A time in nanoseconds as Python has it; `None` for what is none."""
     try:
-        return datetime.fromtimestamp(int(time_ns) / 1e9, UTC)  # type: ignore[call-overload,no-any-return]
+        return datetime.fromtimestamp(int(time_ns) / 1e9, UTC)  # type: ignore[call-overload]
     except (TypeError, ValueError, OverflowError, OSError):
         return None
 

@@ -69,11 +69,16 @@ class _Examination:
         self.path = path
         self.shown = path.relative_to(root)
         self.named = SealedFile.from_path(path)
-        self.process = self.named and self.named.process
+        self.process = self.named.process if self.named else None
         self.first = self.named.first_seq if self.named else 0
         self.last = self.named.last_seq if self.named else -1
         self.terms = {"sampled_out": 0, "filtered_out": 0, "lost": 0}
         self.findings: list[Finding] = []
+
+    @property
+    def left_out(self) -> int:
+        """How many of the range are no rows."""
+        return self.terms["sampled_out"] + self.terms["filtered_out"] + self.terms["lost"]
 
     def run(self, *, fast: bool) -> Table:
         """Open it, and go as far as one gets."""
@@ -148,7 +153,7 @@ class _Examination:
 
     def footer(self, file: pq.ParquetFile) -> Table:
         """Make do with what the footer says."""
-        room = self.last + 1 - self.first - sum(self.terms.values())
+        room = self.last + 1 - self.first - self.left_out
         rows = file.metadata.num_rows
         if not 0 <= rows <= room:
             self.find(
@@ -156,6 +161,7 @@ class _Examination:
                 f"it has {rows:,} rows, and room for {max(room, 0):,}: seq {self.first} to {self.last} is "
                 f"{self.last + 1 - self.first:,}, less {_terms(self.terms)}",
             )
+        self.folder(_newest(file.metadata))
         return self.result(rows=rows, events=max(room, 0))
 
     def everything(self, file: pq.ParquetFile) -> Table:
@@ -170,14 +176,17 @@ class _Examination:
                 stated = self.stated(file, number, group)
             except _DAMAGE as error:
                 whole = False
-                self.find(Kind.UNREADABLE, f"row group {number + 1} of {file.num_row_groups} {self.why(file, number, error)}")
+                self.find(
+                    Kind.UNREADABLE, f"row group {number + 1} of {file.num_row_groups} {self.why(file, number, error)}"
+                )
                 continue
             for name in stated:
-                self.find(Kind.ALTERED, f"row group {number + 1} holds other values of `{name}` than the footer says")
+                text = f"row group {number + 1} has `{name}` beyond its bounds in the footer, so readers pass it over"
+                self.find(Kind.ALTERED, text)
         if whole:
-            for text, first, last in rows.wrong(sum(self.terms.values())):
+            for text, first, last in rows.wrong(self.left_out):
                 self.find(Kind.ALTERED, text, first, last)
-            self.folder(rows)
+            self.folder(rows.date)
             if rows.disordered:
                 for text, first, last in self.doubled():
                     self.find(Kind.DOUBLED, text, first, last)
@@ -192,7 +201,7 @@ class _Examination:
         )
 
     def stated(self, file: pq.ParquetFile, number: int, group: pa.Table) -> list[str]:
-        """The columns of a row group whose statistics are not those of its rows."""
+        """The columns of a row group that go beyond their bounds in the footer."""
         columns = file.metadata.row_group(number)
         wrong = []
         for at in range(columns.num_columns):
@@ -213,12 +222,12 @@ class _Examination:
                 return f"cannot be read, its column `{name}` is damaged: {_line(cause)}"
         return f"cannot be read: {_line(error)}"
 
-    def folder(self, rows: Rows) -> None:
+    def folder(self, date: str | None) -> None:
         """Hold the folder's date against the rows': a file belongs to the greatest date of what it covers."""
-        date, lies = rows.date, self.shown.parent.name
+        lies = self.shown.parent.name
         if self.shown.parts[:-2] != ("events",):
             self.find(Kind.MISPLACED, "it lies in no folder of a date under events/")
-        elif date is not None and not (lies == date or (sum(self.terms.values()) and date < lies)):
+        elif date is not None and date != lies and not (self.left_out and date < lies):
             self.find(Kind.MISPLACED, f"its newest row is of {date}, and it lies under {lies}")
 
     def doubled(self) -> list[tuple[str, int, int]]:
@@ -233,11 +242,23 @@ class _Examination:
             process=self.process,
             first_seq=self.first,
             last_seq=self.last,
-            **self.terms,
             readable=readable,
             findings=tuple(self.findings),
-            **held,  # type: ignore[arg-type]  # by the names of its fields
+            **self.terms,  # type: ignore[arg-type]  # both by the names of its fields
+            **held,  # type: ignore[arg-type]
         )
+
+
+def _newest(metadata: pq.FileMetaData) -> str | None:
+    """The UTC date of the newest row, by the footer; `None` where it does not say."""
+    dates = []
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        for at in range(group.num_columns):
+            column = group.column(at)
+            if column.path_in_schema == "time" and column.is_stats_set and column.statistics.has_min_max:
+                dates.append(column.statistics.max.strftime("%Y-%m-%d"))
+    return max(dates, default=None)
 
 
 def _opening(path: Path, error: BaseException) -> str:
@@ -251,7 +272,7 @@ def _opening(path: Path, error: BaseException) -> str:
             tail = file.read()
     except OSError:
         return f"it cannot be read: {_line(error)}"
-    if head != _MAGIC:
+    if size > 2 * len(_MAGIC) and head != _MAGIC:
         return f"it is no Parquet file ({size:,} bytes)"
     if tail != _MAGIC or size <= 2 * len(_MAGIC):
         return f"it is cut: after {size:,} bytes it does not end as a Parquet file does"
