@@ -12,8 +12,8 @@ from auditring.sealed import SealedFile
 from auditring.verify.judge import judge
 from auditring.verify.lines import Lines, named, present, sink_of
 from auditring.verify.moment import Moment
+from auditring.verify.reader import Reader
 from auditring.verify.report import Finding, Kind, Report
-from auditring.verify.tables import examine
 
 if TYPE_CHECKING:
     import os
@@ -54,14 +54,22 @@ def check(
     """
     root = Path(directory).absolute()
     directories.require(root)
-    return _Check(root, process, progress, fast=fast).run()
+    with Reader(root, fast=fast) as reader:
+        return _Check(root, process, progress, reader, fast=fast).run()
 
 
 class _Check:
     def __init__(
-        self, root: Path, process: str | None, progress: Callable[[Progress], None] | None, *, fast: bool
+        self,
+        root: Path,
+        process: str | None,
+        progress: Callable[[Progress], None] | None,
+        reader: Reader,
+        *,
+        fast: bool,
     ) -> None:
         self.root, self.process, self.progress, self.fast = root, process, progress, fast
+        self.reader = reader
         # Sealed files never change, so what was read of one holds at a later attempt too.
         self.tables: dict[tuple[Path, int, int, int], Table] = {}
         self.done = 0
@@ -164,7 +172,7 @@ class _Check:
         status = path.stat()
         key = path, status.st_ino, status.st_size, status.st_mtime_ns
         if key not in self.tables:
-            table = self.tables[key] = examine(path, self.root, fast=self.fast)
+            table = self.tables[key] = self.reader.examine(path)
             self.done += 1
             self.rows += table.rows
             self.tell()

@@ -154,7 +154,11 @@ class Rows:
 
     @staticmethod
     def within(column: pa.ChunkedArray, statistics: Any) -> bool:  # noqa: ANN401 - pyarrow ships no types
-        """Whether all values of a column lie within the bounds in the footer. Wider ones do no harm, and do occur."""
+        """Whether the footer is right about a column: its nulls, and bounds; wider ones do no harm, and do occur."""
+        if statistics.has_null_count and statistics.null_count != column.null_count:
+            return False
+        if not statistics.has_min_max:
+            return True
         if pa.types.is_dictionary(column.type):
             column = pc.unique(column).cast(pa.string())
         least, greatest = (bound.as_py() for bound in pc.min_max(column).values())

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from auditring import _core
 from auditring.sealed import SealedFile
 from auditring.verify.report import Finding, Kind, Loss
 from auditring.verify.rows import REQUIRED, Rows
@@ -20,7 +21,7 @@ from auditring.verify.rows import REQUIRED, Rows
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["Table", "examine"]
+__all__ = ["Table", "examine", "given_up"]
 
 _MAGIC = b"PAR1"
 _DAMAGE = (OSError, ValueError, KeyError, MemoryError, pa.ArrowException)
@@ -62,6 +63,13 @@ def examine(path: Path, root: Path, *, fast: bool) -> Table:
     return _Examination(path, root).run(fast=fast)
 
 
+def given_up(path: Path, root: Path, how: str) -> Table:
+    """What to say of a file that its reader has died of."""
+    examination = _Examination(path, root)
+    examination.find(Kind.UNREADABLE, f"it is damaged such that reading it kills the reader ({how})")
+    return examination.result(readable=False)
+
+
 class _Examination:
     """The state of one reading."""
 
@@ -97,11 +105,14 @@ class _Examination:
                 return self.result(readable=False)
             if not said:
                 return self.result(readable=False)
-            names = set(file.schema_arrow.names)
-            missing = [name for name in REQUIRED if name not in names]
+            missing = [name for name in REQUIRED if name not in file.schema_arrow.names]
             if missing:
                 self.find(Kind.ALTERED, f"it has no column {', '.join(missing)}")
                 return self.result(readable=False)
+            # Columns are only ever added at the end, so those of two versions begin alike.
+            for name, ours in zip(file.schema_arrow.names, pa.schema(_core.schema()).names, strict=False):
+                if name != ours:
+                    self.find(Kind.ALTERED, f"its column `{name}` is not named `{ours}`")
             return self.footer(file) if fast else self.everything(file)
 
     def find(self, kind: Kind, text: str, first: int | None = None, last: int | None = None) -> None:
@@ -208,8 +219,7 @@ class _Examination:
             column = columns.column(at)
             if column.path_in_schema not in _STATED or not column.is_stats_set:
                 continue
-            statistics = column.statistics
-            if statistics.has_min_max and not Rows.within(group.column(column.path_in_schema), statistics):
+            if not Rows.within(group.column(column.path_in_schema), column.statistics):
                 wrong.append(column.path_in_schema)
         return wrong
 
