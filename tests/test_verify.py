@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from datetime import date, timedelta
 from pathlib import Path
 
 import pyarrow as pa
@@ -57,6 +58,21 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def audit(pristine: Path, tmp_path: Path) -> Path:
     """A copy of it, to be damaged."""
     return Path(shutil.copytree(pristine, tmp_path / "audit"))
+
+
+@pytest.fixture
+def lined(tmp_path: Path) -> Path:
+    """A log of lines alone, in several files."""
+    with auditring.open(tmp_path / "audit", sinks=(JsonlSink(rotation=Rotation(rows=ROWS)),)) as log:
+        for _ in range(150):
+            log.emit("com.example.Event")
+    return tmp_path / "audit"
+
+
+@pytest.fixture
+def embedded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python within another program: files are read in this process, for there is none to start, which is quicker."""
+    monkeypatch.setattr(sys, "executable", "")
 
 
 def files(audit: Path) -> list[Path]:
@@ -189,7 +205,7 @@ def test_a_log_under_load_is_never_suspected(tmp_path: Path) -> None:
     writer.start()
     try:
         wait_for(lambda: any(tmp_path.glob("events/*/*.parquet")))
-        for look in range(6):
+        for look in range(4):
             assert verify.check(tmp_path, fast=look % 3 == 2).wrong == ()
         wait_for(lambda: len(closed) > 1)
     finally:
@@ -335,6 +351,7 @@ def test_a_file_that_goes_while_it_is_read_means_another_look(audit: Path, monke
 # --- damage to Parquet files ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("embedded")
 @pytest.mark.parametrize("fast", [False, True])
 @pytest.mark.parametrize("at", [0, 1, -1])
 def test_a_deleted_file_is_named_by_its_range_and_neighbours(audit: Path, at: int, *, fast: bool) -> None:
@@ -347,6 +364,27 @@ def test_a_deleted_file_is_named_by_its_range_and_neighbours(audit: Path, at: in
     assert (finding.kind, finding.first_seq, finding.last_seq) == (Kind.MISSING, first, last)
     assert finding.beside == tuple(path.relative_to(audit) for path in beside)
     assert all(path.name in finding.text for path in beside)
+
+
+def test_what_was_removed_from_the_beginning_on_purpose_is_told_and_no_mistake(audit: Path) -> None:
+    """Retention takes the oldest files; a gap behind them is as wrong as ever, and so is one where none was to go."""
+    first, second, third, *_ = files(audit)
+    today = date.fromisoformat(first.parent.name)
+    first.unlink()
+    lines_of(audit)[0].unlink()
+    assert kinds(wrong(audit)) == {Kind.MISSING}
+    report = verify.check(audit, kept_since=today)
+    assert (report.complete, {finding.kind for finding in report.everything}) == (True, {Kind.NOTE})
+    assert report.everything[0].last_seq == span(first)[1]
+    assert run(audit, "--kept-since", today.isoformat()).exit_code == 0
+    assert not verify.check(audit, kept_since=today + timedelta(days=1)).complete
+    third.rename(audit / "hidden")
+    (finding,) = verify.check(audit, kept_since=today).wrong
+    assert (finding.kind, finding.first_seq) == (Kind.MISSING, span(third)[0])
+    second.unlink()
+    for path in files(audit):
+        path.unlink()
+    assert verify.check(audit, kept_since=today).complete
 
 
 def test_the_last_file_of_a_living_process_is_missed_by_its_cursor(tmp_path: Path) -> None:
@@ -412,6 +450,7 @@ def test_a_foreign_parquet_file_is_told(audit: Path) -> None:
     assert "events/theirs.parquet" in finding.text
 
 
+@pytest.mark.usefixtures("embedded")
 @pytest.mark.parametrize("fast", [False, True])
 @pytest.mark.parametrize("left", [0, 3, 8, 100, 4096, -1])
 def test_a_cut_file_is_told_as_cut(audit: Path, left: int, *, fast: bool) -> None:
@@ -424,6 +463,7 @@ def test_a_cut_file_is_told_as_cut(audit: Path, left: int, *, fast: bool) -> Non
     assert "it is cut" in finding.text
 
 
+@pytest.mark.usefixtures("embedded")
 def test_a_flipped_bit_in_any_page_is_found(audit: Path) -> None:
     """Pages have checksums, so it is found also where what it spoils could still be unpacked."""
     path = files(audit)[1]
@@ -444,6 +484,7 @@ def test_a_flipped_bit_in_any_page_is_found(audit: Path) -> None:
     assert wrong(audit, fast=True) == []
 
 
+@pytest.mark.usefixtures("embedded")
 def test_damage_to_the_footer_is_told_where_it_changes_anything(audit: Path) -> None:
     """A footer has no checksum: what is found is what can no longer be read, or disagrees with name, rows or totals."""
     path = files(audit)[1]
@@ -481,6 +522,7 @@ def test_a_file_that_kills_its_reader_is_told(audit: Path, monkeypatch: pytest.M
     assert "kills the reader (SIGABRT)" in finding.text
 
 
+@pytest.mark.usefixtures("embedded")
 def test_a_removed_row_is_named_by_its_seq(audit: Path) -> None:
     """The file is whole and says what it said before, and one number is not there."""
     path = files(audit)[1]
@@ -538,6 +580,7 @@ def test_a_row_outside_of_the_range_is_told(audit: Path) -> None:
     assert f"seq {last + 1000}" in finding.text
 
 
+@pytest.mark.usefixtures("embedded")
 @pytest.mark.parametrize("fast", [False, True])
 def test_altered_metadata_disagrees_with_name_rows_or_neighbours(audit: Path, *, fast: bool) -> None:
     """Each term of a file's equation, and its range."""
@@ -561,6 +604,7 @@ def test_altered_metadata_disagrees_with_name_rows_or_neighbours(audit: Path, *,
         assert any(path.name in finding.text for finding in found)
 
 
+@pytest.mark.usefixtures("embedded")
 @pytest.mark.parametrize("fast", [False, True])
 def test_a_renamed_file_disagrees_with_its_metadata(audit: Path, *, fast: bool) -> None:
     """By its metadata it is where it was, so nothing is missing."""
@@ -599,6 +643,7 @@ def test_rows_of_another_process_are_told(audit: Path) -> None:
     assert (finding.kind, stranger in finding.text) == (Kind.ALTERED, True)
 
 
+@pytest.mark.usefixtures("embedded")
 @pytest.mark.parametrize("fast", [False, True])
 def test_files_that_share_a_part_of_their_ranges_overlap(audit: Path, *, fast: bool) -> None:
     """No compaction leaves that behind."""
@@ -642,66 +687,66 @@ def lines_of(audit: Path) -> list[Path]:
     return sorted(audit.glob("jsonl/*.jsonl"))
 
 
-def test_a_removed_line_is_named_by_its_seq(audit: Path) -> None:
+def test_a_removed_line_is_named_by_its_seq(lined: Path) -> None:
     """Anywhere in any file; also all of a file, and the last one."""
-    for path in (lines_of(audit)[0], lines_of(audit)[1], lines_of(audit)[-1]):
+    for path in (lines_of(lined)[0], lines_of(lined)[1], lines_of(lined)[-1]):
         whole = path.read_bytes()
         lines = whole.splitlines(keepends=True)
         for at in (0, len(lines) // 2, len(lines) - 1):
             path.write_bytes(b"".join(lines[:at] + lines[at + 1 :]))
             seq = json.loads(lines[at])["seq"]
-            (finding,) = wrong(audit)
+            (finding,) = wrong(lined)
             assert (finding.kind, finding.first_seq, finding.last_seq) == (Kind.MISSING, seq, seq)
             assert path.name in finding.text
         path.unlink()
         seqs = [json.loads(line)["seq"] for line in lines]
-        assert the_only(wrong(audit)) == (Kind.MISSING, seqs[0], seqs[-1])
+        assert the_only(wrong(lined)) == (Kind.MISSING, seqs[0], seqs[-1])
         path.write_bytes(whole)
-    assert wrong(audit) == []
+    assert wrong(lined) == []
 
 
-def test_a_doubled_line_is_named_by_its_seq(audit: Path) -> None:
+def test_a_doubled_line_is_named_by_its_seq(lined: Path) -> None:
     """In its file, or from another one; with the line."""
-    first, second, *_ = lines_of(audit)
+    first, second, *_ = lines_of(lined)
     whole, lines = second.read_bytes(), second.read_bytes().splitlines(keepends=True)
     second.write_bytes(b"".join([*lines[:5], lines[4], *lines[5:]]))
-    (finding,) = wrong(audit)
+    (finding,) = wrong(lined)
     assert (finding.kind, finding.first_seq) == (Kind.DOUBLED, json.loads(lines[4])["seq"])
     assert f"{second.name}: in line 6 seq" in finding.text
     other = first.read_bytes().splitlines(keepends=True)[2]
     second.write_bytes(whole + other)
-    assert (Kind.DOUBLED, json.loads(other)["seq"]) in {(one.kind, one.first_seq) for one in wrong(audit)}
+    assert (Kind.DOUBLED, json.loads(other)["seq"]) in {(one.kind, one.first_seq) for one in wrong(lined)}
 
 
-def test_a_line_that_is_cut_or_no_event_is_told_with_its_number(audit: Path) -> None:
+def test_a_line_that_is_cut_or_no_event_is_told_with_its_number(lined: Path) -> None:
     """At the end of a file, and within it; also what would make Arrow's parser die."""
-    path = lines_of(audit)[1]
+    path = lines_of(lined)[1]
     whole = path.read_bytes()
     lines = whole.splitlines(keepends=True)
     os.truncate(path, len(whole) - 10)
-    (finding,) = wrong(audit)
+    (finding,) = wrong(lined)
     assert (finding.kind, f"line {len(lines)} is cut" in finding.text) == (Kind.UNREADABLE, True)
     for junk in (b"null\n", b"\n", b"{}\n", b"[1]\n", b"\xff\xfe\n", lines[3][:-20] + b"\n", lines[3][:-1] + b"null\n"):
         path.write_bytes(b"".join([*lines[:3], junk, *lines[4:]]))
-        (finding,) = wrong(audit)
+        (finding,) = wrong(lined)
         assert (finding.kind, f"{path.name}: line 4 is no JSON object" in finding.text) == (Kind.UNREADABLE, True), junk
 
 
-def test_lines_of_somebody_else_are_told(audit: Path, tmp_path: Path) -> None:
+def test_lines_of_somebody_else_are_told(lined: Path, tmp_path: Path) -> None:
     """Another process's line, one whose id is not its own, and a file that no sink has named."""
     theirs = written(tmp_path / "other")
-    path = lines_of(audit)[1]
+    path = lines_of(lined)[1]
     lines = path.read_bytes().splitlines(keepends=True)
     stranger = lines_of(tmp_path / "other")[1].read_bytes().splitlines(keepends=True)[3]
     path.write_bytes(b"".join([*lines[:3], stranger, *lines[4:]]))
-    (finding,) = wrong(audit)
+    (finding,) = wrong(lined)
     assert (finding.kind, theirs in finding.text) == (Kind.FOREIGN, True)
     seq = json.loads(lines[3])["seq"]
     path.write_bytes(b"".join([*lines[:3], lines[3].replace(f':{seq}"'.encode(), b':9"'), *lines[4:]]))
-    assert the_only(wrong(audit)) == (Kind.ALTERED, seq, seq)
+    assert the_only(wrong(lined)) == (Kind.ALTERED, seq, seq)
     path.write_bytes(b"".join(lines))
-    (audit / "jsonl" / "mine.jsonl").write_text("{}\n")
-    assert kinds(wrong(audit)) == {Kind.FOREIGN}
+    (lined / "jsonl" / "mine.jsonl").write_text("{}\n")
+    assert kinds(wrong(lined)) == {Kind.FOREIGN}
 
 
 def test_compressed_lines_are_read_to_their_end(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from auditring.cli.errors import Complaint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from datetime import datetime
 
     from auditring.verify import Finding, Loss, ProcessReport, Progress, Report
 
@@ -29,16 +30,31 @@ _MOST_LOSSES = 20
 @click.option(
     "--fast", is_flag=True, help="Read the footers of Parquet files alone: ranges and totals, but no row and no line."
 )
+@click.option(
+    "--kept-since",
+    metavar="DATE",
+    type=click.DateTime(["%Y-%m-%d"]),
+    help="Files of dates before it may have been removed or moved away: a process may begin later.",
+)
 @click.option("-q", "--quiet", is_flag=True, help="Say only what is wrong; nothing if nothing is.")
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @click.option("--json", "form", flag_value="json", help="The same as --format json.")
-def command(directory: Path, *, process: str | None, fast: bool, quiet: bool, form: Literal["table", "json"]) -> None:
+def command(
+    directory: Path,
+    *,
+    process: str | None,
+    fast: bool,
+    kept_since: datetime | None,
+    quiet: bool,
+    form: Literal["table", "json"],
+) -> None:
     """Is anything missing from DIR? Checks every file and every process, also while proxies write.
 
     \b
-    auditring verify audit/                     all of it: every page of every file, with its checksum
-    auditring verify audit/ --fast              footers and counters alone, in seconds
-    auditring verify audit/ --quiet || alert    from cron: it speaks only when something is wrong
+    auditring verify audit/                            every page of every file, with its checksum
+    auditring verify audit/ --fast                     footers and counters alone, in seconds
+    auditring verify audit/ --quiet || alert           from cron: it speaks only when something is wrong
+    auditring verify audit/ --kept-since 2026-11-01    where older files have been moved away
     auditring verify audit/ --json | jq '.findings[] | [.kind, .text]'
 
     Every event of a process has a number, and every file says which numbers it covers and how many of them were left
@@ -60,7 +76,8 @@ def command(directory: Path, *, process: str | None, fast: bool, quiet: bool, fo
 
     try:
         with progress_shown() as progress:
-            report = check(directory, process=process, fast=fast, progress=progress)
+            since = None if kept_since is None else kept_since.date()
+            report = check(directory, process=process, fast=fast, kept_since=since, progress=progress)
     except (AuditError, OSError, ValueError) as error:
         raise Complaint(str(error)) from error
     if form == "json":

@@ -18,6 +18,7 @@ from auditring.verify.report import Finding, Kind, Report
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterable
+    from datetime import date
 
     from auditring.verify.moment import Standing
     from auditring.verify.report import ProcessReport
@@ -44,18 +45,19 @@ def check(
     *,
     process: str | None = None,
     fast: bool = False,
+    kept_since: date | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Report:
     """Verify an audit directory, whether or not anybody writes to it; nothing in it is changed.
 
-    `process`: only this one. `fast`: of Parquet files only the footers, and no JSON lines. `progress` is called now and
-    then. Whatever is wrong with the directory is in the report. Raises `NotAnAuditDirectory`, and `ValueError` for a
-    process of which there is nothing.
+    `process`: only this one. `fast`: of Parquet files only the footers, and no JSON lines. `kept_since`: files of
+    earlier dates may have been removed or moved away. `progress` is called now and then. Whatever is wrong with the
+    directory is in the report. Raises `NotAnAuditDirectory`, and `ValueError` for a process of which there is nothing.
     """
     root = Path(directory).absolute()
     directories.require(root)
     with Reader(root, fast=fast) as reader:
-        return _Check(root, process, progress, reader, fast=fast).run()
+        return _Check(root, process, progress, reader, fast=fast, kept_since=kept_since).run()
 
 
 class _Check:
@@ -67,7 +69,9 @@ class _Check:
         reader: Reader,
         *,
         fast: bool,
+        kept_since: date | None,
     ) -> None:
+        self.kept_since = None if kept_since is None else kept_since.isoformat()
         self.root, self.process, self.progress, self.fast = root, process, progress, fast
         self.reader = reader
         # Sealed files never change, so what was read of one holds at a later attempt too.
@@ -142,9 +146,9 @@ class _Check:
         """One process: its lines are read, then everything is held against everything. Raises `FileNotFoundError`."""
         lines = None
         if paths and not self.fast:
-            lines = Lines(process, self.root, standing)
+            lines = Lines(process, self.root, standing, removed=self.kept_since is not None)
             self.read_lines(lines, paths)
-        report = judge(process, tables, standing, lines, fast=self.fast)
+        report = judge(process, tables, standing, lines, fast=self.fast, kept_since=self.kept_since)
         name = sink_of(standing)
         if standing is not None and name == "jsonl" and not paths and standing.sinks[name].delivered:
             text = (

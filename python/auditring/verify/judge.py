@@ -31,15 +31,23 @@ _TERMS = ("delivered", "merged", "sampled_out", "filtered_out", "lost")
 
 
 def judge(
-    process: str, tables: Sequence[Table], standing: Standing | None, lines: Lines | None, *, fast: bool
+    process: str,
+    tables: Sequence[Table],
+    standing: Standing | None,
+    lines: Lines | None,
+    *,
+    fast: bool,
+    kept_since: str | None,
 ) -> ProcessReport:
-    """What a process comes to."""
-    return _Judge(process, tables, standing, fast=fast).report(lines)
+    """What a process comes to; files of dates before `kept_since` may have been removed."""
+    return _Judge(process, tables, standing, fast=fast, kept_since=kept_since).report(lines)
 
 
 class _Judge:
-    def __init__(self, process: str, tables: Sequence[Table], standing: Standing | None, *, fast: bool) -> None:
-        self.process, self.standing, self.fast = process, standing, fast
+    def __init__(
+        self, process: str, tables: Sequence[Table], standing: Standing | None, *, fast: bool, kept_since: str | None
+    ) -> None:
+        self.process, self.standing, self.fast, self.kept_since = process, standing, fast, kept_since
         self.tables = tables
         self.sorted = sort_out(tables)
         self.counted = self.sorted.counted
@@ -153,6 +161,10 @@ class _Judge:
             return self.journaled(gap.first_seq, last)
         if last < gap.first_seq:
             return True
+        if gap.before is None and self.kept_since is not None and gap.after.path.parent.name >= self.kept_since:
+            text = f"{_seqs(gap.first_seq, last)} in no file before {gap.after.path}: {_removed(self.kept_since)}"
+            self.find(Kind.NOTE, text, gap.first_seq, last, beside=[gap.after])
+            return False
         where = f"between {gap.before.path} and {gap.after.path}" if gap.before else f"before {gap.after.path}"
         text = f"{_seqs(gap.first_seq, last)} in no file, {where}"
         self.find(Kind.MISSING, text, gap.first_seq, last, beside=[gap.before, gap.after])
@@ -191,12 +203,8 @@ class _Judge:
             return True
         reached = standing.next_seq if standing.state is State.CLOSED else sink.cursor
         if self.end < reached:
-            last = self.counted[-1] if self.counted else None
-            where = f"behind {last.path}" if last else "and there is none at all"
             says = "its totals say" if standing.state is State.CLOSED else "its cursor says"
-            text = f"{_seqs(self.end, reached - 1)} in no file, {where}, although {says} that they were sealed"
-            self.find(Kind.MISSING, text, self.end, reached - 1, beside=[last])
-            return False
+            return self.short(reached - 1, says)
         if standing.state is not State.CLOSED:
             if self.end > standing.next_seq:
                 text = f"its files go to seq {self.end - 1}, its journal only to {standing.next_seq - 1}"
@@ -207,6 +215,19 @@ class _Judge:
             self.find(Kind.ALTERED, text, standing.next_seq, self.end - 1, beside=[self.counted[-1]])
             return False
         return self.last_row()
+
+    def short(self, reached: int, says: str) -> bool:
+        """Tell of files that are missing at the end; always `False`."""
+        last = self.counted[-1] if self.counted else None
+        range_ = _seqs(self.end, reached)
+        if last is None and self.kept_since is not None:
+            text = f"{range_} in no file, and there is none at all: {_removed(self.kept_since)}"
+            self.find(Kind.NOTE, text, 0, reached)
+            return False
+        where = f"behind {last.path}" if last else "and there is none at all"
+        text = f"{range_} in no file, {where}, although {says} that they were sealed"
+        self.find(Kind.MISSING, text, self.end, reached, beside=[last])
+        return False
 
     def last_row(self) -> bool:
         """Whether a closed process ends as every one does, where the file says that nothing of it was left out."""
@@ -253,6 +274,10 @@ class _Judge:
         if every and told != standing.terms["dropped"]:
             text = f"its rows tell of {told:,} dropped events, its counters of {standing.terms['dropped']:,}"
             self.find(Kind.UNBALANCED, text)
+
+
+def _removed(kept_since: str) -> str:
+    return f"removed, as files from before {kept_since} may be"
 
 
 def _seqs(first: int, last: int) -> str:

@@ -66,8 +66,9 @@ def _chunks(path: Path) -> Iterator[bytes]:
 class Lines:
     """What the lines of a process come to."""
 
-    def __init__(self, process: str, root: Path, standing: Standing | None) -> None:
-        self.process, self._root = process, root
+    def __init__(self, process: str, root: Path, standing: Standing | None, *, removed: bool) -> None:
+        """`removed`: files at the beginning may have been removed on purpose."""
+        self.process, self._root, self._removed = process, root, removed
         name = sink_of(standing)
         self._sink: SinkStanding | None = standing.sinks[name] if standing is not None and name is not None else None
         self._open = standing is not None and standing.state is not State.CLOSED
@@ -235,6 +236,12 @@ class Lines:
             self.findings.append(self._finding(Kind.NOTE, "jsonl: more was found than is told of here", None))
         if sink is None or whole or self._broken:
             return
+        if self._removed and self._first:
+            self._gaps = [gap for gap in self._gaps if gap[0]]
+            text = f"no line has seq 0 to {self._first - 1}: removed, as those of earlier dates may be"
+            self.findings.append(self._finding(Kind.NOTE, text, 0, self._first - 1))
+            if not self._each or not self._gaps:
+                return
         if self._each and self.lines < sink.delivered:
             if self._last < sink.cursor - 1:
                 self._gaps.append((self._last + 1, sink.cursor - 1, (self._here,)))
