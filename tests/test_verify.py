@@ -30,6 +30,7 @@ from auditring.verify.reader import Reader
 ROWS = 40
 """Rows of a file."""
 DEADLINE = 60.0
+GOLDEN = Path(__file__).parent / "golden" / "v1"
 
 Change = Callable[[pa.Table], pa.Table]
 
@@ -266,6 +267,7 @@ def test_what_the_log_lost_is_told_and_is_no_mistake_of_the_files(tmp_path: Path
     assert {(loss.cause, loss.action) for loss in process.losses} == {("dropped", "Read")}
     assert all(loss.since and loss.time and loss.since < loss.time for loss in process.losses)
     assert process.verdict == f"complete, except {dropped:,} events lost"
+    assert verify.check(tmp_path, fast=True).processes[0].verdict == process.verdict
     shown = run(tmp_path)
     assert shown.exit_code == 0
     assert "What the log says that it lost" in shown.output
@@ -298,6 +300,21 @@ def test_a_log_of_lines_alone_is_verified_by_them(tmp_path: Path) -> None:
     assert (process.lines.lines, process.lines.last_seq) == (8, 7)
     max(tmp_path.glob("jsonl/*")).unlink()
     assert Kind.MISSING in kinds(wrong(tmp_path))
+
+
+def test_a_log_whose_sinks_write_elsewhere_has_its_counters_checked(tmp_path: Path) -> None:
+    """That is all that there is, and it is said."""
+    with auditring.open(tmp_path / "audit", sinks=(JsonlSink(tmp_path / "elsewhere", name="far"),)) as log:
+        log.emit("com.example.First")
+    report = verify.check(tmp_path / "audit")
+    assert (report.complete, [finding.kind for finding in report.everything]) == (True, [Kind.NOTE])
+
+
+def test_a_reader_that_does_not_start_is_done_without(audit: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python may be a part of another program, which cannot be started like itself."""
+    for program in ("/bin/true", "/bin/yes", "/nowhere"):
+        monkeypatch.setattr(sys, "executable", program)
+        assert verify.check(audit).everything == ()
 
 
 def test_a_lines_sink_with_a_directory_of_its_own_is_told_and_no_mistake(tmp_path: Path) -> None:
@@ -346,6 +363,14 @@ def test_a_file_that_goes_while_it_is_read_means_another_look(audit: Path, monke
     report = verify.check(audit)
     assert report.everything == ()
     assert report.processes[0].files == len(files(audit))
+
+
+def test_files_of_version_1_are_complete() -> None:
+    """Those that are kept, of a process that has ended and of one that was left."""
+    for name, verdict in (("closed", "complete, except "), ("open", "complete so far, except ")):
+        report = verify.check(GOLDEN / name)
+        assert report.complete
+        assert report.processes[0].verdict.startswith(verdict)
 
 
 # --- damage to Parquet files ----------------------------------------------------------------------------------------

@@ -74,6 +74,8 @@ class _Judge:
             if self.standing is None and not self.tables and lines.last_action not in _FINAL:
                 text = f"neither journal nor totals are here, and its last line is no {_FINAL[0]}"
                 self.find(Kind.END_UNKNOWN, text)
+        if self.standing is not None and self.sink is None and not self.tables and lines is None and not self.fast:
+            self.find(Kind.NOTE, "no sink has written anything here: only its counters were checked")
         losses = [loss for table in self.counted for loss in table.losses]
         standing = self.standing
         open_ended = standing is not None and standing.state is not State.CLOSED
@@ -93,11 +95,17 @@ class _Judge:
             pending=max(0, standing.next_seq - self.end) if standing is not None and sealed else 0,
             off=None if standing is None else standing.terms["off"],
             losses=tuple(losses[:MOST_LOSSES]) if losses or lines is None else lines.losses,
-            events_lost=self.sum("events_lost") if self.counted or lines is None else lines.events_lost,
+            events_lost=self.events_lost(lines),
             unknown_losses=self.sum("unknown_losses") if self.counted or lines is None else lines.unknown_losses,
             lines=None if lines is None else lines.report,
             findings=tuple(self.findings),
         )
+
+    def events_lost(self, lines: Lines | None) -> int:
+        """How many events were lost by what rows or lines tell, or, where none was read, by the counters."""
+        if self.fast:
+            return 0 if self.standing is None else self.standing.events_lost
+        return self.sum("events_lost") if self.counted or lines is None else lines.events_lost
 
     def sum(self, term: str) -> int:
         """Over the files that count."""

@@ -58,6 +58,8 @@ class Standing:
     sinks: Mapping[str, SinkStanding]
     terms: Mapping[str, int]
     """The counters by name, as they were when the cursors were read."""
+    events_lost: int
+    """What the counters say was dropped or lost."""
     gone: tuple[tuple[int, int], ...]
     """Ranges that the journal does not hold, or cannot give."""
     equations: tuple[Equation, ...]
@@ -81,7 +83,7 @@ class Moment:
         # `**` also finds what lies in no folder of a date, as a reader's own glob would.
         tables = tuple(sorted(root.glob("events/**/*.parquet")))
         lines = tuple(sorted([*root.glob("jsonl/*.jsonl"), *root.glob("jsonl/closed/*.jsonl.zst")]))
-        after = _outside(root, []) if before else {}
+        after = _outside(root, [])
         standings = {
             process: _standing(before.get(process), after.get(process), gone.get(process, ()))
             for process in before.keys() | after.keys()
@@ -126,6 +128,7 @@ def _standing(
         next_seq=said["next_seq"] if state is State.CLOSED else max(said["next_seq"], later["next_seq"]),
         sinks={name: _NOWHERE if born else SinkStanding.of(sink) for name, sink in said["sinks"].items()},
         terms={name: n for name, n in said.items() if isinstance(n, int)},
+        events_lost=said["dropped"] + sum(said["lost"].values()),
         gone=gone,
         equations=balance(said),
     )

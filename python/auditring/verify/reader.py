@@ -10,11 +10,12 @@ import contextlib
 import os
 import pickle
 import resource
+import select
 import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import IO, TYPE_CHECKING, Self
 
 from auditring.verify.tables import examine, given_up
 
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Reader"]
 
+_READY = b"auditring reads"
+"""What the process says first, or it is another program than ours."""
+_PATIENCE = 60.0
 _PROGRAM = "from auditring.verify.reader import serve; serve()"
 
 
@@ -34,6 +38,8 @@ class Reader:
     def __init__(self, root: Path, *, fast: bool) -> None:
         self._root, self._fast = root, fast
         self._child: subprocess.Popen[bytes] | None = None
+        # Within another program there may be no Python to start; then files are read here.
+        self._here = not sys.executable or bool(getattr(sys, "frozen", False))
 
     def __enter__(self) -> Self:
         return self
@@ -45,12 +51,9 @@ class Reader:
 
     def examine(self, path: Path) -> Table:
         """What the file comes to. Raises `FileNotFoundError`."""
-        if not sys.executable:
-            # Python within another program: there is nothing to start.
+        child = self._started()
+        if child is None or child.stdin is None or child.stdout is None:
             return examine(path, self._root, fast=self._fast)
-        child = self._child = self._child or self._start()
-        if child.stdin is None or child.stdout is None:
-            raise AssertionError("both are pipes")
         try:
             pickle.dump(path, child.stdin)
             child.stdin.flush()
@@ -61,16 +64,27 @@ class Reader:
             raise answer
         return answer  # type: ignore[no-any-return]
 
-    def _start(self) -> subprocess.Popen[bytes]:
-        # In a group of its own, so that Ctrl-C is for us to answer; it ends with our end of the pipe.
-        return subprocess.Popen(  # noqa: S603 - ourselves
-            [sys.executable, "-P", "-c", _PROGRAM, str(self._root), "fast" if self._fast else "whole"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-            process_group=0,
-        )
+    def _started(self) -> subprocess.Popen[bytes] | None:
+        """The process; `None` where there can be none."""
+        if self._child is not None or self._here:
+            return self._child
+        try:
+            # In a group of its own, so that Ctrl-C is for us to answer; it ends with our end of the pipe.
+            self._child = subprocess.Popen(  # noqa: S603 - ourselves
+                [sys.executable, "-P", "-c", _PROGRAM, str(self._root), "fast" if self._fast else "whole"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path)},
+                process_group=0,
+            )
+        except OSError:
+            self._here = True
+            return None
+        if not _is_ready(self._child.stdout):
+            self._end()
+            self._here = True
+        return self._child
 
     def _end(self) -> int | None:
         """Ends the process, if it has not ended, and returns how it ended."""
@@ -88,6 +102,13 @@ class Reader:
             return child.wait()
 
 
+def _is_ready(answers: IO[bytes] | None) -> bool:
+    """Whether it says in time that it is ours; some programs say nothing at all."""
+    if answers is None or not select.select([answers], [], [], _PATIENCE)[0]:
+        return False
+    return answers.read(len(_READY)) == _READY
+
+
 def _end_of(status: int | None) -> str:
     if status is None or status >= 0:
         return f"status {status}"
@@ -103,6 +124,8 @@ def serve() -> None:
     # What some library might print must not get between the answers.
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
+    answers.write(_READY)
+    answers.flush()
     with contextlib.suppress(EOFError):
         while True:
             path = pickle.load(sys.stdin.buffer)  # noqa: S301 - written by our own process
