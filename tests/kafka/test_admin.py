@@ -184,6 +184,9 @@ def test_acls(through: Proxy, broker: Broker) -> None:
 def test_what_is_refused_to_bob(through: Proxy, broker: Broker, locked: None) -> None:  # noqa: ARG001 - it is locked
     """Everything that wants rights on the cluster: denied, with the name of the refusal, and by whom."""
     topic = broker.create_topic("not-bobs")
+    own = acl(ResourceType.TOPIC, "bobs-own", "User:nobody", AclOperation.ALL, AclPermissionType.ALLOW)
+    root = broker.admin()
+    assert list(results(root.create_acls([own])).values()) == [None]
     bob = admin(through, "bob")
     scram = UserScramCredentialDeletion("carla", ScramMechanism.SCRAM_SHA_256)
     binding = acl(ResourceType.TOPIC, topic, "User:bob", AclOperation.ALL, AclPermissionType.ALLOW)

@@ -117,7 +117,7 @@ def test_two_users_at_once(guarded: tuple[Proxy, str], broker: Broker) -> None:
 
 
 def test_logging_in_again(broker: Broker, proxy_for: Callable[..., Proxy]) -> None:
-    """A broker that wants it anew every second: more logins, still one session."""
+    """A broker that wants it anew every so often: more logins, still one session."""
     proxy = proxy_for(again={"bootstrap": broker.again, "sasl": {"mode": "pass-through"}})
     topic = broker.create_topic("again")
     reports: list[clients.Report] = []

@@ -51,7 +51,7 @@ listener.name.sasl.plain.sasl.jaas.config={jaas} {users};
 listener.name.sasl.scram-sha-256.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
 listener.name.again.sasl.enabled.mechanisms=PLAIN
 listener.name.again.plain.sasl.jaas.config={jaas} {users};
-listener.name.again.plain.connections.max.reauth.ms=1000
+listener.name.again.plain.connections.max.reauth.ms=1500
 listener.name.mtls.ssl.client.auth=required
 listener.name.mtls.ssl.keystore.type=PEM
 listener.name.mtls.ssl.keystore.location={certs}/server.pem
@@ -130,7 +130,7 @@ class Broker:
 
     @property
     def again(self) -> str:
-        """Where it wants PLAIN, and every second again."""
+        """Where it wants PLAIN, and again after a second and a half; within one second it would refuse."""
         return f"127.0.0.1:{self._ports['AGAIN']}"
 
     @property
