@@ -1,7 +1,7 @@
 """The proxy of the examples, as a process of its own with an audit directory of its own.
 
 What must hold after every one, whatever the test was about: it ended well, it said nothing on standard error, no secret
-was in its ring, and its log is whole.
+was in its ring, its log is whole, and its taps understood all that they saw.
 """
 
 from __future__ import annotations
@@ -85,6 +85,7 @@ class Proxy:
         assert planted.found_in(ring) == []
         assert (code, self.err.read_text()) == (0, "")
         self.audit.whole()
+        assert self.audit.rows("*", where="action = 'auditring.TapBlind'") == []
         return self.audit
 
     def recorded(self, where: str, rows: int = 1) -> Audit:
