@@ -72,7 +72,9 @@ def proxy_for(folder: Path, request: pytest.FixtureRequest) -> Iterator[Callable
     """Starts proxies in front of the broker; those that the test leaves running are ended well."""
     proxies: list[Proxy] = []
 
-    def start(*, log: Mapping[str, object] | None = None, drain: float = 5.0, **clusters: Mapping[str, object]) -> Proxy:
+    def start(
+        *, log: Mapping[str, object] | None = None, drain: float = 5.0, **clusters: Mapping[str, object]
+    ) -> Proxy:
         place = folder / "proxies" / f"{_name(request)}-{len(proxies)}"
         proxy = Proxy(place, drain=drain, log={"directory": "audit"} | dict(log or {}), clusters=clusters)
         proxies.append(proxy)

@@ -72,7 +72,9 @@ def test_a_filter_that_asks_on_its_own(proxy_for: Callable[..., Proxy], broker: 
         at = f"tap = '{tap}' AND outcome = 'success'"
         assert audit.offsets("Write", topic, at) == Counter(report.at for report in reports)
         assert audit.offsets("Read", topic, at) == Counter(got)
-    injected = audit.rows("DISTINCT api", "origin", "filter", "outcome", "authority", where="action = 'RequestInject'", order="1")
+    injected = audit.rows(
+        "DISTINCT api", "origin", "filter", "outcome", "authority", where="action = 'RequestInject'", order="1"
+    )
     assert injected == [("Metadata", "filter", "com.example.kafka_proxy.Probe", "forwarded", "decision")]
     seen = audit.rows(
         "DISTINCT origin", "filter", "object_ref->>'com.example.kafka_proxy.controller'",

@@ -8,14 +8,14 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import jsonschema
-from kafka_proxy import Config, Proxy
-from kafka_proxy.config import Cluster, Log
 
 import auditring
 from auditring.schema import json_schema
 from auditring.sinks import JsonlSink, ParquetSink
 from harness.audit import Audit
 from harness.clients import produce, read
+from kafka_proxy import Config, Proxy
+from kafka_proxy.config import Cluster, Log
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,11 +11,11 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka import TopicPartition as AiokafkaPartition
 from aiokafka.errors import TopicAuthorizationFailedError
-from confluent_kafka.admin import AclBinding, AclOperation, AclPermissionType, ResourcePatternType, ResourceType
+from confluent_kafka.admin import AclOperation, ResourceType
 from kafka import KafkaConsumer, KafkaProducer
 from kafka import TopicPartition as KafkaPythonPartition
 
-from harness import java, planted
+from harness import acls, java, planted
 from harness.clients import produce, results, sasl
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from harness.broker import Broker
+    from harness.clients import Offset
     from harness.proxy import Proxy
 
 
@@ -59,15 +60,7 @@ async def test_aiokafka(proxy: Proxy, broker: Broker) -> None:
 async def test_aiokafka_logs_in_and_is_denied(through: Proxy, broker: Broker) -> None:
     """By SCRAM, as it speaks it; and the refusal of the broker is its exception."""
     topic = broker.create_topic("not-carlas")
-    rule = AclBinding(
-        ResourceType.TOPIC,
-        topic,
-        ResourcePatternType.LITERAL,
-        "User:carla",
-        "*",
-        AclOperation.DESCRIBE,
-        AclPermissionType.ALLOW,
-    )
+    rule = acls.rule(ResourceType.TOPIC, topic, "carla", AclOperation.DESCRIBE)
     admin = broker.admin()
     assert list(results(admin.create_acls([rule])).values()) == [None]
     producer = AIOKafkaProducer(
@@ -92,7 +85,8 @@ async def test_aiokafka_transactions(proxy: Proxy, topic: str) -> None:
     """A commit, an abort, and who reads committed."""
     producer = AIOKafkaProducer(bootstrap_servers=proxy.address(), transactional_id="aio-tx")
     await producer.start()
-    committed, aborted = [], []
+    committed: list[Offset] = []
+    aborted: list[Offset] = []
     for number, offsets in ((3, committed), (2, aborted), (3, committed)):
         await producer.begin_transaction()
         for _ in range(number):

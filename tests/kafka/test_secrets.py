@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from harness.broker import Broker
-
 
 def told(audit: Path) -> bytes:
     """All that DuckDB reads in an audit directory, journal and compressed pages, column by column."""
@@ -29,13 +27,14 @@ def told(audit: Path) -> bytes:
 
 
 def files(folder: Path) -> Iterator[Path]:
-    """All that the proxies wrote: audit directories with rings and journals, output, errors; not what they were given."""
+    """All that the proxies wrote: audit directories with rings and journals, output, errors; not their settings."""
     for path in sorted(folder.rglob("*")):
         if path.is_file() and path.name != "proxy.toml":
             yield path
 
 
-def test_the_search_finds_what_is_there(broker: Broker, folder: Path, users: str, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("broker")
+def test_the_search_finds_what_is_there(folder: Path, users: str, tmp_path: Path) -> None:
     """Records in the broker's own log, passwords where they were given; and in a table, though its pages are packed."""
     with open(users, "rb") as given:  # noqa: PTH123 - the fixture is a string, as TOML wants it
         assert planted.found_in(given.read())

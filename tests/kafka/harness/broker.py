@@ -204,9 +204,12 @@ class Broker:
 
     def admin(self) -> AdminClient:
         """A client that no proxy sees, with all rights."""
-        settings = {"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": "PLAIN", "log_level": 0}
+        settings: dict[str, str | int | float | bool] = {
+            "security.protocol": "SASL_PLAINTEXT",
+            "sasl.mechanism": "PLAIN",
+        }
         who = {"sasl.username": "admin", "sasl.password": planted.password("admin")}
-        return AdminClient({"bootstrap.servers": self.sasl, **settings, **who})
+        return AdminClient({"bootstrap.servers": self.sasl, "log_level": 0, **settings, **who})
 
     def tail(self) -> str:
         """The last lines that it logged."""
@@ -219,7 +222,7 @@ class Broker:
             self._process = None
 
     def _serves(self) -> bool:
-        """Whether it answers a Metadata request; a port that merely listens may belong to a broker that does not yet."""
+        """Whether it answers a Metadata request; a port may listen before its broker does."""
         assert self._process is not None
         assert self._process.poll() is None, f"the broker ended by itself:\n{self.tail()}"
         host, port = self.plain.split(":")
