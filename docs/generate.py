@@ -1,6 +1,7 @@
-"""Writes what is made from the catalog.
+"""Writes what is made from the code.
 
-Methods of handles (`_core.pyi`) and log (`log_events.py`), the page `docs/events.md`, and the schema of a line.
+From the catalog: methods of handles (`_core.pyi`) and log (`log_events.py`), the page `docs/events.md`, and the schema
+of a line. From the tap: the table of `docs/kafka.md`.
 
 `python docs/generate.py` writes, `--check` only tells whether anything differs (exit code 1).
 """
@@ -11,16 +12,20 @@ from pathlib import Path
 from typing import Any
 
 from auditring import _core
+from auditring.kafka import APIS
 from auditring.schema import json_schema_text
 
 ROOT = Path(__file__).resolve().parent.parent
 STUB = ROOT / "python" / "auditring" / "_core.pyi"
 LOG = ROOT / "python" / "auditring" / "log_events.py"
 PAGE = ROOT / "docs" / "events.md"
+KAFKA = ROOT / "docs" / "kafka.md"
 SCHEMA = ROOT / "python" / "auditring" / "event.schema.json"
 HANDLES = ("session", "broker", "authorizer")
 BEGIN = "    # --- {} methods: made from rust/event/catalog.toml by docs/generate.py ---\n"
 END = "    # --- end ---\n"
+KAFKA_BEGIN = "<!-- made from the code by docs/generate.py -->\n"
+KAFKA_END = "<!-- end -->\n"
 COMMON = """\
         *,
         outcome: Outcome | None = None,
@@ -178,12 +183,24 @@ def stubs(old: str, actions: list[dict[str, Any]]) -> str:
     return old
 
 
+def kafka(old: str) -> str:
+    """The page of Kafka with the table of what the tap reads."""
+    before, rest = old.split(KAFKA_BEGIN)
+    after = rest.split(KAFKA_END, 1)[1]
+    rows = "".join(
+        f"| {api.name} | {api.key} | {api.first}–{api.last} | {api.events} |\n"  # noqa: RUF001 - a range's dash
+        for api in APIS
+    )
+    return f"{before}{KAFKA_BEGIN}\n| API | key | versions | events |\n|---|---|---|---|\n{rows}{KAFKA_END}{after}"
+
+
 def texts() -> dict[Path, str]:
     """What each file should say."""
     actions = _core.actions()
     return {
         STUB: stubs(STUB.read_text(), actions),
         LOG: MODULE + "".join(log_method(action) for action in actions if action["log"]),
+        KAFKA: kafka(KAFKA.read_text()),
         PAGE: HEAD + "".join(section(action) for action in actions),
         SCHEMA: json_schema_text(),
     }

@@ -50,7 +50,7 @@ def arguments(action: dict[str, Any]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for field in action["fields"]:
         text = field["words"][0] if field["words"] else f"<{field['name']}>"
-        values[field["name"]] = text if field["type"] == "str" else 101
+        values[field["name"]] = text if field["type"] == "str" else min(101, field["max"])
     return values
 
 

@@ -177,7 +177,7 @@ GOOD: tuple[Literal["success", "allowed", "forwarded"], ...] = ("success", "allo
 def test_an_outcome_never_contradicts_its_action(tmp_path: Path, action: dict[str, Any]) -> None:
     """What a name says of the end no keyword can turn round, and a status belongs to failures and denials alone."""
     fields = {
-        field["name"]: (field["words"] or ["x"])[0] if field["type"] == "str" else 100
+        field["name"]: (field["words"] or ["x"])[0] if field["type"] == "str" else min(100, field["max"])
         for field in action["fields"]
         if field["required"]
     }
@@ -231,14 +231,17 @@ def test_no_caller_replaces_the_events_own_evidence(
 ) -> None:
     """A key that a field of the action has is refused in the caller's map, whether or not the field is given."""
     required = {
-        one["name"]: (one["words"] or ["x"])[0] if one["type"] == "str" else 100
+        one["name"]: (one["words"] or ["x"])[0] if one["type"] == "str" else min(100, one["max"])
         for one in action["fields"]
         if one["required"]
     }
     value = {"object_ref": "forged", "context": 200}[field["target"]]
     with auditring.open(tmp_path, sinks=(), request=auditring.Keep.ALL) as log, log.session(authority="decision") as s:
         before = log.stats().offered
-        for given in ({}, {field["name"]: (field["words"] or ["x"])[0] if field["type"] == "str" else 500}):
+        for given in (
+            {},
+            {field["name"]: (field["words"] or ["x"])[0] if field["type"] == "str" else min(500, field["max"])},
+        ):
             with pytest.raises(ValueError, match=re.escape(repr(field["key"]).strip("'"))):
                 getattr(s, action["method"])(**{**required, **given}, **{field["target"]: {field["key"]: value}})
         assert log.stats().offered == before

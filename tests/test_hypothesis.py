@@ -203,7 +203,7 @@ def test_any_sequence_of_valid_events_comes_back_equal(sequence: list[Event]) ->
 def example(field: dict[str, Any], number: int) -> str | int:
     """A value of a field."""
     if field["type"] == "int":
-        return max(int(field["min"]), number)
+        return min(max(int(field["min"]), number), int(field["max"]))
     return str(field["words"][0]) if field["words"] else f"<{field['name']}>"
 
 

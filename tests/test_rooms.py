@@ -15,7 +15,8 @@ CRATES: dict[str, set[str]] = {
     "policy": {"event"},
     "journal": {"event"},
     "flow": {"ring", "event", "policy", "journal"},
-    "core": {"ring", "event", "policy", "journal", "flow"},
+    "kafka": {"event"},
+    "core": {"ring", "event", "policy", "journal", "flow", "kafka"},
 }
 
 VALUES = {"config", "exceptions", "policy", "sealed", "stats", "types"}
@@ -36,6 +37,7 @@ MODULES: dict[str, set[str]] = {
     "metrics": VALUES,
     "questions": set(),
     "schema": {"_core"},
+    "kafka": {"_core"},
     "query": {"_core", "directory", "exceptions", "sealed"},
     "tail": {"_core", "directory", "questions", "sealed", "types"},
     "asgi": {"_core", "exceptions", "log"},

@@ -3,6 +3,9 @@
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal, Self, final, overload
+from uuid import UUID
+
+from typing_extensions import Buffer
 
 from auditring.types import Authority, ContextMap, Dialect, Outcome, Text
 
@@ -19,8 +22,11 @@ __all__ = [
     "Session",
     "Snapshot",
     "Tail",
+    "Tap",
+    "Topics",
     "actions",
     "columns",
+    "kafka_apis",
     "lines",
     "outside",
     "schema",
@@ -34,6 +40,9 @@ def actions() -> list[dict[str, Any]]:
 
 def columns() -> list[dict[str, Any]]:
     """The table's columns, in order: one dictionary a column (`name`, `type`, `required`, `words`, `doc`)."""
+
+def kafka_apis() -> list[tuple[int, str, int, int, int | None, str]]:
+    """Kafka's APIs that a tap reads: key, name, first and last version, first flexible one, what comes from it."""
 
 def schema() -> ArrowSchema:
     """The Arrow schema of the rows; `pyarrow.schema(schema())` makes it pyarrow's."""
@@ -166,6 +175,55 @@ class Tail:
 
         Raises `OSError`, also when the directory has gone.
         """
+
+@final
+class Topics:
+    """Names of Kafka's topics by id, learnt from the Metadata that taps see. Taps that see the same share it."""
+
+    def __new__(cls, limit: int = 100_000) -> Self:
+        """Room for `limit` topics; when it is full, further ones are not learnt."""
+    def __len__(self) -> int: ...
+    def name(self, topic_id: UUID) -> str | None:
+        """What a topic is called, or None where no answer has said so yet. Raises `TypeError`."""
+
+@final
+class Tap:
+    """One client's connection to a broker. It is shown every byte, in whatever pieces, and changes none.
+
+    May be fed by two threads, one a direction. A call raises what an emit call of the session does (`LogClosed`,
+    `SessionClosed`, and `AuditUnavailable` where a full ring is configured to raise) after it has tried every event of
+    its bytes, and nothing for what the bytes say.
+    """
+
+    def __new__(cls, handle: Session | Broker, *, name: str | None = None, topics: Topics | None = None) -> Self:
+        """A tap of a session, or better of `session.broker(…)`, so that rows say which server answered.
+
+        `name` stands in the column `tap`: a proxy with filters has a tap before and a tap after them. `topics` are the
+        names that it learns and uses; without them, those of all taps with the same virtual cluster and name. Raises
+        `TypeError`, `ValueError`, `SessionClosed`, `LogClosed`.
+        """
+    def from_client(self, data: Buffer, /) -> None:
+        """What the client sent, as it sent it."""
+    def from_broker(self, data: Buffer, /) -> None:
+        """What the broker answered, as it answered it."""
+    def rewrote(self, client_id: int, server_id: int) -> None:
+        """The request that `from_client` shows as `client_id` goes on as `server_id`, which `from_broker` will show."""
+    def answered(self, correlation_id: int) -> None:
+        """The proxy answers this request itself; no broker's answer to it will be shown."""
+    def close(self) -> None:
+        """The connection has ended; closing twice is one close. To be called before the session's close.
+
+        A request that changes something and has no answer becomes a row with the outcome `forwarded`: whether it was
+        done is not known here.
+        """
+    @property
+    def opaque(self) -> bool:
+        """Whether it has given up reading this connection; an `auditring.TapBlind` row says why."""
+    @property
+    def in_flight(self) -> int:
+        """Requests that have no answer yet."""
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *_exception: object) -> None: ...
 
 @final
 class Log:
@@ -498,6 +556,13 @@ class Session:
         operation: Text,
         resource_type: Text,
         resource: Text,
+        client_correlation_id: int | None = None,
+        server_correlation_id: int | None = None,
+        duration_ns: int | None = None,
+        api: Text | None = None,
+        server: Text | None = None,
+        server_local: Text | None = None,
+        node_id: int | None = None,
         *,
         outcome: Outcome | None = None,
         status: Text | None = None,
@@ -527,6 +592,8 @@ class Session:
         server_local: Text | None = None,
         node_id: int | None = None,
         group_id: Text | None = None,
+        topic_id: Text | None = None,
+        log_start_offset: int | None = None,
         *,
         outcome: Outcome | None = None,
         status: Text | None = None,
@@ -556,6 +623,7 @@ class Session:
         server_local: Text | None = None,
         node_id: int | None = None,
         transactional_id: Text | None = None,
+        topic_id: Text | None = None,
         *,
         outcome: Outcome | None = None,
         status: Text | None = None,
@@ -608,6 +676,8 @@ class Session:
         server: Text | None = None,
         server_local: Text | None = None,
         node_id: int | None = None,
+        topic_id: Text | None = None,
+        validate_only: int | None = None,
         *,
         outcome: Outcome | None = None,
         status: Text | None = None,
@@ -631,6 +701,7 @@ class Session:
         server: Text | None = None,
         server_local: Text | None = None,
         node_id: int | None = None,
+        topic_id: Text | None = None,
         *,
         outcome: Outcome | None = None,
         status: Text | None = None,
@@ -655,6 +726,7 @@ class Session:
         server: Text | None = None,
         server_local: Text | None = None,
         node_id: int | None = None,
+        validate_only: int | None = None,
         *,
         outcome: Outcome | None = None,
         status: Text | None = None,
@@ -680,6 +752,7 @@ class Session:
         server: Text | None = None,
         server_local: Text | None = None,
         node_id: int | None = None,
+        validate_only: int | None = None,
         *,
         outcome: Outcome | None = None,
         status: Text | None = None,
@@ -707,6 +780,7 @@ class Session:
         server: Text | None = None,
         server_local: Text | None = None,
         node_id: int | None = None,
+        topic_id: Text | None = None,
         *,
         outcome: Outcome | None = None,
         status: Text | None = None,
@@ -967,6 +1041,8 @@ class Session:
         api_version: int | None = None,
         client_correlation_id: int | None = None,
         bytes: int | None = None,
+        group_id: Text | None = None,
+        transactional_id: Text | None = None,
         *,
         outcome: Outcome | None = None,
         status: Text | None = None,
@@ -1057,6 +1133,8 @@ class Session:
         server: Text | None = None,
         server_local: Text | None = None,
         node_id: int | None = None,
+        group_id: Text | None = None,
+        transactional_id: Text | None = None,
         *,
         outcome: Outcome | None = None,
         status: Text | None = None,
@@ -1152,6 +1230,8 @@ class Broker:
         server_local: Text | None = None,
         node_id: int | None = None,
         group_id: Text | None = None,
+        topic_id: Text | None = None,
+        log_start_offset: int | None = None,
         *,
         outcome: Outcome | None = None,
         status: Text | None = None,
@@ -1181,6 +1261,7 @@ class Broker:
         server_local: Text | None = None,
         node_id: int | None = None,
         transactional_id: Text | None = None,
+        topic_id: Text | None = None,
         *,
         outcome: Outcome | None = None,
         status: Text | None = None,
@@ -1233,6 +1314,8 @@ class Broker:
         server: Text | None = None,
         server_local: Text | None = None,
         node_id: int | None = None,
+        topic_id: Text | None = None,
+        validate_only: int | None = None,
         *,
         outcome: Outcome | None = None,
         status: Text | None = None,
@@ -1256,6 +1339,7 @@ class Broker:
         server: Text | None = None,
         server_local: Text | None = None,
         node_id: int | None = None,
+        topic_id: Text | None = None,
         *,
         outcome: Outcome | None = None,
         status: Text | None = None,
@@ -1280,6 +1364,7 @@ class Broker:
         server: Text | None = None,
         server_local: Text | None = None,
         node_id: int | None = None,
+        validate_only: int | None = None,
         *,
         outcome: Outcome | None = None,
         status: Text | None = None,
@@ -1305,6 +1390,7 @@ class Broker:
         server: Text | None = None,
         server_local: Text | None = None,
         node_id: int | None = None,
+        validate_only: int | None = None,
         *,
         outcome: Outcome | None = None,
         status: Text | None = None,
@@ -1332,6 +1418,7 @@ class Broker:
         server: Text | None = None,
         server_local: Text | None = None,
         node_id: int | None = None,
+        topic_id: Text | None = None,
         *,
         outcome: Outcome | None = None,
         status: Text | None = None,
@@ -1592,6 +1679,8 @@ class Broker:
         api_version: int | None = None,
         client_correlation_id: int | None = None,
         bytes: int | None = None,
+        group_id: Text | None = None,
+        transactional_id: Text | None = None,
         *,
         outcome: Outcome | None = None,
         status: Text | None = None,
@@ -1682,6 +1771,8 @@ class Broker:
         server: Text | None = None,
         server_local: Text | None = None,
         node_id: int | None = None,
+        group_id: Text | None = None,
+        transactional_id: Text | None = None,
         *,
         outcome: Outcome | None = None,
         status: Text | None = None,
@@ -1803,6 +1894,13 @@ class Authorizer:
         operation: Text,
         resource_type: Text,
         resource: Text,
+        client_correlation_id: int | None = None,
+        server_correlation_id: int | None = None,
+        duration_ns: int | None = None,
+        api: Text | None = None,
+        server: Text | None = None,
+        server_local: Text | None = None,
+        node_id: int | None = None,
         *,
         outcome: Outcome | None = None,
         status: Text | None = None,

@@ -4,6 +4,7 @@
 v1/closed/            a log that was closed: events/…/*.parquet and jsonl/*.jsonl hold everything
 v1/open/              the directory of a log as it stands while the proxy runs: some rows sealed, all in the journal
 v1/expected.json      every value of every row, {"closed": [row, …], "open": [row, …]}
+v1/fields.json        the fields that each action had, {action: [field, …]}
 ```
 
 `python tests/golden/make.py tests/golden/v2` makes those of a new version. Those that are there are never made anew.
@@ -29,6 +30,8 @@ from auditring import Keep, _core
 from auditring.sinks import JsonlSink, ParquetSink
 
 ACTIONS = _core.actions()
+FIELDS = {action["name"]: [field["name"] for field in action["fields"]] for action in ACTIONS}
+"""What each action can say."""
 LONG = "ü" * 3000
 ODD = 'päyments 支付 \U0001f600 \u202e\t"quoted" \\'
 
@@ -37,9 +40,9 @@ def arguments(action: dict[str, Any], *, full: bool) -> dict[str, Any]:
     """Arguments of a call: of every field, or of those alone that must be given."""
     given: dict[str, Any] = {}
     for number, field in enumerate(action["fields"], 101):
-        if full or field["required"]:
+        if (full and field["name"] in FIELDS.get(action["name"], ())) or field["required"]:
             text = field["words"][0] if field["words"] else f"<{field['name']}>"
-            given[field["name"]] = text if field["type"] == "str" else number
+            given[field["name"]] = text if field["type"] == "str" else min(number, field["max"])
     return given
 
 
@@ -159,6 +162,7 @@ def make(target: Path) -> None:
     expected = {name: rows_of(target / name) for name in ("closed", "open")}
     text = json.dumps(expected, ensure_ascii=True, separators=(",", ":")).replace('},{"time":', '},\n{"time":')
     (target / "expected.json").write_text(text + "\n")
+    (target / "fields.json").write_text(json.dumps(FIELDS, separators=(",", ":")).replace("],", "],\n") + "\n")
 
 
 if __name__ == "__main__":

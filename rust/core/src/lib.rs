@@ -8,6 +8,7 @@ mod errors;
 mod ffi;
 mod follower;
 mod handle;
+mod kafka;
 mod lines;
 mod log;
 mod methods;
@@ -31,6 +32,8 @@ mod _core {
     use crate::arrow::{ArrowSchema, RowBatch, schema};
     #[pymodule_export]
     use crate::follower::Follower;
+    #[pymodule_export]
+    use crate::kafka::{Tap, Topics, kafka_apis};
     #[pymodule_export]
     use crate::lines::LineWriter;
     #[pymodule_export]

@@ -147,6 +147,11 @@ impl Handle {
         true
     }
 
+    /// The virtual cluster that the client sees.
+    pub(crate) fn virtual_cluster(&self) -> Option<String> {
+        self.session().and_then(|session| lock(&session.state).facts.context.virtual_cluster.clone())
+    }
+
     /// What a session's context would be with a change, for a row that has to be in the ring before the change is in force.
     pub(crate) fn preview(&self, change: impl FnOnce(&mut Facts)) -> Option<Blob> {
         let Role::Session(session) = &self.role else { return None };

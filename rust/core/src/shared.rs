@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use auditring_event::{ACTIONS, CODES, Category, Definition, OUTCOMES, Outcome};
 use auditring_flow::Progress;
+use auditring_kafka::Topics as Names;
 use auditring_ring::{Clock, Kind as Edge, Refusal, Ring};
 use pyo3::prelude::*;
 
@@ -17,6 +18,7 @@ use crate::declare::{Declared, Refused};
 use crate::errors;
 use crate::ffi::Hot;
 use crate::handle::Handle;
+use crate::kafka::Shelf;
 
 /// The call goes on.
 pub(crate) const GATE_OPEN: u8 = 0;
@@ -62,6 +64,8 @@ pub(crate) struct Shared {
     sessions: Mutex<HashMap<u64, Weak<Handle>>>,
     /// Also held while the ring is replaced: the new one begins with the definitions of the old.
     declared: Mutex<Declared>,
+    /// What Kafka's topics are called.
+    topics: Mutex<Shelf>,
     /// Calls that a log without a ring has taken.
     kept_nothing: AtomicU64,
 }
@@ -94,6 +98,7 @@ impl Shared {
             forked: AtomicBool::new(false),
             sessions: Mutex::default(),
             declared: Mutex::default(),
+            topics: Mutex::default(),
             kept_nothing: AtomicU64::new(0),
         }
     }
@@ -176,6 +181,11 @@ impl Shared {
     /// The sessions that are open.
     pub(crate) fn sessions(&self) -> Vec<Arc<Handle>> {
         lock(&self.sessions).values().filter_map(Weak::upgrade).collect()
+    }
+
+    /// The names of topics that everybody shares who says the same.
+    pub(crate) fn topics(&self, who: (String, String), limit: usize) -> Arc<Names> {
+        Arc::clone(lock(&self.topics).entry(who).or_insert_with(|| Arc::new(Names::new(limit))))
     }
 
     pub(crate) fn kept_nothing(&self) -> u64 {

@@ -21,12 +21,14 @@ mod draft;
 mod emit;
 mod swap;
 mod types;
+mod view;
 
 use pyo3::Python;
 
 pub(crate) use declared::callable;
 pub(crate) use swap::{Blob, Current, Hot, Swap};
-pub(crate) use types::{handle_of, instance, make};
+pub(crate) use types::{handle_of, instance, make, shared_handle_of};
+pub(crate) use view::View;
 
 /// Runs a body with the interpreter attached by `PyO3`'s own account, not merely assumed to be: only then does it know
 /// that it may let go of objects at once, instead of putting them into a pool that nobody empties.

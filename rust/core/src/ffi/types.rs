@@ -57,6 +57,12 @@ pub(crate) fn handle_of<'a>(object: &'a Bound<'_, PyAny>) -> Option<&'a Handle> 
     is_handle(object.as_ptr()).then(|| unsafe { state_of(object.as_ptr()) })
 }
 
+/// The handle behind an object, to be kept, if it is one.
+pub(crate) fn shared_handle_of(object: &Bound<'_, PyAny>) -> Option<Arc<Handle>> {
+    // SAFETY: an instance, which the reference to it keeps alive while its own reference is counted once more.
+    is_handle(object.as_ptr()).then(|| unsafe { Arc::clone(&arc_of(object.as_ptr())) })
+}
+
 /// # Safety
 /// Called by the interpreter on an instance whose last reference has gone.
 unsafe extern "C" fn dealloc(slf: *mut PyObject) {
