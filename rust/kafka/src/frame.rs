@@ -159,6 +159,15 @@ impl Frame {
         Err(Halt::Wait)
     }
 
+    /// Reads a length or an id.
+    #[inline]
+    pub(crate) fn number(&mut self, input: &mut &[u8]) -> Result<i32, Halt> {
+        fn number(cursor: &mut Cursor<'_>) -> Step<i32> {
+            cursor.i32()
+        }
+        self.unit(input, false, number)
+    }
+
     /// Reads units and steps over what lies between them, for as long as there are bytes and room for facts.
     #[inline]
     pub(crate) fn drive(

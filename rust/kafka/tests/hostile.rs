@@ -201,8 +201,12 @@ proptest! {
         let mut whole = messages::wire::Connection::default();
         whole.client(&client).broker(&broker).close();
         let mut pieces = messages::wire::Connection::default();
-        chunks(&client, &sizes).iter().for_each(|chunk| { pieces.client(chunk); });
-        chunks(&broker, &sizes).iter().for_each(|chunk| { pieces.broker(chunk); });
+        for chunk in &chunks(&client, &sizes) {
+            pieces.client(chunk);
+        }
+        for chunk in &chunks(&broker, &sizes) {
+            pieces.broker(chunk);
+        }
         pieces.close();
         prop_assert_eq!(whole.said, pieces.said);
     }
@@ -253,7 +257,7 @@ fn a_length_alone_takes_no_memory() {
             seen.client(&asked);
             // As many tagged fields, elements or bytes as a number can say.
             seen.client(&[0xFF, 0xFF, 0xFF, 0xFF, 0x07]);
-            seen.client(&[0x7F; 64 * 1024]);
+            seen.client(&vec![0x7F; 64 * 1024]);
         });
         assert!(used < MIB, "{}: {used}", api.name);
     }

@@ -5,7 +5,7 @@ use kafka_protocol::messages::fetch_response::{
 };
 use kafka_protocol::messages::{BrokerId, FetchRequest, FetchResponse, ProducerId, TopicName};
 
-use super::wire::{ID, string};
+use super::wire::{ID, Topics, string};
 
 pub(crate) fn ask(version: i16) -> FetchRequest {
     let asked = FetchRequest::default().with_max_wait_ms(100);
@@ -13,7 +13,7 @@ pub(crate) fn ask(version: i16) -> FetchRequest {
 }
 
 /// Partitions with errors and records; with all that an answer may carry besides.
-pub(crate) fn brought(version: i16, topics: &[(&str, &[(i32, i16, Vec<u8>)])]) -> FetchResponse {
+pub(crate) fn brought(version: i16, topics: &Topics<'_, (i32, i16, Vec<u8>)>) -> FetchResponse {
     let partition = |(index, error, records): &(i32, i16, Vec<u8>)| {
         let aborted = |at| AbortedTransaction::default().with_producer_id(ProducerId(at)).with_first_offset(at);
         let mut partition = PartitionData::default()
@@ -36,7 +36,7 @@ pub(crate) fn brought(version: i16, topics: &[(&str, &[(i32, i16, Vec<u8>)])]) -
         }
         partition
     };
-    let topic = |(name, partitions): &(&str, &[(i32, i16, Vec<u8>)])| {
+    let topic = |(name, partitions): &(&str, &[_])| {
         FetchableTopicResponse::default()
             .with_topic(TopicName(string(name)))
             .with_topic_id(ID)

@@ -6,14 +6,14 @@ use kafka_protocol::messages::produce_response::{
 };
 use kafka_protocol::messages::{BrokerId, ProduceRequest, ProduceResponse, TopicName};
 
-use super::wire::{ID, string};
+use super::wire::{ID, Topics, string};
 
 /// Topics by their name, or by the one id, each with partitions and their records.
-pub(crate) fn write(acks: i16, topics: &[(&str, &[(i32, Vec<u8>)])]) -> ProduceRequest {
+pub(crate) fn write(acks: i16, topics: &Topics<'_, (i32, Vec<u8>)>) -> ProduceRequest {
     let partition = |(index, records): &(i32, Vec<u8>)| {
         PartitionProduceData::default().with_index(*index).with_records(Some(records.clone().into()))
     };
-    let topic = |(name, partitions): &(&str, &[(i32, Vec<u8>)])| {
+    let topic = |(name, partitions): &(&str, &[_])| {
         TopicProduceData::default()
             .with_name(TopicName(string(name)))
             .with_topic_id(ID)
@@ -23,7 +23,7 @@ pub(crate) fn write(acks: i16, topics: &[(&str, &[(i32, Vec<u8>)])]) -> ProduceR
 }
 
 /// Topics, each with partitions, errors and base offsets; with all that an answer may carry besides.
-pub(crate) fn written(version: i16, topics: &[(&str, &[(i32, i16, i64)])]) -> ProduceResponse {
+pub(crate) fn written(version: i16, topics: &Topics<'_, (i32, i16, i64)>) -> ProduceResponse {
     let partition = |(index, error, base): &(i32, i16, i64)| {
         let mut partition = PartitionProduceResponse::default()
             .with_index(*index)
@@ -48,7 +48,7 @@ pub(crate) fn written(version: i16, topics: &[(&str, &[(i32, i16, i64)])]) -> Pr
         }
         partition
     };
-    let topic = |(name, partitions): &(&str, &[(i32, i16, i64)])| {
+    let topic = |(name, partitions): &(&str, &[_])| {
         TopicProduceResponse::default()
             .with_name(TopicName(string(name)))
             .with_topic_id(ID)

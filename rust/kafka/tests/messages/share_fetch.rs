@@ -1,4 +1,4 @@
-//! ShareFetch.
+//! `ShareFetch`.
 
 use kafka_protocol::messages::share_fetch_response::{
     AcquiredRecords, LeaderIdAndEpoch, NodeEndpoint, PartitionData, ShareFetchableTopicResponse,

@@ -19,10 +19,10 @@ pub(crate) fn stretch() -> (Vec<u8>, Vec<u8>) {
     for at in 0..4i32 {
         let id = 10 * at;
         let version = [3, 8, 9, 13][at as usize];
-        let parts: Vec<_> = (0..at + 1).map(|part| (part, batch(0, part, part + 1, 700 * part as usize))).collect();
+        let parts: Vec<_> = (0..=at).map(|part| (part, batch(0, part, part + 1, 700 * part as usize))).collect();
         client.extend(request(id, version, &write(-1, &[("orders", &parts), ("clicks", &parts)])));
         client.extend(request(id + 1, version, &write(0, &[("silent", &parts)])));
-        let told: Vec<_> = (0..at + 1).map(|part| (part, [0, 29][part as usize % 2], 100 + i64::from(part))).collect();
+        let told: Vec<_> = (0..=at).map(|part| (part, [0, 29][part as usize % 2], 100 + i64::from(part))).collect();
         broker.extend(answer(id, version, &written(version, &[("orders", &told), ("clicks", &told)])));
         let version = [4, 11, 12, 17][at as usize];
         client.extend(request(id + 2, version, &ask(version)));

@@ -37,10 +37,10 @@ proptest! {
     fn any_chunks_are_the_same(one in vec(1usize..3000, 1..20), other in vec(1usize..3000, 1..20)) {
         let (client, broker) = stretch();
         let mut seen = Connection::default();
-        for chunk in chunks(&client, &one).iter() {
+        for chunk in &chunks(&client, &one) {
             seen.client(chunk);
         }
-        for chunk in chunks(&broker, &other).iter() {
+        for chunk in &chunks(&broker, &other) {
             seen.broker(chunk);
         }
         assert_eq!(whole(), seen.events());

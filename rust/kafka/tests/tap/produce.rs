@@ -161,7 +161,7 @@ fn what_the_heads_do_not_say_is_not_guessed() {
         assert!(row.contains(&format!(" bytes={len} ")), "{row}");
         match known {
             Some((records, offsets)) => {
-                assert!(row.contains(&format!(" records={records} ")) && row.contains(offsets), "{row}")
+                assert!(row.contains(&format!(" records={records} ")) && row.contains(offsets), "{row}");
             }
             None => assert!(!row.contains(" records=") || !row.contains(" last_offset="), "{row}"),
         }

@@ -1,4 +1,4 @@
-//! ShareFetch: what a member of a share group was given.
+//! `ShareFetch`: what a member of a share group was given.
 
 use crate::messages::share_fetch::{ask, brought};
 use crate::messages::wire::{Connection, answer, batch, request};
