@@ -33,6 +33,7 @@ NAME: Final = "com.example.kafka_proxy.Authorizer"
 NAMESPACE: Final = "com.example.kafka_proxy"
 DENIED: Final = "TopicAuthorizationFailed"
 UNKNOWN: Final = "UnknownTopicId"
+MOST_NAMES: Final = 100_000
 FIRST_METADATA: Final = 4  # older ones create topics that are only asked for
 
 
@@ -134,6 +135,8 @@ class Authorizer:
         for topic in response.topics:
             name, topic_id = named(topic)
             if name and topic_id:
+                if len(self._names) >= MOST_NAMES:
+                    self._names.clear()  # clients are asked to learn anew, and so are we
                 self._names[topic_id] = name
             if name is None or self._allows(self._principal, "DESCRIBE", name):
                 shown.append(topic)

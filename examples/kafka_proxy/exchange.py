@@ -25,8 +25,8 @@ from kafka_proxy.steps import Answer, Request
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from auditring.kafka import Tap
     from kafka_proxy.steps import Step
-    from kafka_proxy.taps import TapLike
 
     Write = Callable[[bytes | memoryview], None]
 
@@ -54,7 +54,7 @@ class Exchange:
         *,
         guards: Sequence[Step] = (),
         filters: Sequence[Step] = (),
-        taps: Mapping[str, TapLike] | None = None,
+        taps: Mapping[str, Tap] | None = None,
         renumber: bool = False,
     ) -> None:
         self._to_client = to_client

@@ -35,6 +35,7 @@ def written(tmp_path: Path, text: str) -> Path:
         (SMALL.replace("bootstrap", "bootstap"), "clusters.c: unknown key 'bootstap'; did you mean 'bootstrap'"),
         (SMALL.replace("b:9092", "b"), "bootstrap: host:port"),
         (SMALL.replace("b:9092", "b:70000"), "bootstrap: host:port"),
+        (SMALL + 'host = "0.0.0.0"', "advertised_host: "),
         (SMALL + "port = true", "port: a whole number, not bool"),
         (SMALL + 'port = "1"', "port: a whole number, not str"),
         (SMALL + 'taps = "client"', "taps: a list, not str"),

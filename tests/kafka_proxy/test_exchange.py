@@ -86,12 +86,13 @@ class Ends:
     def __init__(self, *guards: Step, filters: tuple[Step, ...] = (), renumber: bool = False) -> None:
         self.written: tuple[list[bytes], list[bytes]] = [], []
         self.outer, self.inner = Tap(), Tap()
+        taps: Any = {"client": self.outer, "broker": self.inner}
         self.exchange = Exchange(
             lambda data: self.written[0].append(bytes(data)),
             lambda data: self.written[1].append(bytes(data)),
             guards=guards,
             filters=filters,
-            taps={"client": self.outer, "broker": self.inner},
+            taps=taps,
             renumber=renumber,
         )
 

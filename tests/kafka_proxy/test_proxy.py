@@ -41,7 +41,7 @@ def upstream() -> Iterator[str]:
 
 def cluster(upstream: str, more: str = "") -> str:
     """A virtual cluster that rewrites addresses."""
-    return f'[clusters.c]\nbootstrap = "{upstream}"\ntaps = []\n{more}'
+    return f'[clusters.c]\nbootstrap = "{upstream}"\ntaps = ["client", "broker"]\n{more}'
 
 
 def produce(config: dict[str, Any], topics: list[str], count: int = 30) -> Counter[tuple[str, str | None]]:
@@ -108,10 +108,8 @@ def test_clients_stay_on_the_proxy(tmp_path: Path, upstream: str) -> None:
         ports = {gate.port for gate in proxy.proxy.clusters["c"].gates.values()}
         assert {broker.port for broker in listed} < ports
         assert len(ports) == 4
-    assert {node for (node,) in proxy.rows("SELECT DISTINCT node_id FROM events WHERE action = 'BrokerConnect'")} == {
-        None,
-        *(broker.id for broker in listed),
-    }
+    nodes = {node for (node,) in proxy.rows("SELECT DISTINCT node_id FROM events WHERE action = 'BrokerConnect'")}
+    assert {None} < nodes <= {None, 1, 2, 3}
     opened, closed, lost = proxy.rows(
         "SELECT count(*) FILTER (action = 'ClientAccept'), count(*) FILTER (action = 'ClientClose'), "
         "count(*) FILTER (status IS NOT NULL) FROM events"
@@ -152,15 +150,13 @@ def exchange(address: str, *frames: bytes) -> list[bytes]:
     """Answers to frames, one by one; an empty one where the connection was closed."""
     host, port = address.split(":")
     answers = []
-    with socket.create_connection((host, int(port)), timeout=DEADLINE) as client:
-        reader = client.makefile("rb")
+    with socket.create_connection((host, int(port)), timeout=DEADLINE) as client, client.makefile("rb") as reader:
         for frame in frames:
             try:
                 client.sendall(frame)
                 answers.append(reader.read(int.from_bytes(reader.read(4))))
-            except ConnectionResetError:
+            except ConnectionError:
                 answers.append(b"")
-        reader.close()
     return answers
 
 
@@ -238,7 +234,9 @@ def test_the_authorizer_answers_in_the_brokers_place(tmp_path: Path, upstream: s
     assert ("OperationAllowed", "alice", "WRITE", "acl-orders", "allowed", None, "decision", "client") in rows
     assert ("OperationAllowed", "bob", "READ", "acl-orders", "allowed", None, "decision", "client") in rows
     assert ("OperationDenied", "bob", "WRITE", "acl-orders", "denied", denied, "decision", "client") in rows
-    assert {row[3] for row in rows} == {"acl-orders"}
+    assert {(row[3], row[6]) for row in rows} == {("acl-orders", "decision")}
+    written = proxy.rows("SELECT DISTINCT principal, resource, outcome FROM events WHERE action = 'Write'")
+    assert written == [("alice", "acl-orders", "success")]
     shortcircuits = proxy.rows(
         "SELECT DISTINCT principal, api, outcome, status, origin FROM events WHERE action = 'RequestShortcircuit'"
     )
@@ -254,6 +252,12 @@ def test_topics_have_other_names_behind_the_proxy(tmp_path: Path, upstream: str)
         behind = Producer({"bootstrap.servers": upstream}).list_topics(timeout=DEADLINE).topics
     assert "inner.orders" in behind
     assert "orders" not in behind
+    seen = "SELECT tap, resource, sum(records) FROM events WHERE action = ? AND outcome = 'success' GROUP BY ALL"
+    for action in ("Write", "Read"):
+        assert set(proxy.rows(seen.replace("?", f"'{action}'"))) == {
+            ("client", "orders", 30),
+            ("broker", "inner.orders", 30),
+        }
 
 
 def test_the_probe_asks_on_its_own(tmp_path: Path, upstream: str) -> None:
@@ -289,11 +293,10 @@ def test_all_at_once(tmp_path: Path, upstream: str) -> None:
 def test_the_proxy_stops_with_a_consumer_waiting(tmp_path: Path, upstream: str) -> None:
     """What is in flight gets its answer; the proxy closes, and says so, and nothing was wrong."""
     with running(tmp_path, cluster(upstream)) as proxy:
-        consumer = Consumer({**proxy.client(), "group.id": "waits", "fetch.wait.max.ms": 300})
+        consumer = Consumer({**proxy.client(), "group.id": "waits", "enable.auto.commit": False})
         assert produce(proxy.client(), ["waits"]) == {("waits", None): 30}
         consumer.assign([TopicPartition("waits", 0, 0)])
-        while consumer.poll(0.2) is None:
-            pass
+        assert consumer.poll(DEADLINE) is not None
     consumer.close()
     ends = proxy.rows(
         "SELECT DISTINCT initiator, status FROM events WHERE action IN ('ClientClose', 'BrokerClose') "
