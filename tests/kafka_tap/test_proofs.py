@@ -13,13 +13,13 @@ from kio.schema.metadata.v0 import request as metadata
 from kio.schema.metadata.v0 import response as metadata_answer
 from kio.schema.types import BrokerId, TopicName
 from kio.static.primitive import i32, i64Timedelta
+
+import auditring
+from auditring.kafka import Tap
 from oracle import wire
 from oracle.reading import everything, rows
 from oracle.rows import Row, status
 from oracle.versions import CLAIMED
-
-import auditring
-from auditring.kafka import Tap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,15 +11,15 @@ from collections import Counter
 from typing import Any
 
 import pytest
+
+import auditring
+from auditring.kafka import Tap, Topics
 from oracle.conversation import Conversation
 from oracle.instances import schemas
 from oracle.newer import NEWER
 from oracle.reading import everything, rows
 from oracle.rows import EXPECTED
 from oracle.versions import CLAIMED, SASL
-
-import auditring
-from auditring.kafka import Tap, Topics
 
 SEEDS = range(12)
 # Kafka has them, the other implementation does not yet; here they are written down by hand.
