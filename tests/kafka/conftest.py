@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The search for what was planted comes after all that plants it."""
+    items.sort(key=lambda item: item.path.name == "test_secrets.py")
+
+
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where everything of this run lies: what the search at the end looks through."""
@@ -67,7 +72,9 @@ def proxy_for(folder: Path, request: pytest.FixtureRequest) -> Iterator[Callable
     """Starts proxies in front of the broker; those that the test leaves running are ended well."""
     proxies: list[Proxy] = []
 
-    def start(*, log: Mapping[str, object] | None = None, drain: float = 5.0, **clusters: Mapping[str, object]) -> Proxy:
+    def start(
+        *, log: Mapping[str, object] | None = None, drain: float = 5.0, **clusters: Mapping[str, object]
+    ) -> Proxy:
         place = folder / "proxies" / f"{_name(request)}-{len(proxies)}"
         proxy = Proxy(place, drain=drain, log={"directory": "audit"} | dict(log or {}), clusters=clusters)
         proxies.append(proxy)

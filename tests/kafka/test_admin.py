@@ -9,17 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import (
-    AclBinding,
-    AclBindingFilter,
     AclOperation,
-    AclPermissionType,
     AdminClient,
     AlterConfigOpType,
     ConfigEntry,
     ConfigResource,
     NewPartitions,
     NewTopic,
-    ResourcePatternType,
     ResourceType,
     ScramCredentialInfo,
     ScramMechanism,
@@ -31,7 +27,7 @@ from kafka.admin import ACLFilter, ACLOperation, ACLPermissionType, ACLResourceP
 from kafka.admin import ResourceType as ACLResourceType
 from kafka.errors import ClusterAuthorizationFailedError
 
-from harness import java, planted
+from harness import acls, java, planted
 from harness.clients import QUICK, camel, produce, results, sasl
 from harness.waiting import PATIENCE
 
@@ -53,23 +49,23 @@ def through(broker: Broker, proxy_for: Callable[..., Proxy]) -> Proxy:
 def locked(broker: Broker) -> Iterator[None]:
     """The cluster is nobody's but the administrator's."""
     client = broker.admin()
-    nobody = acl(ResourceType.BROKER, "kafka-cluster", "User:nobody", AclOperation.ALL, AclPermissionType.ALLOW)
+    nobody = acls.rule(ResourceType.BROKER, "kafka-cluster", "nobody", AclOperation.ALL)
     assert list(results(client.create_acls([nobody])).values()) == [None]
     yield
-    every = AclBindingFilter(
-        ResourceType.BROKER, None, ResourcePatternType.ANY, None, None, AclOperation.ANY, AclPermissionType.ANY
-    )
+    every = acls.every(ResourceType.BROKER)
     client.delete_acls([every])[every].result(PATIENCE)
-
-
-def acl(kind: ResourceType, name: str, who: str, what: AclOperation, permission: AclPermissionType) -> AclBinding:
-    """A rule about one resource, from every host."""
-    return AclBinding(kind, name, ResourcePatternType.LITERAL, who, "*", what, permission)
 
 
 def admin(proxy: Proxy, user: str = "admin") -> AdminClient:
     """A client with all rights, or without any."""
     return AdminClient(proxy.client() | sasl(user, "PLAIN") | QUICK)
+
+
+def scram_of(client: AdminClient, user: str) -> Any:  # noqa: ANN401 - confluent-kafka says no more of it
+    """The credentials that a user has."""
+    described = client.describe_user_scram_credentials([user])
+    assert isinstance(described, dict)
+    return described[user].result(PATIENCE)
 
 
 def outcome(error: str | None) -> str:
@@ -85,7 +81,11 @@ def told(action: str, answers: dict[Any, str | None]) -> list[tuple[str, str, st
 
 
 ANY_ACL = ACLFilter(
-    None, None, ACLOperation.ANY, ACLPermissionType.ANY, ResourcePatternFilter(ACLResourceType.ANY, None, ACLResourcePatternType.ANY)
+    None,
+    None,
+    ACLOperation.ANY,
+    ACLPermissionType.ANY,
+    ResourcePatternFilter(ACLResourceType.ANY, None, ACLResourcePatternType.ANY),
 )
 
 COLUMNS = ("action", "resource", "outcome", "status")
@@ -108,7 +108,9 @@ def test_topics(through: Proxy, broker: Broker) -> None:
     assert (wider["made"], wider["is-there"]) == (None, "INVALID_PARTITIONS")
     assert removed == {"made": None, "was-never": "UNKNOWN_TOPIC_OR_PART"}
     spelled = {"TOPIC_EXCEPTION": "INVALID_TOPIC_EXCEPTION", "UNKNOWN_TOPIC_OR_PART": "UNKNOWN_TOPIC_OR_PARTITION"}
-    said = [{name: spelled.get(error or "", error) for name, error in answers.items()} for answers in (made, wider, removed)]
+    said = [
+        {name: spelled.get(error or "", error) for name, error in answers.items()} for answers in (made, wider, removed)
+    ]
     audit = through.stop()
     for action, answers in zip(("CreateTopics", "CreatePartitions", "DeleteTopics"), said, strict=True):
         assert audit.rows(*COLUMNS, where=f"action = '{action}'", order="1, 2") == told(action, answers)
@@ -153,10 +155,8 @@ def test_acls(through: Proxy, broker: Broker) -> None:
     """Made, looked at, removed: every part of each, and that it holds."""
     topic = broker.create_topic("acls")
     bob = through.client() | sasl("bob", "PLAIN")
-    binding = acl(ResourceType.TOPIC, topic, "User:bob", AclOperation.WRITE, AclPermissionType.DENY)
-    every = AclBindingFilter(
-        ResourceType.TOPIC, topic, ResourcePatternType.LITERAL, None, None, AclOperation.ANY, AclPermissionType.ANY
-    )
+    binding = acls.rule(ResourceType.TOPIC, topic, "bob", AclOperation.WRITE, deny=True)
+    every = acls.every(ResourceType.TOPIC, topic)
     client = admin(through)
     assert list(results(client.create_acls([binding])).values()) == [None]
     (report,) = produce(bob, topic, 1)
@@ -181,15 +181,17 @@ def test_acls(through: Proxy, broker: Broker) -> None:
     assert audit.offsets("Write", topic, "principal = 'bob' AND outcome = 'success'") == {report.at: 1}
 
 
-def test_what_is_refused_to_bob(through: Proxy, broker: Broker, locked: None) -> None:  # noqa: ARG001 - it is locked
+@pytest.mark.usefixtures("locked")
+def test_what_is_refused_to_bob(through: Proxy, broker: Broker) -> None:
     """Everything that wants rights on the cluster: denied, with the name of the refusal, and by whom."""
     topic = broker.create_topic("not-bobs")
+    own = acls.rule(ResourceType.TOPIC, "bobs-own", "nobody", AclOperation.ALL)
+    root = broker.admin()
+    assert list(results(root.create_acls([own])).values()) == [None]
     bob = admin(through, "bob")
     scram = UserScramCredentialDeletion("carla", ScramMechanism.SCRAM_SHA_256)
-    binding = acl(ResourceType.TOPIC, topic, "User:bob", AclOperation.ALL, AclPermissionType.ALLOW)
-    every = AclBindingFilter(
-        ResourceType.ANY, None, ResourcePatternType.ANY, None, None, AclOperation.ANY, AclPermissionType.ANY
-    )
+    binding = acls.rule(ResourceType.TOPIC, topic, "bob", AclOperation.ALL)
+    every = acls.every(ResourceType.ANY)
     config = ConfigResource(
         ConfigResource.Type.BROKER,
         "1",
@@ -234,14 +236,16 @@ def test_scram_credentials(through: Proxy) -> None:
     delete = UserScramCredentialDeletion("dave", ScramMechanism.SCRAM_SHA_256)
     upsert = UserScramCredentialUpsertion("dave", info, planted.password("dave").encode(), salt)
     assert list(results(client.alter_user_scram_credentials([upsert])).values()) == [None]
-    described = client.describe_user_scram_credentials(["dave"])["dave"].result(PATIENCE)
+    described = scram_of(client, "dave")
     assert [one.iterations for one in described.scram_credential_infos] == [4096]
     assert list(results(client.alter_user_scram_credentials([delete])).values()) == [None]
     twice = results(client.alter_user_scram_credentials([delete]))
     assert list(twice.values()) == ["RESOURCE_NOT_FOUND"]
     audit = through.stop()
     columns = ("principal", "resource", "outcome", "status", "context->>'scram.mechanism'", "context->>'scram.change'")
-    rows = audit.rows(*columns, "context->>'scram.iterations'", where="action = 'AlterUserScramCredentials'", order="seq")
+    rows = audit.rows(
+        *columns, "context->>'scram.iterations'", where="action = 'AlterUserScramCredentials'", order="seq"
+    )
     assert rows == [
         ("admin", "dave", "success", None, "SCRAM-SHA-256", "upsert", "4096"),
         ("admin", "dave", "success", None, "SCRAM-SHA-256", "delete", None),
@@ -283,7 +287,9 @@ def test_records_that_are_deleted(proxy: Proxy, broker: Broker) -> None:
     client = AdminClient(proxy.client() | QUICK)
     asked = [TopicPartition(topic, 0, 4), TopicPartition(topic, 1, 99)]
     answers = client.delete_records(asked, request_timeout=PATIENCE)
-    marks = {(at.partition): future.exception(PATIENCE) or future.result().low_watermark for at, future in answers.items()}
+    marks = {
+        (at.partition): future.exception(PATIENCE) or future.result().low_watermark for at, future in answers.items()
+    }
     assert marks[0] == 4
     assert marks[1].args[0].name() == "OFFSET_OUT_OF_RANGE"
     audit = proxy.stop()

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 RESET = "action = 'ResetOffsets'"
 
 
-def member(proxy: Proxy, group: str, topic: str, **settings: object) -> Consumer:
+def member(proxy: Proxy, group: str, topic: str, **settings: str | int) -> Consumer:
     """A member of a group that commits when it is told to."""
-    own = {"group_id": group, "auto_offset_reset": "earliest", "enable_auto_commit": False}
+    own: dict[str, str | int] = {"group_id": group, "auto_offset_reset": "earliest", "enable_auto_commit": False}
     consumer = Consumer(proxy.client(**own | settings) | QUICK)
     consumer.subscribe([topic])
     return consumer

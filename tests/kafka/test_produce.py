@@ -133,7 +133,7 @@ def test_records_that_the_broker_refuses(proxy: Proxy, broker: Broker) -> None:
 
 
 def test_two_producers_and_their_sessions(proxy: Proxy, broker: Broker) -> None:
-    """Each producer's offsets are under its own client id and sessions, though they are interleaved in the partition."""
+    """Each producer's offsets are under its own client id and session, though they are mixed in the partition."""
     topic = broker.create_topic("two-producers")
     told: dict[str, list[Report]] = {"left": [], "right": []}
     producers = {name: Producer(proxy.client(client_id=name, linger_ms=1) | clients.QUICK) for name in told}

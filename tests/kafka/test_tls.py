@@ -7,10 +7,9 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
-from confluent_kafka import KafkaError, Producer
+from confluent_kafka import Producer
 
-from harness.clients import produce, read
-from harness.waiting import until
+from harness.clients import produce, read, refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,13 +86,8 @@ def test_with_a_good_certificate(mutual: Proxy, certificates: Certificates, topi
 )
 def test_who_is_not_let_in(mutual: Proxy, certificates: Certificates, whose: str | None, status: str) -> None:
     """A certificate of an unknown authority, an expired one, and none: each a failure that says which."""
-    told: list[KafkaError] = []
     pair = None if whose is None else getattr(certificates, whose)
-    own = {"error_cb": told.append, "log_level": 0, "reconnect.backoff.ms": 50}
-    producer = Producer(mutual.client() | tls(certificates, pair) | own)
-    expected = {KafkaError._SSL, KafkaError._TRANSPORT}  # noqa: SLF001 - librdkafka's own codes are spelled so
-    until(lambda: producer.poll(0.05) is not None and {error.code() for error in told} & expected, "the client is told")
-    del producer
+    refused(mutual.client() | tls(certificates, pair), "_SSL", "_TRANSPORT")
     audit = mutual.stop()
     columns = ("DISTINCT action", "status", "outcome", "authority", "mechanism", "principal")
     assert audit.rows(*columns, where="category = 'authentication'", order="1") == [
@@ -102,17 +96,15 @@ def test_who_is_not_let_in(mutual: Proxy, certificates: Certificates, whose: str
     stories = audit.rows("list(action ORDER BY seq)", where="session IS NOT NULL GROUP BY session", order="1")
     failed = {tuple(story) for (story,) in stories if "ClientTlsAuthFailure" in story}
     assert failed == {("ClientAccept", "ClientTlsAuthFailure", "ClientClose")}
-    assert audit.rows("DISTINCT status", where="action = 'ClientClose' AND status IS NOT NULL", order="1") == [(status,)]
+    assert audit.rows("DISTINCT status", where="action = 'ClientClose' AND status IS NOT NULL", order="1") == [
+        (status,)
+    ]
 
 
 def test_a_client_that_does_not_trust_the_proxy(mutual: Proxy, certificates: Certificates) -> None:
     """It breaks the handshake off: nobody was authenticated, and the close says what happened."""
-    told: list[KafkaError] = []
     settings = tls(certificates, certificates.alice) | {"ssl.ca.location": str(certificates.stranger.cert)}
-    own = {"error_cb": told.append, "log_level": 0, "reconnect.backoff.ms": 50}
-    producer = Producer(mutual.client() | settings | own)
-    until(lambda: producer.poll(0.05) is not None and told, "the client does not go on")
-    del producer
+    refused(mutual.client() | settings, "_SSL")
     audit = mutual.stop()
     assert audit.rows("*", where="principal IS NOT NULL") == []
     assert audit.rows("DISTINCT status IS NULL", where="action = 'ClientClose'", order="1") == [(False,)]

@@ -114,9 +114,7 @@ def test_consume_transform_produce(broker: Broker, proxy_for: Callable[..., Prox
     proxy = proxy_for(log={"requests": True}, plain={"bootstrap": broker.plain})
     source, target = broker.create_topic("ctp-source"), broker.create_topic("ctp-target")
     produce({"bootstrap.servers": broker.plain}, source, 10)
-    consumer = Consumer(
-        proxy.client(group_id="ctp", auto_offset_reset="earliest", enable_auto_commit=False) | QUICK
-    )
+    consumer = Consumer(proxy.client(group_id="ctp", auto_offset_reset="earliest", enable_auto_commit=False) | QUICK)
     consumer.subscribe([source])
     producer = transactional(proxy, "ctp")
     got = [clients.where(message) for message in consume(consumer, 10)]

@@ -319,8 +319,8 @@ impl Tap {
             Some(principal) => known.prove(SASL, principal, Some(mechanism)),
             None => known.context.mechanism = Some(mechanism.to_owned()),
         };
-        let Some(preview) = self.session.preview(change) else { return self.session.check_open(py) };
-        self.put(py, &self.session, Some(&preview), fact, body, record)?;
+        let Some(preview) = self.handle.preview(change) else { return self.handle.check_open(py) };
+        self.put(py, &self.handle, Some(&preview), fact, body, record)?;
         self.session.change(py, change);
         Ok(())
     }

@@ -1,8 +1,7 @@
-"""What the tests with a real Kafka stand on: a broker, a proxy in front of it, clients, and what the audit says.
+"""What the tests with a real Kafka stand on.
 
-    jars      Kafka's jars, fetched once                  planted   the secrets that must be found nowhere
-    certs     certificates, good and bad                  proxy     the example proxy as a process of its own
-    broker    one broker, started, killed, started again  audit     what DuckDB finds, in the clients' terms
-    ports     ports that nobody else takes                clients   settings, and what a client's own API said
-    waiting   conditions with a deadline                  java      the command-line tools
+- `jars`, `certs`, `ports`, `broker`: Kafka fetched once, certificates good and bad, a broker that can be killed
+- `proxy`: the example as a process of its own; `audit`: what DuckDB finds, in the clients' terms
+- `clients`, `java`, `raw`, `records`: confluent-kafka, Kafka's own tools, and what no library would send
+- `planted`: the secrets that must be found nowhere; `waiting`: conditions with a deadline
 """

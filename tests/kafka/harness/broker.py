@@ -51,7 +51,7 @@ listener.name.sasl.plain.sasl.jaas.config={jaas} {users};
 listener.name.sasl.scram-sha-256.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
 listener.name.again.sasl.enabled.mechanisms=PLAIN
 listener.name.again.plain.sasl.jaas.config={jaas} {users};
-listener.name.again.plain.connections.max.reauth.ms=1000
+listener.name.again.plain.connections.max.reauth.ms=1500
 listener.name.mtls.ssl.client.auth=required
 listener.name.mtls.ssl.keystore.type=PEM
 listener.name.mtls.ssl.keystore.location={certs}/server.pem
@@ -130,7 +130,7 @@ class Broker:
 
     @property
     def again(self) -> str:
-        """Where it wants PLAIN, and every second again."""
+        """Where it wants PLAIN, and again after a second and a half; within one second it would refuse."""
         return f"127.0.0.1:{self._ports['AGAIN']}"
 
     @property
@@ -204,9 +204,12 @@ class Broker:
 
     def admin(self) -> AdminClient:
         """A client that no proxy sees, with all rights."""
-        settings = {"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": "PLAIN", "log_level": 0}
+        settings: dict[str, str | int | float | bool] = {
+            "security.protocol": "SASL_PLAINTEXT",
+            "sasl.mechanism": "PLAIN",
+        }
         who = {"sasl.username": "admin", "sasl.password": planted.password("admin")}
-        return AdminClient({"bootstrap.servers": self.sasl, **settings, **who})
+        return AdminClient({"bootstrap.servers": self.sasl, "log_level": 0, **settings, **who})
 
     def tail(self) -> str:
         """The last lines that it logged."""
@@ -219,7 +222,7 @@ class Broker:
             self._process = None
 
     def _serves(self) -> bool:
-        """Whether it answers a Metadata request; a port that merely listens may belong to a broker that does not yet."""
+        """Whether it answers a Metadata request; a port may listen before its broker does."""
         assert self._process is not None
         assert self._process.poll() is None, f"the broker ended by itself:\n{self.tail()}"
         host, port = self.plain.split(":")

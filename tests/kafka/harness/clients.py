@@ -11,7 +11,7 @@ from harness import planted
 from harness.waiting import PATIENCE, until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable
 
     Settings = dict[str, Any]
     Offset = tuple[int, int]
@@ -56,9 +56,7 @@ def produce(settings: Settings, topic: str, count: int, *, partition: int | None
     return reports
 
 
-def send(
-    producer: Producer, topic: str, reports: list[Report], *, partition: int | None = None, size: int = 0
-) -> None:
+def send(producer: Producer, topic: str, reports: list[Report], *, partition: int | None = None, size: int = 0) -> None:
     """Sends one planted record; its report is appended to `reports`."""
 
     def delivered(error: KafkaError | None, message: Message) -> None:
@@ -79,9 +77,13 @@ def send(
     producer.poll(0)
 
 
-def read(settings: Settings, topic: str, partitions: Iterable[int] = (0,), start: int = OFFSET_BEGINNING) -> list[Offset]:
+def read(
+    settings: Settings, topic: str, partitions: Iterable[int] = (0,), start: int = OFFSET_BEGINNING
+) -> list[Offset]:
     """Reads partitions to their end, without a group; where every record was that the application got."""
-    consumer = Consumer({**QUICK, "group.id": "none", "enable.auto.commit": False, "enable.partition.eof": True, **settings})
+    consumer = Consumer(
+        {**QUICK, "group.id": "none", "enable.auto.commit": False, "enable.partition.eof": True, **settings}
+    )
     wanted = list(partitions)
     consumer.assign([TopicPartition(topic, partition, start) for partition in wanted])
     got: list[Offset] = []
@@ -103,6 +105,27 @@ def read(settings: Settings, topic: str, partitions: Iterable[int] = (0,), start
     until(all_ended, f"{topic} is read to its end", pause=0)
     consumer.close()
     return got
+
+
+def error_of(consumer: Consumer) -> str:
+    """The name of the first error that a consumer is told, before any record."""
+    message = until(lambda: consumer.poll(0.1), "the consumer is told", pause=0)
+    assert message is not None
+    error = message.error()
+    assert error is not None, "a record, not an error"
+    return error.name()
+
+
+def refused(settings: Settings, *names: str) -> None:
+    """Tries to connect until the client is told an error with one of these names."""
+    told: list[KafkaError] = []
+    producer = Producer({**settings, "log_level": 0, "error_cb": told.append, "reconnect.backoff.ms": 50})
+
+    def one_of_them() -> bool:
+        producer.poll(0.05)
+        return any(error.name() in names for error in told)
+
+    until(one_of_them, f"the client is told {names}")
 
 
 def where(message: Message) -> Offset:

@@ -41,7 +41,7 @@ def require_java() -> None:
 @functools.cache
 def _folder() -> Path:
     """Where the jars for this pom and this JVM lie, with them in it."""
-    version = subprocess.run(["java", "-version"], check=True, capture_output=True).stderr
+    version = subprocess.run(["java", "-version"], check=True, capture_output=True).stderr  # noqa: S607 - wherever it is
     folder = CACHE / hashlib.sha256(POM.read_bytes() + version).hexdigest()[:16]
     with _locked():
         if not folder.exists():

@@ -35,7 +35,9 @@ def lines(printed: str) -> list[dict[str, Any]]:
 
 def command_config(path: Path, settings: Mapping[str, Any]) -> str:
     """Writes the settings of a confluent-kafka client as Java's properties; returns the path."""
-    known = {key: value for key, value in settings.items() if key in {"security.protocol", "sasl.mechanism", "client.id"}}
+    known = {
+        key: value for key, value in settings.items() if key in {"security.protocol", "sasl.mechanism", "client.id"}
+    }
     if "sasl.mechanism" in settings:
         module = _LOGIN[settings["sasl.mechanism"]]
         who = f'username="{settings["sasl.username"]}" password="{settings["sasl.password"]}"'

@@ -45,6 +45,6 @@ def found_in(data: bytes) -> list[bytes]:
 
 
 def _base64(mark: bytes, shift: int) -> bytes:
-    """What of a longer text's base64 depends on the mark alone, where so many bytes more than a multiple of 3 are before."""
+    """What of a longer text's base64 depends on the mark alone, with `shift` bytes beyond a multiple of 3 before."""
     text = base64.b64encode(b"\0" * shift + mark)
     return text[(shift * 8 + 5) // 6 : (shift + len(mark)) * 8 // 6]

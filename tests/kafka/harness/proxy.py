@@ -1,7 +1,7 @@
 """The proxy of the examples, as a process of its own with an audit directory of its own.
 
 What must hold after every one, whatever the test was about: it ended well, it said nothing on standard error, no secret
-was in its ring, and its log is whole.
+was in its ring, its log is whole, and its taps understood all that they saw.
 """
 
 from __future__ import annotations
@@ -13,13 +13,15 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from harness import planted
 from harness.audit import Audit
 from harness.waiting import PATIENCE, until
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from harness.clients import Settings
 
 _ROOT: Final = Path(__file__).resolve().parents[3]
@@ -28,16 +30,18 @@ _ROOT: Final = Path(__file__).resolve().parents[3]
 class Proxy:
     """`start`ed with the tables of its TOML file; lies in `folder`."""
 
-    def __init__(self, folder: Path, **tables: Any) -> None:
-        """`clusters` maps a virtual cluster's name to its settings."""
+    def __init__(self, folder: Path, clusters: Mapping[str, object], **rest: object) -> None:
+        """`clusters` maps a virtual cluster's name to its settings; `rest` is what else its TOML file says."""
         folder.mkdir(parents=True)
         self.folder = folder
         self.audit = Audit(folder / "audit")
         self.err = folder / "proxy.err"
         self.out = folder / "proxy.out"
         self._config = folder / "proxy.toml"
-        self._config.write_text("".join(f"{key} = {_toml(value)}\n" for key, value in tables.items()))
-        self._names = list(tables["clusters"])
+        self._config.write_text(
+            "".join(f"{key} = {_toml(value)}\n" for key, value in {**rest, "clusters": dict(clusters)}.items())
+        )
+        self._names = list(clusters)
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -57,7 +61,7 @@ class Proxy:
         assert found, f"the proxy did not say where {name} is"
         return found[1]
 
-    def client(self, cluster: str | None = None, **settings: Any) -> Settings:
+    def client(self, cluster: str | None = None, /, **settings: object) -> Settings:
         """Settings of a confluent-kafka client; `a.b` is spelled `a_b`."""
         return {"bootstrap.servers": self.address(cluster)} | {
             key.replace("_", "."): value for key, value in settings.items()
@@ -85,6 +89,7 @@ class Proxy:
         assert planted.found_in(ring) == []
         assert (code, self.err.read_text()) == (0, "")
         self.audit.whole()
+        assert self.audit.rows("*", where="action = 'auditring.TapBlind'") == []
         return self.audit
 
     def recorded(self, where: str, rows: int = 1) -> Audit:

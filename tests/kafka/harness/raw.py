@@ -30,7 +30,7 @@ class Raw:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._socket.close()
 
-    def framed(self, request: Any) -> bytes:
+    def framed(self, request: Any) -> bytes:  # noqa: ANN401 - kio has a class for each version of each message
         """The bytes of a request, under the next correlation id."""
         self._correlation_id += 1
         kind = type(request)
@@ -50,7 +50,7 @@ class Raw:
         """Sends bytes."""
         self._socket.sendall(data)
 
-    def receive(self, kind: Any) -> Any:
+    def receive(self, kind: Any) -> Any:  # noqa: ANN401
         """The next answer, read as one of this kind."""
         (size,) = struct.unpack(">i", self._exactly(4))
         data = self._exactly(size)
@@ -58,7 +58,7 @@ class Raw:
         assert header.correlation_id == self._correlation_id
         return entity_reader(kind)(data, at)[0] if at else None
 
-    def ask(self, request: Any, kind: Any) -> Any:
+    def ask(self, request: Any, kind: Any) -> Any:  # noqa: ANN401
         """Sends a request and receives its answer."""
         self.send(self.framed(request))
         return self.receive(kind)

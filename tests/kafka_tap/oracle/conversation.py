@@ -94,6 +94,7 @@ class Conversation:
     def _exchange(self, version: Version) -> Exchange:
         request, answer = schemas(version.key, version.name, version.version)
         self.ids += 1
+        self.maker.resources.clear()
         made = self.maker.make(request)
         answered = self.rng.random() < 0.95
         exchange = Exchange(

@@ -11,6 +11,7 @@ from confluent_kafka import Producer
 from kio.schema.create_topics.v5 import request as create_topics
 from kio.schema.metadata.v9 import request as metadata_request
 from kio.schema.metadata.v9 import response as metadata_response
+from kio.schema.types import TopicName
 from kio.static.primitive import i16, i32
 
 from harness import records
@@ -30,7 +31,7 @@ def where_partitions_are(proxy: Proxy, topic: str) -> str:
     """The port of the proxy that leads to the partition's leader."""
     with Raw(proxy.address()) as raw:
         ask = metadata_request.MetadataRequest(
-            topics=(metadata_request.MetadataRequestTopic(name=topic),),
+            topics=(metadata_request.MetadataRequestTopic(name=TopicName(topic)),),
             allow_auto_topic_creation=False,
             include_cluster_authorized_operations=False,
             include_topic_authorized_operations=False,
@@ -60,7 +61,11 @@ def test_a_client_that_does_not_wait(proxy: Proxy, broker: Broker, topic: str) -
     with broker.paused():
         raw.send(raw.framed(records.produce(topic)))
         new = create_topics.CreatableTopic(
-            name="made-by-nobody", num_partitions=i32(1), replication_factor=i16(1), assignments=(), configs=()
+            name=TopicName("made-by-nobody"),
+            num_partitions=i32(1),
+            replication_factor=i16(1),
+            assignments=(),
+            configs=(),
         )
         raw.send(raw.framed(create_topics.CreateTopicsRequest(topics=(new,))))
         proxy.recorded("action = 'ClientAccept'", 2)
@@ -68,7 +73,9 @@ def test_a_client_that_does_not_wait(proxy: Proxy, broker: Broker, topic: str) -
         proxy.recorded("client_id = 'gone' AND action = 'ClientClose'")
     audit = proxy.stop()
     (session,) = audit.one("session", where="action = 'Write'")
-    story = audit.rows("action", "resource", "outcome", "status", "first_offset", where=f"session = '{session}'", order="seq")
+    story = audit.rows(
+        "action", "resource", "outcome", "status", "first_offset", where=f"session = '{session}'", order="seq"
+    )
     assert [row[0] for row in story[:2]] == ["ClientAccept", "BrokerConnect"]
     assert sorted(story[2:4]) == [
         ("CreateTopics", "made-by-nobody", "forwarded", None, None),
