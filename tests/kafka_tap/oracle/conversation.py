@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from oracle import admin, data, denials, wire  # noqa: F401 - each says what it expects
+from oracle import admin, data, denials, offsets, wire  # noqa: F401 - each says what it expects
 from oracle.instances import Maker, schemas
 from oracle.rows import EXPECTED, Row, World
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from oracle.admin import denial
-from oracle.rows import Row, World, expects
+from oracle.rows import Row, World, denial, expects
 
 # An error, and which operation each code would refuse on what.
 Refusal = tuple[Any, dict[int, tuple[str, str | None]]]
