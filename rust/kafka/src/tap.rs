@@ -82,8 +82,8 @@ impl Tap {
         Self { shared, client: ClientSide::default(), broker: BrokerSide::default(), closed: false }
     }
 
-    /// The client has sent these. Returns how many were taken: fewer than given only where the facts are full. Then they are
-    /// to be taken out, and the rest to be given again, even if it is empty: there may be more to say of the last bytes.
+    /// The client has sent these. Returns how many were taken: fewer than given only where the facts are full, and then the
+    /// rest is to be given again when they have been taken out.
     pub fn from_client(&mut self, bytes: &[u8], facts: &mut Facts) -> usize {
         let mut rest = bytes;
         self.shared.now = None;

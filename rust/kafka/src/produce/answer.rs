@@ -122,7 +122,7 @@ impl Answer {
                 self.topics -= 1;
                 self.topic_or_missing();
             }
-            At::Missing => return Ok(if writes.unanswered(out) { Next::End } else { Next::Unit }),
+            At::Missing => return Ok(if writes.unanswered(out) { Next::End } else { Next::Pause }),
         }
         Ok(Next::Unit)
     }
