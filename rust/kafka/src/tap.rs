@@ -7,6 +7,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
+use auditring_event::{TAP_CAP, sanitize};
+
 use crate::asked::Asked;
 use crate::blind::{Blind, From, Why, blind};
 use crate::broker::BrokerSide;
@@ -70,7 +72,7 @@ impl Tap {
     #[must_use]
     pub fn new(name: Option<&str>, topics: Arc<Topics>) -> Self {
         let shared = Shared {
-            name: name.map(Into::into),
+            name: name.map(|name| sanitize::text(name.as_bytes(), TAP_CAP).0.into_owned()),
             topics,
             inflight: InFlight::default(),
             sasl: Sasl::default(),
