@@ -240,7 +240,7 @@ impl BrokerSide {
                 self.code = answer.filter(|_| facts.requests).map_or(0, |answer| whole::error(&entry.asked, answer));
             }
             (Kept::Sasl(attempt), Some(answer)) => {
-                self.code = whole::sasl(&entry.asked, attempt, answer, shared, facts)
+                self.code = whole::sasl(&entry.asked, attempt, answer, shared, facts);
             }
             _ => {}
         }
