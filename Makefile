@@ -72,11 +72,19 @@ test: test-rust test-python ## everything that is quick: Rust and Python
 test-rust: $(BIN)/python
 	$(CARGO) test --workspace --locked --quiet
 
-# Prometheus' own checker of metrics, and what makes system calls fail: on a user's machine their tests skip and say why,
-# in CI they must run.
+# Prometheus' own checker of metrics, what makes system calls fail, and what fetches and runs a real Kafka: on a user's
+# machine their tests skip and say why, in CI they must run.
 ci-tools:
-	@if [[ "$${CI:-}" = true ]] && ! { command -v promtool && command -v strace; } >/dev/null && command -v apt-get >/dev/null && [[ $$(id -u) = 0 ]]; then \
-	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends prometheus strace >/dev/null; \
+	@if [[ "$${CI:-}" = true ]] && command -v apt-get >/dev/null && [[ $$(id -u) = 0 ]]; then \
+	    missing=(); \
+	    command -v promtool >/dev/null || missing+=(prometheus); \
+	    command -v strace >/dev/null || missing+=(strace); \
+	    command -v java >/dev/null || missing+=(default-jre-headless); \
+	    command -v mvn >/dev/null || missing+=(maven); \
+	    command -v openssl >/dev/null || missing+=(openssl); \
+	    if (($${#missing[@]})); then \
+	        apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$${missing[@]}" >/dev/null; \
+	    fi; \
 	fi
 
 test-python: build ci-tools

@@ -1,0 +1,153 @@
+"""The authorizer: a guard that answers in the broker's place where the ACL does not allow what is attempted.
+
+- Every attempt is an event, allowed or denied, one for each topic. What it asks itself to find out which topics a
+  client may know of (Metadata) is no attempt and no event: a topic is just not there, or refused as a broker refuses.
+- Where some topics of a request are denied, the others go on, and the refusals are put beside what the broker answers.
+- A Fetch goes on without a session of the broker's, so that each names all that it reads and is looked at as a whole.
+- A Produce with acks=0 has no answer to put a refusal into: the connection is closed, as a broker does.
+- A topic id that the proxy has not seen in any Metadata is answered UNKNOWN_TOPIC_ID: clients then ask for Metadata.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from kio.schema.errors import ErrorCode
+
+from kafka_proxy import wire
+from kafka_proxy.ends import ProtocolError
+from kafka_proxy.guarded import GUARDED, OPEN, blank, named, refusal, topics
+from kafka_proxy.steps import Answer
+
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+    from uuid import UUID
+
+    import auditring
+    from kafka_proxy.acl import Acl
+    from kafka_proxy.steps import Request
+
+NAME: Final = "com.example.kafka_proxy.Authorizer"
+NAMESPACE: Final = "com.example.kafka_proxy"
+DENIED: Final = "TopicAuthorizationFailed"
+UNKNOWN: Final = "UnknownTopicId"
+FIRST_METADATA: Final = 4  # older ones create topics that are only asked for
+
+
+class Authorizer:
+    """One connection's; `names` of topics by id are the virtual cluster's."""
+
+    def __init__(
+        self,
+        acl: Acl,
+        principal: str,
+        session: auditring.Session,
+        broker: auditring.Broker,
+        names: MutableMapping[UUID, str],
+    ) -> None:
+        self._allows = acl.allows
+        self._principal = principal
+        self._decided = session.plugin(filter=NAME, namespace=NAMESPACE, authorizer=True)
+        self._broker = broker
+        self._names = names
+
+    def wants_request(self, key: int, version: int) -> bool:  # noqa: ARG002 - as every step
+        """All about topics, and all that must not pass."""
+        return key in GUARDED or key == wire.METADATA or key not in OPEN
+
+    def wants_response(self, key: int, version: int) -> bool:  # noqa: ARG002
+        """None: what is to be done with a response is said with its request."""
+        return False
+
+    def response(self, request: Request, body: Any) -> Any:  # noqa: ANN401, ARG002
+        """Stays."""
+        return body
+
+    def request(self, request: Request, body: Any) -> Any:  # noqa: ANN401
+        """What of it may go on, or the refusal. Raises `ProtocolError`."""
+        key, version = request.codec.key, request.codec.version
+        if key == wire.METADATA and version >= FIRST_METADATA:
+            request.after.append(partial(self._hide, body))
+            return replace(body, allow_auto_topic_creation=False) if body.allow_auto_topic_creation else body
+        if key not in GUARDED:
+            raise ProtocolError("ApiNotGuarded")
+        if key == wire.FETCH and hasattr(body, "session_id"):
+            if body.session_id:
+                return self._answer(request, UNKNOWN_SESSION, error_code=ErrorCode.fetch_session_id_not_found)
+            body = replace(body, session_epoch=-1)
+        return self._decide(request, body)
+
+    def _decide(self, request: Request, body: Any) -> Any:  # noqa: ANN401
+        guarded = GUARDED[request.codec.key]
+        field, attempted = topics(guarded, body)
+        allowed, refused, status = [], [], None
+        for topic in attempted:
+            error = self._attempt(guarded.operation, topic)
+            if error is ErrorCode.none:
+                allowed.append(topic)
+                continue
+            refused.append(refusal(request.codec, topic, error))
+            status = DENIED if error is ErrorCode.topic_authorization_failed else status or UNKNOWN
+        if status is None:
+            return body
+        if request.codec.key == wire.PRODUCE and body.acks == 0:
+            raise ProtocolError(status)
+        if not allowed:
+            return self._answer(request, status, **{guarded.answers: tuple(refused)})
+
+        def beside(response: Any) -> Any:  # noqa: ANN401
+            return replace(response, **{guarded.answers: (*getattr(response, guarded.answers), *refused)})
+
+        request.after.append(beside)
+        return replace(body, **{field: tuple(allowed)})
+
+    def _attempt(self, operation: Any, topic: Any) -> ErrorCode:  # noqa: ANN401
+        name, topic_id = named(topic)
+        if name is None and topic_id is not None:
+            name = self._names.get(topic_id)
+        if name is None:
+            return ErrorCode.unknown_topic_id
+        if self._allows(self._principal, operation, name):
+            self._decided.operation_allowed(operation, "Topic", name)
+            return ErrorCode.none
+        self._decided.operation_denied(operation, "Topic", name, status=DENIED)
+        return ErrorCode.topic_authorization_failed
+
+    def _answer(self, request: Request, status: str, **values: Any) -> Answer:  # noqa: ANN401
+        codec = request.codec
+        self._broker.request_shortcircuit(
+            codec.name,
+            codec.version,
+            request.correlation_id,
+            filter=NAME,
+            outcome="denied" if status == DENIED else "failure",
+            status=status,
+        )
+        return Answer(blank(codec.response_type, **values))
+
+    def _hide(self, asked: Any, response: Any) -> Any:  # noqa: ANN401
+        """A Metadata response without what the client may not know of; names and ids of the rest are learnt from it."""
+        by_id = {topic.topic_id for topic in asked.topics or () if named(topic)[0] is None}
+        shown = []
+        for topic in response.topics:
+            name, topic_id = named(topic)
+            if name and topic_id:
+                self._names[topic_id] = name
+            if name is None or self._allows(self._principal, "DESCRIBE", name):
+                shown.append(topic)
+            elif asked.topics is not None:  # it was asked for by name or id; else it is just not there
+                unknown = topic_id in by_id
+                error = ErrorCode.unknown_topic_id if unknown else ErrorCode.topic_authorization_failed
+                who = {"topic_id": topic_id, "name": None} if unknown else {"name": name}
+                shown.append(blank(type(topic), error_code=error, **who))
+        return replace(response, topics=tuple(shown))
+
+
+UNKNOWN_SESSION: Final = "FetchSessionIdNotFound"
+
+
+def offered(key: int) -> bool:
+    """Whether a client may know of that API."""
+    return key in GUARDED or key in OPEN

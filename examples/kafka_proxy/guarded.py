@@ -1,0 +1,147 @@
+"""What the authorizer knows of each API: which operation it is on which topics, and how a refusal looks on the wire."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from datetime import timedelta
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, get_args, get_origin, get_type_hints
+
+from kio.schema.errors import ErrorCode
+
+from kafka_proxy import wire
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from kafka_proxy.acl import Operation
+
+
+class Guarded(NamedTuple):
+    """Where topics and partitions are in a request, and where they go in the response."""
+
+    operation: Operation
+    topics: str
+    answers: str
+    answer: str
+    """The class of what is in `answers`."""
+    partitions: str | None = None
+    number: str = ""
+    answered_partitions: str = ""
+    answered_partition: str = ""
+    answered_number: str = ""
+
+
+GUARDED: Final = {
+    wire.PRODUCE: Guarded(
+        "WRITE", "topic_data", "responses", "TopicProduceResponse",
+        "partition_data", "index", "partition_responses", "PartitionProduceResponse", "index",
+    ),
+    wire.FETCH: Guarded(
+        "READ", "topics", "responses", "FetchableTopicResponse",
+        "partitions", "partition", "partitions", "PartitionData", "partition_index",
+    ),
+    wire.LIST_OFFSETS: Guarded(
+        "DESCRIBE", "topics", "topics", "ListOffsetsTopicResponse",
+        "partitions", "partition_index", "partitions", "ListOffsetsPartitionResponse", "partition_index",
+    ),
+    wire.OFFSET_COMMIT: Guarded(
+        "READ", "topics", "topics", "OffsetCommitResponseTopic",
+        "partitions", "partition_index", "partitions", "OffsetCommitResponsePartition", "partition_index",
+    ),
+    wire.TXN_OFFSET_COMMIT: Guarded(
+        "READ", "topics", "topics", "TxnOffsetCommitResponseTopic",
+        "partitions", "partition_index", "partitions", "TxnOffsetCommitResponsePartition", "partition_index",
+    ),
+    wire.OFFSET_FOR_LEADER_EPOCH: Guarded(
+        "DESCRIBE", "topics", "topics", "OffsetForLeaderTopicResult",
+        "partitions", "partition", "partitions", "EpochEndOffset", "partition",
+    ),
+    wire.DELETE_RECORDS: Guarded(
+        "DELETE", "topics", "topics", "DeleteRecordsTopicResult",
+        "partitions", "partition_index", "partitions", "DeleteRecordsPartitionResult", "partition_index",
+    ),
+    wire.CREATE_TOPICS: Guarded("CREATE", "topics", "topics", "CreatableTopicResult"),
+    wire.DELETE_TOPICS: Guarded("DELETE", "topics", "responses", "DeletableTopicResult"),
+}  # fmt: skip
+
+OPEN: Final = frozenset(
+    {
+        wire.METADATA,  # its answer is looked through
+        wire.API_VERSIONS,
+        wire.SASL_HANDSHAKE,
+        wire.SASL_AUTHENTICATE,
+        wire.DESCRIBE_CLUSTER,
+        wire.FIND_COORDINATOR,
+        *range(11, 15),  # members of groups: JoinGroup, Heartbeat, LeaveGroup, SyncGroup
+        9,  # OffsetFetch
+        22,  # InitProducerId
+        *range(24, 27),  # AddPartitionsToTxn, AddOffsetsToTxn, EndTxn
+        68,  # ConsumerGroupHeartbeat
+    }
+)
+"""What touches no record and changes no topic. Everything else is not offered, and who asks all the same is cut off."""
+
+
+def topics(guarded: Guarded, body: Any) -> tuple[str, tuple[Any, ...]]:  # noqa: ANN401 - a request of kio
+    """The list of topics in a request, and how its field is called."""
+    name = guarded.topics if hasattr(body, guarded.topics) else "topic_names"  # DeleteTopics up to version 5
+    return name, getattr(body, name) or ()
+
+
+def named(topic: Any) -> tuple[str | None, UUID | None]:  # noqa: ANN401 - an entry of such a list
+    """Name and id of a topic; newer versions have the id alone."""
+    if isinstance(topic, str):
+        return topic, None
+    return getattr(topic, "name", None) or getattr(topic, "topic", None), getattr(topic, "topic_id", None)
+
+
+def refusal(codec: wire.Codec, topic: Any, error: ErrorCode) -> Any:  # noqa: ANN401
+    """What stands in the response for a topic that was refused."""
+    guarded = GUARDED[codec.key]
+    kinds = sys.modules[codec.response_type.__module__]
+    name, topic_id = named(topic)
+    values: dict[str, Any] = {"name": name, "topic": name, "topic_id": topic_id, "error_code": error}
+    if guarded.partitions:
+        kind = getattr(kinds, guarded.answered_partition)
+        values[guarded.answered_partitions] = tuple(
+            blank(kind, **{guarded.answered_number: getattr(partition, guarded.number), "error_code": error})
+            for partition in getattr(topic, guarded.partitions)
+        )
+    return blank(getattr(kinds, guarded.answer), **values)
+
+
+def blank(kind: Any, **values: Any) -> Any:  # noqa: ANN401
+    """An entity with these values, where its version has them; what else it must have says nothing."""
+    required = _required(kind)
+    known = {field.name for field in dataclasses.fields(kind)}
+    return kind(**{**required, **{name: value for name, value in values.items() if name in known}})
+
+
+@cache
+def _required(kind: Any) -> dict[str, Any]:  # noqa: ANN401
+    hints = get_type_hints(kind)
+    return {
+        field.name: _nothing(hints[field.name])
+        for field in dataclasses.fields(kind)
+        if field.default is field.default_factory is dataclasses.MISSING
+    }
+
+
+def _nothing(hint: Any) -> Any:  # noqa: ANN401
+    if type(None) in get_args(hint):
+        return None
+    if get_origin(hint) is tuple:
+        return ()
+    if isinstance(hint, type):
+        for kind, value in (
+            (ErrorCode, ErrorCode.none),
+            (timedelta, timedelta(0)),
+            (bool, False),
+            (str, ""),
+            (bytes, b""),
+        ):
+            if issubclass(hint, kind):
+                return value
+    return -1

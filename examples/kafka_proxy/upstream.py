@@ -1,0 +1,84 @@
+"""The way to a virtual cluster's brokers: TLS, the proxy's own login, and what a broker speaks before a client may ask.
+
+A client asks for ApiVersions before it logs in. For one that has proved nothing no connection is made on its behalf:
+the proxy asks the broker itself and keeps the answer for a while.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final
+
+from kafka_proxy import wire
+from kafka_proxy.ends import End, ProtocolError
+from kafka_proxy.sasl import log_in
+from kafka_proxy.steps import Request
+from kafka_proxy.tls import upstream_context
+
+if TYPE_CHECKING:
+    import auditring
+    from kafka_proxy.config import Cluster
+    from kafka_proxy.versions import Versions
+
+    Target = tuple[str, int]
+
+CONNECT_SECONDS: Final = 10.0
+KEEP_SECONDS: Final = 30.0
+OWN: Final = 1
+
+
+class Upstream:
+    """Connects to brokers."""
+
+    def __init__(self, config: Cluster, log: auditring.AuditLog, versions: Versions) -> None:
+        self._tls = upstream_context(config.upstream_tls) if config.upstream_tls else None
+        self._credentials = config.upstream_sasl
+        self._log = log
+        self._versions = versions
+        self._known: dict[tuple[Target, int], tuple[float, Any]] = {}
+
+    async def connect(self, target: Target) -> End:
+        """A connection that is ready for requests. Raises `OSError`, `EOFError` and `ProtocolError`."""
+        host, port = target
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(CONNECT_SECONDS):
+            name = host if self._tls else None
+            _, broker = await loop.create_connection(End, host, port, ssl=self._tls, server_hostname=name)
+            try:
+                if self._credentials:
+                    await log_in(broker, self._credentials)
+            except BaseException:
+                broker.transport.abort()
+                raise
+        return broker
+
+    async def api_versions(self, target: Target, asked: memoryview, session: auditring.Session) -> bytes:
+        """The answer to an ApiVersions that came before the login: the broker's, less what the proxy cannot read."""
+        version = int.from_bytes(asked[6:8])
+        codec = wire.codec(wire.API_VERSIONS, wire.understood(wire.API_VERSIONS, version))
+        correlation_id = wire.i32(asked, 8)
+        if codec.version != version:
+            refused = self._versions.request(Request(codec, correlation_id), None)
+            return codec.answer(correlation_id, refused.body)
+        until, body = self._known.get((target, version), (0.0, None))
+        if until < monotonic():
+            body = await self._ask(target, codec, codec.request(asked)[1], session)
+            self._known[target, version] = monotonic() + KEEP_SECONDS, body
+        return codec.answer(correlation_id, self._versions.response(Request(codec, correlation_id), body))
+
+    async def _ask(self, target: Target, codec: wire.Codec, body: Any, session: auditring.Session) -> Any:  # noqa: ANN401
+        broker = await self.connect(target)
+        try:
+            frame = codec.ask(OWN, body)
+            broker.transport.write(frame)
+            self._log.request_inject(
+                codec.name, codec.version, OWN, len(frame), server="{}:{}".format(*target), cause=session
+            )
+            async with asyncio.timeout(CONNECT_SECONDS):
+                answer = memoryview(await broker.frame())
+        finally:
+            broker.transport.close()
+        if wire.answered_in(codec, answer) is not codec:
+            raise ProtocolError("UnsupportedVersion")
+        return codec.response(answer)[1]

@@ -1,0 +1,143 @@
+"""SASL at the proxy and through it: who logged in, who only tried, and that all of a connection is one session."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from confluent_kafka import KafkaError, Producer
+
+from harness import clients, planted
+from harness.clients import QUICK, produce, sasl
+from harness.waiting import PATIENCE, until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from harness.broker import Broker
+    from harness.clients import Settings
+    from harness.proxy import Proxy
+
+MECHANISMS = ("PLAIN", "SCRAM-SHA-256")
+MODES = ("terminate", "pass-through")
+AUTHORITY = {"terminate": "decision", "pass-through": "witness"}
+USER = {"PLAIN": "alice", "SCRAM-SHA-256": "carla"}
+"""Whom the broker knows under the mechanism; the proxy knows both under both."""
+
+
+@pytest.fixture(params=MODES)
+def guarded(request: pytest.FixtureRequest, broker: Broker, proxy_for: Callable[..., Proxy], users: str) -> Any:
+    """A proxy that wants SASL or looks on, and the authority with which it then speaks."""
+    terminate = {"bootstrap": broker.plain, "sasl": {"mode": "terminate", "users": users}}
+    through = {"bootstrap": broker.sasl, "sasl": {"mode": "pass-through"}}
+    return proxy_for(sasl=terminate if request.param == "terminate" else through), AUTHORITY[request.param]
+
+
+def refused(settings: Settings) -> None:
+    """Tries to log in until the client has been told that it cannot."""
+    told: list[KafkaError] = []
+    producer = Producer({**settings, "log_level": 0, "error_cb": told.append, "reconnect.backoff.ms": 50})
+    until(
+        lambda: producer.poll(0.05) is not None and any(error.code() == KafkaError._AUTHENTICATION for error in told),  # noqa: SLF001
+        "the client is told that it is not let in",
+    )
+
+
+@pytest.mark.parametrize("mechanism", MECHANISMS)
+def test_who_logged_in(guarded: tuple[Proxy, str], topic: str, mechanism: str) -> None:
+    """One session from the connection on, over the login and what was done, to its end; the principal in all after it."""
+    proxy, authority = guarded
+    user = USER[mechanism]
+    reports = produce(proxy.client(client_id="c") | sasl(user, mechanism), topic, 3)
+    assert [report.at for report in reports] == [(0, 0), (0, 1), (0, 2)]
+    audit = proxy.stop()
+    columns = ("DISTINCT action", "principal", "mechanism", "authority", "outcome")
+    assert audit.rows(*columns, where="category = 'authentication'", order="1") == [("ClientSaslAuthSuccess", user, mechanism, authority, "success")]
+    (session,) = audit.one("DISTINCT session", where="action = 'Write'")
+    story = audit.rows("action", "principal", where=f"session = '{session}'", order="seq")
+    begin = [("ClientAccept", None)] + [("BrokerConnect", None)] * (authority == "witness")
+    assert story[: len(begin) + 1] == [*begin, ("ClientSaslAuthSuccess", user)]
+    assert {who for _, who in story[len(begin) :]} == {user}
+    assert story[-2:] == [("BrokerClose", user), ("ClientClose", user)]
+    principals = audit.rows("DISTINCT principals", where=f"session = '{session}' AND principal IS NOT NULL", order="1")
+    assert principals == [([f"User:{user}"],)]
+
+
+@pytest.mark.parametrize("mechanism", MECHANISMS)
+@pytest.mark.parametrize("wrong", ["password", "user"])
+def test_who_only_tried(guarded: tuple[Proxy, str], mechanism: str, wrong: str) -> None:
+    """The name that was claimed stands in a column of its own; nothing was done under it."""
+    proxy, authority = guarded
+    user = USER[mechanism] if wrong == "password" else "nobody"
+    refused(proxy.client() | sasl(user, mechanism, f"{planted.MARK}-wrong"))
+    audit = proxy.stop()
+    columns = ("DISTINCT action", "attempted_principal", "principal", "mechanism", "authority", "outcome", "status")
+    assert audit.rows(*columns, where="category = 'authentication'", order="1") == [
+        ("ClientSaslAuthFailure", user, None, mechanism, authority, "failure", "SaslAuthenticationFailed")
+    ]
+    assert audit.rows("*", where="principal IS NOT NULL") == []
+    stories = audit.rows("list(action ORDER BY seq)", where="session IS NOT NULL GROUP BY session", order="1")
+    middle = ["ClientSaslAuthFailure"] if authority == "decision" else ["BrokerConnect", "ClientSaslAuthFailure", "BrokerClose"]
+    assert {tuple(story) for (story,) in stories if "ClientSaslAuthFailure" in story} == {
+        ("ClientAccept", *middle, "ClientClose")
+    }
+
+
+def test_a_mechanism_that_is_not_offered(guarded: tuple[Proxy, str]) -> None:
+    """It comes to no login; a failure says for which mechanism."""
+    proxy, authority = guarded
+    refused(proxy.client() | sasl("alice", "SCRAM-SHA-512"))
+    rows = proxy.stop().rows(
+        "DISTINCT action", "mechanism", "authority", "outcome", where="category = 'authentication'", order="1"
+    )
+    assert rows == [("ClientSaslAuthFailure", "SCRAM-SHA-512", authority, "failure")]
+
+
+def test_no_login_at_all(guarded: tuple[Proxy, str]) -> None:
+    """Who speaks without having logged in is not answered, and has no name."""
+    proxy, _ = guarded
+    producer = Producer(proxy.client() | QUICK)
+    proxy.recorded("action = 'ClientClose'")
+    del producer
+    audit = proxy.stop()
+    assert audit.rows("*", where="principal IS NOT NULL OR category IN ('data', 'administration')") == []
+
+
+def test_two_users_at_once(guarded: tuple[Proxy, str], broker: Broker) -> None:
+    """Each one's offsets under his own name."""
+    proxy, _ = guarded
+    topic = broker.create_topic(f"two-users-{guarded[1]}")
+    told = {
+        user: clients.produce(proxy.client() | sasl(user, mechanism), topic, 5) for mechanism, user in USER.items()
+    }
+    audit = proxy.stop()
+    for user, reports in told.items():
+        offsets = audit.offsets("Write", topic, f"principal = '{user}'")
+        assert sorted(offsets) == [report.at for report in reports]
+
+
+def test_logging_in_again(broker: Broker, proxy_for: Callable[..., Proxy]) -> None:
+    """A broker that wants it anew every second: more logins, still one session."""
+    proxy = proxy_for(again={"bootstrap": broker.again, "sasl": {"mode": "pass-through"}})
+    topic = broker.create_topic("again")
+    reports: list[clients.Report] = []
+    producer = Producer(proxy.client() | sasl("alice", "PLAIN") | QUICK)
+
+    def three_logins() -> bool:
+        clients.send(producer, topic, reports)
+        assert producer.flush(PATIENCE) == 0
+        return most_logins(proxy) >= 3
+
+    until(three_logins, "three logins in one session")
+    assert {report.error for report in reports} == {None}
+    audit = proxy.stop()
+    assert sorted(audit.offsets("Write", topic, "principal = 'alice'")) == [report.at for report in reports]
+    kinds = audit.rows("DISTINCT action", "authority", "principal", where="category = 'authentication'", order="1")
+    assert kinds == [("ClientSaslAuthSuccess", "witness", "alice")]
+    assert audit.one("count(DISTINCT session)", where="action = 'Write'") == (1,)
+
+
+def most_logins(proxy: Proxy) -> int:
+    """The most logins that one session has."""
+    rows = proxy.audit.rows("count(*)", where="action = 'ClientSaslAuthSuccess' GROUP BY session", order="1 DESC")
+    return int(rows[0][0]) if rows else 0
