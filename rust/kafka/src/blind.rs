@@ -25,6 +25,8 @@ pub(crate) enum Why {
     UnexpectedResponse,
     /// The table does not have this version of the API.
     UnsupportedVersion,
+    /// Where the tokens of such a mechanism end can only be known by understanding them.
+    UnsupportedMechanism,
     /// More than may be kept of one message.
     FrameTooLarge,
     /// More requests, or bytes of them, wait for an answer than may.
@@ -39,6 +41,7 @@ impl Why {
             Self::MalformedResponse => "MalformedResponse",
             Self::UnexpectedResponse => "UnexpectedResponse",
             Self::UnsupportedVersion => "UnsupportedVersion",
+            Self::UnsupportedMechanism => "UnsupportedMechanism",
             Self::FrameTooLarge => "FrameTooLarge",
             Self::InFlightOverflow => "InFlightOverflow",
         }

@@ -3,8 +3,7 @@
 use crate::api::How;
 use crate::asked::Asked;
 use crate::blind::{From, Why};
-use crate::client::WHOLE;
-use crate::cursor::{Cursor, Step};
+use crate::client::{WHOLE, behind_tags};
 use crate::exchange::Exchange;
 use crate::facts::Facts;
 use crate::fetch;
@@ -12,6 +11,10 @@ use crate::frame::{Driven, Frame, Halt};
 use crate::inflight::{Entry, Found, Kept};
 use crate::produce;
 use crate::reads::Out;
+use crate::requests;
+use crate::sasl::Attempt;
+use crate::secret::wipe;
+use crate::share_fetch;
 use crate::tap::Shared;
 use crate::wire::Wire;
 
@@ -27,8 +30,11 @@ enum At {
     Head,
     Produce,
     Fetch,
+    ShareFetch,
     /// All of it.
     Body,
+    /// The same without a header.
+    Token,
     /// Rows for what an answer did not tell.
     Untold,
     /// Nothing that matters.
@@ -46,15 +52,18 @@ pub(crate) struct BrokerSide {
     entry: Option<Entry>,
     /// From request to answer.
     duration_ns: Option<i64>,
+    /// The error of all of it, as far as it is known.
+    code: i16,
     body: Vec<u8>,
     produce: produce::Answer,
     fetch: fetch::Answer,
+    share_fetch: share_fetch::Answer,
 }
 
 impl BrokerSide {
     /// Reads as far as the bytes go, or until the facts are full.
     pub(crate) fn feed(&mut self, input: &mut &[u8], shared: &mut Shared, facts: &mut Facts) {
-        while self.step(input, shared, facts) {}
+        while !shared.is_opaque() && self.step(input, shared, facts) {}
     }
 
     /// Whether it can go on.
@@ -69,7 +78,11 @@ impl BrokerSide {
                 self.at = At::Size;
             }
             At::Size => match self.frame.unit(input, false, |cursor| cursor.i32()) {
-                Ok(len) if len >= SHORTEST => {
+                Ok(len) if shared.sasl.is_raw() && (0..=WHOLE as i32).contains(&len) => {
+                    self.frame.open(len as usize);
+                    self.at = At::Token;
+                }
+                Ok(len) if len >= SHORTEST && !shared.sasl.is_raw() => {
                     self.frame.open(len as usize);
                     (self.size, self.at) = (len as usize + 4, At::Head);
                 }
@@ -81,14 +94,26 @@ impl BrokerSide {
                 Err(Halt::Wait) => return false,
                 Err(Halt::Malformed) => return give_up(shared, facts, Why::MalformedFrame),
             },
-            At::Produce | At::Fetch => return self.stepped(input, shared, facts),
+            At::Produce | At::Fetch | At::ShareFetch => return self.stepped(input, shared, facts),
             At::Body => {
                 let mut body = std::mem::take(&mut self.body);
                 let whole = self.frame.whole(input, &mut body);
                 let all = whole.is_some();
                 if all {
                     self.exchange(whole, shared, facts);
-                    body.clear();
+                    // A delegation token comes with its key.
+                    wipe(&mut body);
+                }
+                self.body = body;
+                return all && self.rest();
+            }
+            At::Token => {
+                let mut body = std::mem::take(&mut self.body);
+                let whole = self.frame.whole(input, &mut body);
+                let all = whole.is_some();
+                if let Some(challenge) = whole {
+                    shared.sasl.token_answered(challenge, shared.name.as_deref(), facts);
+                    wipe(&mut body);
                 }
                 self.body = body;
                 return all && self.rest();
@@ -103,7 +128,10 @@ impl BrokerSide {
                 if !self.frame.pass(input) {
                     return false;
                 }
-                self.entry = None;
+                if let Some(entry) = self.entry.take() {
+                    let (party, tap) = (entry.party.as_deref(), shared.name.as_deref());
+                    requests::egress(&entry.asked, self.size, party, self.duration_ns, self.code, tap, facts);
+                }
                 self.at = At::Begin;
             }
         }
@@ -118,9 +146,10 @@ impl BrokerSide {
             Found::Nobody => return give_up(shared, facts, Why::UnexpectedResponse),
         };
         let passed = shared.now().saturating_duration_since(entry.at).as_nanos();
-        self.duration_ns = i64::try_from(passed).ok();
+        (self.duration_ns, self.code) = (i64::try_from(passed).ok(), 0);
         entry.asked.server = Some(id);
         let (asked, how) = (entry.asked, entry.asked.how());
+        let group = entry.party.as_ref().and_then(|party| party.group.clone());
         self.entry = Some(entry);
         self.at = match how {
             Some(How::Produce) => {
@@ -131,8 +160,14 @@ impl BrokerSide {
                 self.fetch.begin(asked.version);
                 At::Fetch
             }
-            Some(How::Exchange { .. }) if self.frame.left() <= WHOLE => At::Body,
-            Some(How::Exchange { .. }) => {
+            Some(How::ShareFetch) => {
+                self.share_fetch.begin(group);
+                At::ShareFetch
+            }
+            Some(How::Exchange { .. } | How::SaslHandshake | How::SaslAuthenticate) if self.frame.left() <= WHOLE => {
+                At::Body
+            }
+            Some(How::Exchange { .. } | How::SaslHandshake | How::SaslAuthenticate) => {
                 shared.blind(facts, Why::FrameTooLarge, From::Broker, &asked);
                 self.exchange(None, shared, facts);
                 At::Rest
@@ -163,12 +198,20 @@ impl BrokerSide {
             (At::Fetch, _) => self.frame.drive(input, asked.is_flexible(), facts, |cursor, facts| {
                 self.fetch.step(cursor, &mut Out { wire, topics, facts })
             }),
+            (At::ShareFetch, _) => self.frame.drive(input, asked.is_flexible(), facts, |cursor, facts| {
+                self.share_fetch.step(cursor, &mut Out { wire, topics, facts })
+            }),
             _ => Driven::End,
         };
         match driven {
             Driven::Wait | Driven::Full => return false,
             Driven::End => {
                 shared.inflight.recycle(std::mem::take(&mut entry.kept));
+                self.code = match self.at {
+                    At::Fetch => self.fetch.error,
+                    At::ShareFetch => self.share_fetch.error,
+                    _ => 0,
+                };
                 return self.rest();
             }
             Driven::Malformed | Driven::TooLarge => {}
@@ -184,6 +227,7 @@ impl BrokerSide {
         let wire = Wire { duration_ns: self.duration_ns, ..entry.asked.wire(shared.name.as_deref()) };
         let mut out = Out { wire, topics: &shared.topics, facts };
         self.fetch.reads.flush(&mut out);
+        self.share_fetch.reads.flush(&mut out);
         match &mut entry.kept {
             Kept::Writes(writes) => writes.unanswered(&mut out),
             _ => true,
@@ -193,8 +237,13 @@ impl BrokerSide {
     /// Request and answer side by side, or the request alone.
     fn exchange(&mut self, answer: Option<&[u8]>, shared: &mut Shared, facts: &mut Facts) {
         let Some(entry) = &mut self.entry else { return };
-        if let Kept::Body(request) = &entry.kept {
-            exchange(&entry.asked, self.duration_ns, request, answer, shared, facts);
+        match (&entry.kept, answer) {
+            (Kept::Body(request), _) => {
+                exchange(&entry.asked, self.duration_ns, request, answer, shared, facts);
+                self.code = answer.filter(|_| facts.requests).map_or(0, |answer| error(&entry.asked, answer));
+            }
+            (Kept::Sasl(attempt), Some(answer)) => self.code = sasl(&entry.asked, attempt, answer, shared, facts),
+            _ => {}
         }
         shared.inflight.recycle(std::mem::take(&mut entry.kept));
     }
@@ -248,13 +297,29 @@ fn exchange(
     }
 }
 
-/// Behind the tagged fields of a header, where it has any.
-fn behind_tags(bytes: &[u8], flexible: bool, tags: bool) -> Step<Cursor<'_>> {
-    let mut cursor = Cursor::new(bytes, flexible);
-    if tags {
-        cursor.tags()?;
+/// What the broker says to a client that authenticates.
+fn sasl(asked: &Asked, attempt: &Attempt, answer: &[u8], shared: &mut Shared, facts: &mut Facts) -> i16 {
+    let Shared { sasl, name, .. } = shared;
+    let flexible = asked.is_flexible();
+    let told = behind_tags(answer, flexible, flexible).and_then(|mut answer| {
+        if matches!(asked.how(), Some(How::SaslHandshake)) {
+            sasl.shaken(attempt, asked.version, &mut answer, name.as_deref(), facts)
+        } else {
+            Ok((sasl.authenticated(attempt, &mut answer, name.as_deref(), facts)?, true))
+        }
+    });
+    match told {
+        Ok((_, true)) => {}
+        Ok((_, false)) => shared.give_up(facts, Why::UnsupportedMechanism, From::Broker, Some(asked)),
+        Err(_) => shared.blind(facts, Why::MalformedResponse, From::Broker, asked),
     }
-    Ok(cursor)
+    told.map_or(0, |(code, _)| code)
+}
+
+/// The error that an answer gives for all of its request.
+fn error(asked: &Asked, answer: &[u8]) -> i16 {
+    let tags = asked.api.is_some_and(|api| api.answer_has_tags(asked.version));
+    behind_tags(answer, asked.is_flexible(), tags).and_then(|answer| requests::error(asked, answer)).unwrap_or(0)
 }
 
 fn give_up(shared: &mut Shared, facts: &mut Facts, why: Why) -> bool {

@@ -5,11 +5,16 @@ use auditring_event::{SESSION_CLIENT_ID_CAP, sanitize};
 use crate::api::How;
 use crate::asked::Asked;
 use crate::blind::{From, Why};
+use crate::cursor::{Cursor, Step};
 use crate::facts::{Facts, Item};
-use crate::frame::{Driven, Frame, Halt};
-use crate::inflight::{Entry, Kept, Note, Party};
+use crate::frame::{Driven, Frame, Halt, Next};
+use crate::inflight::{Entry, Kept, Note};
 use crate::produce;
 use crate::reads::Out;
+use crate::requests::{self, Party};
+use crate::sasl::Attempt;
+use crate::secret::Secret;
+use crate::tags::Tags;
 use crate::tap::Shared;
 
 /// Most bytes of a message that is read as a whole.
@@ -25,8 +30,14 @@ enum At {
     Size,
     Head,
     Produce,
+    /// The group that a ShareFetch is for.
+    Group(Tags),
     /// All of it, to be kept.
     Body,
+    /// All of it, of which only a name may be kept.
+    Proof,
+    /// The same without a header.
+    Token,
     /// Nothing that matters.
     Rest,
 }
@@ -43,12 +54,13 @@ pub(crate) struct ClientSide {
     kept: Kept,
     party: Option<Box<Party>>,
     produce: produce::Request,
+    secret: Secret,
 }
 
 impl ClientSide {
     /// Reads as far as the bytes go, or until the facts are full.
     pub(crate) fn feed(&mut self, input: &mut &[u8], shared: &mut Shared, facts: &mut Facts) {
-        while self.step(input, shared, facts) {}
+        while !shared.is_opaque() && self.step(input, shared, facts) {}
     }
 
     /// Whether it can go on.
@@ -63,7 +75,11 @@ impl ClientSide {
                 self.at = At::Size;
             }
             At::Size => match self.frame.unit(input, false, |cursor| cursor.i32()) {
-                Ok(len) if len >= SHORTEST => {
+                Ok(len) if shared.sasl.is_raw() && (0..=WHOLE as i32).contains(&len) => {
+                    self.frame.open(len as usize);
+                    self.at = At::Token;
+                }
+                Ok(len) if len >= SHORTEST && !shared.sasl.is_raw() => {
                     self.frame.open(len as usize);
                     (self.size, self.at) = (len as usize + 4, At::Head);
                 }
@@ -83,12 +99,26 @@ impl ClientSide {
                 }
             }
             At::Produce => return self.produce(input, shared, facts),
+            At::Group(mut tags) => return self.group(&mut tags, input, shared, facts),
             At::Body => {
                 let Kept::Body(body) = &mut self.kept else { return self.rest() };
                 body.extend_from_slice(self.frame.part(input));
                 if self.frame.left() > 0 {
                     return false;
                 }
+                return self.rest();
+            }
+            At::Proof | At::Token => {
+                let secret = self.secret.buffer(self.frame.left());
+                let Some(proof) = self.frame.whole(input, secret) else { return false };
+                match &self.asked {
+                    Some(asked) => match sasl(asked, proof, shared) {
+                        Ok(attempt) => self.kept = Kept::Sasl(attempt.into()),
+                        Err(_) => shared.blind(facts, Why::MalformedRequest, From::Client, asked),
+                    },
+                    None => shared.sasl.token(proof),
+                }
+                self.secret.wipe();
                 return self.rest();
             }
             At::Rest => {
@@ -112,7 +142,7 @@ impl ClientSide {
             }
         }
         asked.server = shared.inflight.noted(asked.client);
-        let whole = matches!(asked.how(), Some(How::Exchange { .. }));
+        let whole = matches!(asked.how(), Some(How::Exchange { .. } | How::SaslHandshake | How::SaslAuthenticate));
         if whole && self.frame.left() > WHOLE {
             shared.blind(facts, Why::FrameTooLarge, From::Client, &asked);
             asked.api = None;
@@ -127,7 +157,9 @@ impl ClientSide {
                 self.kept = Kept::Body(shared.inflight.body());
                 self.at = At::Body;
             }
-            _ => {
+            Some(How::SaslHandshake | How::SaslAuthenticate) => self.at = At::Proof,
+            Some(How::ShareFetch) => self.at = At::Group(Tags::Count),
+            Some(How::Fetch) | None => {
                 self.rest();
             }
         }
@@ -146,24 +178,54 @@ impl ClientSide {
         let driven = self.frame.drive(input, asked.is_flexible(), facts, |cursor, facts| {
             self.produce.step(cursor, &mut Out { wire, topics: &shared.topics, facts })
         });
-        let why = match driven {
+        match driven {
             Driven::Wait | Driven::Full => return false,
-            Driven::End => {
-                self.kept = Kept::Writes(std::mem::take(&mut self.produce.writes));
-                return self.rest();
-            }
-            Driven::Malformed => Why::MalformedRequest,
-            Driven::TooLarge => Why::FrameTooLarge,
-        };
-        shared.blind(facts, why, From::Client, &asked);
-        self.asked = Some(Asked { api: None, ..asked });
+            Driven::End => self.kept = Kept::Writes(std::mem::take(&mut self.produce.writes)),
+            Driven::Malformed => self.unreadable(shared, facts, Why::MalformedRequest),
+            Driven::TooLarge => self.unreadable(shared, facts, Why::FrameTooLarge),
+        }
         self.rest()
+    }
+
+    fn group(&mut self, tags: &mut Tags, input: &mut &[u8], shared: &mut Shared, facts: &mut Facts) -> bool {
+        let mut group = None;
+        let driven = self.frame.drive(input, true, facts, |cursor, _| {
+            if let Some(next) = tags.step(cursor)? {
+                return Ok(next);
+            }
+            group = cursor.nullable_string()?.map(Into::into);
+            Ok(Next::End)
+        });
+        self.at = At::Group(*tags);
+        match driven {
+            Driven::Wait | Driven::Full => return false,
+            Driven::End => self.party = Some(Box::new(Party { group, transaction: None })),
+            Driven::Malformed | Driven::TooLarge => self.unreadable(shared, facts, Why::MalformedRequest),
+        }
+        self.rest()
+    }
+
+    /// What came of a request cannot be read, and so its answer cannot either.
+    fn unreadable(&mut self, shared: &Shared, facts: &mut Facts, why: Why) {
+        if let Some(asked) = &mut self.asked {
+            shared.blind(facts, why, From::Client, asked);
+            asked.api = None;
+        }
+    }
+
+    /// The connection has ended.
+    pub(crate) fn close(&mut self) {
+        self.secret.wipe();
     }
 
     /// All of a request has come.
     fn end(&mut self, shared: &mut Shared, facts: &mut Facts) {
-        let (kept, party) = (std::mem::take(&mut self.kept), self.party.take());
+        let (kept, mut party) = (std::mem::take(&mut self.kept), self.party.take());
         let Some(mut asked) = self.asked.take() else { return };
+        if facts.requests && party.is_none() {
+            party = named(&asked, &kept).map(Box::new);
+        }
+        requests::ingress(&asked, self.size, party.as_deref(), shared.name.as_deref(), facts);
         let note = shared.inflight.take_note(asked.client);
         if let Some(Note::Rewrote(server)) = note {
             asked.server = Some(server);
@@ -182,6 +244,39 @@ impl ClientSide {
             shared.blind(facts, Why::InFlightOverflow, From::Client, &lost);
         }
     }
+}
+
+/// What a request of an authentication says.
+fn sasl(asked: &Asked, request: &[u8], shared: &mut Shared) -> Step<Attempt> {
+    let flexible = asked.is_flexible();
+    let request = behind_tags(request, flexible, flexible)?;
+    if matches!(asked.how(), Some(How::SaslHandshake)) {
+        shared.sasl.handshake(request)
+    } else {
+        shared.sasl.authenticate(request)
+    }
+}
+
+/// The group and the transaction that a request names, as far as it can be read.
+fn named(asked: &Asked, kept: &Kept) -> Option<Party> {
+    match kept {
+        Kept::Writes(writes) => writes.transaction().map(|id| Party { group: None, transaction: Some(id.clone()) }),
+        Kept::Body(request) => {
+            let flexible = asked.is_flexible();
+            let party = behind_tags(request, flexible, flexible).and_then(|request| Party::read(asked, request));
+            party.ok().filter(|party| *party != Party::default())
+        }
+        Kept::Nothing | Kept::Sasl(_) => None,
+    }
+}
+
+/// Behind the tagged fields of a header, where it has any.
+pub(crate) fn behind_tags(bytes: &[u8], flexible: bool, tags: bool) -> Step<Cursor<'_>> {
+    let mut cursor = Cursor::new(bytes, flexible);
+    if tags {
+        cursor.tags()?;
+    }
+    Ok(cursor)
 }
 
 /// Key of Produce.

@@ -43,16 +43,6 @@ impl<'a> Cursor<'a> {
         self.at
     }
 
-    /// What is left.
-    pub(crate) fn rest(&self) -> &'a [u8] {
-        &self.bytes[self.at..]
-    }
-
-    /// That nothing is left.
-    pub(crate) fn end(&self) -> Step<()> {
-        if self.at == self.bytes.len() { Ok(()) } else { Err(Stop::Malformed) }
-    }
-
     /// The next bytes.
     #[inline]
     pub(crate) fn take(&mut self, len: usize) -> Step<&'a [u8]> {

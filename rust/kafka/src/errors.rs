@@ -6,6 +6,8 @@ pub(crate) const GROUP: i16 = 30;
 pub(crate) const CLUSTER: i16 = 31;
 pub(crate) const TRANSACTIONAL_ID: i16 = 53;
 const DELEGATION_TOKEN: i16 = 65;
+/// The code of a proof that was not taken.
+pub(crate) const SASL_AUTHENTICATION_FAILED: i16 = 58;
 
 /// Whether the broker's authorizer has refused.
 pub(crate) const fn is_denial(code: i16) -> bool {

@@ -9,6 +9,9 @@ use std::time::Instant;
 
 use crate::asked::Asked;
 use crate::produce::Writes;
+use crate::requests::Party;
+use crate::sasl::Attempt;
+use crate::secret::wipe;
 
 /// Most requests. Java's clients have 5 in flight; librdkafka sets itself no bound, and its sockets' buffers do.
 const REQUESTS: usize = 16 * 1024;
@@ -31,6 +34,8 @@ pub(crate) enum Kept {
     Body(Vec<u8>),
     /// What a Produce request writes.
     Writes(Box<Writes>),
+    /// Whom it says it comes from.
+    Sasl(Box<Attempt>),
 }
 
 impl Kept {
@@ -39,15 +44,9 @@ impl Kept {
             Self::Nothing => 0,
             Self::Body(body) => body.len(),
             Self::Writes(writes) => writes.bytes(),
+            Self::Sasl(attempt) => attempt.bytes(),
         }
     }
-}
-
-/// The group and the transaction that a request names, for rows about requests.
-#[derive(Debug, Default)]
-pub(crate) struct Party {
-    pub(crate) group: Option<Vec<u8>>,
-    pub(crate) transaction: Option<Vec<u8>>,
 }
 
 /// One request.
@@ -57,13 +56,13 @@ pub(crate) struct Entry {
     /// When all of it had come.
     pub(crate) at: Instant,
     pub(crate) kept: Kept,
+    /// For whom, where rows are to say so.
     pub(crate) party: Option<Box<Party>>,
 }
 
 impl Entry {
     fn bytes(&self) -> usize {
-        let names = |party: &Party| [&party.group, &party.transaction].into_iter().flatten().map(Vec::len).sum();
-        self.kept.bytes() + self.party.as_deref().map_or(0, names)
+        self.kept.bytes() + self.party.as_deref().map_or(0, Party::bytes)
     }
 }
 
@@ -236,7 +235,8 @@ impl InFlight {
     pub(crate) fn recycle(&mut self, kept: Kept) {
         match kept {
             Kept::Body(mut body) if self.bodies.len() < SPARE && body.capacity() <= SPARE_BYTES => {
-                body.clear();
+                // It may have been a credential.
+                wipe(&mut body);
                 self.bodies.push(body);
             }
             Kept::Writes(mut writes) if self.writes.len() < SPARE && writes.capacity() <= SPARE_BYTES => {

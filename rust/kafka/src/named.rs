@@ -46,7 +46,7 @@ impl Named {
 impl Draft<'_> {
     /// Which topic.
     #[inline]
-    pub(crate) fn topic(&mut self, topic: &Named, at: &TopicPlaces) -> &mut Self {
+    pub(crate) fn named(&mut self, topic: &Named, at: &TopicPlaces) -> &mut Self {
         self.text_at(at.topic, &topic.name);
         if let Some(id) = &topic.id {
             self.text_at(at.topic_id, id);

@@ -114,7 +114,7 @@ impl Reads {
     fn emit(&mut self, fate: Fate, range: Option<Batch>, out: &mut Out<'_>) {
         let log_start = self.log_start.take().filter(|_| range.is_some() && self.is_first());
         let mut draft = out.facts.draft(READ);
-        draft.wire(&out.wire, &WIRE).topic(&self.topic, &TOPIC).fate(fate).int_at(PARTITION, self.partition.into());
+        draft.wire(&out.wire, &WIRE).named(&self.topic, &TOPIC).fate(fate).int_at(PARTITION, self.partition.into());
         if let Some(range) = range {
             let numbers =
                 [(FIRST, range.first), (LAST, range.last), (RECORDS, range.records), (BYTES, Some(range.bytes))];

@@ -3,6 +3,7 @@
 //! What must always hold: every byte that is given is taken, sooner or later; after the tap has lost its way it looks at none;
 //! and what is kept between two calls is bounded, whatever the bytes are.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -12,10 +13,10 @@ use crate::broker::BrokerSide;
 use crate::client::ClientSide;
 use crate::facts::Facts;
 use crate::inflight::InFlight;
+use crate::sasl::Sasl;
 use crate::topics::Topics;
 
 /// Watches one connection between a client and a broker.
-#[derive(Debug)]
 pub struct Tap {
     shared: Shared,
     client: ClientSide,
@@ -29,6 +30,7 @@ pub(crate) struct Shared {
     pub(crate) name: Option<String>,
     pub(crate) topics: Arc<Topics>,
     pub(crate) inflight: InFlight,
+    pub(crate) sasl: Sasl,
     /// What the client called itself last.
     pub(crate) client_id: Vec<u8>,
     /// Keys of the APIs of which a version was met that is not in the table.
@@ -43,6 +45,12 @@ impl Shared {
     #[inline]
     pub(crate) fn now(&mut self) -> Instant {
         *self.now.get_or_insert_with(Instant::now)
+    }
+
+    /// Whether it has given up reading.
+    #[inline]
+    pub(crate) fn is_opaque(&self) -> bool {
+        self.opaque
     }
 
     /// A message could not be read; what comes after it can be.
@@ -65,6 +73,7 @@ impl Tap {
             name: name.map(Into::into),
             topics,
             inflight: InFlight::default(),
+            sasl: Sasl::default(),
             client_id: Vec::new(),
             unsupported: Vec::new(),
             opaque: false,
@@ -73,8 +82,8 @@ impl Tap {
         Self { shared, client: ClientSide::default(), broker: BrokerSide::default(), closed: false }
     }
 
-    /// The client has sent these. Returns how many were taken: fewer than given only where the facts are full, and then the
-    /// rest is to be given again when they have been taken out.
+    /// The client has sent these. Returns how many were taken: fewer than given only where the facts are full. Then they are
+    /// to be taken out, and the rest to be given again, even if it is empty: there may be more to say of the last bytes.
     pub fn from_client(&mut self, bytes: &[u8], facts: &mut Facts) -> usize {
         let mut rest = bytes;
         self.shared.now = None;
@@ -116,6 +125,8 @@ impl Tap {
     /// returns whether that is all, or the facts are full and it is to be called again.
     pub fn close(&mut self, facts: &mut Facts) -> bool {
         self.closed = true;
+        self.client.close();
+        self.shared.sasl.end(self.shared.name.as_deref(), facts);
         loop {
             if facts.is_full() {
                 return false;
@@ -137,5 +148,13 @@ impl Tap {
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.shared.inflight.len()
+    }
+}
+
+impl fmt::Debug for Tap {
+    /// Without what is kept of messages: there are credentials among them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = &self.shared.name;
+        f.debug_struct("Tap").field("name", name).field("in_flight", &self.in_flight()).finish_non_exhaustive()
     }
 }

@@ -161,7 +161,7 @@ impl Part {
     #[inline]
     fn row(&self, topic: &Named, transaction: Option<&[u8]>, fate: Fate, base: Option<i64>, out: &mut Out<'_>) {
         let mut draft = out.facts.draft(WRITE);
-        draft.wire(&out.wire, &WIRE).topic(topic, &TOPIC).fate(fate);
+        draft.wire(&out.wire, &WIRE).named(topic, &TOPIC).fate(fate);
         draft.int_at(PARTITION, self.index.into()).int_at(BYTES, self.bytes);
         if let Some(records) = self.records {
             draft.int_at(RECORDS, records);

@@ -3,7 +3,10 @@
 use kafka_protocol::messages::fetch_response::{
     AbortedTransaction, EpochEndOffset, FetchableTopicResponse, NodeEndpoint, PartitionData,
 };
-use kafka_protocol::messages::{BrokerId, FetchRequest, FetchResponse, ProducerId, TopicName};
+use kafka_protocol::messages::metadata_response::MetadataResponseTopic;
+use kafka_protocol::messages::{
+    BrokerId, FetchRequest, FetchResponse, MetadataRequest, MetadataResponse, ProducerId, TopicName,
+};
 use uuid::Uuid;
 
 use crate::wire::{Connection, answer, batch, message, request, string, versions};
@@ -163,4 +166,20 @@ fn what_an_answer_brought_before_it_broke_off_was_read() {
     assert_eq!(Vec::<String>::new(), seen.events());
     let rows = seen.close().events();
     assert!(rows.len() == 1 && rows[0].contains("first_offset=0 last_offset=5 "), "{rows:?}");
+}
+
+#[test]
+fn a_topic_goes_by_the_name_that_metadata_gave_its_id() {
+    let mut seen = Connection::default();
+    seen.client(&request(1, 12, &MetadataRequest::default()));
+    let topic = MetadataResponseTopic::default().with_name(Some(TopicName(string("orders")))).with_topic_id(ID);
+    seen.broker(&answer(1, 12, &MetadataResponse::default().with_topics(vec![topic])));
+    assert_eq!(1, seen.topics.len());
+    seen.client(&request(5, 13, &ask(13)));
+    seen.broker(&answer(5, 13, &brought(13, &[("", &[(0, 0, batch(0, 0, 1, 0))])])));
+    let row = seen.events().remove(0);
+    assert!(
+        row.starts_with("Read success topic=orders partition=0 ") && row.contains(" topic_id=l3CiTqWqQUqmX7iW0D9AcQ "),
+        "{row}"
+    );
 }

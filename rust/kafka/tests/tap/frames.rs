@@ -1,14 +1,13 @@
 //! Frames in any chunks, and what is no frame.
 
-use kafka_protocol::messages::ApiVersionsRequest;
-use kafka_protocol::protocol::StrBytes;
+use kafka_protocol::messages::create_topics_request::CreatableTopic;
+use kafka_protocol::messages::{CreateTopicsRequest, MetadataRequest, TopicName};
 use proptest::collection::vec;
-use proptest::prelude::{Just, Strategy, any};
 use proptest::proptest;
 
 use crate::fetch::{ask, brought};
 use crate::produce::{write, written};
-use crate::wire::{Connection, answer, batch, frame, header, request, request_of};
+use crate::wire::{Connection, answer, batch, frame, header, request, request_of, string};
 
 /// A stretch of a connection, with requests of several kinds and their answers.
 pub(crate) fn stretch() -> (Vec<u8>, Vec<u8>) {
@@ -45,8 +44,12 @@ fn whole() -> Vec<String> {
 fn byte_by_byte_is_the_same() {
     let (client, broker) = stretch();
     let mut seen = Connection::default();
-    client.chunks(1).for_each(|byte| drop(seen.client(byte)));
-    broker.chunks(1).for_each(|byte| drop(seen.broker(byte)));
+    for byte in client.chunks(1) {
+        seen.client(byte);
+    }
+    for byte in broker.chunks(1) {
+        seen.broker(byte);
+    }
     assert_eq!(whole(), seen.events());
 }
 
@@ -66,8 +69,120 @@ proptest! {
     fn any_chunks_are_the_same(one in vec(1usize..3000, 1..20), other in vec(1usize..3000, 1..20)) {
         let (client, broker) = stretch();
         let mut seen = Connection::default();
-        chunks(&client, &one).iter().for_each(|chunk| drop(seen.client(chunk)));
-        chunks(&broker, &other).iter().for_each(|chunk| drop(seen.broker(chunk)));
+        for chunk in chunks(&client, &one).iter() {
+            seen.client(chunk);
+        }
+        for chunk in chunks(&broker, &other).iter() {
+            seen.broker(chunk);
+        }
         assert_eq!(whole(), seen.events());
     }
+}
+
+/// What a client's bytes make a tap say, whether it has given up, and that it has taken all of them and of more.
+fn after(bytes: &[u8], given_up: bool) -> Vec<String> {
+    let mut seen = Connection::default();
+    seen.client(bytes);
+    assert_eq!(given_up, seen.tap.is_opaque());
+    if given_up {
+        let said = seen.said.len();
+        seen.client(&stretch().0).broker(&stretch().1);
+        assert_eq!(said, seen.said.len());
+    }
+    seen.close().events()
+}
+
+#[test]
+fn lengths_that_no_frame_has_end_the_reading() {
+    for len in [-1, 0, 7, i32::MIN] {
+        let blind = "auditring.TapBlind failure from=client blind=connection status=MalformedFrame";
+        assert_eq!([blind], *after(&len.to_be_bytes(), true));
+    }
+    for len in [-1, 0, 3] {
+        let mut seen = Connection::default();
+        seen.client(&request(1, 12, &ask(12))).broker(&i32::to_be_bytes(len));
+        assert_eq!(["auditring.TapBlind failure from=broker blind=connection status=MalformedFrame"], *seen.events());
+    }
+}
+
+#[test]
+fn a_header_that_is_none_ends_the_reading() {
+    let blind = ["auditring.TapBlind failure from=client blind=connection status=MalformedRequest"];
+    for header in [&[0, 0, 0, 9, 0, 0, 0, 1, 0, 9, b'x'][..], &[0xFF, 0xFF, 0, 9, 0, 0, 0, 1, 0, 0], &[0; 9]] {
+        assert_eq!(blind, *after(&frame(header), true));
+    }
+}
+
+#[test]
+fn a_message_that_is_none_is_passed_over_with_its_answer() {
+    let fine = request(2, 9, &write(0, &[("a", &[(0, batch(0, 0, 1, 0))])]));
+    let whole = request(1, 9, &write(1, &[("a", &[(0, batch(0, 0, 1, 0))])]));
+    let mut cut = whole[..whole.len() - 30].to_vec();
+    cut[..4].copy_from_slice(&(whole.len() as u32 - 34).to_be_bytes());
+    let mut seen = Connection::default();
+    seen.client(&cut).client(&fine).broker(&frame(&[0, 0, 0, 1, 9, 9, 9]));
+    let events = seen.events();
+    let blind = "auditring.TapBlind failure client_correlation_id=1 api_version=9 api=Produce from=client blind=request \
+                 status=MalformedRequest";
+    assert_eq!(blind, events[0]);
+    assert!(events.len() == 2 && events[1].starts_with("Write forwarded "), "{events:?}");
+    assert_eq!((0, false), (seen.tap.in_flight(), seen.tap.is_opaque()));
+}
+
+#[test]
+fn an_answer_that_is_none_is_passed_over() {
+    let mut seen = Connection::default();
+    seen.client(&request(1, 9, &write(1, &[("a", &[(0, vec![])])]))).client(&request(2, 12, &ask(12)));
+    seen.broker(&frame(&[0, 0, 0, 1, 0, 9, 9])).broker(&frame(&[0, 0, 0, 2, 0, 0, 0, 0, 0]));
+    let rows: Vec<_> = seen.events().iter().map(|row| row.split(' ').take(3).collect::<Vec<_>>().join(" ")).collect();
+    let expected = [
+        "auditring.TapBlind failure client_correlation_id=1",
+        "Write forwarded topic=a",
+        "auditring.TapBlind failure client_correlation_id=2",
+    ];
+    assert_eq!(expected, *rows);
+    assert!(!seen.tap.is_opaque());
+}
+
+#[test]
+fn versions_that_the_table_lacks_are_said_once_an_api() {
+    let mut seen = Connection::default();
+    for id in 0..3 {
+        seen.client(&header(0, 99, id)).client(&header(1, 0, 10 + id)).broker(&frame(&id.to_be_bytes()));
+    }
+    let blind = |api, version, id| {
+        format!(
+            "auditring.TapBlind failure client_correlation_id={id} api_version={version} api={api} from=client \
+             blind=request status=UnsupportedVersion"
+        )
+    };
+    assert_eq!([blind("Produce", 99, 0), blind("Fetch", 0, 10)], *seen.events());
+}
+
+#[test]
+fn what_is_too_large_to_be_kept_is_passed_over() {
+    let asked = MetadataRequest::default().with_unknown_tagged_field(9, vec![0; 9 << 20].into());
+    let mut seen = Connection::default();
+    for chunk in request(1, 12, &asked).chunks(65536) {
+        seen.client(chunk);
+    }
+    let blind = "auditring.TapBlind failure client_correlation_id=1 api_version=12 api=Metadata from=client blind=request \
+                 status=FrameTooLarge";
+    assert_eq!([blind], *seen.events());
+    // Of an answer, what was asked for is still known.
+    let topic = CreatableTopic::default().with_name(TopicName(string("new"))).with_num_partitions(1);
+    seen.client(&request(2, 5, &CreateTopicsRequest::default().with_topics(vec![topic])));
+    seen.broker(&frame(&1i32.to_be_bytes())).broker(&frame(&[&2i32.to_be_bytes()[..], &vec![0; 9 << 20]].concat()));
+    let rows: Vec<_> = seen.events().iter().map(|row| row.split(' ').take(3).collect::<Vec<_>>().join(" ")).collect();
+    assert_eq!(["auditring.TapBlind failure client_correlation_id=2", "CreateTopics forwarded topic=new"], *rows);
+    assert_eq!((0, false), (seen.tap.in_flight(), seen.tap.is_opaque()));
+}
+
+#[test]
+fn what_a_client_calls_itself_is_said_at_first_and_when_it_changes() {
+    let mut seen = Connection::default();
+    for name in ["", "app", "app", "other\0", "app"] {
+        seen.client(&request_of(name, 1, 12, &ask(12)));
+    }
+    assert_eq!(["ClientId app", "ClientId other\u{FFFD}", "ClientId app"], *seen.said);
 }

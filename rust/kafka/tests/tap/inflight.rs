@@ -92,7 +92,9 @@ fn an_answer_to_nothing_ends_the_reading() {
 fn of_too_many_requests_the_oldest_go_and_their_answers_are_no_surprise() {
     let mut seen = Connection::default();
     let most = 16 * 1024;
-    (0..most + 10).for_each(|id| drop(seen.client(&ask(id, "a"))));
+    for id in 0..most + 10 {
+        seen.client(&ask(id, "a"));
+    }
     assert_eq!(most as usize, seen.tap.in_flight());
     let events = seen.events();
     assert_eq!(10, events.len());
@@ -101,7 +103,9 @@ fn of_too_many_requests_the_oldest_go_and_their_answers_are_no_surprise() {
          status=InFlightOverflow",
         events[9]
     );
-    (0..most + 10).for_each(|id| drop(seen.broker(&told(id, "a", 5))));
+    for id in 0..most + 10 {
+        seen.broker(&told(id, "a", 5));
+    }
     assert_eq!((most as usize, 0, false), (seen.events().len(), seen.tap.in_flight(), seen.tap.is_opaque()));
 }
 
@@ -110,11 +114,15 @@ fn of_too_many_bytes_the_oldest_keep_none() {
     let mut seen = Connection::default();
     let parts: Vec<_> = (0..60_000).map(|part| (part, vec![])).collect();
     let asked = request(1, 9, &write(1, &[("a", &parts)]));
-    (0..6).for_each(|_| drop(seen.client(&asked)));
+    for _ in 0..6 {
+        seen.client(&asked);
+    }
     assert_eq!(6, seen.tap.in_flight());
     let events = seen.events();
     assert!(!events.is_empty() && events.iter().all(|line| line.ends_with("status=InFlightOverflow")), "{events:?}");
-    (0..6).for_each(|_| drop(seen.broker(&told(1, "a", 5))));
+    for _ in 0..6 {
+        seen.broker(&told(1, "a", 5));
+    }
     assert_eq!((false, 0), (seen.tap.is_opaque(), seen.tap.in_flight()));
     let answered = seen.events().iter().filter(|line| line.starts_with("Write success")).count();
     assert_eq!(6 - events.len(), answered);

@@ -4,4 +4,7 @@ mod fetch;
 mod frames;
 mod inflight;
 mod produce;
+mod requests;
+mod sasl;
+mod share_fetch;
 mod wire;

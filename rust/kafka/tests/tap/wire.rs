@@ -29,8 +29,7 @@ impl Connection {
     pub(crate) fn client(&mut self, mut bytes: &[u8]) -> &mut Self {
         loop {
             bytes = &bytes[self.tap.from_client(bytes, &mut self.facts)..];
-            self.take_out();
-            if bytes.is_empty() {
+            if !self.take_out() && bytes.is_empty() {
                 return self;
             }
         }
@@ -39,8 +38,7 @@ impl Connection {
     pub(crate) fn broker(&mut self, mut bytes: &[u8]) -> &mut Self {
         loop {
             bytes = &bytes[self.tap.from_broker(bytes, &mut self.facts)..];
-            self.take_out();
-            if bytes.is_empty() {
+            if !self.take_out() && bytes.is_empty() {
                 return self;
             }
         }
@@ -54,10 +52,12 @@ impl Connection {
         self
     }
 
-    fn take_out(&mut self) {
-        // What a tap keeps back until the facts are taken out comes with the next call, however empty.
+    /// Whether there may be more to say, without a further byte.
+    fn take_out(&mut self) -> bool {
+        let full = self.facts.is_full();
         self.said.extend(self.facts.items().iter().map(|item| text(&self.facts, item)));
         self.facts.clear();
+        full
     }
 
     /// What was said since this was last asked, without what clients call themselves.

@@ -1,0 +1,123 @@
+//! Who a client proves to be: names and mechanisms, never a secret.
+
+use kafka_protocol::messages::{
+    SaslAuthenticateRequest, SaslAuthenticateResponse, SaslHandshakeRequest, SaslHandshakeResponse,
+};
+
+use crate::produce::{write, written};
+use crate::wire::{Connection, answer, batch, frame, request, string};
+
+fn handshake(seen: &mut Connection, version: i16, mechanism: &str, code: i16) {
+    seen.client(&request(1, version, &SaslHandshakeRequest::default().with_mechanism(string(mechanism))));
+    let told = SaslHandshakeResponse::default().with_error_code(code).with_mechanisms(vec![string("PLAIN")]);
+    seen.broker(&answer(1, version, &told));
+}
+
+fn prove(seen: &mut Connection, version: i16, proof: &[u8], code: i16, challenge: &[u8]) {
+    seen.client(&request(2, version, &SaslAuthenticateRequest::default().with_auth_bytes(proof.to_vec().into())));
+    let mut told = SaslAuthenticateResponse::default().with_error_code(code).with_auth_bytes(challenge.to_vec().into());
+    if code != 0 {
+        told = told.with_error_message(Some(string("Authentication failed: no such secret-password")));
+    }
+    seen.broker(&answer(2, version, &told));
+}
+
+const FIRST: &[u8] = b"n,,n=bo=2Cb,r=nonce";
+const FINAL: &[u8] = b"c=biws,r=nonce,p=proof";
+
+#[test]
+fn plain_and_scram_say_who() {
+    for version in 0..=2 {
+        let mut seen = Connection::default();
+        handshake(&mut seen, 1, "PLAIN", 0);
+        prove(&mut seen, version, b"\0alice\0secret-password", 0, b"");
+        let alice = "ClientSaslAuthSuccess success principal=alice mechanism=PLAIN ⇒ alice by PLAIN";
+        assert_eq!([alice], *seen.events());
+        // Proving itself again, by another mechanism.
+        handshake(&mut seen, 1, "SCRAM-SHA-256", 0);
+        prove(&mut seen, version, FIRST, 0, b"r=nonce,s=salt,i=4096");
+        assert_eq!(Vec::<String>::new(), seen.events());
+        prove(&mut seen, version, FINAL, 0, b"v=signature");
+        let bob = "ClientSaslAuthSuccess success principal=bo,b mechanism=SCRAM-SHA-256 ⇒ bo,b by SCRAM-SHA-256";
+        assert_eq!([bob], *seen.events());
+        handshake(&mut seen, 1, "SCRAM-SHA-256", 0);
+        prove(&mut seen, version, FIRST, 0, b"r=nonce,s=salt,i=4096");
+        prove(&mut seen, version, FINAL, 58, b"");
+        let failed = "ClientSaslAuthFailure failure attempted_principal=bo,b mechanism=SCRAM-SHA-256 \
+                      status=SaslAuthenticationFailed";
+        assert_eq!([failed], *seen.events());
+    }
+}
+
+#[test]
+fn an_unknown_user_fails_at_its_first_message() {
+    let mut seen = Connection::default();
+    handshake(&mut seen, 1, "SCRAM-SHA-512", 0);
+    prove(&mut seen, 2, b"n,,n=nobody,r=nonce", 58, b"");
+    let failed = "ClientSaslAuthFailure failure attempted_principal=nobody mechanism=SCRAM-SHA-512 \
+                  status=SaslAuthenticationFailed";
+    assert_eq!([failed], *seen.close().events());
+}
+
+#[test]
+fn a_mechanism_that_the_broker_does_not_have_is_a_failure() {
+    let mut seen = Connection::default();
+    handshake(&mut seen, 1, "GSSAPI", 33);
+    assert_eq!(["ClientSaslAuthFailure failure mechanism=GSSAPI status=UnsupportedSaslMechanism"], *seen.events());
+}
+
+#[test]
+fn of_other_mechanisms_the_last_message_is_empty() {
+    let mut seen = Connection::default();
+    handshake(&mut seen, 1, "OAUTHBEARER", 0);
+    prove(&mut seen, 2, b"n,,\x01auth=Bearer secret-token\x01\x01", 0, b"{\"status\":\"invalid_token\"}");
+    prove(&mut seen, 2, b"\x01", 58, b"");
+    handshake(&mut seen, 1, "OAUTHBEARER", 0);
+    prove(&mut seen, 2, b"n,a=carol,\x01auth=Bearer secret-token\x01\x01", 0, b"");
+    handshake(&mut seen, 1, "GSSAPI", 0);
+    prove(&mut seen, 2, b"\x60secret", 0, b"more");
+    prove(&mut seen, 2, b"", 0, b"layers");
+    prove(&mut seen, 2, b"secret", 0, b"");
+    let expected = [
+        "ClientSaslAuthFailure failure mechanism=OAUTHBEARER status=SaslAuthenticationFailed",
+        "ClientSaslAuthSuccess success principal=carol mechanism=OAUTHBEARER ⇒ carol by OAUTHBEARER",
+        "ClientSaslAuthSuccess success mechanism=GSSAPI ⇒ ? by GSSAPI",
+    ];
+    assert_eq!(expected, *seen.events());
+}
+
+#[test]
+fn behind_the_first_handshake_tokens_go_without_headers() {
+    let mut seen = Connection::default();
+    handshake(&mut seen, 0, "PLAIN", 0);
+    for byte in frame(b"\0alice\0secret-password") {
+        seen.client(&[byte]);
+    }
+    seen.broker(&frame(b""));
+    // And then requests.
+    seen.client(&request(7, 9, &write(1, &[("a", &[(0, batch(0, 0, 1, 0))])])));
+    seen.broker(&answer(7, 9, &written(9, &[("a", &[(0, 0, 5)])])));
+    handshake(&mut seen, 0, "SCRAM-SHA-256", 0);
+    seen.client(&frame(FIRST)).broker(&frame(b"r=nonce,s=salt,i=4096"));
+    seen.client(&frame(FINAL)).broker(&frame(b"v=signature"));
+    let events = seen.events();
+    assert_eq!("ClientSaslAuthSuccess success principal=alice mechanism=PLAIN ⇒ alice by PLAIN", events[0]);
+    assert!(events[1].starts_with("Write success topic=a "), "{events:?}");
+    assert!(events[2].ends_with(" ⇒ bo,b by SCRAM-SHA-256"), "{events:?}");
+    // A no is the end of the connection.
+    handshake(&mut seen, 0, "PLAIN", 0);
+    seen.client(&frame(b"\0alice\0wrong-password")).close();
+    let failed =
+        "ClientSaslAuthFailure failure attempted_principal=alice mechanism=PLAIN status=SaslAuthenticationFailed";
+    assert_eq!([failed], *seen.events());
+}
+
+#[test]
+fn bare_tokens_of_a_mechanism_that_only_they_know_are_not_read() {
+    let mut seen = Connection::default();
+    handshake(&mut seen, 0, "GSSAPI", 0);
+    seen.client(&frame(b"\x60secret")).client(b"more").broker(b"whatever").close();
+    let blind = "auditring.TapBlind failure client_correlation_id=1 api_version=0 api=SaslHandshake from=broker \
+                 blind=connection status=UnsupportedMechanism";
+    assert_eq!([blind], *seen.events());
+}
