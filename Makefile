@@ -18,7 +18,7 @@ RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust -type f \( -name '*.rs' 
 TSAN_TARGET := $(shell uname -m)-unknown-linux-gnu
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: ci-tools help build demo test test-rust test-python lint lint-rust lint-python bench torture docs clean toolchain torture-loom torture-tsan
+.PHONY: ci-tools help build demo test test-rust test-python lint lint-rust lint-python bench torture docs clean toolchain torture-loom torture-tsan torture-asan
 
 help: ## what one can ask for
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -103,7 +103,7 @@ lint-python: build
 	$(BIN)/python -m mypy.stubtest auditring._core
 	$(BIN)/python docs/generate.py --check
 
-torture: torture-loom torture-tsan ## what takes patience: the ring model-checked by loom, and under ThreadSanitizer
+torture: torture-loom torture-tsan torture-asan ## what takes patience: the ring under loom and ThreadSanitizer, the tap under AddressSanitizer
 
 # Each has a target directory of its own, so that other flags do not throw away the builds above.
 torture-loom: toolchain
@@ -113,6 +113,11 @@ torture-loom: toolchain
 torture-tsan: toolchain
 	RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer" \
 	    $(CARGO) test --package auditring-ring --locked --quiet --target-dir target/tsan --target $(TSAN_TARGET) --lib --tests
+
+# The tap is shown hostile bytes where a read beyond them would be seen.
+torture-asan: toolchain
+	RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=address -Cunsafe-allow-abi-mismatch=sanitizer" \
+	    $(CARGO) test --package auditring-kafka --locked --quiet --target-dir target/asan --target $(TSAN_TARGET) --lib --tests
 
 bench: $(VENV)/.bench ## the tables of README and docs/performance.md
 	$(BIN)/python benches/run.py $(ARGS)

@@ -272,9 +272,11 @@ def test_a_signal_handler_does_not_wait_for_the_call_that_it_interrupted(tmp_pat
     tap = Tap(log.session())
 
     def handler(_number: int, _frame: object) -> None:
-        with pytest.raises(RuntimeError, match="in use"):
+        # The signal may also come between two calls, and then the tap is free.
+        try:
             tap.from_client(b"")
-        heard.append("signal")
+        except RuntimeError as error:
+            heard.append(str(error))
 
     before = signal.signal(signal.SIGALRM, handler)
     try:
@@ -285,6 +287,7 @@ def test_a_signal_handler_does_not_wait_for_the_call_that_it_interrupted(tmp_pat
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+    assert "in use" in heard[0]
     tap.from_client(b"")
     with pytest.raises(CloseIncomplete):
         log.close(0.1)

@@ -33,6 +33,7 @@ NAME: Final = "com.example.kafka_proxy.Authorizer"
 NAMESPACE: Final = "com.example.kafka_proxy"
 DENIED: Final = "TopicAuthorizationFailed"
 UNKNOWN: Final = "UnknownTopicId"
+MOST_NAMES: Final = 100_000
 FIRST_METADATA: Final = 4  # older ones create topics that are only asked for
 
 
@@ -53,19 +54,19 @@ class Authorizer:
         self._broker = broker
         self._names = names
 
-    def wants_request(self, key: int, version: int) -> bool:  # noqa: ARG002 - as every step
+    def wants_request(self, key: int, version: int) -> bool:
         """All about topics, and all that must not pass."""
         return key in GUARDED or key == wire.METADATA or key not in OPEN
 
-    def wants_response(self, key: int, version: int) -> bool:  # noqa: ARG002
+    def wants_response(self, key: int, version: int) -> bool:
         """None: what is to be done with a response is said with its request."""
         return False
 
-    def response(self, request: Request, body: Any) -> Any:  # noqa: ANN401, ARG002
+    def response(self, request: Request, body: Any) -> Any:
         """Stays."""
         return body
 
-    def request(self, request: Request, body: Any) -> Any:  # noqa: ANN401
+    def request(self, request: Request, body: Any) -> Any:
         """What of it may go on, or the refusal. Raises `ProtocolError`."""
         key, version = request.codec.key, request.codec.version
         if key == wire.METADATA and version >= FIRST_METADATA:
@@ -79,7 +80,7 @@ class Authorizer:
             body = replace(body, session_epoch=-1)
         return self._decide(request, body)
 
-    def _decide(self, request: Request, body: Any) -> Any:  # noqa: ANN401
+    def _decide(self, request: Request, body: Any) -> Any:
         guarded = GUARDED[request.codec.key]
         field, attempted = topics(guarded, body)
         allowed, refused, status = [], [], None
@@ -97,13 +98,13 @@ class Authorizer:
         if not allowed:
             return self._answer(request, status, **{guarded.answers: tuple(refused)})
 
-        def beside(response: Any) -> Any:  # noqa: ANN401
+        def beside(response: Any) -> Any:
             return replace(response, **{guarded.answers: (*getattr(response, guarded.answers), *refused)})
 
         request.after.append(beside)
         return replace(body, **{field: tuple(allowed)})
 
-    def _attempt(self, operation: Any, topic: Any) -> ErrorCode:  # noqa: ANN401
+    def _attempt(self, operation: Any, topic: Any) -> ErrorCode:
         name, topic_id = named(topic)
         if name is None and topic_id is not None:
             name = self._names.get(topic_id)
@@ -115,7 +116,7 @@ class Authorizer:
         self._decided.operation_denied(operation, "Topic", name, status=DENIED)
         return ErrorCode.topic_authorization_failed
 
-    def _answer(self, request: Request, status: str, **values: Any) -> Answer:  # noqa: ANN401
+    def _answer(self, request: Request, status: str, **values: Any) -> Answer:
         codec = request.codec
         self._broker.request_shortcircuit(
             codec.name,
@@ -127,13 +128,15 @@ class Authorizer:
         )
         return Answer(blank(codec.response_type, **values))
 
-    def _hide(self, asked: Any, response: Any) -> Any:  # noqa: ANN401
+    def _hide(self, asked: Any, response: Any) -> Any:
         """A Metadata response without what the client may not know of; names and ids of the rest are learnt from it."""
         by_id = {topic.topic_id for topic in asked.topics or () if named(topic)[0] is None}
         shown = []
         for topic in response.topics:
             name, topic_id = named(topic)
             if name and topic_id:
+                if len(self._names) >= MOST_NAMES:
+                    self._names.clear()  # clients are asked to learn anew, and so are we
                 self._names[topic_id] = name
             if name is None or self._allows(self._principal, "DESCRIBE", name):
                 shown.append(topic)

@@ -20,6 +20,7 @@ from kafka_proxy.taps import Taps
 from kafka_proxy.tls import server_context
 from kafka_proxy.upstream import Upstream
 from kafka_proxy.versions import Versions
+from kafka_proxy.wire import SASL_AUTHENTICATE, SASL_HANDSHAKE
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -47,11 +48,12 @@ class VirtualCluster:
         self.mechanisms: tuple[str, ...] = sasl.mechanisms if sasl else ()
         self.users = Users(table(sasl.users, "users")) if sasl and sasl.users else None
         self.acl = Acl(config.acl) if config.acl else None
-        self.versions = Versions(offered if self.acl else lambda _: True)
+        own = (SASL_HANDSHAKE, SASL_AUTHENTICATE) if self.users else ()
+        self.versions = Versions(offered if self.acl else lambda _: True, own)
         self.upstream = Upstream(config, log, self.versions)
         self._names: dict[UUID, str] = {}
         self.gates: dict[int | None, Gate] = {}
-        self._started = False
+        self._started = self._stopping = False
         self._opening: set[asyncio.Task[None]] = set()
         self._connections: dict[Connection, asyncio.Task[None]] = {}
 
@@ -111,6 +113,7 @@ class VirtualCluster:
 
     async def stop(self, drain: float) -> None:
         """Takes no more clients, lets those that are there have their answers, and closes."""
+        self._stopping = True
         if self._opening:
             await asyncio.wait(self._opening)
         for gate in self.gates.values():
@@ -142,6 +145,9 @@ class VirtualCluster:
         return gate
 
     def _accept(self, gate: Gate, client: End) -> None:
+        if self._stopping:  # it came while the gate was being closed
+            client.transport.abort()
+            return
         connection = Connection(self, gate, client)
         task = asyncio.get_running_loop().create_task(connection.run())
         self._connections[connection] = task

@@ -136,6 +136,8 @@ class Cluster:
             )
         if self.bootstrap:
             address("bootstrap", self.bootstrap)
+            if self.advertised_host is None and self.host in {"", "0.0.0.0", "::"}:  # noqa: S104 - refused
+                raise ConfigError("advertised_host: clients cannot be told to connect to every address")
         if self.upstream_sasl and self.sasl and self.sasl.mode == "pass-through":
             raise ConfigError(
                 "upstream_sasl: with sasl.mode = pass-through the clients log in at the broker themselves"

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     import auditring
+    from auditring.kafka import Tap
     from kafka_proxy.cluster import VirtualCluster
     from kafka_proxy.ends import Receive
     from kafka_proxy.exchange import Exchange
     from kafka_proxy.gates import Gate
     from kafka_proxy.scram import Users
-    from kafka_proxy.taps import TapLike
 
     Show = Callable[[bytes], None]
 
@@ -48,7 +48,7 @@ class Connection:
         self.client = client
         self.broker: End | None = None
         self.principal: str | None = None
-        self.taps: dict[str, TapLike] = {}
+        self.taps: dict[str, Tap] = {}
         self._ended: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
         self._exchange: Exchange | None = None
         self._probe: asyncio.Task[None] | None = None

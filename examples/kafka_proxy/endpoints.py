@@ -38,7 +38,7 @@ class Endpoints:
     def __init__(self, address_of: AddressOf) -> None:
         self._address_of = address_of
 
-    def wants_request(self, key: int, version: int) -> bool:  # noqa: ARG002 - as every step
+    def wants_request(self, key: int, version: int) -> bool:
         """None: a client names brokers by their ids."""
         return False
 
@@ -46,11 +46,11 @@ class Endpoints:
         """Those with addresses."""
         return version >= FIRST_VERSION.get(key, 1 << 15)
 
-    def request(self, request: Request, body: Any) -> Any:  # noqa: ANN401, ARG002
+    def request(self, request: Request, body: Any) -> Any:
         """Goes on as it is."""
         return body
 
-    def response(self, request: Request, body: Any) -> Any:  # noqa: ANN401, ARG002
+    def response(self, request: Request, body: Any) -> Any:
         """The same with other addresses."""
         if hasattr(body, "host"):  # FindCoordinator up to version 3
             return self._moved(body)
@@ -59,7 +59,7 @@ class Endpoints:
                 body = replace(body, **{name: tuple(self._moved(place) for place in places)})
         return body
 
-    def _moved(self, place: Any) -> Any:  # noqa: ANN401
+    def _moved(self, place: Any) -> Any:
         node = place.broker_id if hasattr(place, "broker_id") else place.node_id
         if node < 0 or not place.host:  # no coordinator, and an error beside it
             return place

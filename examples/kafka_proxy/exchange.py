@@ -25,8 +25,8 @@ from kafka_proxy.steps import Answer, Request
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from auditring.kafka import Tap
     from kafka_proxy.steps import Step
-    from kafka_proxy.taps import TapLike
 
     Write = Callable[[bytes | memoryview], None]
 
@@ -54,7 +54,7 @@ class Exchange:
         *,
         guards: Sequence[Step] = (),
         filters: Sequence[Step] = (),
-        taps: Mapping[str, TapLike] | None = None,
+        taps: Mapping[str, Tap] | None = None,
         renumber: bool = False,
     ) -> None:
         self._to_client = to_client
@@ -88,7 +88,7 @@ class Exchange:
         """A request has come in part."""
         return not self._requests.between
 
-    def ask(self, codec: wire.Codec, body: Any) -> tuple[int, int, asyncio.Future[Any]]:  # noqa: ANN401
+    def ask(self, codec: wire.Codec, body: Any) -> tuple[int, int, asyncio.Future[Any]]:
         """Sends a request of the proxy's own: its id, its size, and what will be the body of the answer.
 
         Only with `renumber`; it is sent when no request of the client's is half through.
@@ -208,12 +208,13 @@ class Exchange:
 
     # Responses
 
-    def _response_head(self, view: memoryview, _: int) -> int:
+    def _response_head(self, view: memoryview, size: int) -> int:
         request = self._in_flight[0] if self._in_flight else None
         if request is None or request.server_correlation_id != wire.i32(view, 4):
             raise ProtocolError("UnexpectedResponse")
         plan = self._plan(request.codec.key, request.codec.version)
-        if request.own or request.after or plan.response_filters or plan.response_guards:
+        wanted = request.own or request.after or plan.response_filters or plan.response_guards
+        if wanted and (len(view) < size or not wire.refused(request.codec, view)):
             return wire.HOLD
         self._begun_response = False
         return wire.PASS
@@ -230,7 +231,7 @@ class Exchange:
     def _response(self, view: memoryview) -> None:
         """A whole response that somebody in the chain may change."""
         request = self._in_flight.popleft()
-        codec = wire.answered_in(request.codec, view)
+        codec = request.codec
         header, came = codec.response(view)
         if request.own:
             answer = self._own.pop(request)
@@ -240,7 +241,7 @@ class Exchange:
             return
         if self._inner:
             self._inner.from_broker(view)
-        plan = self._plan(request.codec.key, request.codec.version)
+        plan = self._plan(codec.key, codec.version)
         filtered = came
         for step in plan.response_filters:
             filtered = step.response(request, filtered)

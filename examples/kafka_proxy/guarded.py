@@ -84,20 +84,20 @@ OPEN: Final = frozenset(
 """What touches no record and changes no topic. Everything else is not offered, and who asks all the same is cut off."""
 
 
-def topics(guarded: Guarded, body: Any) -> tuple[str, tuple[Any, ...]]:  # noqa: ANN401 - a request of kio
+def topics(guarded: Guarded, body: Any) -> tuple[str, tuple[Any, ...]]:
     """The list of topics in a request, and how its field is called."""
     name = guarded.topics if hasattr(body, guarded.topics) else "topic_names"  # DeleteTopics up to version 5
     return name, getattr(body, name) or ()
 
 
-def named(topic: Any) -> tuple[str | None, UUID | None]:  # noqa: ANN401 - an entry of such a list
+def named(topic: Any) -> tuple[str | None, UUID | None]:
     """Name and id of a topic; newer versions have the id alone."""
     if isinstance(topic, str):
         return topic, None
     return getattr(topic, "name", None) or getattr(topic, "topic", None), getattr(topic, "topic_id", None)
 
 
-def refusal(codec: wire.Codec, topic: Any, error: ErrorCode) -> Any:  # noqa: ANN401
+def refusal(codec: wire.Codec, topic: Any, error: ErrorCode) -> Any:
     """What stands in the response for a topic that was refused."""
     guarded = GUARDED[codec.key]
     kinds = sys.modules[codec.response_type.__module__]
@@ -112,7 +112,7 @@ def refusal(codec: wire.Codec, topic: Any, error: ErrorCode) -> Any:  # noqa: AN
     return blank(getattr(kinds, guarded.answer), **values)
 
 
-def blank(kind: Any, **values: Any) -> Any:  # noqa: ANN401
+def blank(kind: Any, **values: Any) -> Any:
     """An entity with these values, where its version has them; what else it must have says nothing."""
     required = _required(kind)
     known = {field.name for field in dataclasses.fields(kind)}
@@ -120,7 +120,7 @@ def blank(kind: Any, **values: Any) -> Any:  # noqa: ANN401
 
 
 @cache
-def _required(kind: Any) -> dict[str, Any]:  # noqa: ANN401
+def _required(kind: Any) -> dict[str, Any]:
     hints = get_type_hints(kind)
     return {
         field.name: _nothing(hints[field.name])
@@ -129,7 +129,7 @@ def _required(kind: Any) -> dict[str, Any]:  # noqa: ANN401
     }
 
 
-def _nothing(hint: Any) -> Any:  # noqa: ANN401
+def _nothing(hint: Any) -> Any:
     if type(None) in get_args(hint):
         return None
     if get_origin(hint) is tuple:

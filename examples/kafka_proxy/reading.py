@@ -37,7 +37,7 @@ def read(kind: type[T], values: Mapping[str, object], where: str, base: Path) ->
         raise ConfigError(f"{where}: {error}") from None
 
 
-def _value(hint: Any, value: object, where: str, base: Path) -> Any:  # noqa: ANN401 - whatever the annotation says
+def _value(hint: Any, value: object, where: str, base: Path) -> Any:
     origin, arguments = get_origin(hint), get_args(hint)
     if origin in {Union, types.UnionType}:
         return _value(arguments[0], value, where, base)  # X | None: TOML has no null

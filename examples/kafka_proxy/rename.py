@@ -40,15 +40,15 @@ class Rename:
         """Those that name topics."""
         return bool(_places(wire.codec(key, wire.understood(key, version)).response_type))
 
-    def request(self, request: Request, body: Any) -> Any:  # noqa: ANN401, ARG002 - as every step
+    def request(self, request: Request, body: Any) -> Any:
         """The same with other names."""
         return self._renamed(body)
 
-    def response(self, request: Request, body: Any) -> Any:  # noqa: ANN401, ARG002
+    def response(self, request: Request, body: Any) -> Any:
         """The same with other names."""
         return self._renamed(body)
 
-    def _renamed(self, entity: Any) -> Any:  # noqa: ANN401
+    def _renamed(self, entity: Any) -> Any:
         changed = {}
         kind: Any = type(entity)
         for name, is_name in _places(kind).items():
@@ -58,7 +58,7 @@ class Rename:
                 changed[name] = new
         return dataclasses.replace(entity, **changed) if changed else entity
 
-    def _one(self, entity: Any, name: str, value: Any, *, is_name: bool) -> Any:  # noqa: ANN401
+    def _one(self, entity: Any, name: str, value: Any, *, is_name: bool) -> Any:
         if value is None:
             return None
         if isinstance(value, tuple):
@@ -73,7 +73,7 @@ class Rename:
 
 
 @cache
-def _places(kind: Any) -> dict[str, bool]:  # noqa: ANN401
+def _places(kind: Any) -> dict[str, bool]:
     """The fields of an entity that are names of topics (`True`) or have such within."""
     hints = get_type_hints(kind)
     found = {}
@@ -86,7 +86,7 @@ def _places(kind: Any) -> dict[str, bool]:  # noqa: ANN401
     return found
 
 
-def _inner(hint: Any) -> Any:  # noqa: ANN401
+def _inner(hint: Any) -> Any:
     """`T` of `T`, `T | None`, `tuple[T, ...]` and `tuple[T, ...] | None`."""
     while get_origin(hint) is not None and (arguments := get_args(hint)):
         hint = arguments[0]

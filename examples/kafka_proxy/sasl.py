@@ -129,15 +129,15 @@ class Login:
 class LoggedIn:
     """The guard behind a login: nobody logs in a second time, least of all at the broker."""
 
-    def wants_request(self, key: int, version: int) -> bool:  # noqa: ARG002 - as every step
+    def wants_request(self, key: int, version: int) -> bool:
         """The requests of a login."""
         return key in {wire.SASL_HANDSHAKE, wire.SASL_AUTHENTICATE}
 
-    def wants_response(self, key: int, version: int) -> bool:  # noqa: ARG002
+    def wants_response(self, key: int, version: int) -> bool:
         """None: there are none."""
         return False
 
-    def request(self, request: Request, body: Any) -> Answer:  # noqa: ANN401, ARG002
+    def request(self, request: Request, body: Any) -> Answer:
         """Refused, and nothing that a tap should take for the broker's business."""
         answer = request.codec.response_type
         if request.codec.key == wire.SASL_HANDSHAKE:
@@ -147,7 +147,7 @@ class LoggedIn:
             answer(error_code=ErrorCode.illegal_sasl_state, error_message=text, auth_bytes=b""), visible=False
         )
 
-    def response(self, request: Request, body: Any) -> Any:  # noqa: ANN401, ARG002
+    def response(self, request: Request, body: Any) -> Any:
         """There is none."""
         return body
 
@@ -155,7 +155,7 @@ class LoggedIn:
 async def log_in(broker: End, credentials: UpstreamSasl) -> None:
     """The proxy logs in at a broker. Raises `ProtocolError`, `EOFError`."""
 
-    async def ask(key: int, body: Any) -> Any:  # noqa: ANN401
+    async def ask(key: int, body: Any) -> Any:
         codec = wire.codec(key, 1)
         broker.transport.write(codec.ask(0, body))
         answer = codec.response(memoryview(await broker.frame()))[1]

@@ -43,8 +43,8 @@ class Step(Protocol):
     def wants_response(self, key: int, version: int) -> bool:
         """Whether responses to such requests are to be held and shown."""
 
-    def request(self, request: Request, body: Any) -> Any:  # noqa: ANN401
+    def request(self, request: Request, body: Any) -> Any:
         """The body to send on; from a guard also an `Answer`. Raises `ProtocolError` to close the connection."""
 
-    def response(self, request: Request, body: Any) -> Any:  # noqa: ANN401
+    def response(self, request: Request, body: Any) -> Any:
         """The body to give back."""

@@ -57,7 +57,7 @@ class _Context(ssl.SSLContext):
 
     sslobject_class = _Handshake
 
-    def wrap_bio(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, *args: Any, **more: Any) -> ssl.SSLObject:  # noqa: ANN401
+    def wrap_bio(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, *args: Any, **more: Any) -> ssl.SSLObject:
         made = cast("_Handshake", super().wrap_bio(incoming, outgoing, *args, **more))
         transport = _beneath.get()
         made.last_words = lambda: transport.write(outgoing.read())

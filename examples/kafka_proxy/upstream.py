@@ -7,11 +7,14 @@ the proxy asks the broker itself and keeps the answer for a while.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
+from kio.schema.errors import ErrorCode
+
 from kafka_proxy import wire
-from kafka_proxy.ends import End, ProtocolError
+from kafka_proxy.ends import End
 from kafka_proxy.sasl import log_in
 from kafka_proxy.steps import Request
 from kafka_proxy.tls import upstream_context
@@ -36,7 +39,7 @@ class Upstream:
         self._credentials = config.upstream_sasl
         self._log = log
         self._versions = versions
-        self._known: dict[tuple[Target, int], tuple[float, Any]] = {}
+        self._known: dict[tuple[Target, int], tuple[float, wire.Codec, Any]] = {}
 
     async def connect(self, target: Target) -> End:
         """A connection that is ready for requests. Raises `OSError`, `EOFError` and `ProtocolError`."""
@@ -61,24 +64,34 @@ class Upstream:
         if codec.version != version:
             refused = self._versions.request(Request(codec, correlation_id), None)
             return codec.answer(correlation_id, refused.body)
-        until, body = self._known.get((target, version), (0.0, None))
+        until, codec, body = self._known.get((target, version), (0.0, codec, None))
         if until < monotonic():
-            body = await self._ask(target, codec, codec.request(asked)[1], session)
-            self._known[target, version] = monotonic() + KEEP_SECONDS, body
+            codec, body = await self._ask(target, codec, codec.request(asked)[1], session)
+            self._known[target, version] = monotonic() + KEEP_SECONDS, codec, body
         return codec.answer(correlation_id, self._versions.response(Request(codec, correlation_id), body))
 
-    async def _ask(self, target: Target, codec: wire.Codec, body: Any, session: auditring.Session) -> Any:  # noqa: ANN401
+    async def _ask(
+        self, target: Target, codec: wire.Codec, body: Any, session: auditring.Session
+    ) -> tuple[wire.Codec, Any]:
+        """A broker's ApiVersions; where it does not know that version, its refusal."""
         broker = await self.connect(target)
         try:
-            frame = codec.ask(OWN, body)
-            broker.transport.write(frame)
-            self._log.request_inject(
-                codec.name, codec.version, OWN, len(frame), server="{}:{}".format(*target), cause=session
-            )
-            async with asyncio.timeout(CONNECT_SECONDS):
-                answer = memoryview(await broker.frame())
+            answer = await self._answer(broker, target, codec, body, session)
+            if not wire.refused(codec, answer):
+                return codec, codec.response(answer)[1]
+            oldest = wire.codec(wire.API_VERSIONS, 0)
+            answer = await self._answer(broker, target, oldest, oldest.request_type(), session)
+            known = oldest.response(answer)[1]
+            return oldest, replace(known, error_code=ErrorCode.unsupported_version)
         finally:
             broker.transport.close()
-        if wire.answered_in(codec, answer) is not codec:
-            raise ProtocolError("UnsupportedVersion")
-        return codec.response(answer)[1]
+
+    async def _answer(
+        self, broker: End, target: Target, codec: wire.Codec, body: Any, session: auditring.Session
+    ) -> memoryview:
+        frame = codec.ask(OWN, body)
+        broker.transport.write(frame)
+        server = "{}:{}".format(*target)
+        self._log.request_inject(codec.name, codec.version, OWN, len(frame), server=server, cause=session)
+        async with asyncio.timeout(CONNECT_SECONDS):
+            return memoryview(await broker.frame())

@@ -13,7 +13,7 @@ from kafka_proxy import wire
 from kafka_proxy.steps import Answer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from kafka_proxy.steps import Request
 
@@ -22,30 +22,36 @@ NEWEST: Final = wire.newest(wire.API_VERSIONS) or 0
 
 
 class Versions:
-    """`offered(key)`: whether clients may know of that API at all."""
+    """`offered(key)`: whether clients may know of that API at all. `own`: what the proxy answers, broker or not."""
 
-    def __init__(self, offered: Callable[[int], bool]) -> None:
+    def __init__(self, offered: Callable[[int], bool], own: Sequence[int] = ()) -> None:
         self._offered = offered
+        self._own = own
 
     def wants_request(self, key: int, version: int) -> bool:
         """An ApiVersions that is too new itself."""
         return key == wire.API_VERSIONS and version > NEWEST
 
-    def wants_response(self, key: int, version: int) -> bool:  # noqa: ARG002
+    def wants_response(self, key: int, version: int) -> bool:
         """ApiVersions."""
         return key == wire.API_VERSIONS
 
-    def request(self, request: Request, body: Any) -> Answer:  # noqa: ANN401, ARG002
+    def request(self, request: Request, body: Any) -> Answer:
         """Answered as a broker does: not this version, but these."""
         answer = request.codec.response_type
         own = ApiVersion(api_key=i16(wire.API_VERSIONS), min_version=i16(0), max_version=i16(NEWEST))
         return Answer(answer(error_code=ErrorCode.unsupported_version, api_keys=(own,)))
 
-    def response(self, request: Request, body: Any) -> Any:  # noqa: ANN401, ARG002
-        """The same without what is too new."""
-        return replace(body, api_keys=tuple(kept for api in body.api_keys if (kept := self._capped(api))))
+    def response(self, request: Request, body: Any) -> Any:
+        """The same without what is too new, and with what is the proxy's own."""
+        if body.error_code is not ErrorCode.none:
+            return body
+        theirs = [kept for api in body.api_keys if api.api_key not in self._own and (kept := self._capped(api))]
+        kind = type(body.api_keys[0])
+        own = [kind(api_key=key, min_version=0, max_version=wire.newest(key)) for key in self._own]
+        return replace(body, api_keys=(*theirs, *own))
 
-    def _capped(self, api: Any) -> Any:  # noqa: ANN401
+    def _capped(self, api: Any) -> Any:
         newest = wire.newest(api.api_key)
         if newest is None or newest < api.min_version or not self._offered(api.api_key):
             return None

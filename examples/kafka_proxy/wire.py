@@ -29,7 +29,7 @@ CREATE_TOPICS, DELETE_TOPICS, DELETE_RECORDS, OFFSET_FOR_LEADER_EPOCH, TXN_OFFSE
 DESCRIBE_CLUSTER, SHARE_FETCH, SHARE_ACKNOWLEDGE = 60, 78, 79
 
 REQUEST_HEAD: Final = 14  # to the length of the client id
-RESPONSE_HEAD: Final = 8
+RESPONSE_HEAD: Final = 8  # to the end of the correlation id
 CLIENT_ID: Final = "kafka_proxy"  # of the requests of our own
 LARGEST_FRAME: Final = 128 << 20  # above the broker's socket.request.max.bytes
 
@@ -67,20 +67,20 @@ class Codec:
         """Header, size included, and body of a whole frame."""
         return _parse(frame, self._response_header, self._readers[1])
 
-    def encode_request(self, header: memoryview | bytes, body: Any) -> bytes:  # noqa: ANN401 - any entity of kio
+    def encode_request(self, header: memoryview | bytes, body: Any) -> bytes:
         """The frame of `body` under a header that came with another."""
         return _frame(header, self._writers[0], body)
 
-    def encode_response(self, header: memoryview | bytes, body: Any) -> bytes:  # noqa: ANN401
+    def encode_response(self, header: memoryview | bytes, body: Any) -> bytes:
         """The frame of `body` under a header that came with another."""
         return _frame(header, self._writers[1], body)
 
-    def answer(self, correlation_id: int, body: Any) -> bytes:  # noqa: ANN401
+    def answer(self, correlation_id: int, body: Any) -> bytes:
         """The frame of a response of our own."""
         tags = b"\0" if self.response_type.__header_schema__.__flexible__ else b""
         return self.encode_response(bytes(4) + correlation_id.to_bytes(4, signed=True) + tags, body)
 
-    def ask(self, correlation_id: int, body: Any) -> bytes:  # noqa: ANN401
+    def ask(self, correlation_id: int, body: Any) -> bytes:
         """The frame of a request of our own."""
         name = CLIENT_ID.encode()
         header = self.key.to_bytes(2) + self.version.to_bytes(2) + correlation_id.to_bytes(4, signed=True)
@@ -107,23 +107,22 @@ def understood(key: int, version: int) -> int:
     return 0 if key == API_VERSIONS and known is not None and version > known else version
 
 
-def answered_in(asked: Codec, frame: memoryview) -> Codec:
-    """The codec of a response: the request's, but of version 0 where the broker does not know that ApiVersions."""
-    unsupported = asked.key == API_VERSIONS and int.from_bytes(frame[8:10]) == ErrorCode.unsupported_version
-    return codec(API_VERSIONS, 0) if unsupported else asked
+def refused(asked: Codec, frame: memoryview) -> bool:
+    """Whether a broker does not know that version of ApiVersions. It says so in version 0, and has no more to say."""
+    return asked.key == API_VERSIONS and int.from_bytes(frame[8:10]) == ErrorCode.unsupported_version
 
 
 def _parse(frame: memoryview, header: Callable[..., Any], body: Callable[..., Any]) -> tuple[memoryview, Any]:
     frame = frame.toreadonly()
     try:
         _, size = header(frame, 4)
-        decoded, _ = body(frame, 4 + size)
+        decoded, _ = body(frame, 4 + size)  # what may stand behind it clients do not look at either
     except Exception as error:  # whatever the bytes make of it
         raise ProtocolError("Undecodable") from error
     return frame[: 4 + size], decoded
 
 
-def _frame(header: memoryview | bytes, write: Callable[..., None], body: Any) -> bytes:  # noqa: ANN401
+def _frame(header: memoryview | bytes, write: Callable[..., None], body: Any) -> bytes:
     buffer = io.BytesIO()
     buffer.write(header)
     write(buffer, body)

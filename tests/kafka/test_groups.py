@@ -48,21 +48,29 @@ def test_members_share_the_partitions(proxy: Proxy, broker: Broker) -> None:
         poll()
         return [len(consumer.assignment()) for consumer in members.values()] == [2, 2]
 
-    until(balanced, "each has two partitions", pause=0)
-    told = [report.at for partition in range(4) for report in produce(proxy.client(), topic, 25, partition=partition)]
-
-    def everything() -> bool:
+    def consumed(count: int) -> bool:
         poll()
-        return sum(map(len, got.values())) == 100
+        return sum(map(len, got.values())) == count
 
-    until(everything, "all is read", pause=0)
+    def fill(count: int) -> list[clients.Offset]:
+        return [report.at for p in range(4) for report in produce(proxy.client(), topic, count, partition=p)]
+
+    until(balanced, "each has two partitions", pause=0)
+    # A fetch that the first member had under way for a partition that the second now has is answered with this record,
+    # and the client throws it away; from then on each is sent only what it owns.
+    told = fill(1)
+    until(lambda: consumed(4), "the first of each partition is read", pause=0)
+    told += fill(25)
+    until(lambda: consumed(104), "all is read", pause=0)
     for consumer in members.values():
         consumer.commit(asynchronous=False)
         consumer.close()
     assert sorted(got["left"] + got["right"]) == sorted(told)
     audit = proxy.stop()
     for name, offsets in got.items():
-        assert audit.offsets("Read", topic, f"client_id = '{name}' AND outcome = 'success'") == Counter(offsets)
+        audited = audit.offsets("Read", topic, f"client_id = '{name}' AND outcome = 'success'")
+        assert audited.keys() >= set(offsets)
+        assert [at for at in sorted(audited.elements()) if at[1] > 0] == sorted(at for at in offsets if at[1] > 0)
     assert audit.rows("*", where=RESET) == []
 
 

@@ -47,14 +47,14 @@ impl Api {
         version >= self.flexible
     }
 
-    /// Whether the header of an answer ends with tagged fields: never that of ApiVersions, which a client must be able to
+    /// Whether the header of an answer ends with tagged fields: never that of `ApiVersions`, which a client must be able to
     /// read before it knows what the broker speaks.
     pub(crate) const fn answer_has_tags(&self, version: i16) -> bool {
         self.is_flexible(version) && self.key != API_VERSIONS
     }
 }
 
-/// Key of ApiVersions.
+/// Key of `ApiVersions`.
 pub(crate) const API_VERSIONS: i16 = 18;
 /// Never flexible.
 pub(crate) const NEVER: i16 = i16::MAX;

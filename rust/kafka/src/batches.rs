@@ -43,7 +43,7 @@ impl Batches {
 
     /// Whether all of them are behind us.
     #[inline]
-    pub(crate) const fn is_empty(&self) -> bool {
+    pub(crate) const fn is_empty(self) -> bool {
         self.left == 0
     }
 

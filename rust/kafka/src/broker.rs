@@ -77,7 +77,7 @@ impl BrokerSide {
                 self.frame.open(4);
                 self.at = At::Size;
             }
-            At::Size => match self.frame.unit(input, false, |cursor| cursor.i32()) {
+            At::Size => match self.frame.number(input) {
                 Ok(len) if shared.sasl.is_raw() && (0..=WHOLE as i32).contains(&len) => {
                     self.frame.open(len as usize);
                     self.at = At::Token;
@@ -89,7 +89,7 @@ impl BrokerSide {
                 Err(Halt::Wait) => return false,
                 _ => return give_up(shared, facts, Why::MalformedFrame),
             },
-            At::Head => match self.frame.unit(input, false, |cursor| cursor.i32()) {
+            At::Head => match self.frame.number(input) {
                 Ok(id) => return self.begin(id, shared, facts),
                 Err(Halt::Wait) => return false,
                 Err(Halt::Malformed) => return give_up(shared, facts, Why::MalformedFrame),

@@ -30,7 +30,7 @@ enum At {
     Size,
     Head,
     Produce,
-    /// The group that a ShareFetch is for.
+    /// The group that a `ShareFetch` is for.
     Group(Tags),
     /// All of it, to be kept.
     Body,
@@ -74,7 +74,7 @@ impl ClientSide {
                 self.frame.open(4);
                 self.at = At::Size;
             }
-            At::Size => match self.frame.unit(input, false, |cursor| cursor.i32()) {
+            At::Size => match self.frame.number(input) {
                 Ok(len) if shared.sasl.is_raw() && (0..=WHOLE as i32).contains(&len) => {
                     self.frame.open(len as usize);
                     self.at = At::Token;

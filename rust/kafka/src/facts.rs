@@ -80,6 +80,8 @@ impl Facts {
     pub fn clear(&mut self) {
         self.items.clear();
         self.bodies.clear();
+        // One message may have said much more than is usual.
+        self.bodies.shrink_to(4 * FULL);
         (self.ingress_off, self.egress_off) = (0, 0);
     }
 

@@ -79,8 +79,9 @@ impl Frame {
 
     /// Nothing more of this frame matters.
     pub(crate) fn skip_rest(&mut self) {
-        self.kept.clear();
         // What was kept is behind us already.
+        self.left -= self.kept.len();
+        self.kept.clear();
         self.skip = self.left;
     }
 
@@ -148,11 +149,23 @@ impl Frame {
                     return Ok(unit);
                 }
                 Err(Stop::Short) if self.kept.len() < self.left && self.kept.len() <= UNIT => *input = rest,
-                _ => return Err(Halt::Malformed),
+                _ => {
+                    *input = rest;
+                    return Err(Halt::Malformed);
+                }
             }
             more *= 2;
         }
         Err(Halt::Wait)
+    }
+
+    /// Reads a length or an id.
+    #[inline]
+    pub(crate) fn number(&mut self, input: &mut &[u8]) -> Result<i32, Halt> {
+        fn number(cursor: &mut Cursor<'_>) -> Step<i32> {
+            cursor.i32()
+        }
+        self.unit(input, false, number)
     }
 
     /// Reads units and steps over what lies between them, for as long as there are bytes and room for facts.

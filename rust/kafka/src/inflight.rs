@@ -87,6 +87,7 @@ pub(crate) struct InFlight {
     notes: VecDeque<(i32, Note)>,
     silent: VecDeque<i32>,
     bodies: Vec<Vec<u8>>,
+    #[allow(clippy::vec_box, reason = "they move in and out of entries as they are")]
     writes: Vec<Box<Writes>>,
 }
 

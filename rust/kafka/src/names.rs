@@ -35,7 +35,7 @@ impl Draft<'_> {
         self.text("topic", &topic.spoken(topics));
         match topic {
             Topic::Name(_) => self,
-            Topic::Id(id) => self.topic_id(id),
+            Topic::Id(id) => self.text("topic_id", &id_text(id)),
         }
     }
 

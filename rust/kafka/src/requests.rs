@@ -57,14 +57,12 @@ impl Party {
             | key::SHARE_GROUP_HEARTBEAT
             | key::SHARE_ACKNOWLEDGE
             | key::STREAMS_GROUP_HEARTBEAT => party.group = text()?,
-            key::INIT_PRODUCER_ID | key::END_TXN => party.transaction = text()?,
             // A client names one; only brokers, among themselves, name more.
-            key::ADD_PARTITIONS_TO_TXN if asked.version >= 4 => {
-                if request.count()?.unwrap_or(0) > 0 {
-                    party.transaction = request.nullable_string()?.map(Into::into);
-                }
-            }
-            key::ADD_PARTITIONS_TO_TXN => party.transaction = text()?,
+            key::ADD_PARTITIONS_TO_TXN if asked.version >= 4 => match request.count()? {
+                None | Some(0) => {}
+                Some(_) => party.transaction = request.nullable_string()?.map(Into::into),
+            },
+            key::INIT_PRODUCER_ID | key::END_TXN | key::ADD_PARTITIONS_TO_TXN => party.transaction = text()?,
             key::TXN_OFFSET_COMMIT => (party.transaction, party.group) = (text()?, text()?),
             key::ADD_OFFSETS_TO_TXN => {
                 party.transaction = text()?;

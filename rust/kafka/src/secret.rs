@@ -4,6 +4,8 @@ use std::fmt;
 
 /// Reserved at once, so that a proof that comes in pieces leaves none behind where it grew.
 const USUAL: usize = 4096;
+/// What an empty buffer may keep for its next use.
+const SPARE: usize = 64 * 1024;
 
 /// Gathers a proof, and is wiped once it is read.
 #[derive(Default)]
@@ -39,4 +41,5 @@ pub(crate) fn wipe(bytes: &mut Vec<u8>) {
     // The zeros are written, although nobody will read them.
     std::hint::black_box(&*bytes);
     bytes.clear();
+    bytes.shrink_to(SPARE);
 }

@@ -1,4 +1,4 @@
-//! Answers to ShareFetch, as they come.
+//! Answers to `ShareFetch`, as they come.
 //!
 //! ```text
 //! [tags] throttle │ error, message │ lock timeout │ topics: id │ partitions: index, error, message, the same of what was

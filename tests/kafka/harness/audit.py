@@ -35,7 +35,7 @@ class Audit:
 
     def one(self, *columns: str, where: str) -> tuple[Any, ...]:
         """The only row that `where` chooses."""
-        rows = self.rows(*columns, where=where)
+        rows = self.rows(*columns, where=where, order="1")
         assert len(rows) == 1, f"{len(rows)} rows where {where}: {rows[:5]}"
         return rows[0]
 

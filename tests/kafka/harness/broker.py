@@ -8,7 +8,6 @@ from __future__ import annotations
 import signal
 import socket
 import subprocess
-import uuid
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -168,6 +167,17 @@ class Broker:
         """Ends it as a power cut would, but for the kernel's caches."""
         self._end(signal.SIGKILL)
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Takes what is sent to it, and answers nothing."""
+        process = self._process
+        assert process is not None
+        process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            process.send_signal(signal.SIGCONT)  # does nothing if it was killed meanwhile
+
     def create_topic(self, name: str, partitions: int = 1, **config: str) -> str:
         """Makes a topic behind every proxy's back, and returns its name. Config `a.b` is spelled `a_b`."""
         settings = {key.replace("_", "."): value for key, value in config.items()}
@@ -180,12 +190,11 @@ class Broker:
         admin = self.admin()
         admin.delete_topics([name])[name].result(PATIENCE)
 
-    def topic_id(self, name: str) -> uuid.UUID:
-        """The id of a topic."""
+    def topic_id(self, name: str) -> str:
+        """The id of a topic, as Kafka writes it."""
         admin = self.admin()
         described = admin.describe_topics(TopicCollection([name]))[name].result(PATIENCE)
-        ours = described.topic_id
-        return uuid.UUID(int=(ours.get_most_significant_bits() % 2**64) << 64 | ours.get_least_significant_bits() % 2**64)
+        return str(described.topic_id)
 
     def delete_before(self, topic: str, partition: int, offset: int) -> None:
         """Deletes records behind every proxy's back."""

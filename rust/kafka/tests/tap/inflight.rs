@@ -1,7 +1,7 @@
 //! Which answer belongs to which request.
 
-use crate::produce::{write, written};
-use crate::wire::{Connection, answer, batch, header, request};
+use crate::messages::produce::{write, written};
+use crate::messages::wire::{Connection, answer, batch, header, request};
 
 fn ask(id: i32, topic: &str) -> Vec<u8> {
     request(id, 9, &write(1, &[(topic, &[(0, batch(0, 0, 1, 0))])]))

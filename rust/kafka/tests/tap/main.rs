@@ -1,5 +1,8 @@
 //! What a tap says of messages that Kafka's own encoders (by the crate `kafka-protocol`) made, one file a room of the tap.
 
+#[path = "../messages/mod.rs"]
+mod messages;
+
 mod fetch;
 mod frames;
 mod inflight;
@@ -7,4 +10,3 @@ mod produce;
 mod requests;
 mod sasl;
 mod share_fetch;
-mod wire;

@@ -8,9 +8,9 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::protocol::Request;
 
-use crate::fetch::ask;
-use crate::produce::write;
-use crate::wire::{Connection, answer, frame, header, request, string, versions};
+use crate::messages::fetch::ask;
+use crate::messages::produce::write;
+use crate::messages::wire::{Connection, answer, frame, header, request, string, versions};
 
 fn wanted() -> Connection {
     let mut seen = Connection::default();

@@ -4,8 +4,8 @@ use kafka_protocol::messages::{
     SaslAuthenticateRequest, SaslAuthenticateResponse, SaslHandshakeRequest, SaslHandshakeResponse,
 };
 
-use crate::produce::{write, written};
-use crate::wire::{Connection, answer, batch, frame, request, string};
+use crate::messages::produce::{write, written};
+use crate::messages::wire::{Connection, answer, batch, frame, request, string};
 
 fn handshake(seen: &mut Connection, version: i16, mechanism: &str, code: i16) {
     seen.client(&request(1, version, &SaslHandshakeRequest::default().with_mechanism(string(mechanism))));

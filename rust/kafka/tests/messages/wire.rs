@@ -5,21 +5,29 @@ use std::sync::Arc;
 
 use auditring_event::record::{Head, RecordView, STATUS, TAP, bits};
 use auditring_event::{Kind, Origin};
-use auditring_kafka::{Fact, Facts, Item, Tap, Topics, by_key};
+use auditring_kafka::{Fact, Facts, Item, Tap, by_key};
 use kafka_protocol::messages::{RequestHeader, ResponseHeader};
 use kafka_protocol::protocol::{Encodable, HeaderVersion, Request, StrBytes};
+use uuid::Uuid;
+
+/// Topics by name, each with what is said of its partitions.
+pub(crate) type Topics<'a, T> = [(&'a str, &'a [T])];
+
+/// The id of every topic here, and how Kafka writes it.
+pub(crate) const ID: Uuid = Uuid::from_u128(0x9770_a24e_a5aa_414a_a65f_b896_d03f_4071);
+pub(crate) const ID_TEXT: &str = "l3CiTqWqQUqmX7iW0D9AcQ";
 
 /// A connection with a tap, and all that it has said.
 pub(crate) struct Connection {
     pub(crate) tap: Tap,
-    pub(crate) topics: Arc<Topics>,
+    pub(crate) topics: Arc<auditring_kafka::Topics>,
     pub(crate) facts: Facts,
     pub(crate) said: Vec<String>,
 }
 
 impl Default for Connection {
     fn default() -> Self {
-        let topics = Arc::new(Topics::new(1000));
+        let topics = Arc::new(auditring_kafka::Topics::new(1000));
         let tap = Tap::new(None, Arc::clone(&topics));
         Self { tap, topics, facts: Facts::default(), said: Vec::new() }
     }

@@ -1,0 +1,264 @@
+"""What the steps of the chain do to messages: every version of every API that they claim, read back by kio."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+pytest.importorskip("kio")
+from kio.schema.errors import ErrorCode
+from kio.schema.index import api_key_map
+
+from kafka_proxy import wire
+from kafka_proxy.acl import Acl
+from kafka_proxy.authorizer import Authorizer, offered
+from kafka_proxy.endpoints import Endpoints
+from kafka_proxy.ends import ProtocolError
+from kafka_proxy.guarded import GUARDED, named
+from kafka_proxy.rename import Rename
+from kafka_proxy.steps import Answer, Request
+from kafka_proxy.versions import Versions
+from proxy_messages import HOST, NODE, TOPIC, TOPIC_ID, body_of, every, framed, has, names_topics, request, response
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+METADATA, FETCH, PRODUCE, API_VERSIONS = 3, 1, 0, 18
+HERE = ("proxy.example.com", 29_092)
+# What brokers and controllers say to each other; addresses of controllers, which clients show and do not connect to;
+# and those of applications of Kafka Streams, which are no brokers.
+OTHERS = {
+    "vote",
+    "begin_quorum_epoch",
+    "end_quorum_epoch",
+    "fetch_snapshot",
+    "describe_quorum",
+    "update_raft_voter",
+    "streams_group_heartbeat",
+    "streams_group_describe",
+}
+
+
+def asked(key: int, version: int) -> Request:
+    """A request that is on its way."""
+    return Request(wire.codec(key, version), 7)
+
+
+@pytest.mark.parametrize(("key", "version"), every(), ids=str)
+def test_no_address_of_a_broker_reaches_a_client(key: int, version: int) -> None:
+    """Every response that has one is given another, and is otherwise the same."""
+    step = Endpoints(lambda node, host, port: HERE if (node, host, port) == (NODE, HOST, NODE) else ("?", 0))
+    came = response(key, version)
+    kind: Any = type(came)
+    if not has(kind, "port") or api_key_map[key] in OTHERS:
+        assert not step.wants_response(key, version) or key in {PRODUCE, FETCH, METADATA, 10, 60, 78, 79}
+        return
+    assert step.wants_response(key, version)
+    codec = wire.codec(key, version)
+    header, body = codec.response(memoryview(framed(7, came)))
+    assert body == came
+    given = body_of(codec.encode_response(header, step.response(asked(key, version), body)), type(came))
+    assert given == response(key, version, host=HERE[0], port=HERE[1])
+
+
+def test_a_coordinator_that_there_is_not() -> None:
+    """Has no address to rewrite."""
+    step = Endpoints(lambda *_: HERE)
+    for version, nobody in ((3, {"node_id": -1}), (4, {"node_id": -1, "host": ""})):
+        came = response(10, version, **nobody)
+        assert step.response(asked(10, version), came) == came
+
+
+def test_a_response_without_endpoints_is_not_touched() -> None:
+    """So that its bytes go on as they came."""
+    came = response(FETCH, 17, node_endpoints=())
+    assert Endpoints(lambda *_: HERE).response(asked(FETCH, 17), came) is came
+
+
+@pytest.mark.parametrize(("key", "version"), every(), ids=str)
+def test_topics_are_renamed(key: int, version: int) -> None:
+    """In every request and response that names one, there and back; the rest is not touched."""
+    step = Rename({TOPIC: "inner"})
+    for came, wants, change in (
+        (request(key, version, resource_type=2), step.wants_request, step.request),
+        (response(key, version, resource_type=2), step.wants_response, step.response),
+    ):
+        changed = change(asked(key, version), came)
+        assert wants(key, version) or changed is came
+        kind: Any = type(came)
+        if names_topics(kind):
+            frame = framed(7, changed, key if came.__class__.__name__.endswith("Request") else None)
+            assert TOPIC.encode() not in frame
+            assert b"inner" in frame
+        assert change(asked(key, version), changed) == came
+        assert replace(came) == came
+
+
+def test_resources_are_renamed_where_they_are_topics() -> None:
+    """In settings and ACLs a topic is a resource; a group of the same name is something else."""
+    step = Rename({TOPIC: "inner"})
+    for key, name in ((32, "resource_name"), (30, "resource_name"), (29, "resource_name_filter")):
+        version = max(version for of, version in every(key))
+        for kind, renamed in ((2, True), (3, False)):
+            of = {"resource_type": kind, "resource_type_filter": kind, name: TOPIC}
+            changed = step.request(asked(key, version), request(key, version, **of))
+            assert (changed == request(key, version, **{**of, name: "inner"})) == renamed
+
+
+class Recorder:
+    """In place of a session and a broker of the log, for what the authorizer calls."""
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[str, ...]] = []
+
+    def plugin(self, **_: Any) -> Recorder:
+        """Itself."""
+        return self
+
+    def operation_allowed(self, operation: str, resource_type: str, resource: str) -> None:
+        """A row."""
+        self.rows.append(("allowed", operation, resource_type, resource))
+
+    def operation_denied(self, operation: str, resource_type: str, resource: str, *, status: str) -> None:
+        """A row."""
+        self.rows.append(("denied", operation, resource_type, resource, status))
+
+    def request_shortcircuit(self, api: str, *_: Any, status: str, **__: Any) -> None:
+        """A row."""
+        self.rows.append(("shortcircuit", api, status))
+
+
+@pytest.fixture
+def guard(tmp_path: Path) -> tuple[Authorizer, Recorder]:
+    """An authorizer that allows everything with `public`, and lets `seen` be seen; one id is known."""
+    path = tmp_path / "acl.toml"
+    path.write_text(
+        '[[allow]]\nprincipals = ["alice"]\noperations = ["ALL"]\ntopics = ["public"]\n'
+        '[[allow]]\nprincipals = ["alice"]\noperations = ["DESCRIBE"]\ntopics = ["seen"]\n'
+    )
+    recorder: Any = Recorder()
+    return Authorizer(Acl(path), "alice", recorder, recorder, {TOPIC_ID: TOPIC}), recorder
+
+
+GUARDED_VERSIONS = every(*GUARDED)
+
+
+@pytest.mark.parametrize(("key", "version"), GUARDED_VERSIONS, ids=str)
+def test_a_refusal_of_all(guard: tuple[Authorizer, Recorder], key: int, version: int) -> None:
+    """Is an answer that names the topics and partitions that were asked for, each with the error; and two events."""
+    step, recorder = guard
+    about = asked(key, version)
+    came = request(key, version, session_id=0)
+    answer = step.request(about, came)
+    assert isinstance(answer, Answer)
+    body = body_of(about.codec.answer(7, answer.body), about.codec.response_type)
+    (refused,) = getattr(body, GUARDED[key].answers)
+    name, topic_id = named(refused)
+    assert (name == TOPIC) or (name is None and topic_id == TOPIC_ID)
+    errors = [refused] if not GUARDED[key].partitions else getattr(refused, GUARDED[key].answered_partitions)
+    assert [one.error_code for one in errors] == [ErrorCode.topic_authorization_failed]
+    if GUARDED[key].partitions:
+        assert getattr(errors[0], GUARDED[key].answered_number) == NODE
+    assert recorder.rows == [
+        ("denied", GUARDED[key].operation, "Topic", TOPIC, "TopicAuthorizationFailed"),
+        ("shortcircuit", about.codec.name, "TopicAuthorizationFailed"),
+    ]
+
+
+@pytest.mark.parametrize(("key", "version"), GUARDED_VERSIONS, ids=str)
+def test_a_refusal_of_some(guard: tuple[Authorizer, Recorder], key: int, version: int) -> None:
+    """The rest goes on, and what the broker answers is given back with the refusal beside it."""
+    step, recorder = guard
+    step._names[uuid.UUID(int=1)] = "public"  # noqa: SLF001 - as if Metadata had said so
+    about = asked(key, version)
+    field = GUARDED[key].topics if has(about.codec.request_type, GUARDED[key].topics) else "topic_names"
+    (denied,) = getattr(request(key, version), field)
+    if isinstance(denied, str):
+        allowed: Any = "public"
+    else:
+        by = {"name": "public", "topic": "public", "topic_id": uuid.UUID(int=1)}
+        (allowed,) = getattr(request(key, version, **by), field)
+    sent = step.request(about, request(key, version, session_id=0, **{field: (denied, allowed)}))
+    assert getattr(sent, field) == (allowed,)
+    assert about.codec.encode_request(bytes(14), sent)
+    (change,) = about.after
+    came = response(key, version)
+    given = body_of(about.codec.answer(7, change(came)), about.codec.response_type)
+    assert getattr(given, GUARDED[key].answers)[:1] == getattr(came, GUARDED[key].answers)
+    assert len(getattr(given, GUARDED[key].answers)) == 2
+    assert [row[0] for row in recorder.rows] == ["denied", "allowed"]
+
+
+def test_a_refused_produce_without_an_answer(guard: tuple[Authorizer, Recorder]) -> None:
+    """Closes the connection, as a broker does; the denial is an event all the same."""
+    step, recorder = guard
+    with pytest.raises(ProtocolError, match="TopicAuthorizationFailed"):
+        step.request(asked(PRODUCE, 9), request(PRODUCE, 9, acks=0))
+    assert recorder.rows[0][0] == "denied"
+
+
+def test_a_topic_id_that_nobody_has_told(guard: tuple[Authorizer, Recorder]) -> None:
+    """Is answered so that clients ask for Metadata; nothing has been decided, so nothing is denied."""
+    step, recorder = guard
+    about = asked(FETCH, 17)
+    answer = step.request(about, request(FETCH, 17, session_id=0, topic_id=uuid.UUID(int=9)))
+    assert answer.body.responses[0].partitions[0].error_code is ErrorCode.unknown_topic_id
+    assert recorder.rows == [("shortcircuit", "Fetch", "UnknownTopicId")]
+
+
+def test_fetches_have_no_session_at_the_broker(guard: tuple[Authorizer, Recorder]) -> None:
+    """So each names all that it reads; one that goes on with a session has to begin anew."""
+    step, _ = guard
+    step._names[TOPIC_ID] = "public"  # noqa: SLF001 - as if Metadata had said so
+    assert step.request(asked(FETCH, 17), request(FETCH, 17, session_id=0, session_epoch=0)).session_epoch == -1
+    answer = step.request(asked(FETCH, 17), request(FETCH, 17, session_id=5, session_epoch=3))
+    assert answer.body.error_code is ErrorCode.fetch_session_id_not_found
+
+
+@pytest.mark.parametrize("version", [version for _, version in every(METADATA) if version >= 4])
+def test_metadata_shows_what_may_be_seen(guard: tuple[Authorizer, Recorder], version: int) -> None:
+    """Among all, the rest is not there; asked for by name, it is refused. No creation, and no event."""
+    step, recorder = guard
+    (topic,) = response(METADATA, version).topics
+    came = response(METADATA, version, topics=tuple(replace(topic, name=name) for name in (TOPIC, "public", "seen")))
+    for which, names in ((None, ["public", "seen"]), (request(METADATA, version).topics, [TOPIC, "public", "seen"])):
+        about = asked(METADATA, version)
+        assert not step.request(about, request(METADATA, version, topics=which)).allow_auto_topic_creation
+        (change,) = about.after
+        given = body_of(about.codec.answer(7, change(came)), about.codec.response_type)
+        assert [one.name for one in given.topics] == names
+        if which:
+            assert given.topics[0].error_code is ErrorCode.topic_authorization_failed
+            assert given.topics[0].partitions == ()
+    assert recorder.rows == []
+
+
+def test_what_the_authorizer_does_not_know(guard: tuple[Authorizer, Recorder]) -> None:
+    """Is not offered, and not let through."""
+    for key, version in ((32, 4), (30, 3), (78, 1), (37, 3), (51, 0), (METADATA, 3)):
+        assert guard[0].wants_request(key, version)
+        with pytest.raises(ProtocolError, match="ApiNotGuarded"):
+            guard[0].request(asked(key, version), request(key, version))
+        assert not offered(key) or key == METADATA
+
+
+@pytest.mark.parametrize("version", [version for _, version in every(API_VERSIONS)])
+def test_versions_are_capped(version: int) -> None:
+    """To what kio knows; what it does not know at all is not offered."""
+    (one,) = response(API_VERSIONS, version).api_keys
+    said = response(
+        API_VERSIONS,
+        version,
+        api_keys=tuple(
+            replace(one, api_key=key, min_version=0, max_version=most) for key, most in ((3, 99), (3, 2), (999, 1))
+        ),
+    )
+    given = Versions(lambda _: True).response(asked(API_VERSIONS, version), said)
+    newest = max(version for _, version in every(METADATA))
+    assert [(api.api_key, api.max_version) for api in given.api_keys] == [(3, newest), (3, 2)]
+    own = Versions(lambda _: True, (17, 36)).response(asked(API_VERSIONS, version), given)
+    assert [(api.api_key, api.max_version) for api in own.api_keys[2:]] == [(17, 1), (36, 2)]
+    assert Versions(lambda key: key != METADATA).response(asked(API_VERSIONS, version), said).api_keys == ()

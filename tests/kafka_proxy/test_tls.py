@@ -1,0 +1,99 @@
+"""Handshakes that fail: the client is told why, the audit has it, and no broker hears of it."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from typing import TYPE_CHECKING
+
+import pytest
+
+pytest.importorskip("kio")
+from harness.certs import Certificates
+
+from auditring.exceptions import ConfigError
+from kafka_proxy import Proxy, load
+from kafka_proxy.tls import common_name, distinguished_name
+from proxy_running import DEADLINE, running
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ALICE = ((("organizationName", "Payments"),), (("commonName", "alice, the first"),))
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """Good and bad ones."""
+    return Certificates(tmp_path_factory.mktemp("tls") / "certificates")
+
+
+def mutual(certificates: Certificates) -> str:
+    """A cluster that wants a certificate; nobody is behind it."""
+    server, authority = certificates.server, certificates.ca.cert
+    tls = f'certificate = "{server.cert}", key = "{server.key}", client_ca = "{authority}", client_auth = "required"'
+    return f'[clusters.c]\nbootstrap = "127.0.0.1:1"\ntls = {{{tls}}}\n'
+
+
+@pytest.mark.parametrize(
+    ("name", "alert", "status"),
+    [
+        (None, "TLSV13_ALERT_CERTIFICATE_REQUIRED", "NoCertificate"),
+        ("stranger", "TLSV1_ALERT_UNKNOWN_CA", "UnknownCa"),
+        ("expired", "SSLV3_ALERT_CERTIFICATE_EXPIRED", "CertificateExpired"),
+    ],
+)
+def test_a_client_is_told_why(
+    tmp_path: Path, certificates: Certificates, name: str | None, alert: str, status: str
+) -> None:
+    """By the alert that TLS has for it; and the rows say the same, at once."""
+    context = ssl.create_default_context(cafile=str(certificates.ca.cert))
+    if name:
+        pair = getattr(certificates, name)
+        context.load_cert_chain(pair.cert, pair.key)
+    with running(tmp_path, mutual(certificates)) as proxy:
+        address = ("127.0.0.1", proxy.proxy.clusters["c"].gates[None].port)
+        with (
+            socket.create_connection(address, timeout=DEADLINE) as plain,
+            context.wrap_socket(plain, server_hostname="localhost") as client,
+            pytest.raises(ssl.SSLError) as failure,
+        ):
+            client.recv(1)
+    assert failure.value.reason == alert
+    assert proxy.rows(
+        "SELECT action, status, initiator, outcome FROM events WHERE status IS NOT NULL ORDER BY seq"
+    ) == [
+        ("ClientTlsAuthFailure", status, None, "failure"),
+        ("ClientClose", status, "proxy", "failure"),
+    ]
+    assert proxy.rows("SELECT max(duration_ns) < 1900000000 FROM events WHERE action = 'ClientClose'") == [(True,)]
+
+
+def test_a_client_that_does_not_speak_tls(tmp_path: Path, certificates: Certificates) -> None:
+    """Has a status as well."""
+    with running(tmp_path, mutual(certificates)) as proxy:
+        address = ("127.0.0.1", proxy.proxy.clusters["c"].gates[None].port)
+        with socket.create_connection(address, timeout=DEADLINE) as plain:
+            plain.sendall(bytes([0, 0, 0, 20, 0, 18, 0, 3]) + bytes(16))
+            while plain.recv(100):
+                pass
+    ((status, initiator),) = proxy.rows("SELECT status, initiator FROM events WHERE action = 'ClientClose'")
+    assert (status[:3], initiator) == ("Tls", "proxy")
+
+
+def test_certificates_that_cannot_be_used(tmp_path: Path, certificates: Certificates) -> None:
+    """Are an error that names the file, before anything listens."""
+    path = tmp_path / "proxy.toml"
+    for wrong in (str(certificates.stranger.key), "/nowhere"):
+        text = mutual(certificates).replace(str(certificates.server.key), wrong)
+        path.write_text(f'[log]\ndirectory = "audit"\n{text}')
+        with pytest.raises(ConfigError, match=wrong):
+            Proxy(load(path), None)  # type: ignore[arg-type]  # it does not come to that
+
+
+def test_names() -> None:
+    """As RFC 4514 writes them; the principal is the common name, where there is one."""
+    assert distinguished_name(ALICE) == r"CN=alice\, the first,O=Payments"
+    assert common_name(ALICE) == "alice, the first"
+    assert common_name(ALICE[:1]) == "O=Payments"
+    assert common_name(ALICE[1:] * 2) == r"CN=alice\, the first,CN=alice\, the first"
