@@ -5,7 +5,7 @@ Record batches are made by hand: a head that is right, and as many bytes behind 
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import importlib
 import io
 import struct
@@ -29,7 +29,7 @@ OFFSET: Final = 1000
 """Where every batch of every partition begins."""
 CORRELATION_ID: Final = 42
 _HEAD: Final = struct.Struct(">qiibihiqqqhii")
-_AT_ONCE: Final = datetime.timedelta()
+_AT_ONCE: Final = dt.timedelta()
 
 
 def batch(records: int, size: int, first: int = OFFSET) -> bytes:
@@ -44,7 +44,7 @@ def fetch() -> bytes:
     return _request(
         FETCH,
         kind(
-            max_wait=datetime.timedelta(milliseconds=500),
+            max_wait=dt.timedelta(milliseconds=500),
             min_bytes=1,
             session_id=7,
             session_epoch=1,
@@ -85,7 +85,7 @@ def produce(partitions: int, records: bytes, acks: int = -1) -> bytes:
         topic_id=TOPIC_ID,
         partition_data=tuple(part["PartitionProduceData"](index=at, records=records) for at in range(partitions)),
     )
-    return _request(PRODUCE, kind(acks=acks, timeout=datetime.timedelta(seconds=30), topic_data=(of_topic,)))
+    return _request(PRODUCE, kind(acks=acks, timeout=dt.timedelta(seconds=30), topic_data=(of_topic,)))
 
 
 def produced(partitions: int) -> bytes:

@@ -172,8 +172,9 @@ def consume(servers: str, topic: str, name: str, settings: str) -> None:
 
 def main(arguments: Sequence[str]) -> None:
     """The children."""
+    roles: dict[str, Callable[..., None]] = {"proxy": proxy, "produce": produce, "consume": consume}
     role, *rest = arguments
-    {"proxy": proxy, "produce": produce, "consume": consume}[role](*rest)
+    roles[role](*rest)
 
 
 if __name__ == "__main__":

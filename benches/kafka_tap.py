@@ -12,22 +12,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from kafka.protocol.consumer import FetchResponse
-from kafka.protocol.producer import ProduceRequest
-from kio.index import load_request_schema, load_response_schema
-from kio.serial import entity_reader
-
 import auditring
 import kafka_frames as frames
 from auditring import Keep
 from auditring.kafka import Tap
+from kafka_peers import handed_on, of_fetch, of_produce
 from logs import PATIENT, authenticated, drained, opened, rows
 from tables import Report, Target, table
 from timing import Samples, Spread, Subject, interleave
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from auditring import AuditLog
 
 KIB: int = 1 << 10
@@ -135,50 +129,6 @@ def check() -> None:
     for decode in of_produce():
         (topic,) = decode(frames.produce(1, small)).topic_data
         assert bytes(topic.partition_data[0].records) == small
-
-
-def of_fetch() -> Sequence[Callable[[bytes], Any]]:
-    """Decoders of a Fetch's answer: kio's and kafka-python's."""
-    kind = load_response_schema(*frames.FETCH)
-    _, version = frames.FETCH
-    return (
-        kio_decoder(kind),
-        lambda data: FetchResponse.decode(data, version=version, header=True, framed=True),
-    )
-
-
-def of_produce() -> Sequence[Callable[[bytes], Any]]:
-    """Decoders of a Produce request, likewise."""
-    kind = load_request_schema(*frames.PRODUCE)
-    _, version = frames.PRODUCE
-    return (
-        kio_decoder(kind),
-        lambda data: ProduceRequest.decode(data, version=version, header=True, framed=True),
-    )
-
-
-def kio_decoder(kind: Any) -> Callable[[bytes], Any]:  # noqa: ANN401 - kio's classes are found by number
-    """Header and body of a whole frame."""
-    header, body = entity_reader(kind.__header_schema__), entity_reader(kind)
-
-    def decode(data: bytes) -> Any:  # noqa: ANN401 - the same
-        _, size = header(data, 4)
-        decoded, _ = body(data, 4 + size)
-        return decoded
-
-    return decode
-
-
-def handed_on() -> Callable[[bytes], None]:
-    """What a proxy does with a chunk anyhow, but for the socket."""
-    into: list[bytes] = []
-    write, forget = into.append, into.clear
-
-    def forward(data: bytes) -> None:
-        write(data)
-        forget()
-
-    return forward
 
 
 def large(one: Watched, calls: int) -> list[Subject]:

@@ -48,7 +48,7 @@ MB = 1_000_000
 STORED = 32 << 10
 """Records of the topic that is read, from start to end each time."""
 TAPPED, PLAIN = "tapped", "plain"
-QUICK = {"reconnect.backoff.ms": 10, "log_level": 3}
+QUICK = {"reconnect.backoff.ms": 10, "log_level": 0}
 READER = {**QUICK, "auto.offset.reset": "earliest", "enable.auto.commit": False, "fetch.wait.max.ms": 50}
 SMALL = {**QUICK, "linger.ms": 0, "batch.num.messages": 1}
 
