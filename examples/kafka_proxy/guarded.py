@@ -106,7 +106,8 @@ def refusal(codec: wire.Codec, topic: Any, error: ErrorCode) -> Any:
     if guarded.partitions:
         kind = getattr(kinds, guarded.answered_partition)
         values[guarded.answered_partitions] = tuple(
-            blank(kind, **{guarded.answered_number: getattr(partition, guarded.number), "error_code": error})
+            # No records, as brokers say it: librdkafka takes null for a broken Fetch, and asks again at once.
+            blank(kind, **{guarded.answered_number: getattr(partition, guarded.number)}, error_code=error, records=b"")
             for partition in getattr(topic, guarded.partitions)
         )
     return blank(getattr(kinds, guarded.answer), **values)

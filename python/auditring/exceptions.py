@@ -7,8 +7,6 @@ AuditError
 ├── AuditUnavailable             the ring is full and `when_full` says `Then.RAISE`
 ├── EventConflict (ValueError)   an event is declared already, and otherwise
 ├── EventTableFull               a log takes 256 declared events and no more
-├── EventConflict (ValueError)   an event is declared already, and otherwise
-├── EventTableFull               a log takes 256 declared events and no more
 ├── ConfigError (ValueError)     a setting that cannot be; raised before anything is opened
 ├── JournalError                 the journal cannot be written now; what was accepted waits in the ring
 ├── SinkError                    a sink could not make rows safe; its follower goes on trying
@@ -26,8 +24,6 @@ __all__ = [
     "CloseIncomplete",
     "ConfigError",
     "CursorError",
-    "EventConflict",
-    "EventTableFull",
     "EventConflict",
     "EventTableFull",
     "JournalError",
@@ -51,14 +47,6 @@ class SessionClosed(LogClosed):
 
 class AuditUnavailable(AuditError):  # noqa: N818 - names a state, as hosts will catch it
     """There is no room for the event and the configuration says to refuse; counted as refused, nothing was recorded."""
-
-
-class EventConflict(AuditError, ValueError):  # noqa: N818 - names what is in the way, as hosts will catch it
-    """The log knows an event of that name with other fields or another outcome; nothing was declared."""
-
-
-class EventTableFull(AuditError):  # noqa: N818 - names a state, as hosts will catch it
-    """All places for declared events are taken; nothing was declared, and `emit` still takes any name."""
 
 
 class EventConflict(AuditError, ValueError):  # noqa: N818 - names what is in the way, as hosts will catch it

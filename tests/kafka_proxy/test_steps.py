@@ -162,6 +162,8 @@ def test_a_refusal_of_all(guard: tuple[Authorizer, Recorder], key: int, version:
     assert [one.error_code for one in errors] == [ErrorCode.topic_authorization_failed]
     if GUARDED[key].partitions:
         assert getattr(errors[0], GUARDED[key].answered_number) == NODE
+    if key == FETCH:
+        assert errors[0].records == b""
     assert recorder.rows == [
         ("denied", GUARDED[key].operation, "Topic", TOPIC, "TopicAuthorizationFailed"),
         ("shortcircuit", about.codec.name, "TopicAuthorizationFailed"),

@@ -95,15 +95,17 @@ impl Broker {
     pub(crate) fn follow(&self, py: Python<'_>, handle: &Handle, context: Option<&Context>) {
         let ended = lock(&self.ended);
         if let Some(context) = context.filter(|_| !*ended) {
-            handle.bring(
-                py,
-                &Context {
-                    server: Some(self.server.clone()),
-                    server_local: self.local.clone(),
-                    node_id: self.node_id,
-                    ..context.clone()
-                },
-            );
+            handle.bring(py, &self.own(context.clone()));
+        }
+    }
+
+    /// A session's context with the connection's own on top.
+    pub(crate) fn own(&self, context: Context) -> Context {
+        Context {
+            server: Some(self.server.clone()),
+            server_local: self.local.clone(),
+            node_id: self.node_id,
+            ..context
         }
     }
 

@@ -284,7 +284,7 @@ impl Tap {
             let put = match item {
                 Item::Event(fact) => {
                     let seen = Seen { stamp, fact, body: facts.body(fact) };
-                    self.put(py, &self.handle, context.as_deref(), seen, record)
+                    self.put(py, context.as_deref(), seen, record)
                 }
                 Item::Proved { event, principal, mechanism } => {
                     let seen = Seen { stamp, fact: event, body: facts.body(event) };
@@ -309,12 +309,12 @@ impl Tap {
     fn put(
         &self,
         py: Python<'_>,
-        handle: &Handle,
         context: Option<&Blob>,
         Seen { stamp, fact, body }: Seen<'_>,
         record: &mut Record,
     ) -> PyResult<()> {
-        let shared = &self.handle.shared;
+        let handle = &self.handle;
+        let shared = &handle.shared;
         let spec = fact.spec;
         if !self.is_wanted(spec.code, fact.outcome) {
             shared.count_ordered(spec.code, fact.outcome, Edge::Off);
@@ -357,8 +357,8 @@ impl Tap {
             Some(principal) => known.prove(SASL, principal, Some(mechanism)),
             None => known.context.mechanism = Some(mechanism.to_owned()),
         };
-        let Some(preview) = self.session.preview(change) else { return self.session.check_open(py) };
-        self.put(py, &self.session, Some(&preview), seen, record)?;
+        let Some(preview) = self.handle.preview(change) else { return self.handle.check_open(py) };
+        self.put(py, Some(&preview), seen, record)?;
         self.session.change(py, change);
         Ok(())
     }

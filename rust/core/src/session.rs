@@ -152,13 +152,18 @@ impl Handle {
         self.session().and_then(|session| lock(&session.state).facts.context.virtual_cluster.clone())
     }
 
-    /// What a session's context would be with a change, for a row that has to be in the ring before the change is in force.
+    /// What the context of a session, or of a connection of it, would be with a change of the session's, for a row that has to
+    /// be in the ring before the change is in force.
     pub(crate) fn preview(&self, change: impl FnOnce(&mut Facts)) -> Option<Blob> {
-        let Role::Session(session) = &self.role else { return None };
-        let mut facts = lock(&session.state).facts.clone();
+        let mut facts = self.session().filter(|_| self.current.is_set()).map(|of| lock(&of.state).facts.clone())?;
         change(&mut facts);
         facts.context.fit();
-        Some(self.encode(&facts.context))
+        let context = match &self.role {
+            Role::Session(_) => facts.context,
+            Role::Broker(broker) => broker.own(facts.context),
+            Role::Plugin(_) => return None,
+        };
+        Some(self.encode(&context))
     }
 }
 

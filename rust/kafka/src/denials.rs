@@ -10,8 +10,11 @@ use auditring_event::{ActionSpec, code_of, index_of, spec_at};
 
 use crate::errors::{self, CLUSTER, GROUP, TOPIC, TRANSACTIONAL_ID};
 use crate::exchange::{Exchange, Fate};
+use crate::facts::Facts;
+use crate::wire::{Places, Wire};
 
 const SPEC: &ActionSpec = spec_at(index_of(code_of("OperationDenied")));
+const WIRE: Places = Places::of(SPEC);
 /// What Kafka calls the one resource of type Cluster.
 pub(crate) const CLUSTER_NAME: &[u8] = b"kafka-cluster";
 
@@ -19,14 +22,20 @@ pub(crate) const CLUSTER_NAME: &[u8] = b"kafka-cluster";
 pub(crate) type Rule<'a> = (i16, &'static str, Option<&'a [u8]>);
 
 /// The refusals of one answer.
-pub(crate) struct Denials<'x, 'a> {
-    exchange: &'x mut Exchange<'a>,
+pub(crate) struct Denials<'x> {
+    wire: Wire<'x>,
+    facts: &'x mut Facts,
     told: HashSet<(i16, Option<Vec<u8>>)>,
 }
 
-impl<'x, 'a> Denials<'x, 'a> {
-    pub(crate) fn of(exchange: &'x mut Exchange<'a>) -> Self {
-        Self { exchange, told: HashSet::new() }
+impl<'x> Denials<'x> {
+    pub(crate) fn of<'a: 'x>(exchange: &'x mut Exchange<'a>) -> Self {
+        Self::new(exchange.wire, exchange.facts)
+    }
+
+    /// Those of an answer that is read in another way.
+    pub(crate) fn new(wire: Wire<'x>, facts: &'x mut Facts) -> Self {
+        Self { wire, facts, told: HashSet::new() }
     }
 
     /// Tells of a code if it is a refusal that has not been told.
@@ -43,7 +52,8 @@ impl<'x, 'a> Denials<'x, 'a> {
         if !self.told.insert((code, resource.map(Into::into))) {
             return;
         }
-        let mut draft = self.exchange.event(SPEC, Fate::Answered(code));
+        let mut draft = self.facts.draft(SPEC);
+        draft.wire(&self.wire, &WIRE).fate(Fate::Answered(code));
         draft.text("operation", operation.as_bytes()).text("resource_type", kind(code));
         if let Some(resource) = resource {
             draft.text("resource", resource);

@@ -7,6 +7,8 @@
 
 use crate::batches::Batches;
 use crate::cursor::{Cursor, Step};
+use crate::denials::Denials;
+use crate::errors::{CLUSTER, TOPIC};
 use crate::frame::Next;
 use crate::reads::{Out, Reads};
 use crate::tags::Tags;
@@ -66,6 +68,8 @@ impl Answer {
                 }
                 self.topics = cursor.count()?.unwrap_or(0);
                 self.error = error;
+                Denials::new(out.wire, out.facts)
+                    .tell(error, &[(CLUSTER, "CLUSTER_ACTION", None), (TOPIC, "READ", None)]);
                 return Ok(self.topic_or_end());
             }
             At::Topic => {

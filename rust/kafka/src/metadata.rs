@@ -84,7 +84,7 @@ pub(crate) fn topic_partitions(exchange: &mut Exchange<'_>) -> Step<()> {
 }
 
 /// What the broker says of a topic.
-fn told(denials: &mut Denials<'_, '_>, topics: &Topics, code: i16, name: Option<&[u8]>, id: [u8; 16]) {
+fn told(denials: &mut Denials<'_>, topics: &Topics, code: i16, name: Option<&[u8]>, id: [u8; 16]) {
     let name = name.filter(|name| !name.is_empty());
     match (code, name) {
         (0, Some(name)) => topics.learn(&id, name),

@@ -62,6 +62,11 @@ impl Reads {
         self.range = None;
     }
 
+    /// The group that it is read for.
+    pub(crate) fn group(&self) -> Option<&[u8]> {
+        self.group.as_deref()
+    }
+
     pub(crate) fn topic_name(&mut self, name: &[u8]) {
         self.topic.by_name(name);
         self.key = self.hasher.hash_one(name);
@@ -112,7 +117,8 @@ impl Reads {
 
     #[inline]
     fn emit(&mut self, fate: Fate, range: Option<Batch>, out: &mut Out<'_>) {
-        let log_start = self.log_start.take().filter(|_| range.is_some() && self.is_first());
+        // A refusal is no Read of records: the one behind it may still be the first.
+        let log_start = range.and_then(|_| self.log_start.take()).filter(|_| self.is_first());
         let mut draft = out.facts.draft(READ);
         draft.wire(&out.wire, &WIRE).named(&self.topic, &TOPIC).fate(fate).int_at(PARTITION, self.partition.into());
         if let Some(range) = range {

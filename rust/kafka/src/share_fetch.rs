@@ -10,6 +10,8 @@
 
 use crate::batches::Batches;
 use crate::cursor::{Cursor, Step};
+use crate::denials::Denials;
+use crate::errors::{GROUP, TOPIC};
 use crate::frame::Next;
 use crate::reads::{Out, Reads};
 use crate::tags::Tags;
@@ -67,6 +69,8 @@ impl Answer {
                 let _lock_timeout = cursor.i32()?;
                 self.topics = cursor.count()?.unwrap_or(0);
                 self.error = error;
+                let rules = [(GROUP, "READ", self.reads.group()), (TOPIC, "READ", None)];
+                Denials::new(out.wire, out.facts).tell(error, &rules);
                 return Ok(self.topic_or_end());
             }
             At::Topic => {

@@ -40,7 +40,7 @@ pub(crate) fn add_partitions(exchange: &mut Exchange<'_>) -> Step<()> {
 }
 
 /// The topics of one transaction.
-fn added(denials: &mut Denials<'_, '_>, id: Option<&[u8]>, answer: &mut Cursor<'_>) -> Step<()> {
+fn added(denials: &mut Denials<'_>, id: Option<&[u8]>, answer: &mut Cursor<'_>) -> Step<()> {
     answer.each(|topic| {
         let name = Some(topic.string()?);
         topic.each(|partition| {

@@ -7,16 +7,30 @@ from typing import TYPE_CHECKING, Any
 from oracle.rows import UNSAID, Row, Said, World, expects, id_text, is_denial, row
 
 if TYPE_CHECKING:
-    import datetime
+    import datetime as dt
     from collections.abc import Iterator
 
 KINDS = ["Unknown", "Any", "Topic", "Group", "Cluster", "TransactionalId", "DelegationToken", "User"]
 PATTERNS = ["UNKNOWN", "ANY", "MATCH", "LITERAL", "PREFIXED"]
 PERMISSIONS = ["UNKNOWN", "ANY", "DENY", "ALLOW"]
-OPERATIONS = (
-    "UNKNOWN ANY ALL READ WRITE CREATE DELETE ALTER DESCRIBE CLUSTER_ACTION DESCRIBE_CONFIGS ALTER_CONFIGS "
-    "IDEMPOTENT_WRITE CREATE_TOKENS DESCRIBE_TOKENS TWO_PHASE_COMMIT"
-).split()
+OPERATIONS = [
+    "UNKNOWN",
+    "ANY",
+    "ALL",
+    "READ",
+    "WRITE",
+    "CREATE",
+    "DELETE",
+    "ALTER",
+    "DESCRIBE",
+    "CLUSTER_ACTION",
+    "DESCRIBE_CONFIGS",
+    "ALTER_CONFIGS",
+    "IDEMPOTENT_WRITE",
+    "CREATE_TOKENS",
+    "DESCRIBE_TOKENS",
+    "TWO_PHASE_COMMIT",
+]
 CONFIGURED = {2: "Topic", 4: "Broker", 8: "BrokerLogger", 16: "ClientMetrics", 32: "Group"}
 MECHANISMS = ["UNKNOWN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 
@@ -40,7 +54,9 @@ def create_topics(request: Any, answer: Any, world: World) -> Iterator[Row]:
             partitions, replicas = len(topic.assignments), max(len(one.broker_ids) for one in topic.assignments)
         topic_id = None
         if code == 0:
-            partitions = max(getattr(more, "num_partitions", -1), -1) if getattr(more, "num_partitions", -1) >= 0 else partitions
+            partitions = (
+                max(getattr(more, "num_partitions", -1), -1) if getattr(more, "num_partitions", -1) >= 0 else partitions
+            )
             replicas = more.replication_factor if getattr(more, "replication_factor", -1) >= 0 else replicas
             topic_id = getattr(more, "topic_id", None)
         yield row(
@@ -68,7 +84,7 @@ def delete_topics(request: Any, answer: Any, world: World) -> Iterator[Row]:
             entries.append(((None, topic_id), result.error_code, result))
     said = Said(entries)
     if hasattr(request, "topic_names"):
-        asked = [(name, None) for name in request.topic_names]
+        asked: list[tuple[str | None, Any]] = [(name, None) for name in request.topic_names]
     else:
         asked = [(topic.name, topic.topic_id) for topic in request.topics]
     for name, topic_id in asked:
@@ -79,7 +95,10 @@ def delete_topics(request: Any, answer: Any, world: World) -> Iterator[Row]:
         if known_name is None and known_id is not None:
             known_name = world.name(known_id)
         yield row(
-            "DeleteTopics", said.code(key), resource=known_name, ref={"topicId": id_text(known_id) if known_id else None}
+            "DeleteTopics",
+            said.code(key),
+            resource=known_name,
+            ref={"topicId": id_text(known_id) if known_id else None},
         )
 
 
@@ -188,7 +207,7 @@ def describe_scram(request: Any, answer: Any, _world: World) -> Iterator[Row]:
         yield row("DescribeUserScramCredentials", answer.error_code)
 
 
-def millis(at: datetime.datetime) -> int:
+def millis(at: dt.datetime) -> int:
     """As it is on the wire."""
     return round(at.timestamp() * 1000)
 
@@ -276,9 +295,7 @@ def commit(request: Any, answer: Any, world: World) -> Iterator[Row]:
         told = set()
         for topic in answer.topics if answer else ():
             for one in topic.partitions:
-                denied = denial(
-                    one.error_code, {29: ("READ", world.topic(topic)[0]), 30: ("READ", request.group_id)}
-                )
+                denied = denial(one.error_code, {29: ("READ", world.topic(topic)[0]), 30: ("READ", request.group_id)})
                 if denied and repr(denied) not in told:
                     told.add(repr(denied))
                     yield denied
@@ -328,7 +345,9 @@ def alter_share(request: Any, answer: Any, _world: World) -> Iterator[Row]:
             key = (topic.topic_name, one.partition_index)
             topic_id = said.more(key)
             known = id_text(topic_id) if topic_id else None
-            yield reset(request.group_id, topic.topic_name, one.partition_index, said.code(key), one.start_offset, known)
+            yield reset(
+                request.group_id, topic.topic_name, one.partition_index, said.code(key), one.start_offset, known
+            )
 
 
 @expects("DeleteShareGroupOffsets")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -33,7 +33,7 @@ def _batch(rng: random.Random, first: int, secret: Callable[[], bytes]) -> Batch
     """A batch from this offset on, which may have gaps, as compaction leaves them."""
     offsets = sorted(rng.sample(range(first, first + 12), rng.randint(1, 6)))
     offsets[0] = first
-    at = TZAwareMicros.parse(datetime.datetime.fromtimestamp(1_700_000_000, datetime.UTC))
+    at = TZAwareMicros.parse(dt.datetime.fromtimestamp(1_700_000_000, dt.UTC))
     records = tuple(
         Record(attributes=i8(0), timestamp=at, offset=i64(offset), key=secret(), value=secret(), headers=())
         for offset in offsets

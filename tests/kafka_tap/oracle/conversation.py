@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import random
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -13,10 +11,10 @@ from oracle.instances import Maker, schemas
 from oracle.rows import EXPECTED, Row, World
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import Iterable
 
     from auditring.kafka import Tap
-
     from oracle.versions import Version
 
 # What may have changed something, so that it is told also where no answer came.
@@ -70,6 +68,7 @@ class Conversation:
     exercised: Counter[Version] = field(default_factory=Counter)
     ids: int = field(init=False)
     unanswered: list[Exchange] = field(default_factory=list)
+    exchanges: list[Exchange] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Begins with any id that there is."""
@@ -81,6 +80,7 @@ class Conversation:
         waiting = list(versions)
         while waiting:
             burst = [self._exchange(version) for version in waiting[: self.rng.randint(1, 9)]]
+            self.exchanges += burst
             del waiting[: len(burst)]
             self._ask(burst)
             self._answer([exchange for exchange in burst if exchange.answer is not None])
@@ -149,8 +149,3 @@ class Conversation:
         rows = [row | wired for row in EXPECTED[name](exchange.request, exchange.answer, self.world)]
         if rows:
             self.expected[exchange.client] = rows
-
-
-def shown(exchange: Exchange) -> str:
-    """For whoever has to find out why."""
-    return "\n".join(map(str, map(dataclasses.asdict, filter(None, (exchange.request, exchange.answer)))))

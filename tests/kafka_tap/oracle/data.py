@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from oracle.admin import denial
 from oracle.batches import ranges, seen
 from oracle.rows import Row, Said, World, expects, row
 
@@ -48,6 +49,12 @@ def produce(request: Any, answer: Any, world: World) -> Iterator[Row]:
     yield from rows.values()
 
 
+def _whole(answer: Any, asked: dict[int, tuple[str, str | None]]) -> Iterator[Row]:
+    denied = denial(answer.error_code, asked) if hasattr(answer, "error_code") else None
+    if denied:
+        yield denied
+
+
 def _reads(world: World, topic: Any, one: Any, group: str | None, log_start: int) -> Iterator[Row]:
     name, topic_id = world.topic(topic)
     ref = {"topicId": topic_id, "groupId": group}
@@ -76,6 +83,8 @@ def _reads(world: World, topic: Any, one: Any, group: str | None, log_start: int
 @expects("Fetch")
 def fetch(_request: Any, answer: Any, world: World) -> Iterator[Row]:
     """A row for each contiguous range of the batches that came."""
+    if answer:
+        yield from _whole(answer, {31: ("CLUSTER_ACTION", None), 29: ("READ", None)})
     for topic in answer.responses if answer else ():
         for one in topic.partitions:
             yield from _reads(world, topic, one, None, getattr(one, "log_start_offset", -1))
@@ -84,8 +93,8 @@ def fetch(_request: Any, answer: Any, world: World) -> Iterator[Row]:
 @expects("ShareFetch")
 def share_fetch(request: Any, answer: Any, world: World) -> Iterator[Row]:
     """The same, for a group."""
+    if answer:
+        yield from _whole(answer, {30: ("READ", request.group_id), 29: ("READ", None)})
     for topic in answer.responses if answer else ():
         for one in topic.partitions:
             yield from _reads(world, topic, one, request.group_id, -1)
-
-

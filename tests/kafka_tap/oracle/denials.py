@@ -5,31 +5,31 @@ The operations are those that Kafka's documentation and its source ask the autho
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from oracle.admin import denial
 from oracle.rows import Row, World, expects
 
-Code = Any
 # An error, and which operation each code would refuse on what.
-Refusal = tuple[Code, dict[int, tuple[str, str | None]]]
+Refusal = tuple[Any, dict[int, tuple[str, str | None]]]
+Refusals = Callable[[Any, Any, World], Iterator[Refusal]]
 
 
-def _once(*apis: str) -> Any:
+def _once(*apis: str) -> Callable[[Refusals], Refusals]:
     """Each refusal once, in the order of the answer."""
 
-    def keep(refusals: Any) -> Any:
+    def keep(refusals: Refusals) -> Refusals:
         @expects(*apis)
         def told(request: Any, answer: Any, world: World) -> Iterator[Row]:
-            before = []
+            before: list[Row] = []
             for code, asked in refusals(request, answer, world) if answer else ():
                 made = denial(code, asked)
                 if made and made not in before:
                     before.append(made)
                     yield made
 
-        return told
+        return refusals
 
     return keep
 
@@ -51,7 +51,15 @@ def metadata(_request: Any, answer: Any, world: World) -> Iterator[Refusal]:
         yield topic.error_code, {29: ("DESCRIBE", name)}
 
 
-@_once("JoinGroup", "Heartbeat", "SyncGroup", "LeaveGroup", "ConsumerGroupHeartbeat", "ShareGroupHeartbeat", "StreamsGroupHeartbeat")
+@_once(
+    "JoinGroup",
+    "Heartbeat",
+    "SyncGroup",
+    "LeaveGroup",
+    "ConsumerGroupHeartbeat",
+    "ShareGroupHeartbeat",
+    "StreamsGroupHeartbeat",
+)
 def member(request: Any, answer: Any, _world: World) -> Iterator[Refusal]:
     """Which topic, nobody says."""
     yield answer.error_code, {30: ("READ", request.group_id), 29: ("DESCRIBE", None)}
@@ -102,7 +110,9 @@ def leader_epoch(_request: Any, answer: Any, _world: World) -> Iterator[Refusal]
 def fetch_offsets(request: Any, answer: Any, world: World) -> Iterator[Refusal]:
     """One group, or in the newer versions several."""
     for group_id, of in (
-        [(group.group_id, group) for group in answer.groups] if hasattr(answer, "groups") else [(request.group_id, answer)]
+        [(group.group_id, group) for group in answer.groups]
+        if hasattr(answer, "groups")
+        else [(request.group_id, answer)]
     ):
         for topic in of.topics:
             for one in topic.partitions:
@@ -200,7 +210,14 @@ def describe_configs(_request: Any, answer: Any, _world: World) -> Iterator[Refu
         yield one.error_code, {29: (operation, name), 30: (operation, name), 31: (operation, None)}
 
 
-@_once("UpdateFeatures", "UnregisterBroker", "AddRaftVoter", "RemoveRaftVoter", "DescribeCluster", "AlterPartitionReassignments")
+@_once(
+    "UpdateFeatures",
+    "UnregisterBroker",
+    "AddRaftVoter",
+    "RemoveRaftVoter",
+    "DescribeCluster",
+    "AlterPartitionReassignments",
+)
 def alter_cluster(_request: Any, answer: Any, _world: World) -> Iterator[Refusal]:
     """One error for all of it."""
     yield answer.error_code, {31: ("ALTER", None)}

@@ -6,7 +6,7 @@ What must always hold: a field that no row may show carries a planted secret, an
 from __future__ import annotations
 
 import dataclasses
-import datetime
+import datetime as dt
 import types
 import typing
 import uuid
@@ -80,7 +80,7 @@ SMALL = {
 ONCE = {"topic_data", "partition_data"}
 
 
-def _named(of: Any) -> Any:  # noqa: ANN401 - a part of a message
+def _named(of: Any) -> Any:
     return next(getattr(of, name) for name in ("name", "topic_id", "index") if hasattr(of, name))
 
 
@@ -103,13 +103,13 @@ class Maker:
         self.planted.append(f"hush-{self.rng.getrandbits(64):016x}")
         return self.planted[-1]
 
-    def make(self, cls: type[Any]) -> Any:  # noqa: ANN401 - a message is of the class that was asked for
+    def make(self, cls: type[Any]) -> Any:
         """A message or a part of one."""
         hints = typing.get_type_hints(cls)
         fields = {field.name: self._value(field, hints[field.name], cls) for field in dataclasses.fields(cls)}
         return cls(**fields)
 
-    def _value(self, field: dataclasses.Field[Any], hint: Any, cls: type[Any]) -> Any:  # noqa: ANN401 - as it is
+    def _value(self, field: dataclasses.Field[Any], hint: Any, cls: type[Any]) -> Any:
         optional = False
         if isinstance(hint, types.UnionType):
             (hint,) = (part for part in typing.get_args(hint) if part is not type(None))
@@ -124,7 +124,7 @@ class Maker:
             return made if field.name not in ONCE else tuple({_named(one): one for one in made}.values())
         return self._one(field.name, hint, cls)
 
-    def _one(self, name: str, hint: Any, cls: type[Any]) -> Any:  # noqa: ANN401, C901, PLR0911, PLR0912 - one case a kind
+    def _one(self, name: str, hint: Any, cls: type[Any]) -> Any:  # noqa: C901, PLR0911 - one case a kind
         rng = self.rng
         if dataclasses.is_dataclass(hint):
             return self.make(typing.cast("type[Any]", hint))
@@ -135,12 +135,14 @@ class Maker:
         if hint is ErrorCode:
             return ErrorCode(self._code())
         if hint is Records:
-            made = batches.to_write(rng, self._bytes) if "Produce" in cls.__name__ else batches.to_read(rng, self._bytes)
+            made = (
+                batches.to_write(rng, self._bytes) if "Produce" in cls.__name__ else batches.to_read(rng, self._bytes)
+            )
             return Records(b"".join(batch.raw for batch in made))
-        if issubclass(hint, datetime.timedelta):
-            return i32Timedelta.parse(datetime.timedelta(milliseconds=rng.randint(0, 100_000)))
-        if issubclass(hint, datetime.datetime):
-            return TZAware.parse(datetime.datetime.fromtimestamp(rng.randint(0, 2**31), datetime.UTC))
+        if issubclass(hint, dt.timedelta):
+            return i32Timedelta.parse(dt.timedelta(milliseconds=rng.randint(0, 100_000)))
+        if issubclass(hint, dt.datetime):
+            return TZAware.parse(dt.datetime.fromtimestamp(rng.randint(0, 2**31), dt.UTC))
         if issubclass(hint, float):
             return hint(rng.random())
         if issubclass(hint, bytes):
@@ -173,7 +175,7 @@ class Maker:
 
     def _number(self, name: str, hint: type[Interval]) -> int:
         if name in SMALL:
-            return self.rng.choice(SMALL[name])
-        low, high = hint.__low__, hint.__high__
+            return int(self.rng.choice(SMALL[name]))
+        low, high = int(hint.__low__), int(hint.__high__)
         near = [number for number in (-1, 0, 1, 2, 3, 100, 4096) if low <= number <= high]
         return self.rng.choice([*near, *near, low, high, self.rng.randint(low, high)])

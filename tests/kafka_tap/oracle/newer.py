@@ -31,11 +31,11 @@ class _Message:
 _message = dataclass(frozen=True, slots=True, kw_only=True)
 
 
-def _string() -> Any:  # noqa: ANN401 - as `field` has it
+def _string() -> Any:
     return field(metadata={"kafka_type": "string"})
 
 
-def _number(kind: str) -> Any:  # noqa: ANN401 - as `field` has it
+def _number(kind: str) -> Any:
     return field(metadata={"kafka_type": kind})
 
 

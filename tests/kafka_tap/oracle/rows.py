@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import base64
 import uuid
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable
 
     from kio.schema.errors import ErrorCode
 
@@ -54,7 +55,7 @@ def id_text(topic_id: uuid.UUID) -> str:
     return base64.urlsafe_b64encode(topic_id.bytes).decode().rstrip("=")
 
 
-def row(action: str, code: ErrorCode | object, *, ref: Row | None = None, context: Row | None = None, **of: object) -> Row:
+def row(action: str, code: Any, *, ref: Row | None = None, context: Row | None = None, **of: object) -> Row:
     """One row; what is None is not there. A code that was not said is that of a resource that no answer spoke of."""
     made: Row = {"action": action, "authority": "witness", **CONSTANT[action]}
     if code is UNSAID:
@@ -62,8 +63,8 @@ def row(action: str, code: ErrorCode | object, *, ref: Row | None = None, contex
     elif not code:
         made["outcome"] = "success"
     else:
-        made["outcome"] = "denied" if is_denial(code) else "failure"  # type: ignore[arg-type] - an error by now
-        made["status"] = status(code)  # type: ignore[arg-type] - the same
+        made["outcome"] = "denied" if is_denial(code) else "failure"
+        made["status"] = status(code)
     made |= {name: value for name, value in of.items() if value is not None}
     for column, values in (("object_ref", ref), ("context", context)):
         there = {name: value for name, value in (values or {}).items() if value is not None}
@@ -85,7 +86,7 @@ class World:
         if topic_id is not None and name:
             self.names[topic_id] = name
 
-    def topic(self, of: Any) -> tuple[str | None, str | None]:  # noqa: ANN401 - a part of any message
+    def topic(self, of: Any) -> tuple[str | None, str | None]:
         """Name and id of a topic that a message names in the way of its version; the id stands in for the name."""
         if hasattr(of, "topic_id"):
             return self.name(of.topic_id), id_text(of.topic_id or NO_ID)
@@ -105,25 +106,25 @@ class Said:
             self.entries.setdefault(key, (code, more))
         self.of_all = of_all
 
-    def code(self, key: object) -> Any:  # noqa: ANN401 - a code, or `UNSAID`
+    def code(self, key: object) -> Any:
         """What became of it."""
         own = self.entries.get(key, (UNSAID, None))[0]
         return self.of_all if self.of_all and own in (UNSAID, 0) else own
 
-    def more(self, key: object) -> Any:  # noqa: ANN401 - a part of any message
+    def more(self, key: object) -> Any:
         """What else was said of it."""
         return self.entries.get(key, (None, None))[1]
 
 
-Expectation = "Callable[[Any, Any, World], Iterator[Row]]"
-# By the API's name: what becomes of a request and its answer, which is None where there is none.
-EXPECTED: dict[str, Any] = {}
+# What becomes of a request and its answer, which is None where there is none.
+Expectation = Callable[[Any, Any, World], Iterator[Row]]
+EXPECTED: dict[str, Expectation] = {}
 
 
-def expects(*apis: str) -> Callable[[Any], Any]:
+def expects(*apis: str) -> Callable[[Expectation], Expectation]:
     """What is said of an API."""
 
-    def keep(function: Any) -> Any:  # noqa: ANN401 - as it is
+    def keep(function: Expectation) -> Expectation:
         EXPECTED.update(dict.fromkeys(apis, function))
         return function
 

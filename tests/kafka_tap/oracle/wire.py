@@ -11,18 +11,17 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Iterator
 
-# What nobody knows the meaning of: one tagged field of 12 bytes, where a structure had none.
-UNKNOWN_TAG = b"\x01\x4d\x0chush-tag-0001"
-TAG_SECRET = "hush-tag-000"
+# What nobody knows the meaning of: one tagged field of 13 bytes, where a structure had none.
+UNKNOWN_TAG = b"\x01\x4d\x0dhush-tag-0001"
 
 
-def _written(message: Any) -> bytes:  # noqa: ANN401 - any message
+def _written(message: Any) -> bytes:
     with io.BytesIO() as buffer:
         entity_writer(type(message))(buffer, message)
         return buffer.getvalue()
 
 
-def body(message: Any, *, tagged: bool) -> bytes:  # noqa: ANN401 - any message
+def body(message: Any, *, tagged: bool) -> bytes:
     """A message, with a tagged field that nobody knows if it may have one and is to have it."""
     raw = _written(message)
     own = any("tag" in field.metadata for field in type(message).__dataclass_fields__.values())
@@ -38,7 +37,7 @@ def frame(*parts: bytes) -> bytes:
     return len(raw).to_bytes(4, "big") + raw
 
 
-def request(message: Any, correlation_id: int, client_id: str | None, *, tagged: bool = False) -> bytes:  # noqa: ANN401 - any message
+def request(message: Any, correlation_id: int, client_id: str | None, *, tagged: bool = False) -> bytes:
     """A request."""
     header = message.__header_schema__(
         request_api_key=message.__api_key__,
@@ -49,7 +48,7 @@ def request(message: Any, correlation_id: int, client_id: str | None, *, tagged:
     return frame(_written(header), body(message, tagged=tagged))
 
 
-def answer(message: Any, correlation_id: int, *, tagged: bool = False) -> bytes:  # noqa: ANN401 - any message
+def answer(message: Any, correlation_id: int, *, tagged: bool = False) -> bytes:
     """An answer."""
     header = message.__header_schema__(correlation_id=correlation_id)
     return frame(_written(header), body(message, tagged=tagged))
