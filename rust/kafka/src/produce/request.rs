@@ -55,9 +55,8 @@ impl Default for Request {
 }
 
 impl Request {
-    pub(crate) fn begin(&mut self, version: i16, writes: Box<Writes>) {
+    pub(crate) fn begin(&mut self, version: i16) {
         (self.at, self.silent) = (At::Header(Tags::Count), false);
-        self.writes = writes;
         self.writes.clear();
         self.writes.by_id = version >= BY_ID;
     }
