@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from time import thread_time
 from typing import TYPE_CHECKING, Any
 
 import auditring
@@ -220,7 +221,7 @@ def measure(*, rounds: int, calls: int) -> Samples:
             *small(ring, silent, calls),
             *bare(ring, calls),
         ]
-        samples = interleave(subjects, rounds)
+        samples = interleave(subjects, rounds, thread_time)
         executed = {one.name: rounds * one.calls + min(one.calls, 1_000) for one in subjects}
         each = {READS: MANY, WRITES: MANY, SMALL_DEEP: DEEP, EMPTY_CALL: 0, SMALL_EMPTY: 0}
         of_ring = {one.name for one in subjects if one.values.get("answer") == ring.tap.from_broker}
@@ -258,7 +259,7 @@ def report(*, quick: bool = False) -> Report:
     rates = [(name, rate(samples, name).text()) for name in by_byte]
     text = "\n\n".join(
         (
-            f"Median (quartiles) of the rounds; the loop itself ({samples.loop.text()} ns) is subtracted.",
+            f"CPU of the calling thread, median (quartiles); the loop itself ({samples.loop.text()} ns) is subtracted.",
             table(("one batch of 100 KiB a message", "GB/s"), rates),
             table(
                 (f"{MANY} partitions in one message", "ns a partition", "times the first"),
