@@ -10,10 +10,10 @@ turns (A B B A), so that what else happens on the machine hits both alike.
 once (`linger.ms` 0) and without waiting for the answer to the one before.
 
 CPU is that of all of the process's threads. The log is open for both: to those without a tap is added what its threads
-use idle in the time that they took, to those with one all the rest of what these threads have used in the round. The
-tax is the ratio of a round; shown are median and quartiles, and an upper bound: the median of so many rounds stays
-below it in 95 % of samples drawn from them anew (bootstrap). What it costs to close the log is shown beside it; most of
-that is paid once per file.
+use while nobody else is served, to those with one all the rest of what these threads have used in the round. The tax is
+the ratio of a round; shown are median and quartiles, and an upper bound: the median of so many rounds stays below it in
+95 % of samples drawn from them anew (bootstrap). What it costs to close the log is shown beside it; most of that is
+paid once per file.
 
 With `--null` none has a tap: how far from 1 the noise of the machine gets alone.
 """
@@ -43,7 +43,9 @@ if TYPE_CHECKING:
 
 ALLOWED = 1.10
 IDLE = 2.0
-"""Seconds in which one sees what the log's threads use when there is nothing to do."""
+"""Seconds after which the log's threads have nothing left to do."""
+ASKED_IDLE = 4
+"""Slices without a tap in which one sees what they use all the same, beside a loop that is at work."""
 MB = 1_000_000
 STORED = 32 << 10
 """Records of the topic that is read, from start to end each time."""
@@ -137,18 +139,26 @@ def measure(broker: Broker, *, rounds: int, scale: float = 1.0, null: bool = Fal
                 client = clients[kind.name, name] = stack.enter_context(Child(*arguments))
                 # Its connections are made, and have a tap or none.
                 client.ask("records", kind.records)
-        before = Spent(*proxy.ask("spent")).rest
+        # What the first ones made is through by then.
         time.sleep(IDLE)
-        idle = (Spent(*proxy.ask("spent")).rest - before) / IDLE
+        idle = [_idle(proxy, clients[kind.name, PLAIN], kind) for kind in wanted]
         found = [Tax(kind) for kind in wanted]
         for _ in range(rounds):
-            for tax in found:
-                _round(proxy, {name: clients[tax.kind.name, name] for name in (PLAIN, TAPPED)}, tax, idle)
+            for tax, unused in zip(found, idle, strict=True):
+                _round(proxy, {name: clients[tax.kind.name, name] for name in (PLAIN, TAPPED)}, tax, unused)
         for client in clients.values():
             client.end()
         closing = float(proxy.end())
         rows = check(directory, wanted, 1 + 2 * rounds, null=null)
     return found, closing, rows
+
+
+def _idle(proxy: Child, client: Child, kind: Kind) -> float:
+    """CPU seconds a second of the log's threads while only a client without a tap is served."""
+    before, start = Spent(*proxy.ask("spent")), time.perf_counter()
+    for _ in range(ASKED_IDLE):
+        client.ask("records", kind.records)
+    return (Spent(*proxy.ask("spent")).rest - before.rest) / (time.perf_counter() - start)
 
 
 def _round(proxy: Child, clients: dict[str, Child], tax: Tax, idle: float) -> None:
