@@ -14,9 +14,9 @@ BENCHES = Path(__file__).parents[1] / "benches"
 def run(program: str) -> str:
     """Runs a program that finds the benches' modules, in a process of its own."""
     # kafka-python reads its schemas in a way that Python 3.11 alone does not like.
-    warnings = ["-W", "error", "-W", "ignore:read_text is deprecated:DeprecationWarning"]
+    old = [f"-Wignore:{name}_text is deprecated:DeprecationWarning" for name in ("open", "read")]
     done = subprocess.run(
-        [sys.executable, *warnings, "-c", program],
+        [sys.executable, "-W", "error", *old, "-c", program],
         cwd=BENCHES,
         capture_output=True,
         text=True,
