@@ -244,7 +244,7 @@ impl Tap {
         self.with(py, |state| {
             state.facts.requests = [INGRESS, EGRESS].iter().any(|code| self.is_wanted(*code, Outcome::Success));
             let (mut taken, mut done) = (0, Ok(()));
-            while taken < view.len() {
+            while taken < view.len() || (matches!(side, Side::Broker) && state.reader.has_more()) {
                 let State { reader, facts, .. } = state;
                 taken += view.show(py, taken, |bytes| match side {
                     Side::Client => reader.from_client(bytes, facts),

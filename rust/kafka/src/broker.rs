@@ -12,7 +12,7 @@ use crate::requests;
 use crate::secret::wipe;
 use crate::share_fetch;
 use crate::tap::Shared;
-use crate::whole::{self, WHOLE};
+use crate::whole::{self, Telling, WHOLE};
 use crate::wire::Wire;
 
 /// A frame without correlation id is none.
@@ -32,6 +32,10 @@ enum At {
     Body,
     /// The same without a header.
     Token,
+    /// More of what it says, when there is room for it.
+    Page,
+    /// What the request says alone.
+    Alone,
     /// Rows for what an answer did not tell.
     Untold,
     /// Nothing that matters.
@@ -52,6 +56,8 @@ pub(crate) struct BrokerSide {
     /// The error of all of it, as far as it is known.
     code: i16,
     body: Vec<u8>,
+    /// How far request and answer have been told.
+    telling: Telling,
     produce: produce::Answer,
     fetch: fetch::Answer,
     share_fetch: share_fetch::Answer,
@@ -95,14 +101,37 @@ impl BrokerSide {
             At::Body => {
                 let mut body = std::mem::take(&mut self.body);
                 let whole = self.frame.whole(input, &mut body);
-                let all = whole.is_some();
-                if all {
-                    self.exchange(whole, shared, facts);
-                    // A delegation token comes with its key.
+                let Some(answer) = whole else {
+                    self.body = body;
+                    return false;
+                };
+                if !self.exchange(Some(answer), shared, facts) {
+                    self.body = answer.to_vec();
+                    self.at = At::Page;
+                    return true;
+                }
+                // A delegation token comes with its key.
+                wipe(&mut body);
+                self.body = body;
+                return self.rest();
+            }
+            At::Page => {
+                if facts.is_full() {
+                    return false;
+                }
+                let mut body = std::mem::take(&mut self.body);
+                let done = self.exchange(Some(&body), shared, facts);
+                if done {
                     wipe(&mut body);
                 }
                 self.body = body;
-                return all && self.rest();
+                return !done || self.rest();
+            }
+            At::Alone => {
+                if facts.is_full() {
+                    return false;
+                }
+                return !self.exchange(None, shared, facts) || self.rest();
             }
             At::Token => {
                 let mut body = std::mem::take(&mut self.body);
@@ -143,7 +172,7 @@ impl BrokerSide {
             Found::Nobody => return give_up(shared, facts, Why::UnexpectedResponse),
         };
         let passed = shared.now().saturating_duration_since(entry.at).as_nanos();
-        (self.duration_ns, self.code) = (i64::try_from(passed).ok(), 0);
+        (self.duration_ns, self.code, self.telling) = (i64::try_from(passed).ok(), 0, Telling::default());
         entry.asked.server = Some(id);
         let (asked, how) = (entry.asked, entry.asked.how());
         let group = entry.party.as_ref().and_then(|party| party.group.clone());
@@ -166,8 +195,7 @@ impl BrokerSide {
             }
             Some(How::Exchange { .. } | How::SaslHandshake | How::SaslAuthenticate) => {
                 shared.blind(facts, Why::FrameTooLarge, From::Broker, &asked);
-                self.exchange(None, shared, facts);
-                At::Rest
+                At::Alone
             }
             _ => At::Rest,
         };
@@ -231,12 +259,15 @@ impl BrokerSide {
         }
     }
 
-    /// Request and answer side by side, or the request alone.
-    fn exchange(&mut self, answer: Option<&[u8]>, shared: &mut Shared, facts: &mut Facts) {
-        let Some(entry) = &mut self.entry else { return };
+    /// Request and answer side by side, or the request alone. Whether that is all, or there is more when there is room.
+    fn exchange(&mut self, answer: Option<&[u8]>, shared: &mut Shared, facts: &mut Facts) -> bool {
+        let Some(entry) = &mut self.entry else { return true };
         match (&entry.kept, answer) {
             (Kept::Body(request), _) => {
-                whole::exchange(&entry.asked, self.duration_ns, request, answer, shared, facts);
+                let (asked, telling) = (&entry.asked, &mut self.telling);
+                if !whole::exchange(asked, self.duration_ns, request, answer, telling, shared, facts) {
+                    return false;
+                }
                 self.code = answer.filter(|_| facts.requests).map_or(0, |answer| whole::error(&entry.asked, answer));
             }
             (Kept::Sasl(attempt), Some(answer)) => {
@@ -245,6 +276,12 @@ impl BrokerSide {
             _ => {}
         }
         shared.inflight.recycle(std::mem::take(&mut entry.kept));
+        true
+    }
+
+    /// Whether there is something to tell that no further byte is needed for.
+    pub(crate) const fn has_more(&self) -> bool {
+        matches!(self.at, At::Page | At::Alone | At::Untold)
     }
 
     /// The connection has ended: whether there are rows for all that was begun.
@@ -252,14 +289,21 @@ impl BrokerSide {
         if !self.untold(shared, facts) {
             return false;
         }
-        self.exchange(None, shared, facts);
-        self.entry = None;
+        let mut body = std::mem::take(&mut self.body);
+        let answer = matches!(self.at, At::Page).then_some(&*body);
+        let done = self.exchange(answer, shared, facts);
+        if !done {
+            self.body = body;
+            return false;
+        }
+        wipe(&mut body);
+        (self.entry, self.at) = (None, At::Rest);
         true
     }
 
     /// The same of one that got no answer at all.
     pub(crate) fn unanswered(&mut self, entry: Entry) {
-        (self.entry, self.duration_ns) = (Some(entry), None);
+        (self.entry, self.duration_ns, self.telling) = (Some(entry), None, Telling::default());
     }
 }
 

@@ -2,6 +2,9 @@
 //!
 //! What must always hold: a resource that a request names has one event, however the answer looks; and nothing that could be
 //! a secret (the values of settings, credentials, HMACs, messages of the broker that quote them) goes into one.
+//!
+//! A request of a mebibyte can name so many resources that their events take a gigabyte. So they are told in pages: the
+//! messages are read again for each, and only the events of that page are laid down.
 
 use auditring_event::{ActionSpec, Outcome};
 
@@ -21,6 +24,36 @@ pub(crate) struct Exchange<'a> {
     pub(crate) answer: Option<Cursor<'a>>,
     pub(crate) topics: &'a Topics,
     pub(crate) facts: &'a mut Facts,
+    pub(crate) page: Page,
+}
+
+/// Which of an exchange's events are laid down this time.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Page {
+    /// So many have been read about.
+    read: usize,
+    /// So many have been laid down, those of the pages before among them.
+    pub(crate) told: usize,
+}
+
+impl Page {
+    /// Goes on where another ended.
+    pub(crate) const fn after(told: usize) -> Self {
+        Self { read: 0, told }
+    }
+
+    /// Whether there is more to tell than what has been.
+    pub(crate) const fn is_partial(&self) -> bool {
+        self.told < self.read
+    }
+
+    /// Whether the next event is one of this page.
+    fn takes(&mut self, facts: &Facts) -> bool {
+        self.read += 1;
+        let takes = self.read == self.told + 1 && !facts.is_page();
+        self.told += usize::from(takes);
+        takes
+    }
 }
 
 /// What became of one resource.
@@ -47,8 +80,13 @@ impl Draft<'_> {
 impl Exchange<'_> {
     /// Begins an event of an action that has the columns of the wire.
     pub(crate) fn event(&mut self, spec: &'static ActionSpec, fate: Fate) -> Draft<'_> {
+        let takes = self.page.takes(self.facts);
         let mut draft = self.facts.draft(spec);
-        draft.wire(&self.wire, &Places::of(spec)).fate(fate);
+        if takes {
+            draft.wire(&self.wire, &Places::of(spec)).fate(fate);
+        } else {
+            draft.mute();
+        }
         draft
     }
 }

@@ -11,6 +11,8 @@ use auditring_event::{ActionSpec, Kind, MAX_FIELDS, Outcome, STATUS_CAP};
 const FULL: usize = 64 * 1024;
 /// Items likewise: what changes the session has no body.
 const MANY: usize = 4096;
+/// Bytes of bodies that an exchange may lay down at once: each page reads its messages anew.
+const PAGE: usize = 8 * 1024 * 1024;
 /// Presence bits of strings are below this.
 const STRINGS: usize = 28;
 
@@ -91,6 +93,10 @@ impl Facts {
         self.bodies.len() >= FULL || self.items.len() >= MANY
     }
 
+    pub(crate) fn is_page(&self) -> bool {
+        self.bodies.len() >= PAGE
+    }
+
     pub(crate) fn push(&mut self, item: Item) {
         self.items.push(item);
     }
@@ -104,6 +110,7 @@ impl Facts {
             presence: 0,
             outcome: spec.outcome,
             flags: 0,
+            muted: false,
             ints: [0; MAX_FIELDS],
             texts: [(0, 0); STRINGS],
         }
@@ -117,6 +124,8 @@ pub(crate) struct Draft<'f> {
     presence: u32,
     outcome: Outcome,
     flags: u8,
+    /// Nothing of it is laid down.
+    muted: bool,
     ints: [i64; MAX_FIELDS],
     texts: [(u16, u16); STRINGS],
 }
@@ -185,6 +194,9 @@ impl Draft<'_> {
 
     #[inline]
     fn put(&mut self, bit: usize, value: &[u8], cap: usize) -> &mut Self {
+        if self.muted {
+            return self;
+        }
         let (text, marks) = sanitize::text(value, cap);
         self.flags |= marks.flags();
         self.lay(bit, &text)
@@ -203,8 +215,15 @@ impl Draft<'_> {
 
     /// The event is whole.
     pub(crate) fn finish(&mut self) {
-        let fact = self.fact();
-        self.facts.items.push(Item::Event(fact));
+        if !self.muted {
+            let fact = self.fact();
+            self.facts.items.push(Item::Event(fact));
+        }
+    }
+
+    /// It is told another time.
+    pub(crate) fn mute(&mut self) {
+        self.muted = true;
     }
 
     /// The same for the event that proves a client.

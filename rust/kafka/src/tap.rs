@@ -105,6 +105,12 @@ impl Tap {
         if self.is_idle() { bytes.len() } else { bytes.len() - rest.len() }
     }
 
+    /// Whether it has more to say of what was shown when the facts have been taken out: feed it once more, if with nothing.
+    #[must_use]
+    pub fn has_more(&self) -> bool {
+        !self.is_idle() && self.broker.has_more()
+    }
+
     fn is_idle(&self) -> bool {
         self.shared.opaque || self.closed
     }

@@ -4,7 +4,7 @@ use crate::api::How;
 use crate::asked::Asked;
 use crate::blind::{From, Why};
 use crate::cursor::{Cursor, Step};
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, Page};
 use crate::facts::Facts;
 use crate::requests;
 use crate::sasl::Attempt;
@@ -13,40 +13,72 @@ use crate::wire::Wire;
 
 /// Most bytes of one.
 pub(crate) const WHOLE: usize = 8 * 1024 * 1024;
+/// Most bytes of a request each of whose resources has an event: of the shortest there are half a million in it.
+pub(crate) const NAMING: usize = 1024 * 1024;
 
-/// What request and answer say, or the request alone where it may have changed something. An answer that cannot be read and
-/// has told nothing is as none.
+/// How far the events of an exchange have been told.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Telling {
+    told: usize,
+    /// The answer could not be read and had told nothing: it is as none.
+    broken: bool,
+}
+
+/// What request and answer say, or the request alone where it may have changed something, from where `telling` stands.
+/// Whether that is all of it; else the facts are to be taken out, and it is to be called again with the same.
 pub(crate) fn exchange(
     asked: &Asked,
     duration_ns: Option<i64>,
     request: &[u8],
     answer: Option<&[u8]>,
+    telling: &mut Telling,
     shared: &Shared,
     facts: &mut Facts,
-) {
-    let Some((api, How::Exchange { read, keep })) = asked.api.map(|api| (api, api.how)) else { return };
+) -> bool {
+    let Some((api, How::Exchange { read, keep })) = asked.api.map(|api| (api, api.how)) else { return true };
     let flexible = api.is_flexible(asked.version);
     let wire = Wire { duration_ns, ..asked.wire(shared.name.as_deref()) };
-    let side_by_side = |answer: Option<&[u8]>, facts: &mut Facts| {
+    let side_by_side = |answer: Option<&[u8]>, page: &mut Page, facts: &mut Facts| {
         let request = behind_tags(request, flexible, flexible)?;
         let tags = api.answer_has_tags(asked.version);
         let answer = answer.map(|answer| behind_tags(answer, flexible, tags)).transpose()?;
-        read(&mut Exchange { wire, version: asked.version, request, answer, topics: &shared.topics, facts })
+        let (version, topics) = (asked.version, &shared.topics);
+        let mut exchange = Exchange { wire, version, request, answer, topics, facts, page: *page };
+        let read = read(&mut exchange);
+        *page = exchange.page;
+        read
     };
-    if answer.is_some() {
+    let mut page = Page::after(telling.told);
+    if answer.is_some() && !telling.broken {
         let before = facts.items().len();
-        if side_by_side(answer, facts).is_ok() {
-            return;
+        let read = side_by_side(answer, &mut page, facts);
+        telling.told = page.told;
+        if page.is_partial() {
+            return false;
         }
-        let told = facts.items().len() > before;
+        if read.is_ok() {
+            return true;
+        }
+        // What is no row of a resource counts as well: a refusal.
+        let told = telling.told > 0 || facts.items().len() > before;
         shared.blind(facts, Why::MalformedResponse, From::Broker, asked);
         if told {
-            return;
+            return true;
+        }
+        telling.broken = true;
+    }
+    if keep {
+        page = Page::after(telling.told);
+        let read = side_by_side(None, &mut page, facts);
+        telling.told = page.told;
+        if page.is_partial() {
+            return false;
+        }
+        if read.is_err() {
+            shared.blind(facts, Why::MalformedRequest, From::Client, asked);
         }
     }
-    if keep && side_by_side(None, facts).is_err() {
-        shared.blind(facts, Why::MalformedRequest, From::Client, asked);
-    }
+    true
 }
 
 /// What the broker says to a client that authenticates.
