@@ -107,6 +107,11 @@ fn harm() -> impl Strategy<Value = Harm> {
     ]
 }
 
+/// The same where every frame stays where it is, so that most of them are read.
+fn in_place() -> impl Strategy<Value = Harm> {
+    harm().prop_filter("moves what is behind it", |harm| !matches!(harm, Harm::Cut(..) | Harm::Splice(..)))
+}
+
 fn harmed(mut bytes: Vec<u8>, harms: &[Harm]) -> Vec<u8> {
     for harm in harms {
         if bytes.len() < 8 {
@@ -190,9 +195,9 @@ proptest! {
 
     #[test]
     fn harm_is_seen_alike_in_whatever_chunks_it_comes(
-        one in vec(harm(), 1..8),
-        other in vec(harm(), 0..8),
-        sizes in vec(1usize..3000, 1..10),
+        one in vec(in_place(), 1..5),
+        other in vec(in_place(), 1..5),
+        sizes in vec(prop_oneof![1usize..12, 1usize..3000], 1..10),
     ) {
         let _turn = alone();
         let (client, broker) = stretch();

@@ -87,29 +87,42 @@ fn a_message_that_is_none_is_passed_over_with_its_answer() {
     let whole = request(1, 9, &write(1, &[("a", &[(0, batch(0, 0, 1, 0))])]));
     let mut cut = whole[..whole.len() - 30].to_vec();
     cut[..4].copy_from_slice(&(whole.len() as u32 - 34).to_be_bytes());
-    let mut seen = Connection::default();
-    seen.client(&cut).client(&fine).broker(&frame(&[0, 0, 0, 1, 9, 9, 9]));
-    let events = seen.events();
-    let blind = "auditring.TapBlind failure client_correlation_id=1 api_version=9 api=Produce from=client blind=request \
-                 status=MalformedRequest";
-    assert_eq!(blind, events[0]);
-    assert!(events.len() == 2 && events[1].starts_with("Write forwarded "), "{events:?}");
-    assert_eq!((0, false), (seen.tap.in_flight(), seen.tap.is_opaque()));
+    let client = [cut, fine].concat();
+    // Whatever of it lies in an earlier chunk than what shows it to be none.
+    for size in [1, 7, 33, client.len()] {
+        let mut seen = Connection::default();
+        for chunk in client.chunks(size) {
+            seen.client(chunk);
+        }
+        seen.broker(&frame(&[0, 0, 0, 1, 9, 9, 9]));
+        let events = seen.events();
+        let blind = "auditring.TapBlind failure client_correlation_id=1 api_version=9 api=Produce from=client \
+                     blind=request status=MalformedRequest";
+        assert_eq!(blind, events[0]);
+        assert!(events.len() == 2 && events[1].starts_with("Write forwarded "), "{events:?}");
+        assert_eq!((0, false), (seen.tap.in_flight(), seen.tap.is_opaque()));
+    }
 }
 
 #[test]
 fn an_answer_that_is_none_is_passed_over() {
-    let mut seen = Connection::default();
-    seen.client(&request(1, 9, &write(1, &[("a", &[(0, vec![])])]))).client(&request(2, 12, &ask(12)));
-    seen.broker(&frame(&[0, 0, 0, 1, 0, 9, 9])).broker(&frame(&[0, 0, 0, 2, 0, 0, 0, 0, 0]));
-    let rows: Vec<_> = seen.events().iter().map(|row| row.split(' ').take(3).collect::<Vec<_>>().join(" ")).collect();
-    let expected = [
-        "auditring.TapBlind failure client_correlation_id=1",
-        "Write forwarded topic=a",
-        "auditring.TapBlind failure client_correlation_id=2",
-    ];
-    assert_eq!(expected, *rows);
-    assert!(!seen.tap.is_opaque());
+    let broker = [frame(&[0, 0, 0, 1, 0, 9, 9]), frame(&[0, 0, 0, 2, 0, 0, 0, 0, 0])].concat();
+    for size in [1, 7, 10, broker.len()] {
+        let mut seen = Connection::default();
+        seen.client(&request(1, 9, &write(1, &[("a", &[(0, vec![])])]))).client(&request(2, 12, &ask(12)));
+        for chunk in broker.chunks(size) {
+            seen.broker(chunk);
+        }
+        let rows: Vec<_> =
+            seen.events().iter().map(|row| row.split(' ').take(3).collect::<Vec<_>>().join(" ")).collect();
+        let expected = [
+            "auditring.TapBlind failure client_correlation_id=1",
+            "Write forwarded topic=a",
+            "auditring.TapBlind failure client_correlation_id=2",
+        ];
+        assert_eq!(expected, *rows);
+        assert!(!seen.tap.is_opaque());
+    }
 }
 
 #[test]
