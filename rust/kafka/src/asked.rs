@@ -7,6 +7,10 @@ use crate::cursor::{Cursor, Step, Stop};
 use crate::table;
 use crate::wire::Wire;
 
+/// Kafka 4.4 has keys up to 94 and versions up to 18: what is far beyond is another protocol, and no frame has its length.
+const LAST_KEY: i16 = 511;
+const LAST_VERSION: i16 = 255;
+
 /// One request, as its header has it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Asked {
@@ -25,7 +29,7 @@ impl Asked {
     /// lives has a header without the client's id.
     pub(crate) fn read<'a>(cursor: &mut Cursor<'a>) -> Step<(Self, Option<&'a [u8]>)> {
         let (key, version, client) = (cursor.i16()?, cursor.i16()?, cursor.i32()?);
-        if key < 0 || version < 0 {
+        if !(0..=LAST_KEY).contains(&key) || !(0..=LAST_VERSION).contains(&version) {
             return Err(Stop::Malformed);
         }
         // Never compact, so that any broker can read it.
