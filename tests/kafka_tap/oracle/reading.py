@@ -31,9 +31,7 @@ def rows(root: Path) -> dict[str, dict[int | None, list[Row]]]:
             for column in ("object_ref", "context"):
                 if column in row:
                     row[column] = json.loads(row[column])
-            # That the client is proved belongs to the session, whichever broker said so.
-            if row["action"] != "ClientSaslAuthSuccess":
-                assert (row.pop("server"), row.pop("node_id")) == ("10.0.0.5:9092", 5)
+            assert (row.pop("server"), row.pop("node_id")) == ("10.0.0.5:9092", 5)
             if "duration_ns" in row:
                 row["answered"] = row.pop("duration_ns") >= 0
             found.setdefault(row.pop("session"), {}).setdefault(row.get("client_correlation_id"), []).append(row)
