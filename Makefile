@@ -64,7 +64,7 @@ $(VENV)/.bench: $(VENV)/.built
 
 # --- doing ----------------------------------------------------------------------------------------------------------
 
-demo: build ## watch a gateway being audited, then ask DuckDB (ARGS="--firehose 1000000")
+demo: build ## watch a Kafka proxy being audited, then ask DuckDB (ARGS="--http", ARGS="--firehose 1000000")
 	$(BIN)/auditring demo $(ARGS)
 
 test: test-rust test-python ## everything that is quick: Rust and Python

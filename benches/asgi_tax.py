@@ -249,8 +249,8 @@ def serve(fds: Sequence[int], app: str, upstream: str, directory: str) -> None:
 
     import auditring  # noqa: PLC0415 - the same
     from auditring.asgi import AuditMiddleware  # noqa: PLC0415 - the same
-    from auditring.demo.gateway import Gateway  # noqa: PLC0415 - the same
-    from auditring.demo.upstream import upstream as shop  # noqa: PLC0415 - the same
+    from auditring.demo.http.gateway import Gateway  # noqa: PLC0415 - the same
+    from auditring.demo.http.upstream import upstream as shop  # noqa: PLC0415 - the same
 
     apps: dict[str, Any] = {"proxy": Gateway(upstream), "hello": hello, "upstream": shop}
     plain: App = apps[app]

@@ -34,6 +34,8 @@ SECTIONS = {
     "query": "query_time",
     "asgi": "asgi_cost",
     "tail": "tail_rate",
+    "tap": "kafka_tap",
+    "kafka-tax": "kafka_tax",
 }
 CALM = 0.5
 """Load per CPU above which nothing that is measured deserves trust."""

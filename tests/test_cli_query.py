@@ -166,7 +166,7 @@ def test_help_teaches_by_example() -> None:
     """Every command's help shows commands that one can type."""
     questions = ("denied", "keys-used", "logins", "session", "spikes", "timeline", "who-touched")
     asked = [["query", "audit/", question] for question in questions]
-    for arguments in ([], ["query"], *asked, ["stats"], ["tail"], ["demo"]):
+    for arguments in ([], ["query"], *asked, ["stats"], ["tail"], ["verify"], ["demo"]):
         result = run(*arguments, "--help")
         assert result.exit_code == 0, result.output
         assert "  auditring " in result.output

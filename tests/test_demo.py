@@ -11,23 +11,27 @@ import sys
 import time
 from collections import Counter
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
 from auditring.demo.firehose import Firehose
+from auditring.demo.kafka.seen import Ranges, Touched
 
 pytest.importorskip("click")
 pytest.importorskip("rich")
 pytest.importorskip("duckdb")
 pytest.importorskip("httpx")
 pytest.importorskip("uvicorn")
+pytest.importorskip("confluent_kafka")
+pytest.importorskip("kio")
 from auditring import query
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
+ROOT = Path(__file__).parents[1]
 AUDITRING = [sys.executable, "-c", "from auditring.cli import main; main()"]
 DEADLINE = 60.0
 
@@ -60,35 +64,124 @@ def last_action(directory: Path) -> str | None:
 
 
 class Servers(NamedTuple):
-    """What a running demo says of its two servers."""
+    """What a running demo says of its two servers: port and process."""
 
-    upstream: tuple[int, int]
-    """Port and process."""
-    gateway: tuple[int, int]
+    behind: tuple[int, int]
+    """The upstream or the cluster."""
+    audited: tuple[int, int]
+    """The gateway or the proxy before it."""
+
+
+ACTS = {"kafka": ([], "ClientSaslAuthSuccess  alice"), "http": (["--http"], "[1-9][0-9]* requests")}
+"""What asks for the act, and what it says when its clients are at it."""
 
 
 @contextmanager
-def running(directory: Path) -> Iterator[tuple[subprocess.Popen[str], Servers]]:
-    """A demo in the middle of its first act."""
-    command = [*AUDITRING, "demo", "--seconds", str(DEADLINE), "--dir", str(directory)]
+def running(directory: Path, act: str) -> Iterator[tuple[subprocess.Popen[str], Servers]]:
+    """A demo in the middle of an act."""
+    options, busy = ACTS[act]
+    command = [*AUDITRING, "demo", *options, "--seconds", str(DEADLINE), "--dir", str(directory)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         output = ""
-        while re.search("[1-9][0-9]* requests", output) is None:
+        while re.search(busy, output) is None:
             line = process.stdout.readline()
             assert line, output
             output += line
-        upstream, gateway = re.findall(r":(\d+) +\(pid (\d+)\)", output)
-        yield process, Servers((int(upstream[0]), int(upstream[1])), (int(gateway[0]), int(gateway[1])))
+        behind, audited = re.findall(r":(\d+) +\(pid (\d+)\)", output)
+        yield process, Servers((int(behind[0]), int(behind[1])), (int(audited[0]), int(audited[1])))
 
 
-# --- the first act ----------------------------------------------------------------------------------------------------
+# --- Kafka ------------------------------------------------------------------------------------------------------------
+
+
+def test_kafka_proxy_is_audited(tmp_path: Path) -> None:
+    """What the clients were told is in the audit, offset by offset; logins and refusals were seen as they happened."""
+    directory = tmp_path / "audit"
+    done = demo("--seconds", 1, "--dir", directory)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("✓") == 7
+    assert "✗" not in done.stdout
+    assert "\x1b" not in done.stdout
+    live, told = done.stdout.split("Who read orders, and exactly which offsets?")
+    for line in (
+        "success   ClientSaslAuthSuccess  alice .* mechanism=SCRAM-SHA-256 authority=decision",
+        "failure   ClientSaslAuthFailure  - .* attempted=bob .* mechanism=PLAIN",
+        "denied    OperationDenied        carol +READ Topic orders",
+        "denied    OperationDenied        bob +WRITE Topic orders",
+        r"success   Read +bob +READ Topic orders\[\d\] \d+\.\.\d+ records=",
+    ):
+        assert re.search(line, live)
+    assert re.search(r"events/.*\.parquet +[\d,]+ bytes", told)
+    with query.connect(directory) as connection:
+        records = "SELECT sum(records) FROM events WHERE action = {} AND principal = {} AND tap = 'client'"
+        ((read,),) = connection.execute(records.format("'Read'", "'bob'")).fetchall()
+        ((written,),) = connection.execute(records.format("'Write'", "'alice'")).fetchall()
+        rows = connection.execute("SELECT * FROM events").fetchall()
+        ((reads,),) = connection.execute("SELECT count(*) FROM events WHERE action = 'Read'").fetchall()
+    left_out = [int(number.replace(",", "")) for number in re.findall("… and .*?([0-9,]+) Reads", live)]
+    assert len(re.findall("success   Read ", live)) + sum(left_out) == reads
+    assert f"✓ {read:,} records given to bob" in told
+    assert f"✓ {written:,} records acknowledged to alice" in told
+    assert "s3cr3t" not in str(rows)
+    assert "Abbey Road" not in str(rows)
+
+
+FORGETFUL = """
+from auditring.demo.kafka import seen
+add = seen.Ranges.add
+seen.Ranges.add = lambda ranges, offset: None if offset == 7 else add(ranges, offset)
+"""
+"""Makes every client overlook one offset of each partition."""
+
+
+def test_one_offset_that_nobody_saw_is_said(tmp_path: Path) -> None:
+    """Where audit and clients disagree, be it by one record, the demo says so and ends with status 1."""
+    done = demo("--seconds", 1, "--dir", tmp_path / "audit", before=FORGETFUL)
+    assert done.returncode == 1
+    assert [line.split(":")[0].lstrip("✗ 0123456789,") for line in done.stdout.splitlines() if line[:1] == "✗"] == [
+        "records given to bob",
+        "records acknowledged to alice",
+    ]
+
+
+def test_cluster_that_is_not_there_is_said_in_one_line() -> None:
+    """And nothing is started before it."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    done = demo("--kafka", f"127.0.0.1:{port}")
+    assert done.returncode == 2
+    assert re.fullmatch(f"Error: no topic can be made on 127.0.0.1:{port}: .*refused\n", done.stderr)
+    assert done.stdout == ""
+
+
+def test_proxy_is_the_example() -> None:
+    """There is one source of it, which an installed package has as well."""
+    link = ROOT / "python/auditring/demo/examples/kafka_proxy"
+    assert link.is_symlink()
+    assert link.resolve() == ROOT / "examples/kafka_proxy"
+
+
+def test_offsets_become_ranges_in_whatever_order_they_come() -> None:
+    """What touches or overlaps is one range; what was seen twice counts once."""
+    ranges = Ranges()
+    for offset in (4, 5, 9, 0, 1, 5, 6, 2):
+        ranges.add(offset)
+    assert ranges.merged() == [(0, 2), (4, 6), (9, 9)]
+    touched = Touched("bob")
+    for offset in (1, 0):
+        touched.add(3, offset, 10)
+    assert touched.offsets == {("bob", 3, 0, 1)}
+    assert (touched.records, touched.bytes) == (2, 20)
+
+
+# --- HTTP -------------------------------------------------------------------------------------------------------------
 
 
 def test_gateway_is_audited(tmp_path: Path) -> None:
     """Every request of every client has its row, by name, outcome and status, and the printed counts agree."""
     directory = tmp_path / "audit"
-    done = demo("--requests", 200, "--dir", directory)
+    done = demo("--http", "--requests", 200, "--dir", directory)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.count("✓") == 4
     assert "✗" not in done.stdout
@@ -121,29 +214,32 @@ def test_nothing_is_left_unless_asked_for(tmp_path: Path) -> None:
     assert f"auditring query {directory}" in kept.stdout
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_no_process_outlives_the_demo(tmp_path: Path, how: signal.Signals) -> None:
-    """Neither after Ctrl-C nor after the death of the demo itself; the gateway closes its log in both cases."""
-    with running(tmp_path / "audit") as (process, servers):
+@pytest.mark.parametrize(
+    ("act", "how"), [("kafka", signal.SIGINT), ("kafka", signal.SIGKILL), ("http", signal.SIGKILL)]
+)
+def test_no_process_outlives_the_demo(tmp_path: Path, act: str, how: signal.Signals) -> None:
+    """Neither after Ctrl-C nor after the death of the demo itself; the proxy closes its log in both cases."""
+    with running(tmp_path / "audit", act) as (process, servers):
         process.send_signal(how)
         process.communicate(timeout=DEADLINE)
     assert process.returncode != 0
-    until(lambda: nobody_listens(servers.upstream[0]) and nobody_listens(servers.gateway[0]))
+    until(lambda: nobody_listens(servers.behind[0]) and nobody_listens(servers.audited[0]))
     until(lambda: last_action(tmp_path / "audit") == "ProxyCleanShutdown")
 
 
-def test_gateway_that_dies_is_said_in_one_line(tmp_path: Path) -> None:
-    """The demo ends with an error that names it, and takes the upstream along."""
-    with running(tmp_path / "audit") as (process, servers):
-        os.kill(servers.gateway[1], signal.SIGKILL)
+@pytest.mark.parametrize(("act", "name"), [("kafka", "proxy"), ("http", "gateway")])
+def test_proxy_that_dies_is_said_in_one_line(tmp_path: Path, act: str, name: str) -> None:
+    """The demo ends with an error that names it, and takes what is behind it along."""
+    with running(tmp_path / "audit", act) as (process, servers):
+        os.kill(servers.audited[1], signal.SIGKILL)
         _, said = process.communicate(timeout=DEADLINE)
     assert process.returncode == 2
-    assert said.startswith("Error: the gateway")
+    assert said.startswith(f"Error: the {name}")
     assert "Traceback" not in said
-    until(lambda: nobody_listens(servers.upstream[0]))
+    until(lambda: nobody_listens(servers.behind[0]))
 
 
-# --- the second act ---------------------------------------------------------------------------------------------------
+# --- the firehose -----------------------------------------------------------------------------------------------------
 
 
 def test_firehose_is_counted_in_the_files(tmp_path: Path) -> None:
@@ -235,7 +331,13 @@ def test_ready_calls_are_the_first_block() -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--firehose", 10, "--seconds", 1), "--firehose takes neither --requests nor --seconds"),
+        (("--firehose", 10, "--seconds", 1), "--firehose takes no --seconds"),
+        (("--firehose", 10, "--http"), "one of --kafka, --http and --firehose"),
+        (("--http", "--kafka", "localhost:9092"), "one of --kafka, --http and --firehose"),
+        (("--kafka", "localhost"), "HOST:PORT"),
+        (("--kafka", "one:9092,two:9092"), "HOST:PORT"),
+        (("--requests", 10), "--requests goes with --http"),
+        (("--seed", 1), "--seed goes with --http or --firehose"),
         (("--firehose", 0), "--firehose"),
         (("--seconds", 0), "--seconds"),
     ],
@@ -269,8 +371,10 @@ sys.meta_path.insert(0, Without())
 @pytest.mark.parametrize(
     ("package", "extra", "arguments"),
     [
-        ("httpx", "demo", ()),
-        ("uvicorn", "demo", ()),
+        ("confluent_kafka", "demo", ()),
+        ("kio", "demo", ()),
+        ("httpx", "demo", ("--http",)),
+        ("uvicorn", "demo", ("--http",)),
         ("duckdb", "query", ()),
         ("duckdb", "query", ("--firehose", 10)),
         ("rich", "cli", ("--firehose", 10)),

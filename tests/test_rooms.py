@@ -40,6 +40,7 @@ MODULES: dict[str, set[str]] = {
     "kafka": {"_core"},
     "query": {"_core", "directory", "exceptions", "sealed"},
     "tail": {"_core", "directory", "questions", "sealed", "types"},
+    "verify": {"_core", "directory", "sealed", "stats", "verify"},
     "asgi": {"_core", "exceptions", "log"},
     "running": {"_core", "follower", "health", "pump", "sinks"} | VALUES,
     "log_events": {"_core"} | VALUES,

@@ -6,7 +6,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
-__all__ = ["Equation", "Health", "Problem", "SinkStats", "Stats"]
+__all__ = ["Equation", "Health", "Problem", "SinkStats", "Stats", "balance"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -156,3 +156,26 @@ class Health:
     def __bool__(self) -> bool:
         """The same as `ok`."""
         return self.ok
+
+
+def balance(process: Mapping[str, Any]) -> tuple[Equation, ...]:
+    """The balance of a process as its files show it from outside, line by line."""
+    edge = process["off"] + process["dropped"] + process["refused"]
+    lines = [
+        Equation("offered = claimed + off + dropped + refused", process["offered"], process["claimed"] + edge),
+        Equation(
+            "accepted + born = journaled + lost",
+            process["accepted"] + process["born"],
+            process["journaled"] + sum(process["lost"].values()),
+        ),
+    ]
+    for name, sink in process["sinks"].items():
+        passed = sink["delivered"] + sink["merged"] + sink["sampled_out"] + sink["filtered_out"]
+        lines.append(
+            Equation(
+                f"journaled = delivered + merged + sampled_out + filtered_out + lost + pending at {name}",
+                process["journaled"],
+                passed + sum(sink["lost"].values()) + sink["pending"],
+            )
+        )
+    return tuple(lines)

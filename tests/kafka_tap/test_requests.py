@@ -5,15 +5,14 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Any
 
+import auditring
+from auditring import Keep
+from auditring.kafka import Tap, Topics
 from oracle import wire
 from oracle.conversation import Conversation, Exchange
 from oracle.reading import rows
 from oracle.rows import Row, is_denial, status
 from oracle.versions import CLAIMED, SASL
-
-import auditring
-from auditring import Keep
-from auditring.kafka import Tap, Topics
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -17,6 +17,7 @@ SUMMARIES = {
     "schema": "What lines and rows may have: a JSON Schema, or the table's columns.",
     "stats": "The balance of every process that writes, or wrote, to a directory.",
     "tail": "Watch what happens in an audit directory, as it happens.",
+    "verify": "Whether anything is missing, doubled, damaged or foreign.",
 }
 
 
@@ -59,5 +60,6 @@ def auditring() -> None:
     auditring demo                               see it work
     auditring query audit/ who-touched payments  ask what it has seen
     auditring tail -f audit/                     watch it happen
-    auditring stats audit/                       see that nothing is missing
+    auditring stats audit/                       see where every event is
+    auditring verify audit/                      see that nothing is missing
     """

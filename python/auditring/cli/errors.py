@@ -12,7 +12,9 @@ _EXTRAS = {
     "duckdb": "query",
     "pytz": "query",
     "rich": "cli",
+    "confluent_kafka": "demo",
     "httpx": "demo",
+    "kio": "demo",
     "uvicorn": "demo",
 }
 

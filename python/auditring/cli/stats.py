@@ -36,6 +36,7 @@ def command(directory: Path, form: Literal["table", "json"]) -> None:
     from auditring import _core
     from auditring.directory import require
     from auditring.exceptions import AuditError
+    from auditring.stats import balance
 
     root = directory.absolute()
     try:
@@ -43,8 +44,8 @@ def command(directory: Path, form: Literal["table", "json"]) -> None:
         processes = sorted(_core.outside(str(root)), key=lambda process: (process["instance"], process["process"]))
     except (AuditError, OSError) as error:
         raise Complaint(str(error)) from error
-    found = [equation for process in processes for equation in equations(process)]
-    wrong = [f"{text}: {left} ≠ {right}" for text, left, right in found if left != right]
+    found = [(process, equation) for process in processes for equation in balance(process)]
+    wrong = [f"{of['instance']} {of['process']}: {equation}" for of, equation in found if not equation.holds]
     if form == "json":
         write_json(processes)
     else:
@@ -109,22 +110,3 @@ def verdict(equations: int, wrong: int) -> str:
     if wrong:
         return f"Does not balance: {wrong} of {equations} equations."
     return f"All balances: {equations} equations hold."
-
-
-def equations(process: Mapping[str, Any]) -> list[tuple[str, int, int]]:
-    """The equations of a process, and the numbers of both sides."""
-    edge = process["off"] + process["dropped"] + process["refused"]
-    sums = [
-        ("offered = claimed + off + dropped + refused", process["offered"], process["claimed"] + edge),
-        (
-            "accepted + born = journaled + lost",
-            process["accepted"] + process["born"],
-            process["journaled"] + sum(process["lost"].values()),
-        ),
-    ]
-    for name, sink in process["sinks"].items():
-        passed = sum(sink[term] for term in _SINK_TERMS) + sum(sink["lost"].values())
-        text = f"journaled = delivered + merged + sampled_out + filtered_out + lost + pending at {name}"
-        sums.append((text, process["journaled"], passed + sink["pending"]))
-    of = f"{process['instance']} {process['process']}"
-    return [(f"{of}: {text}", left, right) for text, left, right in sums]

@@ -1,7 +1,7 @@
-"""The demo's two server processes, each with a listening socket and a pipe that ends it.
+"""The demo's server processes, each with a pipe that ends it and one that it says things in.
 
 What must always hold: a child ends when its standard input closes, which the death of this process does too, and a
-terminal's Ctrl-C reaches this process alone, so that the gateway always closes its log in order.
+terminal's Ctrl-C reaches this process alone, so that a proxy always closes its log in order.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ import threading
 from typing import IO, TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from types import TracebackType
 
 PATIENCE = 15.0
-"""Seconds that a child has to end in order."""
+"""Seconds that a child has to start, and to end in order."""
 
 
 class ChildFailed(Exception):  # noqa: N818 - it says what happened
@@ -25,24 +26,22 @@ class ChildFailed(Exception):  # noqa: N818 - it says what happened
 
 
 class Child:
-    """`python -m auditring.demo.serve WHAT …`, reachable at `url` at once: connections wait in the backlog."""
+    """`python -m MODULE …`; people know it as `what`."""
 
-    def __init__(self, what: str, *options: str) -> None:
+    def __init__(self, what: str, module: str, *options: str, pass_fds: Sequence[int] = ()) -> None:
         self.what = what
         self.last = b""
         """The last whole line of its standard output."""
+        self._spoke = threading.Event()
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
-        with socket.create_server(("127.0.0.1", 0), backlog=256) as listener:
-            self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-            fd = listener.fileno()
-            self._process = subprocess.Popen(  # noqa: S603 - our own module, by the interpreter that runs us
-                [sys.executable, "-m", "auditring.demo.serve", what, "--fd", str(fd), *options],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=self._said,
-                pass_fds=[fd],
-                start_new_session=True,
-            )
+        self._process = subprocess.Popen(  # noqa: S603 - our own module, by the interpreter that runs us
+            [sys.executable, "-m", module, *options],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._said,
+            pass_fds=pass_fds,
+            start_new_session=True,
+        )
         self.pid = self._process.pid
         self._reader = threading.Thread(target=self._read, args=(self._process.stdout,), daemon=True)
         self._reader.start()
@@ -51,6 +50,17 @@ class Child:
         with output:
             for line in output:
                 self.last = line
+                self._spoke.set()
+        self._spoke.set()
+
+    def hear(self) -> bytes:
+        """The last line, as soon as there is one. Raises `ChildFailed` where none comes."""
+        self._spoke.wait(PATIENCE)
+        if not self.last:
+            self.stop()
+            message = f"the {self.what} did not start"
+            raise ChildFailed(message)
+        return self.last
 
     @property
     def alive(self) -> bool:
@@ -89,3 +99,24 @@ class Child:
             error.add_note(str(failed))
         finally:
             self._said.close()
+
+
+class Server(Child):
+    """A child with a listening socket, reachable at `url` at once: connections wait in the backlog."""
+
+    def __init__(self, what: str, module: str, *options: str) -> None:
+        with socket.create_server(("127.0.0.1", 0), backlog=256) as listener:
+            self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+            fd = listener.fileno()
+            super().__init__(what, module, what, "--fd", str(fd), *options, pass_fds=[fd])
+
+
+def when_told(end: Callable[[], object]) -> None:
+    """In a child: calls `end`, in a thread, when standard input has ended."""
+
+    def wait() -> None:
+        while sys.stdin.buffer.read(4096):
+            pass
+        end()
+
+    threading.Thread(target=wait, daemon=True).start()

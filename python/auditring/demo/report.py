@@ -2,42 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from textwrap import dedent, indent
+from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
 from auditring.cli.output import write_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     import duckdb
     from rich.console import Console
 
-ANSWERS = {
-    "Who touched the salaries?": """
-        SELECT principal, outcome, operation, count(DISTINCT resource) AS routes, count(*) AS requests
-        FROM events WHERE resource LIKE '/v1/salaries%'
-        GROUP BY ALL ORDER BY requests DESC, principal""",
-    "What was denied?": """
-        SELECT principal, status, operation, regexp_extract(resource, '^/v1/[a-z]+') AS route,
-               count(*) AS requests, count(DISTINCT session) AS sessions
-        FROM events WHERE outcome = 'denied' GROUP BY ALL ORDER BY requests DESC, principal, status, route""",
-    "And who did how much?": """
-        SELECT principal, count(DISTINCT session) AS sessions, count(*) AS requests,
-               count(*) FILTER (outcome = 'denied') AS denied, count(*) FILTER (outcome = 'failure') AS failed,
-               sum(bytes) AS bytes, round(quantile_cont(duration_ns, 0.95) / 1e6, 1) AS p95_ms
-        FROM events WHERE action = 'HttpRequest' GROUP BY ALL ORDER BY requests DESC, principal""",
-}
 
-
-def answers(console: Console, connection: duckdb.DuckDBPyConnection) -> None:
+def answers(console: Console, connection: duckdb.DuckDBPyConnection, questions: Mapping[str, str]) -> None:
     """Prints each question, its SQL and what DuckDB says."""
-    for question, sql in ANSWERS.items():
+    for question, sql in questions.items():
         console.print()
         console.print(Text(question, style="bold"))
-        console.print(Text(_dedented(sql), style="dim"), soft_wrap=True)
+        console.print(Text(indent(dedent(sql).strip(), "  "), style="dim"), soft_wrap=True)
         result = connection.execute(sql)
         write_table([str(column[0]) for column in result.description or ()], result.fetchall())
 
@@ -48,20 +33,37 @@ def files(directory: Path) -> Iterator[tuple[str, int]]:
         yield str(path.relative_to(directory)), path.stat().st_size
 
 
-def sizes(console: Console, directory: Path, rows: int) -> None:
+def sizes(console: Console, directory: Path, connection: duckdb.DuckDBPyConnection) -> None:
     """Prints the size of the files, and what that is per row."""
     found = list(files(directory))
+    (rows,) = connection.execute("SELECT count(*) FROM events").fetchone() or (0,)
     console.print()
     for name, size in found:
         console.print(Text(f"{name}  {size:,} bytes"), soft_wrap=True)
     total = sum(size for _, size in found)
     console.print(f"{rows:,} rows in {total:,} bytes: {total / max(rows, 1):.1f} bytes a row", highlight=False)
+    console.print()
+
+
+def whole(connection: duckdb.DuckDBPyConnection, stats: dict[str, Any]) -> dict[str, bool]:
+    """Whether the rows are all that the log says it has; `stats` are the last of a log that has closed."""
+    counts = "count(*), count(DISTINCT seq), max(seq) - min(seq) + 1"
+    rows, distinct, span = connection.execute(f"SELECT {counts} FROM events").fetchone() or (0, 0, 0)  # noqa: S608 - constants
+    return {
+        f"{rows:,} rows numbered without a gap": rows == distinct == span,
+        f"{stats['journaled']:,} journaled, {rows:,} rows in the files": stats["journaled"] == rows,
+        "the balance holds to the last event": stats["balanced"],
+    }
+
+
+def verdicts(console: Console, facts: Mapping[str, bool]) -> bool:
+    """Prints facts that have been checked; returns whether all hold."""
+    for fact, holds in facts.items():
+        verdict(console, fact, holds=holds)
+    return all(facts.values())
 
 
 def verdict(console: Console, fact: str, *, holds: bool) -> None:
     """Prints a fact that has been checked."""
-    console.print(Text("✓ " if holds else "✗ ", style="bold green" if holds else "bold red") + Text(fact))
-
-
-def _dedented(sql: str) -> str:
-    return "\n".join(f"  {line.strip()}" for line in sql.strip().splitlines())
+    mark = Text("✓ " if holds else "✗ ", style="bold green" if holds else "bold red")
+    console.print(mark + Text(fact), soft_wrap=True)

@@ -84,6 +84,8 @@ class _OpenFile:
                 use_dictionary=strings,
                 column_encoding=packed,
                 write_statistics=_STATISTICS,
+                # Or a flipped bit is found only where it happens to spoil what a page is packed with.
+                write_page_checksum=True,
             )
         except BaseException:
             os.close(self.fd)

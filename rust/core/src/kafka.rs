@@ -61,8 +61,38 @@ pub(crate) type Shelf = HashMap<(String, String), Arc<Names>>;
 struct State {
     reader: Reader,
     facts: Facts,
-    /// The record in hand.
-    record: Vec<u8>,
+    record: Record,
+}
+
+/// The record in hand. Events of a tap come in rows with one context, which stays where it lies.
+#[derive(Default)]
+struct Record {
+    bytes: Vec<u8>,
+    /// Whose context lies behind the head.
+    context: Option<u64>,
+}
+
+impl Record {
+    /// Lays down a whole record; `cause` is the last of the strings, whatever else is there.
+    fn lay(&mut self, head: &Head, context: &Blob, body: &[u8], cause: Option<&str>) -> &[u8] {
+        if self.context != Some(context.id) {
+            self.bytes.clear();
+            self.bytes.resize(record::HEAD, 0);
+            self.bytes.extend_from_slice(&context.bytes);
+            self.context = Some(context.id);
+        }
+        self.bytes.truncate(record::HEAD + context.bytes.len());
+        for (at, word) in self.bytes.chunks_exact_mut(8).zip(head.words()) {
+            at.copy_from_slice(&word.to_le_bytes());
+        }
+        self.bytes.extend_from_slice(body);
+        if let Some(session) = cause {
+            self.bytes.extend_from_slice(&(session.len() as u16).to_le_bytes());
+            self.bytes.extend_from_slice(session.as_bytes());
+        }
+        self.bytes.resize(record::length(context.len as usize, head.body_len as usize), 0);
+        &self.bytes
+    }
 }
 
 /// One client connection, of which the tap is shown every byte.
@@ -75,6 +105,14 @@ pub(crate) struct Tap {
     state: Mutex<State>,
     /// Which thread feeds it at the moment.
     feeder: AtomicUsize,
+}
+
+/// An event, and when it was seen.
+#[derive(Clone, Copy)]
+struct Seen<'a> {
+    stamp: u64,
+    fact: &'a Fact,
+    body: &'a [u8],
 }
 
 /// Whose bytes they are.
@@ -119,7 +157,7 @@ impl Tap {
                 handle.shared.topics((cluster, name.unwrap_or_default().to_owned()), TOPICS)
             }
         };
-        let state = State { reader: Reader::new(name, names), facts: Facts::default(), record: Vec::new() };
+        let state = State { reader: Reader::new(name, names), facts: Facts::default(), record: Record::default() };
         let (_owner, state) = (owner.clone().unbind(), Mutex::new(state));
         Ok(Self { handle, session, _owner, state, feeder: AtomicUsize::new(0) })
     }
@@ -202,7 +240,7 @@ impl Tap {
         done
     }
 
-    fn feed(&self, py: Python<'_>, side: Side, view: &View) -> PyResult<()> {
+    fn feed(&self, py: Python<'_>, side: Side, view: &View<'_>) -> PyResult<()> {
         self.with(py, |state| {
             state.facts.requests = [INGRESS, EGRESS].iter().any(|code| self.is_wanted(*code, Outcome::Success));
             let (mut taken, mut done) = (0, Ok(()));
@@ -223,15 +261,34 @@ impl Tap {
     }
 
     /// Puts what was seen into the ring. The first refusal is what the caller hears of.
+    #[inline]
     fn relieve(&self, py: Python<'_>, state: &mut State) -> PyResult<()> {
         let State { facts, record, .. } = state;
+        // Most calls show no more than a part of something.
+        let done = if facts.items().is_empty() { Ok(()) } else { self.tell(py, facts, record) };
+        for (code, off) in [(INGRESS, facts.ingress_off), (EGRESS, facts.egress_off)] {
+            for _ in 0..off {
+                self.handle.shared.count_ordered(code, Outcome::Success, Edge::Off);
+            }
+        }
+        facts.clear();
+        done
+    }
+
+    fn tell(&self, py: Python<'_>, facts: &Facts, record: &mut Record) -> PyResult<()> {
         let mut done = Ok(());
+        // What one call brings was seen at one time.
+        let stamp = self.handle.shared.clock.stamp();
         let mut context = self.handle.current.held();
         for item in facts.items() {
             let put = match item {
-                Item::Event(fact) => self.put(py, &self.handle, context.as_deref(), fact, facts.body(fact), record),
+                Item::Event(fact) => {
+                    let seen = Seen { stamp, fact, body: facts.body(fact) };
+                    self.put(py, context.as_deref(), seen, record)
+                }
                 Item::Proved { event, principal, mechanism } => {
-                    let put = self.prove(py, event, facts.body(event), (principal.as_deref(), mechanism), record);
+                    let seen = Seen { stamp, fact: event, body: facts.body(event) };
+                    let put = self.prove(py, seen, (principal.as_deref(), mechanism), record);
                     context = self.handle.current.held();
                     put
                 }
@@ -246,25 +303,18 @@ impl Tap {
             };
             done = done.and(put);
         }
-        for (code, off) in [(INGRESS, facts.ingress_off), (EGRESS, facts.egress_off)] {
-            for _ in 0..off {
-                self.handle.shared.count_ordered(code, Outcome::Success, Edge::Off);
-            }
-        }
-        facts.clear();
         done
     }
 
     fn put(
         &self,
         py: Python<'_>,
-        handle: &Handle,
         context: Option<&Blob>,
-        fact: &Fact,
-        body: &[u8],
-        record: &mut Vec<u8>,
+        Seen { stamp, fact, body }: Seen<'_>,
+        record: &mut Record,
     ) -> PyResult<()> {
-        let shared = &self.handle.shared;
+        let handle = &self.handle;
+        let shared = &handle.shared;
         let spec = fact.spec;
         if !self.is_wanted(spec.code, fact.outcome) {
             shared.count_ordered(spec.code, fact.outcome, Edge::Off);
@@ -278,7 +328,7 @@ impl Tap {
         };
         let cause = if spec.origin == Origin::Client { None } else { handle.session_id() };
         let head = Head {
-            stamp: shared.clock.stamp(),
+            stamp,
             presence: fact.presence | if cause.is_some() { CAUSE_SESSION } else { 0 },
             code: spec.code,
             bits: record::bits(fact.outcome, authority, spec.origin),
@@ -287,18 +337,7 @@ impl Tap {
             context_len: context.len,
             body_len: (body.len() + cause.map_or(0, |session| 2 + session.len())) as u32,
         };
-        record.clear();
-        for word in head.words() {
-            record.extend_from_slice(&word.to_le_bytes());
-        }
-        record.extend_from_slice(&context.bytes);
-        record.extend_from_slice(body);
-        // The last of the strings, whatever else is there.
-        if let Some(session) = cause {
-            record.extend_from_slice(&(session.len() as u16).to_le_bytes());
-            record.extend_from_slice(session.as_bytes());
-        }
-        record.resize(record::length(context.len as usize, head.body_len as usize), 0);
+        let record = record.lay(&head, context, body, cause);
         let droppable = droppable(spec.category, fact.outcome);
         match shared.put(py, record, spec.code, fact.outcome, droppable, &|| handle.current.is_set())? {
             Put::Done => Ok(()),
@@ -310,17 +349,16 @@ impl Tap {
     fn prove(
         &self,
         py: Python<'_>,
-        fact: &Fact,
-        body: &[u8],
+        seen: Seen<'_>,
         (principal, mechanism): (Option<&str>, &str),
-        record: &mut Vec<u8>,
+        record: &mut Record,
     ) -> PyResult<()> {
         let change = |known: &mut session::Facts| match principal {
             Some(principal) => known.prove(SASL, principal, Some(mechanism)),
             None => known.context.mechanism = Some(mechanism.to_owned()),
         };
         let Some(preview) = self.handle.preview(change) else { return self.handle.check_open(py) };
-        self.put(py, &self.handle, Some(&preview), fact, body, record)?;
+        self.put(py, Some(&preview), seen, record)?;
         self.session.change(py, change);
         Ok(())
     }

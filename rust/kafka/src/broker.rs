@@ -1,10 +1,7 @@
 //! The broker's direction: answers.
 
 use crate::api::How;
-use crate::asked::Asked;
 use crate::blind::{From, Why};
-use crate::client::{WHOLE, behind_tags};
-use crate::exchange::Exchange;
 use crate::facts::Facts;
 use crate::fetch;
 use crate::frame::{Driven, Frame, Halt};
@@ -12,10 +9,10 @@ use crate::inflight::{Entry, Found, Kept};
 use crate::produce;
 use crate::reads::Out;
 use crate::requests;
-use crate::sasl::Attempt;
 use crate::secret::wipe;
 use crate::share_fetch;
 use crate::tap::Shared;
+use crate::whole::{self, WHOLE};
 use crate::wire::Wire;
 
 /// A frame without correlation id is none.
@@ -239,10 +236,12 @@ impl BrokerSide {
         let Some(entry) = &mut self.entry else { return };
         match (&entry.kept, answer) {
             (Kept::Body(request), _) => {
-                exchange(&entry.asked, self.duration_ns, request, answer, shared, facts);
-                self.code = answer.filter(|_| facts.requests).map_or(0, |answer| error(&entry.asked, answer));
+                whole::exchange(&entry.asked, self.duration_ns, request, answer, shared, facts);
+                self.code = answer.filter(|_| facts.requests).map_or(0, |answer| whole::error(&entry.asked, answer));
             }
-            (Kept::Sasl(attempt), Some(answer)) => self.code = sasl(&entry.asked, attempt, answer, shared, facts),
+            (Kept::Sasl(attempt), Some(answer)) => {
+                self.code = whole::sasl(&entry.asked, attempt, answer, shared, facts);
+            }
             _ => {}
         }
         shared.inflight.recycle(std::mem::take(&mut entry.kept));
@@ -262,64 +261,6 @@ impl BrokerSide {
     pub(crate) fn unanswered(&mut self, entry: Entry) {
         (self.entry, self.duration_ns) = (Some(entry), None);
     }
-}
-
-fn exchange(
-    asked: &Asked,
-    duration_ns: Option<i64>,
-    request: &[u8],
-    answer: Option<&[u8]>,
-    shared: &Shared,
-    facts: &mut Facts,
-) {
-    let Some((api, How::Exchange { read, keep })) = asked.api.map(|api| (api, api.how)) else { return };
-    let flexible = api.is_flexible(asked.version);
-    let wire = Wire { duration_ns, ..asked.wire(shared.name.as_deref()) };
-    let side_by_side = |answer: Option<&[u8]>, facts: &mut Facts| {
-        let request = behind_tags(request, flexible, flexible)?;
-        let tags = api.answer_has_tags(asked.version);
-        let answer = answer.map(|answer| behind_tags(answer, flexible, tags)).transpose()?;
-        read(&mut Exchange { wire, version: asked.version, request, answer, topics: &shared.topics, facts })
-    };
-    if answer.is_some() {
-        let before = facts.items().len();
-        if side_by_side(answer, facts).is_ok() {
-            return;
-        }
-        let told = facts.items().len() > before;
-        shared.blind(facts, Why::MalformedResponse, From::Broker, asked);
-        if told {
-            return;
-        }
-    }
-    if keep && side_by_side(None, facts).is_err() {
-        shared.blind(facts, Why::MalformedRequest, From::Client, asked);
-    }
-}
-
-/// What the broker says to a client that authenticates.
-fn sasl(asked: &Asked, attempt: &Attempt, answer: &[u8], shared: &mut Shared, facts: &mut Facts) -> i16 {
-    let Shared { sasl, name, .. } = shared;
-    let flexible = asked.is_flexible();
-    let told = behind_tags(answer, flexible, flexible).and_then(|mut answer| {
-        if matches!(asked.how(), Some(How::SaslHandshake)) {
-            sasl.shaken(attempt, asked.version, &mut answer, name.as_deref(), facts)
-        } else {
-            Ok((sasl.authenticated(attempt, &mut answer, name.as_deref(), facts)?, true))
-        }
-    });
-    match told {
-        Ok((_, true)) => {}
-        Ok((_, false)) => shared.give_up(facts, Why::UnsupportedMechanism, From::Broker, Some(asked)),
-        Err(_) => shared.blind(facts, Why::MalformedResponse, From::Broker, asked),
-    }
-    told.map_or(0, |(code, _)| code)
-}
-
-/// The error that an answer gives for all of its request.
-fn error(asked: &Asked, answer: &[u8]) -> i16 {
-    let tags = asked.api.is_some_and(|api| api.answer_has_tags(asked.version));
-    behind_tags(answer, asked.is_flexible(), tags).and_then(|answer| requests::error(asked, answer)).unwrap_or(0)
 }
 
 fn give_up(shared: &mut Shared, facts: &mut Facts, why: Why) -> bool {

@@ -5,7 +5,7 @@ use auditring_event::{SESSION_CLIENT_ID_CAP, sanitize};
 use crate::api::How;
 use crate::asked::Asked;
 use crate::blind::{From, Why};
-use crate::cursor::{Cursor, Step};
+use crate::cursor::Step;
 use crate::facts::{Facts, Item};
 use crate::frame::{Driven, Frame, Halt, Next};
 use crate::inflight::{Entry, Kept, Note};
@@ -16,9 +16,8 @@ use crate::sasl::Attempt;
 use crate::secret::Secret;
 use crate::tags::Tags;
 use crate::tap::Shared;
+use crate::whole::{WHOLE, behind_tags};
 
-/// Most bytes of a message that is read as a whole.
-pub(crate) const WHOLE: usize = 8 * 1024 * 1024;
 /// A frame without key, version and correlation id is none.
 const SHORTEST: i32 = 8;
 
@@ -150,7 +149,7 @@ impl ClientSide {
         self.asked = Some(asked);
         match asked.how() {
             Some(How::Produce) => {
-                self.produce.begin(asked.version, shared.inflight.writes());
+                self.produce.begin(asked.version);
                 self.at = At::Produce;
             }
             Some(How::Exchange { .. }) => {
@@ -180,7 +179,10 @@ impl ClientSide {
         });
         match driven {
             Driven::Wait | Driven::Full => return false,
-            Driven::End => self.kept = Kept::Writes(std::mem::take(&mut self.produce.writes)),
+            Driven::End => {
+                let next = shared.inflight.writes();
+                self.kept = Kept::Writes(std::mem::replace(&mut self.produce.writes, next));
+            }
             Driven::Malformed => self.unreadable(shared, facts, Why::MalformedRequest),
             Driven::TooLarge => self.unreadable(shared, facts, Why::FrameTooLarge),
         }
@@ -268,15 +270,6 @@ fn named(asked: &Asked, kept: &Kept) -> Option<Party> {
         }
         Kept::Nothing | Kept::Sasl(_) => None,
     }
-}
-
-/// Behind the tagged fields of a header, where it has any.
-pub(crate) fn behind_tags(bytes: &[u8], flexible: bool, tags: bool) -> Step<Cursor<'_>> {
-    let mut cursor = Cursor::new(bytes, flexible);
-    if tags {
-        cursor.tags()?;
-    }
-    Ok(cursor)
 }
 
 /// Key of Produce.

@@ -5,7 +5,7 @@
 
 use auditring_event::record::{STATUS, TAP};
 use auditring_event::sanitize::{self, Marks};
-use auditring_event::{ActionSpec, Kind, MAX_FIELDS, Outcome, STATUS_CAP, TAP_CAP};
+use auditring_event::{ActionSpec, Kind, MAX_FIELDS, Outcome, STATUS_CAP};
 
 /// Bytes of bodies from which on a tap waits to be relieved.
 const FULL: usize = 64 * 1024;
@@ -118,7 +118,7 @@ pub(crate) struct Draft<'f> {
     outcome: Outcome,
     flags: u8,
     ints: [i64; MAX_FIELDS],
-    texts: [(u32, u32); STRINGS],
+    texts: [(u16, u16); STRINGS],
 }
 
 impl Draft<'_> {
@@ -159,13 +159,21 @@ impl Draft<'_> {
     /// Why it failed or was refused, as `sanitize::status` has it.
     pub(crate) fn status(&mut self, status: &str) -> &mut Self {
         debug_assert_eq!(status, sanitize::status(status));
-        self.put(STATUS.trailing_zeros() as usize, status.as_bytes(), STATUS_CAP)
+        debug_assert!(status.len() <= STATUS_CAP);
+        self.lay(STATUS.trailing_zeros() as usize, status)
     }
 
-    /// The point at which it was seen.
+    /// A text that was made safe before, and cut to its cap; and what was done to it then.
+    #[inline]
+    pub(crate) fn safe_at(&mut self, at: usize, value: &str, marks: Marks) -> &mut Self {
+        self.flags |= marks.flags();
+        self.lay(at, value)
+    }
+
+    /// The point at which it was seen; safe already.
     pub(crate) fn tap(&mut self, tap: Option<&str>) -> &mut Self {
         match tap {
-            Some(tap) => self.put(TAP.trailing_zeros() as usize, tap.as_bytes(), TAP_CAP),
+            Some(tap) => self.safe_at(TAP.trailing_zeros() as usize, tap, Marks::default()),
             None => self,
         }
     }
@@ -178,12 +186,18 @@ impl Draft<'_> {
     #[inline]
     fn put(&mut self, bit: usize, value: &[u8], cap: usize) -> &mut Self {
         let (text, marks) = sanitize::text(value, cap);
+        self.flags |= marks.flags();
+        self.lay(bit, &text)
+    }
+
+    #[inline]
+    fn lay(&mut self, bit: usize, text: &str) -> &mut Self {
         let begin = self.facts.texts.len();
         self.facts.texts.extend_from_slice(&(text.len() as u16).to_le_bytes());
         self.facts.texts.extend_from_slice(text.as_bytes());
-        self.texts[bit] = (begin as u32, self.facts.texts.len() as u32);
+        // All strings of an event together are shorter than a record.
+        self.texts[bit] = (begin as u16, self.facts.texts.len() as u16);
         self.presence |= 1 << bit;
-        self.flags |= marks.flags();
         self
     }
 

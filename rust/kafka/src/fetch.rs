@@ -114,7 +114,12 @@ impl Answer {
             }
             At::Batches(batches) if batches.is_empty() => {
                 self.reads.flush(out);
-                self.at = At::PartitionEnd(Tags::Count);
+                let mut tags = Tags::Count;
+                if let Some(next) = tags.step(cursor)? {
+                    self.at = At::PartitionEnd(tags);
+                    return Ok(next);
+                }
+                self.partition_end();
             }
             At::Batches(batches) => {
                 let (batch, skip) = batches.step(cursor)?;
@@ -127,8 +132,7 @@ impl Answer {
                 if let Some(next) = tags.step(cursor)? {
                     return Ok(next);
                 }
-                self.partitions -= 1;
-                self.at = if self.partitions == 0 { At::TopicEnd(Tags::Count) } else { At::Partition };
+                self.partition_end();
             }
             At::TopicEnd(tags) => {
                 if let Some(next) = tags.step(cursor)? {
@@ -139,6 +143,12 @@ impl Answer {
             }
         }
         Ok(Next::Unit)
+    }
+
+    #[inline]
+    fn partition_end(&mut self) {
+        self.partitions -= 1;
+        self.at = if self.partitions == 0 { At::TopicEnd(Tags::Count) } else { At::Partition };
     }
 
     fn topic_or_end(&mut self) -> Next {

@@ -33,6 +33,8 @@ pub(crate) enum Next {
     Unit,
     /// So many bytes that nobody reads.
     Skip(usize),
+    /// The same, once there is room for more facts.
+    Pause,
     /// Nothing that matters.
     End,
     /// It would be more than may be kept.
@@ -181,12 +183,14 @@ impl Frame {
             if !self.pass(input) {
                 return Driven::Wait;
             }
-            if facts.is_full() {
+            // What takes no further byte is said at once: the next one may be long in coming.
+            if facts.is_full() && !input.is_empty() {
                 return Driven::Full;
             }
             match self.unit(input, flexible, |cursor| step(cursor, facts)) {
                 Ok(Next::Unit) => {}
                 Ok(Next::Skip(len)) if len <= self.left => self.skip = len,
+                Ok(Next::Pause) => return Driven::Full,
                 Ok(Next::End) => return Driven::End,
                 Ok(Next::TooLarge) => return Driven::TooLarge,
                 Err(Halt::Wait) => return Driven::Wait,

@@ -21,9 +21,8 @@ const BYTES: usize = 16 * 1024 * 1024;
 const NOTES: usize = 1024;
 /// How many of the last requests without an answer are known by their ids.
 const SILENT: usize = 64;
-/// How many buffers wait for their next use, and their most bytes.
+/// How many buffers wait for their next use.
 const SPARE: usize = 16;
-const SPARE_BYTES: usize = 64 * 1024;
 
 /// What is kept of a request for the day of its answer.
 #[derive(Debug, Default)]
@@ -235,12 +234,12 @@ impl InFlight {
     /// Takes buffers back.
     pub(crate) fn recycle(&mut self, kept: Kept) {
         match kept {
-            Kept::Body(mut body) if self.bodies.len() < SPARE && body.capacity() <= SPARE_BYTES => {
+            Kept::Body(mut body) if self.bodies.len() < SPARE => {
                 // It may have been a credential.
                 wipe(&mut body);
                 self.bodies.push(body);
             }
-            Kept::Writes(mut writes) if self.writes.len() < SPARE && writes.capacity() <= SPARE_BYTES => {
+            Kept::Writes(mut writes) if self.writes.len() < SPARE => {
                 writes.clear();
                 self.writes.push(writes);
             }

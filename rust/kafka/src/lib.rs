@@ -46,6 +46,7 @@ mod tap;
 mod testing;
 mod topics;
 mod transactions;
+mod whole;
 mod wire;
 
 pub use api::Api;

@@ -1,14 +1,23 @@
-//! A topic, as rows name it.
+//! The topic in hand, as rows name it: made safe once, for all its partitions.
+
+use auditring_event::sanitize::{self, Marks};
+use auditring_event::{ActionSpec, index_of, spec_at};
 
 use crate::cursor::TopicId;
 use crate::facts::Draft;
 use crate::topics::{self, Topics};
 
-/// The topic in hand; its buffer is used again for the next.
+const READ: &ActionSpec = spec_at(index_of(64));
+/// Longest name of a topic.
+const CAP: usize = READ.fields[READ.position("topic")].cap as usize;
+
+/// Its buffers are used again for the next.
 #[derive(Debug, Default)]
 pub(crate) struct Named {
-    name: Vec<u8>,
-    id: Option<[u8; 22]>,
+    name: String,
+    marks: Marks,
+    /// Empty where the message names no id.
+    id: String,
 }
 
 /// Where an action has a topic's columns.
@@ -20,26 +29,26 @@ pub(crate) struct TopicPlaces {
 
 impl Named {
     /// It was named.
-    #[inline]
     pub(crate) fn by_name(&mut self, name: &[u8]) {
+        let (text, marks) = sanitize::text(name, CAP);
         self.name.clear();
-        self.name.extend_from_slice(name);
-        self.id = None;
+        self.name.push_str(&text);
+        self.marks = marks;
+        self.id.clear();
     }
 
     /// Its id was given; the id stands in for a name that no answer to Metadata has told.
     pub(crate) fn by_id(&mut self, id: &TopicId, topics: &Topics) {
         let text = topics::id_text(id);
-        self.name.clear();
         match topics.name(id) {
-            Some(name) => self.name.extend_from_slice(&name),
-            None => self.name.extend_from_slice(&text),
+            Some(name) => self.by_name(&name),
+            None => self.by_name(&text),
         }
-        self.id = Some(text);
+        self.id.extend(text.map(char::from));
     }
 
     pub(crate) fn name(&self) -> &[u8] {
-        &self.name
+        self.name.as_bytes()
     }
 }
 
@@ -47,9 +56,9 @@ impl Draft<'_> {
     /// Which topic.
     #[inline]
     pub(crate) fn named(&mut self, topic: &Named, at: &TopicPlaces) -> &mut Self {
-        self.text_at(at.topic, &topic.name);
-        if let Some(id) = &topic.id {
-            self.text_at(at.topic_id, id);
+        self.safe_at(at.topic, &topic.name, topic.marks);
+        if !topic.id.is_empty() {
+            self.safe_at(at.topic_id, &topic.id, Marks::default());
         }
         self
     }

@@ -7,6 +7,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
+use auditring_event::{TAP_CAP, sanitize};
+
 use crate::asked::Asked;
 use crate::blind::{Blind, From, Why, blind};
 use crate::broker::BrokerSide;
@@ -70,7 +72,7 @@ impl Tap {
     #[must_use]
     pub fn new(name: Option<&str>, topics: Arc<Topics>) -> Self {
         let shared = Shared {
-            name: name.map(Into::into),
+            name: name.map(|name| sanitize::text(name.as_bytes(), TAP_CAP).0.into_owned()),
             topics,
             inflight: InFlight::default(),
             sasl: Sasl::default(),
@@ -82,8 +84,8 @@ impl Tap {
         Self { shared, client: ClientSide::default(), broker: BrokerSide::default(), closed: false }
     }
 
-    /// The client has sent these. Returns how many were taken: fewer than given only where the facts are full. Then they are
-    /// to be taken out, and the rest to be given again, even if it is empty: there may be more to say of the last bytes.
+    /// The client has sent these. Returns how many were taken: fewer than given only where the facts are full, and then the
+    /// rest is to be given again when they have been taken out.
     pub fn from_client(&mut self, bytes: &[u8], facts: &mut Facts) -> usize {
         let mut rest = bytes;
         self.shared.now = None;

@@ -1,6 +1,7 @@
 //! How a request went over the wire: the columns that most events of a tap share.
 
 use auditring_event::ActionSpec;
+use auditring_event::sanitize::Marks;
 
 use crate::facts::Draft;
 
@@ -49,6 +50,6 @@ impl Draft<'_> {
         if let Some(duration) = wire.duration_ns {
             self.int_at(at.duration, duration);
         }
-        self.text_at(at.api, wire.api.as_bytes()).tap(wire.tap)
+        self.safe_at(at.api, wire.api, Marks::default()).tap(wire.tap)
     }
 }

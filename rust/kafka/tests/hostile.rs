@@ -42,9 +42,8 @@ impl Connection {
             let taken = read(&mut self.tap, bytes, &mut self.facts);
             assert!(taken == bytes.len() || self.facts.is_full(), "{taken} of {}", bytes.len());
             bytes = &bytes[taken..];
-            let full = self.facts.is_full();
             self.take_out();
-            if bytes.is_empty() && !full {
+            if bytes.is_empty() {
                 return;
             }
         }

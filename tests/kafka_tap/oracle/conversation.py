@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from oracle import admin, data, denials, wire  # noqa: F401 - each says what it expects
+from oracle import admin, data, denials, offsets, wire  # noqa: F401 - each says what it expects
 from oracle.instances import Maker, schemas
 from oracle.rows import EXPECTED, Row, World
 
@@ -94,6 +94,7 @@ class Conversation:
     def _exchange(self, version: Version) -> Exchange:
         request, answer = schemas(version.key, version.name, version.version)
         self.ids += 1
+        self.maker.resources.clear()
         made = self.maker.make(request)
         answered = self.rng.random() < 0.95
         exchange = Exchange(

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from oracle.admin import denial
 from oracle.batches import ranges, seen
-from oracle.rows import Row, Said, World, expects, row
+from oracle.rows import Row, Said, World, denial, expects, row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from oracle.admin import denial
-from oracle.rows import Row, World, expects
+from oracle.rows import Row, World, denial, expects
 
 # An error, and which operation each code would refuse on what.
 Refusal = tuple[Any, dict[int, tuple[str, str | None]]]
@@ -17,16 +16,16 @@ Refusals = Callable[[Any, Any, World], Iterator[Refusal]]
 
 
 def _once(*apis: str) -> Callable[[Refusals], Refusals]:
-    """Each refusal once, in the order of the answer."""
+    """What an error says of a resource is said once, in the order of the answer."""
 
     def keep(refusals: Refusals) -> Refusals:
         @expects(*apis)
         def told(request: Any, answer: Any, world: World) -> Iterator[Row]:
-            before: list[Row] = []
+            before = set()
             for code, asked in refusals(request, answer, world) if answer else ():
                 made = denial(code, asked)
-                if made and made not in before:
-                    before.append(made)
+                if made and (code, made.get("resource")) not in before:
+                    before.add((code, made.get("resource")))
                     yield made
 
         return refusals

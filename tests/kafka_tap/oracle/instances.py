@@ -27,6 +27,7 @@ TOPICS = ["orders", "payments", "größe", "a.b_c-9"]
 IDS = [uuid.UUID(int=(7 << 120) + at) for at in range(5)]
 GROUPS = ["g-1", "g-2", "équipe"]
 TRANSACTIONS = ["tx-1", "tx-2"]
+USERS = ["alice", "bob"]
 NAMES = ["alice", "bob", "User", "retention.ms", "*", "10.0.0.1"]
 DENIALS = [29, 30, 31, 53, 65]
 # What may stand in a row: by the names that schemas give it. Everything else that is text is a secret.
@@ -97,6 +98,7 @@ class Maker:
     def __init__(self, rng: random.Random) -> None:
         self.rng = rng
         self.planted: list[str] = []
+        self.resources: list[dict[str, Any]] = []
 
     def secret(self) -> str:
         """What must be found nowhere."""
@@ -107,6 +109,11 @@ class Maker:
         """A message or a part of one."""
         hints = typing.get_type_hints(cls)
         fields = {field.name: self._value(field, hints[field.name], cls) for field in dataclasses.fields(cls)}
+        if fields.keys() >= {"resource_type", "resource_name"}:
+            # Of so many kinds and names an answer would seldom speak of what its request did.
+            if self.resources and self.rng.random() < 0.7:
+                fields |= self.rng.choice(self.resources)
+            self.resources.append({name: fields[name] for name in ("resource_type", "resource_name")})
         return cls(**fields)
 
     def _value(self, field: dataclasses.Field[Any], hint: Any, cls: type[Any]) -> Any:
@@ -168,6 +175,8 @@ class Maker:
             return self.rng.choice(GROUPS)
         if issubclass(hint, TransactionalId):
             return self.rng.choice(TRANSACTIONS)
+        if name == "user" or "Scram" in cls.__name__ or cls.__name__ == "UserName":
+            return self.rng.choice(USERS)
         # The members of a group have names that are nobody's business.
         if name in NAMED and "Member" not in cls.__name__:
             return self.rng.choice(NAMES)

@@ -38,3 +38,9 @@ def rows(root: Path) -> dict[str, dict[int | None, list[Row]]]:
                 row["answered"] = row.pop("duration_ns") >= 0
             found.setdefault(row.pop("session"), {}).setdefault(row.get("client_correlation_id"), []).append(row)
     return found
+
+
+def everything(root: Path) -> bytes:
+    """All columns of all rows, as text."""
+    with connect(root) as con:
+        return json.dumps(con.sql("SELECT * FROM events").fetchall(), default=str, ensure_ascii=False).encode()

@@ -73,6 +73,20 @@ def row(action: str, code: Any, *, ref: Row | None = None, context: Row | None =
     return made
 
 
+# The kind of thing that an error is about.
+REFUSED = {29: "Topic", 30: "Group", 31: "Cluster", 53: "TransactionalId", 65: "DelegationToken"}
+
+
+def denial(code: Any, asked: dict[int, tuple[str, str | None]]) -> Row | None:
+    """The broker refuses what has no event of its own: which operation, on what."""
+    if not is_denial(code):
+        return None
+    operation, resource = asked.get(code.value, ("UNKNOWN", None))
+    if code == 31:
+        resource = "kafka-cluster"
+    return row("OperationDenied", code, operation=operation, resource_type=REFUSED[code.value], resource=resource)
+
+
 @dataclass
 class World:
     """What a tap knows of the connection by now."""

@@ -106,14 +106,18 @@ impl Answer {
             }
             At::Message => {
                 let _message = cursor.nullable_string()?;
-                self.at = At::PartitionEnd(Tags::Count);
+                let mut tags = Tags::Count;
+                if let Some(next) = tags.step(cursor)? {
+                    self.at = At::PartitionEnd(tags);
+                    return Ok(next);
+                }
+                self.partition_end();
             }
             At::PartitionEnd(tags) => {
                 if let Some(next) = tags.step(cursor)? {
                     return Ok(next);
                 }
-                self.partitions -= 1;
-                self.at = if self.partitions == 0 { At::TopicEnd(Tags::Count) } else { At::Partition };
+                self.partition_end();
             }
             At::TopicEnd(tags) => {
                 if let Some(next) = tags.step(cursor)? {
@@ -122,9 +126,15 @@ impl Answer {
                 self.topics -= 1;
                 self.topic_or_missing();
             }
-            At::Missing => return Ok(if writes.unanswered(out) { Next::End } else { Next::Unit }),
+            At::Missing => return Ok(if writes.unanswered(out) { Next::End } else { Next::Pause }),
         }
         Ok(Next::Unit)
+    }
+
+    #[inline]
+    fn partition_end(&mut self) {
+        self.partitions -= 1;
+        self.at = if self.partitions == 0 { At::TopicEnd(Tags::Count) } else { At::Partition };
     }
 
     fn topic_or_missing(&mut self) {

@@ -31,6 +31,8 @@ const TRANSACTION: usize = WRITE.position("transactional_id");
 const BY_ID: i16 = 13;
 /// Most bytes that are kept of one request.
 const MOST: usize = 8 * 1024 * 1024;
+/// What an empty one may keep for its next use.
+const SPARE: usize = 64 * 1024;
 /// Up to so many partitions a look at each is quicker than order.
 const FEW: usize = 16;
 /// How many partitions of one name are told apart. A request names each but once.
@@ -74,12 +76,15 @@ impl Writes {
     }
 
     /// Bytes that an empty one keeps for its next use.
-    pub(crate) fn capacity(&self) -> usize {
+    fn capacity(&self) -> usize {
         let numbers = 4 * (self.topics.capacity() + self.order.capacity());
         self.names.capacity() + numbers + size_of::<Part>() * self.parts.capacity()
     }
 
     pub(crate) fn clear(&mut self) {
+        if self.capacity() > SPARE {
+            *self = Self::default();
+        }
         (self.transaction, self.next, self.untold) = (None, 0, 0);
         self.names.clear();
         self.topics.clear();

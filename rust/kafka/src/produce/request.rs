@@ -55,9 +55,8 @@ impl Default for Request {
 }
 
 impl Request {
-    pub(crate) fn begin(&mut self, version: i16, writes: Box<Writes>) {
+    pub(crate) fn begin(&mut self, version: i16) {
         (self.at, self.silent) = (At::Header(Tags::Count), false);
-        self.writes = writes;
         self.writes.clear();
         self.writes.by_id = version >= BY_ID;
     }
@@ -93,7 +92,14 @@ impl Request {
                 self.part = Part { topic, index, bytes: len as i64, records: Some(0), span: Some(0), told: false };
                 self.at = At::Batches(Batches::new(len));
             }
-            At::Batches(batches) if batches.is_empty() => self.at = At::PartitionEnd(Tags::Count),
+            At::Batches(batches) if batches.is_empty() => {
+                let mut tags = Tags::Count;
+                if let Some(next) = tags.step(cursor)? {
+                    self.at = At::PartitionEnd(tags);
+                    return Ok(next);
+                }
+                return Ok(self.partition_end(out));
+            }
             At::Batches(batches) => {
                 let (batch, skip) = batches.step(cursor)?;
                 if let Some(batch) = batch {
@@ -108,15 +114,7 @@ impl Request {
                 if let Some(next) = tags.step(cursor)? {
                     return Ok(next);
                 }
-                self.partitions -= 1;
-                self.at = if self.partitions == 0 { At::TopicEnd(Tags::Count) } else { At::Partition };
-                if self.silent {
-                    let transaction = self.writes.transaction.as_deref();
-                    self.part.row(&self.named, transaction, Fate::Unanswered, None, out);
-                } else {
-                    self.writes.parts.push(self.part);
-                }
-                return Ok(self.unit_or_too_large());
+                return Ok(self.partition_end(out));
             }
             At::TopicEnd(tags) => {
                 if let Some(next) = tags.step(cursor)? {
@@ -127,6 +125,19 @@ impl Request {
             }
         }
         Ok(Next::Unit)
+    }
+
+    #[inline]
+    fn partition_end(&mut self, out: &mut Out<'_>) -> Next {
+        self.partitions -= 1;
+        self.at = if self.partitions == 0 { At::TopicEnd(Tags::Count) } else { At::Partition };
+        if self.silent {
+            let transaction = self.writes.transaction.as_deref();
+            self.part.row(&self.named, transaction, Fate::Unanswered, None, out);
+        } else {
+            self.writes.parts.push(self.part);
+        }
+        self.unit_or_too_large()
     }
 
     fn topic(&mut self, topic: &[u8], out: &Out<'_>) {

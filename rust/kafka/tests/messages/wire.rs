@@ -37,7 +37,8 @@ impl Connection {
     pub(crate) fn client(&mut self, mut bytes: &[u8]) -> &mut Self {
         loop {
             bytes = &bytes[self.tap.from_client(bytes, &mut self.facts)..];
-            if !self.take_out() && bytes.is_empty() {
+            self.take_out();
+            if bytes.is_empty() {
                 return self;
             }
         }
@@ -46,7 +47,8 @@ impl Connection {
     pub(crate) fn broker(&mut self, mut bytes: &[u8]) -> &mut Self {
         loop {
             bytes = &bytes[self.tap.from_broker(bytes, &mut self.facts)..];
-            if !self.take_out() && bytes.is_empty() {
+            self.take_out();
+            if bytes.is_empty() {
                 return self;
             }
         }
@@ -60,12 +62,9 @@ impl Connection {
         self
     }
 
-    /// Whether there may be more to say, without a further byte.
-    fn take_out(&mut self) -> bool {
-        let full = self.facts.is_full();
+    fn take_out(&mut self) {
         self.said.extend(self.facts.items().iter().map(|item| text(&self.facts, item)));
         self.facts.clear();
-        full
     }
 
     /// What was said since this was last asked, without what clients call themselves.

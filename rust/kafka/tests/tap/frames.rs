@@ -5,10 +5,10 @@ use kafka_protocol::messages::{CreateTopicsRequest, MetadataRequest, TopicName};
 use proptest::collection::vec;
 use proptest::proptest;
 
-use crate::messages::fetch::ask;
-use crate::messages::produce::write;
+use crate::messages::fetch::{ask, brought};
+use crate::messages::produce::{write, written};
 use crate::messages::stretch::{chunks, stretch};
-use crate::messages::wire::{Connection, batch, frame, header, request, request_of, string};
+use crate::messages::wire::{Connection, answer, batch, frame, header, request, request_of, string};
 
 fn whole() -> Vec<String> {
     let (client, broker) = stretch();
@@ -144,6 +144,28 @@ fn what_is_too_large_to_be_kept_is_passed_over() {
     let rows: Vec<_> = seen.events().iter().map(|row| row.split(' ').take(3).collect::<Vec<_>>().join(" ")).collect();
     assert_eq!(["auditring.TapBlind failure client_correlation_id=2", "CreateTopics forwarded topic=new"], *rows);
     assert_eq!((0, false), (seen.tap.in_flight(), seen.tap.is_opaque()));
+}
+
+#[test]
+fn facts_are_taken_out_before_they_are_many_and_none_is_left_behind() {
+    let parts: Vec<_> = (0..5000).map(|part| (part, batch(0, 0, 1, 0))).collect();
+    let told: Vec<_> = (0..2500).map(|part| (part, 0, 5)).collect();
+    let mut seen = Connection::default();
+    seen.client(&request(1, 3, &write(1, &[("a", &parts)]))).broker(&answer(1, 3, &written(3, &[("a", &told)])));
+    let rows = seen.events();
+    assert_eq!((5000, 0), (rows.len(), seen.tap.in_flight()));
+    assert_eq!(2500, rows.iter().filter(|row| row.starts_with("Write forwarded ")).count());
+    let parts: Vec<_> = (0..5000).map(|part| (part, 0, batch(0, 0, 1, 0))).collect();
+    seen.client(&request(2, 4, &ask(4))).broker(&answer(2, 4, &brought(4, &[("a", &parts)])));
+    assert_eq!(5000, seen.events().len());
+    seen.client(&request(3, 3, &write(0, &[("a", &[(0, vec![])])])));
+    let parts: Vec<_> = (0..5000).map(|part| (part, vec![])).collect();
+    seen.client(&request(3, 3, &write(0, &[("a", &parts)])));
+    assert_eq!(5001, seen.events().len());
+    // One call never brings more than a message's worth beyond the bound.
+    let bytes = request(4, 3, &write(0, &[("a", &parts)]));
+    assert!(seen.tap.from_client(&bytes, &mut seen.facts) < bytes.len());
+    assert!(seen.facts.is_full() && seen.facts.items().len() < 2000);
 }
 
 #[test]

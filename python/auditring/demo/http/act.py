@@ -1,9 +1,8 @@
-"""The first act: upstream and gateway, each a process, real clients, the balance as it goes, and the answers."""
+"""Upstream and gateway, each a process, real clients, the balance as it goes, and the answers."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +11,10 @@ from rich.live import Live
 from rich.table import Table
 
 from auditring import query
-from auditring.demo import report
-from auditring.demo.children import Child, ChildFailed
-from auditring.demo.client import Tally, drive
+from auditring.demo import balance, report
+from auditring.demo.children import Child, ChildFailed, Server
+from auditring.demo.http.answers import ANSWERS
+from auditring.demo.http.client import Tally, drive
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+SERVE = "auditring.demo.http.serve"
 LIVE_EVERY = 0.25
 PLAIN_EVERY = 2.0
 
@@ -30,8 +31,8 @@ def run(console: Console, directory: Path, *, requests: int | None, seconds: flo
     """Plays the act; returns whether every count agreed. Raises `ChildFailed`."""
     tally = Tally()
     with (
-        Child("upstream") as upstream,
-        Child("gateway", "--upstream", upstream.url, "--dir", str(directory)) as gateway,
+        Server("upstream", SERVE) as upstream,
+        Server("gateway", SERVE, "--upstream", upstream.url, "--dir", str(directory)) as gateway,
     ):
         console.print(
             f"upstream  {upstream.url}  (pid {upstream.pid})\n"
@@ -46,7 +47,7 @@ def run(console: Console, directory: Path, *, requests: int | None, seconds: flo
             message = f"the gateway did not answer: {lost.exceptions[0]!r}"
             raise ChildFailed(message) from lost
         gateway.stop()
-        final = json.loads(gateway.last)
+        final = balance.heard(gateway.last)
     console.print()
     console.print(_panel(tally, final, None))
     return _conclude(console, directory, tally, final)
@@ -67,12 +68,12 @@ async def _show(console: Console, gateway: Child, tally: Tally) -> None:
     if console.is_terminal:
         with Live(console=console, auto_refresh=False, transient=True) as live:
             while True:
-                live.update(_panel(tally, _stats(gateway), perf_counter() - start), refresh=True)
+                live.update(_panel(tally, balance.heard(gateway.last), perf_counter() - start), refresh=True)
                 await asyncio.sleep(LIVE_EVERY)
     while True:
         await asyncio.sleep(PLAIN_EVERY)
         took = perf_counter() - start
-        stats = _stats(gateway)
+        stats = balance.heard(gateway.last)
         console.print(
             f"{took:4.0f} s  {tally.requests:,} requests  {tally.requests / took:,.0f}/s  "
             f"accepted {stats.get('accepted', 0):,}  journaled {stats.get('journaled', 0):,}",
@@ -80,17 +81,7 @@ async def _show(console: Console, gateway: Child, tally: Tally) -> None:
         )
 
 
-def _stats(gateway: Child) -> dict[str, Any]:
-    stats: dict[str, Any] = json.loads(gateway.last or b"{}")
-    return stats
-
-
 def _panel(tally: Tally, stats: dict[str, Any], took: float | None) -> Table:
-    """Clients on the left, the log's balance on the right."""
-
-    def number(name: str) -> str:
-        return f"{stats.get(name, 0):,}"
-
     clients = Table.grid(padding=(0, 2))
     clients.add_column()
     clients.add_column(justify="right")
@@ -100,35 +91,16 @@ def _panel(tally: Tally, stats: dict[str, Any], took: float | None) -> Table:
     for code, times in sorted(tally.answers.items()):
         clients.add_row(f"  {code}", f"{times:,}")
     clients.add_row("  hung up", f"{tally.hung_up:,}")
-    balance = Table.grid(padding=(0, 1))
-    balance.add_row("offered", number("offered"), "= claimed", number("claimed"))
-    balance.add_row("", "", "+ off, dropped, refused", f"{number('off')}, {number('dropped')}, {number('refused')}")
-    balance.add_row("accepted", number("accepted"), "+ born in the pump", number("born"))
-    balance.add_row("", "", "= journaled", number("journaled"))
-    balance.add_row("", "", "+ in the ring, lost", f"{number('in_ring')}, {number('lost')}")
-    for name, sink in stats.get("sinks", {}).items():
-        balance.add_row(name, "", "delivered, pending", f"{sink.get('delivered', 0):,}, {sink.get('pending', 0):,}")
-    both = Table(show_header=True, header_style="bold")
-    both.add_column("clients")
-    both.add_column("the log")
-    both.add_row(clients, balance)
-    return both
+    return balance.beside(clients, stats)
 
 
 def _conclude(console: Console, directory: Path, tally: Tally, stats: dict[str, Any]) -> bool:
     with query.connect(directory) as connection:
-        report.answers(console, connection)
-        counts = "count(*), count(*) FILTER (action = 'HttpRequest'), count(DISTINCT seq), max(seq) - min(seq) + 1"
-        found = connection.execute(f"SELECT {counts} FROM events").fetchone()  # noqa: S608 - a constant
-    rows, requests, distinct, span = found or (0, 0, 0, 0)
-    report.sizes(console, directory, rows)
-    console.print()
-    facts = {
-        f"{tally.requests:,} requests asked, {requests:,} rows of requests": tally.requests == requests,
-        f"{rows:,} rows numbered without a gap": rows == distinct == span,
-        f"{stats['journaled']:,} journaled, {rows:,} rows in the files": stats["journaled"] == rows,
-        "the balance holds to the last event": stats["balanced"],
-    }
-    for fact, holds in facts.items():
-        report.verdict(console, fact, holds=holds)
-    return all(facts.values())
+        report.answers(console, connection, ANSWERS)
+        report.sizes(console, directory, connection)
+        found = connection.execute("SELECT count(*) FROM events WHERE action = 'HttpRequest'").fetchone()
+        (requests,) = found or (0,)
+        asked = {
+            f"{tally.requests:,} requests asked, {requests:,} rows of requests": tally.requests == requests,
+        }
+        return report.verdicts(console, asked | report.whole(connection, stats))

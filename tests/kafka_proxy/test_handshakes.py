@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 pytest.importorskip("kio")
-from harness.certs import Certificates
-
 from auditring.exceptions import ConfigError
+from harness.certs import Certificates
 from kafka_proxy import Proxy, load
 from kafka_proxy.tls import common_name, distinguished_name
 from proxy_running import DEADLINE, running
