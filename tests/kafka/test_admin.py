@@ -89,8 +89,8 @@ ANY_ACL = ACLFilter(
 )
 
 SHA_512 = ScramMechanism.SCRAM_SHA_512
-"""What is removed is of this mechanism: where one credential of a mechanism was removed and the broker starts anew, Kafka
-4.4.0 has none of that mechanism any more, and others log in by SCRAM-SHA-256."""
+"""What is removed is of this mechanism: where one credential of a mechanism was removed and the broker starts anew,
+Kafka 4.4.0 has none of that mechanism any more, and others log in by SCRAM-SHA-256."""
 
 COLUMNS = ("action", "resource", "outcome", "status")
 
