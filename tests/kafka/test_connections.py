@@ -60,3 +60,14 @@ def test_brokers_that_advertise_the_proxy(broker: Broker, proxy_for: Callable[..
     assert clients.read(proxy.client(), topic) == [(0, 0), (0, 1), (0, 2)]
     audit = proxy.stop()
     assert audit.rows("DISTINCT server", "node_id", where="action = 'BrokerConnect'") == [(broker.proxied, 1)]
+
+
+def test_two_virtual_clusters(broker: Broker, proxy_for: Callable[..., Proxy], topic: str) -> None:
+    """One proxy, one topic, two doors: every row says by which one it came in."""
+    proxy = proxy_for(left={"bootstrap": broker.plain}, right={"bootstrap": broker.plain})
+    told = {name: clients.produce(proxy.client(name), topic, 10) for name in ("left", "right")}
+    audit = proxy.stop()
+    for name, reports in told.items():
+        offsets = audit.offsets("Write", topic, f"virtual_cluster = '{name}'")
+        assert offsets == Counter(report.at for report in reports)
+    assert audit.rows("*", where="session IS NOT NULL AND virtual_cluster IS NULL") == []

@@ -93,6 +93,20 @@ def test_a_group_goes_on_where_it_committed(proxy: Proxy, topic: str) -> None:
     assert audit.rows("*", where=RESET) == []
 
 
+def test_the_newer_protocol_of_groups(proxy: Proxy, topic: str) -> None:
+    """Where the broker assigns: the same offsets, and commits of members that are no changes of anybody's position."""
+    produce(proxy.client(), topic, 20)
+    own = {"group.id": "newer", "group.protocol": "consumer", "auto.offset.reset": "earliest"}
+    consumer = Consumer(proxy.client(enable_auto_commit=False) | own | QUICK)
+    consumer.subscribe([topic])
+    got = [clients.where(message) for message in consume(consumer, 20)]
+    consumer.commit(asynchronous=False)
+    consumer.close()
+    audit = proxy.stop()
+    assert audit.offsets("Read", topic) == Counter(got) == Counter((0, offset) for offset in range(20))
+    assert audit.rows("*", where=RESET) == []
+
+
 def test_a_position_set_by_an_administrator(proxy: Proxy, topic: str) -> None:
     """A commit by nobody's member: who, which group, where it goes on."""
     produce(proxy.client(), topic, 20)

@@ -133,3 +133,19 @@ def most_logins(proxy: Proxy) -> int:
     """The most logins that one session has."""
     rows = proxy.audit.rows("count(*)", where="action = 'ClientSaslAuthSuccess' GROUP BY session", order="1 DESC")
     return int(rows[0][0]) if rows else 0
+
+
+@pytest.mark.parametrize("mechanism", MECHANISMS)
+def test_the_proxy_logs_in_as_itself(
+    broker: Broker, proxy_for: Callable[..., Proxy], users: str, topic: str, mechanism: str
+) -> None:
+    """The client proves itself to the proxy, the proxy to the broker; in the audit is the client alone."""
+    own = {"mechanism": mechanism, "username": USER[mechanism], "password": planted.password(USER[mechanism])}
+    login = {"mode": "terminate", "users": users}
+    proxy = proxy_for(itself={"bootstrap": broker.sasl, "sasl": login, "upstream_sasl": own})
+    reports = produce(proxy.client() | sasl("bob", "SCRAM-SHA-256"), topic, 3)
+    audit = proxy.stop()
+    assert sorted(audit.offsets("Write", topic, "principal = 'bob'")) == [report.at for report in reports]
+    assert audit.rows("DISTINCT principal", where="principal IS NOT NULL", order="1") == [("bob",)]
+    kinds = audit.rows("DISTINCT action", "authority", where="category = 'authentication'", order="1")
+    assert kinds == [("ClientSaslAuthSuccess", "decision")]

@@ -194,7 +194,8 @@ class Broker:
         """The id of a topic, as Kafka writes it."""
         admin = self.admin()
         described = admin.describe_topics(TopicCollection([name]))[name].result(PATIENCE)
-        return str(described.topic_id)
+        # confluent-kafka writes it in the plain alphabet of base64, Kafka in that for names of files.
+        return str(described.topic_id).replace("+", "-").replace("/", "_")
 
     def delete_before(self, topic: str, partition: int, offset: int) -> None:
         """Deletes records behind every proxy's back."""

@@ -33,8 +33,8 @@ def remember(secret: bytes) -> bytes:
 
 
 def salted(user: str, salt: bytes, iterations: int) -> bytes:
-    """What a change of a SCRAM credential puts on the wire in the password's place; as good as the password."""
-    return remember(hashlib.pbkdf2_hmac("sha256", password(user).encode(), salt, iterations))
+    """What a change of a SCRAM-SHA-512 credential puts on the wire in the password's place; as good as the password."""
+    return remember(hashlib.pbkdf2_hmac("sha512", password(user).encode(), salt, iterations))
 
 
 def found_in(data: bytes) -> list[bytes]:
