@@ -127,6 +127,6 @@ docs: build ## rustdoc without warnings; the pages' links are alive and their ex
 	$(PYTEST) --quiet tests/test_docs*.py
 
 clean: ## back to a fresh clone
-	rm -rf $(VENV) target build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis .benchmarks
+	rm -rf $(VENV) target build dist .cache .pytest_cache .ruff_cache .mypy_cache .hypothesis .benchmarks
 	rm -f python/auditring/*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
