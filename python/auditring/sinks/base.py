@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Protocol, Self, runtime_checkable
 
 from auditring._core import RowBatch
+from auditring.policy import Policy
 
 __all__ = ["Batching", "Checkpoint", "RowBatch", "Sink", "SinkContext"]
 
@@ -77,6 +78,10 @@ class Sink(Protocol):
 
     name: str
     """Names the cursor file, the metrics and the health entry; letters, digits, `-` and `_`; unique in a log."""
+
+    policy: Policy | None = None
+    """What the sink keeps, where that is other than the log: the first of its rules that matches decides, else the
+    log's. What the log's policy turns off is in no sink. Fixed while the sink is open."""
 
     batching: Batching = Batching(rows=8192)
     """Read once, when the log is opened."""
