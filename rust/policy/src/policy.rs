@@ -212,14 +212,14 @@ fn blind(rule: &Rule) -> Result<(), String> {
     }
     let advice = "rules that leave it out need allow_blind_spots=True";
     let named = |names: &Option<Names>, is: &dyn Fn(&str) -> Option<&'static str>, all: &[&'static str]| {
-        names.iter().flat_map(|names| &names.0).find_map(|pattern| match pattern.exact() {
-            Some(name) => is(name).map(|why| (pattern.text.clone(), why)),
-            // A glob names what is protected where it matches nothing else.
-            None => {
-                let mut matched = all.iter().filter(|name| pattern.matches(name)).map(|name| is(name)).peekable();
-                matched.peek()?;
-                matched.collect::<Option<Vec<_>>>().map(|whys| (pattern.text.clone(), whys[0]))
+        names.iter().flat_map(|names| &names.0).find_map(|pattern| {
+            if let Some(name) = pattern.exact() {
+                return is(name).map(|why| (pattern.text.clone(), why));
             }
+            // A glob names what is protected where it matches nothing else.
+            let mut matched = all.iter().filter(|name| pattern.matches(name)).map(|name| is(name)).peekable();
+            matched.peek()?;
+            matched.collect::<Option<Vec<_>>>().map(|whys| (pattern.text.clone(), whys[0]))
         })
     };
     let of_category = |word: &str| Category::from_word(word).and_then(|one| protected(one, Outcome::Success, false));

@@ -17,7 +17,7 @@ fn reads() -> Vec<Vec<Read>> {
     let mut session = |s: usize| {
         let mut reads = Vec::new();
         for topic in 0..6 {
-            for n in 0..1 + (s * 7 + topic * 3) % 9 {
+            for n in 0..=(s * 7 + topic * 3) % 9 {
                 let mut sent = Sent::new("Read").on(&format!("topic-{topic}")).of(&format!("session-{s}"));
                 sent.first_touch = n == 0;
                 sent.partition = (n % 3) as i64;
