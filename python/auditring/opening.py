@@ -16,6 +16,7 @@ from auditring.exceptions import ConfigError
 from auditring.log import AuditLog
 from auditring.policy import Keep, Policy, drawn_seed, shorthand
 from auditring.sinks import ParquetSink, Sink
+from auditring.sinks.base import policy_of
 
 __all__ = ["open"]
 
@@ -65,6 +66,7 @@ def open(  # noqa: A001, PLR0913 - the public name: auditring.open; every settin
     if durability is not Durability.PROCESS:
         raise ConfigError(f"durability: only Durability.PROCESS is implemented, not {durability!r}")
     chosen = _checked(sinks)
+    owned = [(sink, policy_of(sink)) for sink in chosen]
     policy = _policy(policy, read=read, write=write, request=request, seed=seed)
     drawn = drawn_seed()
     journaled = policy.journaled(seed=drawn)
@@ -75,7 +77,7 @@ def open(  # noqa: A001, PLR0913 - the public name: auditring.open; every settin
         "instance": host if instance is None else instance,
         "host": host,
         "policy": journaled,
-        "sinks": [(sink.name, b"" if sink.policy is None else sink.policy.journaled(seed=seed)) for sink in chosen],
+        "sinks": [(sink.name, b"" if own is None else own.journaled(seed=seed)) for sink, own in owned],
         "primary_tap": primary_tap,
         "ring_dir": None if ring_dir is None else os.fspath(ring_dir),
         "ring_bytes": ring_bytes,
@@ -85,7 +87,7 @@ def open(  # noqa: A001, PLR0913 - the public name: auditring.open; every settin
         "segment_seconds": seconds("segment_age", segment_age),
     }
     said = {**settings, "policy": repr(policy)}
-    said["sinks"] = [[sink.name, type(sink).__qualname__, repr(sink.policy)] for sink in chosen]
+    said["sinks"] = [[sink.name, type(sink).__qualname__, repr(own)] for sink, own in owned]
     settings["startup"] = _startup(said, durability)
     return AuditLog(None if path is None else Path(path).absolute(), chosen, settings)
 
@@ -128,8 +130,8 @@ def _checked(sinks: Sequence[Sink] | None) -> tuple[Sink, ...]:
     for sink in chosen:
         if not isinstance(sink, Sink):
             raise ConfigError(f"sinks: {sink!r} is no auditring.sinks.Sink")
-        if sink.policy is not None and not isinstance(sink.policy, Policy):
-            raise ConfigError(f"sinks: the policy of {sink.name!r} is a Policy, not {sink.policy!r}")
+        if not isinstance(policy_of(sink), Policy | None):
+            raise ConfigError(f"sinks: the policy of {sink.name!r} is a Policy, not {policy_of(sink)!r}")
         if _SINK_NAME.fullmatch(sink.name) is None:
             raise ConfigError(f"sinks: the name {sink.name!r} cannot name a file; letters, digits, '-' and '_'")
         if sink.name in names:

@@ -262,7 +262,7 @@ def _check(policy: bytes, what: str, prefix: str = "") -> None:
         raise ConfigError(f"{what}: {str(error).removeprefix(prefix)}") from None
 
 
-def _check_seed(seed: int) -> None:
+def _check_seed(seed: object) -> None:
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 1 << _SEED_BITS:
         raise ConfigError(f"seed: a whole number from 0 to 2**{_SEED_BITS} - 1, not {seed!r}")
 
