@@ -17,6 +17,8 @@ pub(crate) struct Asked {
     pub(crate) context: u32,
     pub(crate) code: u16,
     pub(crate) bits: u8,
+    /// Which strings of the row, and whether it has a status: presence bits.
+    pub(crate) there: u32,
     /// Segments so far: a context's number means nothing in another one. 0 marks an empty entry.
     pub(crate) segment: u32,
 }
@@ -75,13 +77,14 @@ mod tests {
     #[test]
     fn only_the_same_question_has_the_same_answer() {
         let mut cache = Cache::default();
-        let asked = Asked { context: 1, code: 64, bits: 0, segment: 1 };
+        let asked = Asked { context: 1, code: 64, bits: 0, there: 1, segment: 1 };
         assert_eq!(cache.get(asked, b"orders", || 1), 1);
         assert_eq!(cache.get(asked, b"orders", || unreachable!()), 1);
         for (other, strings) in [
             (Asked { context: 2, ..asked }, &b"orders"[..]),
             (Asked { code: 65, ..asked }, b"orders"),
             (Asked { bits: 8, ..asked }, b"orders"),
+            (Asked { there: 2, ..asked }, b"orders"),
             (Asked { segment: 2, ..asked }, b"orders"),
             (asked, b"order"),
         ] {

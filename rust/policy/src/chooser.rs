@@ -205,28 +205,25 @@ impl Chooser {
     /// Looks at what rules ask for, unless that was done for the same before.
     #[inline]
     fn ask(&mut self, row: &RowView<'_>, needs: u32, context: u32, who: Option<Who<'_>>) -> Verdict {
-        let mut strings = std::mem::take(&mut self.strings);
-        let mut cache = std::mem::take(&mut self.cache);
-        strings.clear();
         let there = row.presence() & (needs | STATUS);
-        if there != 0 {
-            strings.extend_from_slice(&there.to_le_bytes());
-            let mut left = there & !STATUS;
-            for (bit, text) in row.fields().strings() {
-                if left & bit != 0 {
-                    strings.extend_from_slice(&(text.len() as u16).to_le_bytes());
-                    strings.extend_from_slice(text);
-                    left &= !bit;
-                }
-                if left == 0 {
-                    break;
-                }
+        let asked = Asked { context, code: row.code(), bits: row.bits(), there, segment: self.segment };
+        let mut cache = std::mem::take(&mut self.cache);
+        let mut several = std::mem::take(&mut self.strings);
+        let wanted = there & !STATUS;
+        let number = if wanted & wanted.wrapping_sub(1) == 0 {
+            // Mostly it is one, the resource: it is compared where it lies.
+            let one = row.fields().strings().find(|(bit, _)| *bit == wanted).map_or(&[][..], |(_, text)| text);
+            cache.get(asked, one, || self.look(row, who))
+        } else {
+            several.clear();
+            for (_, text) in row.fields().strings().filter(|(bit, _)| wanted & bit != 0) {
+                several.extend_from_slice(&(text.len() as u16).to_le_bytes());
+                several.extend_from_slice(text);
             }
-        }
-        let asked = Asked { context, code: row.code(), bits: row.bits(), segment: self.segment };
-        let number = cache.get(asked, &strings, || self.look(row, who));
+            cache.get(asked, &several, || self.look(row, who))
+        };
         self.cache = cache;
-        self.strings = strings;
+        self.strings = several;
         Verdict::of_number(number)
     }
 
