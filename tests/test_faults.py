@@ -457,9 +457,7 @@ def test_the_least_ring_takes_the_greatest_event(tmp_path: Path) -> None:
 
 def test_an_event_that_no_ring_takes_is_counted_as_refused(tmp_path: Path) -> None:
     """Below the least ring, which `open` does not allow, an event that is too long raises and stands in the balance."""
-    policy = auditring.policy.policy_json(
-        read=auditring.Keep.ALL, write=auditring.Keep.ALL, request=auditring.Keep.OFF, seed=None
-    )
+    policy = auditring.Policy().journaled(seed=1)
     core = _core.Log(str(tmp_path), instance="i", host="h", policy=policy, sinks=[], ring_bytes=1 << 16)
     session = core.session()
     before = core.stats()

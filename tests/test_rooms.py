@@ -30,7 +30,7 @@ MODULES: dict[str, set[str]] = {
     "types": set(),
     "health": {"stats"},
     "config": {"exceptions"},
-    "policy": {"exceptions"},
+    "policy": {"_core", "config", "exceptions"},
     "sinks": {"_core", "sinks"} | VALUES,
     "follower": {"_core", "health", "sinks"} | VALUES,
     "pump": {"_core", "health"} | VALUES,

@@ -34,7 +34,7 @@ from auditring.exceptions import (
 )
 from auditring.log import AuditLog, DeclaredEvent
 from auditring.opening import open  # noqa: A004 - the public name: auditring.open
-from auditring.policy import Keep
+from auditring.policy import Keep, Policy, Rule
 from auditring.stats import Health, Problem, SinkStats, Stats
 
 __all__ = [
@@ -54,8 +54,10 @@ __all__ = [
     "Keep",
     "LogClosed",
     "Plugin",
+    "Policy",
     "Problem",
     "Rotation",
+    "Rule",
     "Session",
     "SessionClosed",
     "SinkError",

@@ -25,10 +25,14 @@ __all__ = [
     "Tap",
     "Topics",
     "actions",
+    "check_policy",
     "columns",
+    "explain",
     "kafka_apis",
     "lines",
+    "literal",
     "outside",
+    "sample_by",
     "schema",
 ]
 
@@ -60,6 +64,26 @@ def lines(
     `columns` names what is in each row; times are nanoseconds since the epoch. Raises `ValueError` for a column or a
     dialect that there is not, and for a dialect of lines that are not JSON.
     """
+
+def check_policy(policy: bytes) -> None:
+    """Raises `ValueError` for a policy that a host may not write: the message names the rule, counted from 1."""
+
+def explain(policy: bytes, event: Mapping[str, object]) -> dict[str, Any]:
+    """What a policy says of an event, and why.
+
+    `event` has `action`, `category`, `outcome`, `authority`, `origin`, `status` (bool), `filter`, `tap`, `resource`,
+    `principals` (`Type:name`), `virtual_cluster` and `peer`; what is None is the catalog's, or not there. Returns
+    `category`, `outcome`, `authority`, `origin` as they were taken; `rules`, for each rule before the one that decides
+    a pair: `misses` and the condition, `protected` and the reason, or `request`; `rule`, the one that decides, from 0,
+    or None; `keep`, `one_in`, `by`; `protected`, why no rule leaves it out, or None; `refused`, whether the emit call
+    itself refuses it. Raises `ValueError`.
+    """
+
+def literal(text: str) -> str:
+    """The pattern of exactly this text."""
+
+def sample_by() -> list[str]:
+    """What a sample can go by, in order."""
 
 def outside(root: str) -> list[dict[str, Any]]:
     """The balance of every process under `root`, read from its files alone.
@@ -236,7 +260,7 @@ class Log:
         instance: str,
         host: str,
         policy: bytes,
-        sinks: Sequence[str],
+        sinks: Sequence[tuple[str, bytes]],
         primary_tap: str | None = None,
         ring_dir: str | None = None,
         ring_bytes: int = ...,
@@ -247,7 +271,10 @@ class Log:
         segment_seconds: float = ...,
         startup: Sequence[tuple[str, str]] = ...,
     ) -> Self:
-        """`droppable` and `protected`: seconds to wait for space (`None`: for ever), then raise (`True`) or drop."""
+        """`sinks`: names, each with its own policy in its journaled form, empty where it has none.
+
+        `droppable` and `protected`: seconds to wait for space (`None`: for ever), then raise (`True`) or drop.
+        """
     @property
     def process(self) -> str:
         """UUID of this open log; empty for a log that keeps nothing."""

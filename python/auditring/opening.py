@@ -14,8 +14,9 @@ from typing import Any, Final
 from auditring.config import Durability, Seconds, WhenFull, positive, seconds
 from auditring.exceptions import ConfigError
 from auditring.log import AuditLog
-from auditring.policy import Keep, policy_json
+from auditring.policy import Keep, Policy, drawn_seed, shorthand
 from auditring.sinks import ParquetSink, Sink
+from auditring.sinks.base import policy_of
 
 __all__ = ["open"]
 
@@ -30,9 +31,10 @@ def open(  # noqa: A001, PLR0913 - the public name: auditring.open; every settin
     instance: str | None = None,
     primary_tap: str | None = None,
     sinks: Sequence[Sink] | None = None,
-    read: Keep = Keep.ALL,
-    write: Keep = Keep.ALL,
-    request: Keep = Keep.OFF,
+    policy: Policy | None = None,
+    read: Keep | None = None,
+    write: Keep | None = None,
+    request: Keep | None = None,
     seed: int | None = None,
     when_full: WhenFull | Mapping[str, WhenFull] | None = None,
     durability: Durability = Durability.PROCESS,
@@ -47,9 +49,10 @@ def open(  # noqa: A001, PLR0913 - the public name: auditring.open; every settin
     A second `open` of one directory, in this process or another, is a further writer with its own ring.
 
     `instance`: which proxy this is, by default the host's name. `primary_tap`: the one tap that metrics count.
-    `sinks`: by default one `ParquetSink`. `read`, `write`: how much of the data events to keep. `request`: `Keep.ALL`
-    records every protocol request that passes. `seed`: of the sample, by default drawn. `when_full`: for both classes
-    of events, or by class (`droppable`, `protected`). `ring_bytes`: a power of two from 1 MiB.
+    `sinks`: by default one `ParquetSink`. `policy`: what is kept, by default everything but category `request`. `read`,
+    `write`, `request` and `seed` are short for one: how much of the data events to keep; `Keep.ALL` to record every
+    protocol request that passes; the seed of the sample, by default drawn. `when_full`: for both classes of events, or
+    by class (`droppable`, `protected`). `ring_bytes`: a power of two from 1 MiB.
     `ring_dir`: by default tmpfs where that outlives the process. `journal_bytes`: the most that the journal may take
     on disk. `segment_bytes`, `segment_age`: when the journal begins a new file.
 
@@ -62,11 +65,19 @@ def open(  # noqa: A001, PLR0913 - the public name: auditring.open; every settin
         raise ConfigError(f"ring_bytes: a power of two, at least {_LEAST_RING}, not {ring_bytes}")
     if durability is not Durability.PROCESS:
         raise ConfigError(f"durability: only Durability.PROCESS is implemented, not {durability!r}")
+    chosen = _checked(sinks)
+    owned = [(sink, policy_of(sink)) for sink in chosen]
+    policy = _policy(policy, read=read, write=write, request=request, seed=seed)
+    drawn = drawn_seed()
+    journaled = policy.journaled(seed=drawn)
+    # Without a seed of its own a sink samples as the log does: two sinks of the same rules keep the same rows.
+    seed = drawn if policy.seed is None else policy.seed
     host = socket.gethostname()
     settings: dict[str, Any] = {
         "instance": host if instance is None else instance,
         "host": host,
-        "policy": policy_json(read=read, write=write, request=request, seed=seed),
+        "policy": journaled,
+        "sinks": [(sink.name, b"" if own is None else own.journaled(seed=seed)) for sink, own in owned],
         "primary_tap": primary_tap,
         "ring_dir": None if ring_dir is None else os.fspath(ring_dir),
         "ring_bytes": ring_bytes,
@@ -75,11 +86,22 @@ def open(  # noqa: A001, PLR0913 - the public name: auditring.open; every settin
         "segment_bytes": segment_bytes,
         "segment_seconds": seconds("segment_age", segment_age),
     }
-    chosen = _checked(sinks)
-    said = {**settings, "policy": [repr(keep) for keep in (read, write, request)], "seed": seed}
-    said["sinks"] = [[sink.name, type(sink).__qualname__] for sink in chosen]
+    said = {**settings, "policy": repr(policy)}
+    said["sinks"] = [[sink.name, type(sink).__qualname__, repr(own)] for sink, own in owned]
     settings["startup"] = _startup(said, durability)
     return AuditLog(None if path is None else Path(path).absolute(), chosen, settings)
+
+
+def _policy(policy: Policy | None, **short: Any) -> Policy:  # noqa: ANN401 - checked by what they are short for
+    """What `open` was given, in one way or the other."""
+    if policy is None:
+        return shorthand(**short)
+    if not isinstance(policy, Policy):
+        raise ConfigError(f"policy: a Policy, not {policy!r}")
+    for name, value in short.items():
+        if value is not None:
+            raise ConfigError(f"{name}: not beside policy=, which says it all; put it into the policy")
+    return policy
 
 
 def _startup(said: Mapping[str, object], durability: Durability) -> list[tuple[str, str]]:
@@ -108,6 +130,8 @@ def _checked(sinks: Sequence[Sink] | None) -> tuple[Sink, ...]:
     for sink in chosen:
         if not isinstance(sink, Sink):
             raise ConfigError(f"sinks: {sink!r} is no auditring.sinks.Sink")
+        if not isinstance(policy_of(sink), Policy | None):
+            raise ConfigError(f"sinks: the policy of {sink.name!r} is a Policy, not {policy_of(sink)!r}")
         if _SINK_NAME.fullmatch(sink.name) is None:
             raise ConfigError(f"sinks: the name {sink.name!r} cannot name a file; letters, digits, '-' and '_'")
         if sink.name in names:

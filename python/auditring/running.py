@@ -6,6 +6,7 @@ nothing here waits for ever for a disk or a sink that does not come back.
 """
 
 import contextlib
+import json
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,8 +26,7 @@ _LOOK: Final = 0.25
 _SESSIONS: Final = 2.0
 _DROPS_STAY: Final = 60.0
 _RING_ADVICE: Final = (
-    "give the ring more room (ring_bytes), keep less (read=, write=), "
-    "or stop reading from clients while pressure is high"
+    "give the ring more room (ring_bytes), keep less (see policy), or stop reading from clients while pressure is high"
 )
 _BUDGET_ADVICE: Final = "look at the sink that lags (see stats), or give the journal more room (journal_bytes)"
 _RING_GONE_ADVICE: Final = "restart the process: what is in the ring is lost if the process is killed; see ring_dir"
@@ -41,7 +41,7 @@ class Running:
 
     def __init__(self, root: Path | None, sinks: Sequence[Sink], settings: Mapping[str, Any]) -> None:
         """Opens the ring and the journal and starts the threads. Raises `OSError`."""
-        self.core = _core.Log(None if root is None else str(root), sinks=[sink.name for sink in sinks], **settings)
+        self.core = _core.Log(None if root is None else str(root), **settings)
         self._board = HealthBoard()
         self._pump: Pump | None = None
         self._followers: list[SinkFollower] = []
@@ -84,6 +84,15 @@ class Running:
         ring = self.core.ring_path
         if ring is not None and Path(ring).is_relative_to(root.resolve()):
             self._notes = (_OFF_TMPFS,)
+        for sink, policy in ((None, settings["policy"]), *settings["sinks"]):
+            if policy and json.loads(policy)["allow_blind_spots"]:
+                self._blind(sink, policy.decode())
+
+    def _blind(self, sink: str | None, policy: str) -> None:
+        """Says of a policy that it may leave out what is protected: in the log, and for as long as it is in force."""
+        whose = "the log's policy" if sink is None else f"the policy of sink {sink}"
+        self._notes = (*self._notes, f"{whose} may leave out protected events (allow_blind_spots)")
+        self._tell("auditring.BlindSpots", policy=policy, **({} if sink is None else {"sink": sink}))
 
     def stats(self) -> Stats:
         """The balance now; what the sinks have is read first, so that a sink is never ahead of the journal."""

@@ -13,6 +13,7 @@ from auditring.cli.errors import missing, suggestion
 
 SUMMARIES = {
     "demo": "Audit a real HTTP gateway under load, then ask DuckDB who did what.",
+    "explain": "Which rule of a policy decides about an event, and why.",
     "query": "Ask an audit directory: SQL, or a saved question.",
     "schema": "What lines and rows may have: a JSON Schema, or the table's columns.",
     "stats": "The balance of every process that writes, or wrote, to a directory.",

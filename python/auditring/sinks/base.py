@@ -23,8 +23,9 @@ from pathlib import Path
 from typing import Protocol, Self, runtime_checkable
 
 from auditring._core import RowBatch
+from auditring.policy import Policy
 
-__all__ = ["Batching", "Checkpoint", "RowBatch", "Sink", "SinkContext"]
+__all__ = ["Batching", "Checkpoint", "RowBatch", "Sink", "SinkContext", "policy_of"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,7 +73,8 @@ class SinkContext:
 class Sink(Protocol):
     """A destination for rows. Inherit from it for the defaults, or bring all of it.
 
-    The object given to `auditring.open` is a template: the log works with `fresh()` ones, one in each process.
+    The object given to `auditring.open` is a template: the log works with `fresh()` ones, one in each process. It may
+    have a `policy`, too: see `policy_of`.
     """
 
     name: str
@@ -115,3 +117,13 @@ class Sink(Protocol):
 
     def forked(self) -> None:
         """In a forked child: lets go of what is the parent's without writing to it."""
+
+
+def policy_of(sink: Sink) -> Policy | None:
+    """What a sink keeps where that is other than the log: its `policy`, if it has one.
+
+    The first of its rules that matches decides, else the log's; what the log's policy turns off is in no sink. Fixed
+    while the sink is open.
+    """
+    policy: Policy | None = getattr(sink, "policy", None)
+    return policy

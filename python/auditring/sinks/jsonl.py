@@ -21,6 +21,7 @@ from typing import Final, TypeVar, get_args
 
 from auditring.config import Rotation
 from auditring.exceptions import ConfigError, CursorError
+from auditring.policy import Policy
 from auditring.sinks._files import day_of, make_directory
 from auditring.sinks._lines import LineFile, compress
 from auditring.sinks.base import Batching, Checkpoint, RowBatch, Sink, SinkContext
@@ -57,15 +58,18 @@ class JsonlSink(Sink):
         compress: bool = False,
         dialect: Dialect | None = None,
         checkpoint: Checkpoint | None = None,
+        policy: Policy | None = None,
     ) -> None:
         """`path`: a directory instead of `jsonl/` in the audit directory, or `"-"` for standard output.
 
         `rotation`: by default at 256 MiB or a new UTC date. `checkpoint`: by default 64 MiB or a second.
         `dialect`: whose names actions have, by default our own; such a sink beside another wants a `name` and a `path`.
+        `policy`: what this sink keeps, by default what the log keeps.
         """
         if dialect is not None and dialect not in get_args(Dialect):
             raise ConfigError(f"dialect: there is no {dialect!r}; known: {', '.join(get_args(Dialect))}")
         self.name = name or ("stdout" if path == "-" else "jsonl")
+        self.policy = policy
         self._path = None if path is None else Path(path)
         self._rotation = rotation or _ROTATION
         self._limits = checkpoint or _CHECKPOINT

@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 
 from auditring import _core
 from auditring.config import Rotation
+from auditring.policy import Policy
 from auditring.sinks._files import FILE_MODE, date_of, make_directory, sync_directory
 from auditring.sinks._sealed import Sealed, Terms, sealed_from
 from auditring.sinks.base import Batching, Checkpoint, RowBatch, Sink, SinkContext
@@ -141,9 +142,15 @@ class ParquetSink(Sink):
 
     batching = Batching(rows=ROW_GROUP, partial=False, tables=True)
 
-    def __init__(self, *, rotation: Rotation | None = None, compression_level: int = 1) -> None:
-        """`rotation`: when a file is sealed; by default at 1,000,000 rows, 256 MiB, 5 minutes, or a new UTC date."""
+    def __init__(
+        self, *, rotation: Rotation | None = None, compression_level: int = 1, policy: Policy | None = None
+    ) -> None:
+        """`rotation`: when a file is sealed; by default at 1,000,000 rows, 256 MiB, 5 minutes, or a new UTC date.
+
+        `policy`: what this sink keeps, by default what the log keeps.
+        """
         self.name = "parquet"
+        self.policy = policy
         self._rotation = rotation or Rotation(rows=1_000_000, bytes=256 << 20, age=300.0)
         self._level = compression_level
         self._schema: pa.Schema | None = None

@@ -15,6 +15,7 @@ mod methods;
 mod outside;
 mod own;
 mod plugin;
+mod policy;
 mod session;
 mod shared;
 mod slow;
@@ -40,6 +41,8 @@ mod _core {
     use crate::log::Log;
     #[pymodule_export]
     use crate::outside::{actions, columns, outside};
+    #[pymodule_export]
+    use crate::policy::{check_policy, explain, literal, sample_by};
     #[pymodule_export]
     use crate::snapshot::Snapshot;
     #[pymodule_export]

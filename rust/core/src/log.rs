@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use auditring_event::record::Encoder;
 use auditring_event::sanitize::Marks;
-use auditring_event::{Category, Context, Kind, Outcome, by_name, code_of, spec};
+use auditring_event::{Context, Kind, Outcome, by_name, spec};
 use auditring_flow::{Born, Journaled, Limits, Mailbox, Progress, Pump, Settings, Unsynced};
 use auditring_journal::{Cursor, Followers, ProcessDir, Totals, fold};
-use auditring_policy::{Keep, Policy};
+use auditring_policy::Policy;
 use auditring_ring::{Clock, ClockKind, Identity, Kind as Edge, Ring};
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyTimeoutError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -88,7 +88,7 @@ impl Log {
     }
 
     fn nothing(droppable: WhenFull, protected: WhenFull) -> Self {
-        let shared = Shared::new(None, Clock::detect(), Arc::default(), droppable, protected);
+        let shared = Shared::new(None, Clock::detect(), Arc::default(), None, droppable, protected);
         Self { shared: Arc::new(shared), machine: None, closed: AtomicBool::new(false) }
     }
 
@@ -114,7 +114,7 @@ impl Log {
         instance: String,
         host: String,
         policy: Vec<u8>,
-        sinks: Vec<String>,
+        sinks: Vec<(String, Vec<u8>)>,
         primary_tap: Option<String>,
         ring_dir: Option<PathBuf>,
         ring_bytes: u32,
@@ -151,15 +151,7 @@ impl Log {
             pump.map(|(pump, held)| (process, ring, clock, pump, held))
         });
         let (process, ring, clock, pump, held) = made.map_err(os_error)?;
-        let shared = Shared::new(Some(ring), clock, pump.progress(), droppable, protected);
-        for (keep, code) in [(parsed.read, code_of("Read")), (parsed.write, code_of("Write"))] {
-            if keep == Keep::Off {
-                shared.turn_off(code);
-            }
-        }
-        if parsed.request == Keep::Off {
-            shared.turn_off_all(Category::Request);
-        }
+        let shared = Shared::new(Some(ring), clock, pump.progress(), Some(parsed), droppable, protected);
         let (dir, mailbox, unsynced) = (pump.dir().to_owned(), pump.mailbox(), pump.unsynced());
         let (pump, held) = (Mutex::new(Some(pump)), Mutex::new(Some(held)));
         Ok(Self {

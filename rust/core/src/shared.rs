@@ -8,9 +8,10 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use auditring_event::{ACTIONS, CODES, Category, Definition, OUTCOMES, Outcome};
+use auditring_event::{ACTIONS, CODES, Category, Definition, FREEFORM, OUTCOMES, Outcome, droppable};
 use auditring_flow::Progress;
 use auditring_kafka::Topics as Names;
+use auditring_policy::Policy;
 use auditring_ring::{Clock, Kind as Edge, Refusal, Ring};
 use pyo3::prelude::*;
 
@@ -57,6 +58,8 @@ pub(crate) struct Shared {
     pub(crate) hot: Hot,
     pub(crate) clock: Clock,
     pub(crate) progress: Arc<Progress>,
+    /// The log's; none in a log that keeps nothing.
+    policy: Option<Policy>,
     droppable: WhenFull,
     protected: WhenFull,
     next_id: AtomicU64,
@@ -80,6 +83,7 @@ impl Shared {
         ring: Option<Arc<Ring>>,
         clock: Clock,
         progress: Arc<Progress>,
+        policy: Option<Policy>,
         droppable: WhenFull,
         protected: WhenFull,
     ) -> Self {
@@ -87,11 +91,12 @@ impl Shared {
         if let Some(ring) = ring {
             hot.install(ring);
         }
-        Self {
+        let shared = Self {
             gates: (0..CODES * OUTCOMES).map(|_| AtomicU8::new(GATE_OPEN)).collect(),
             hot,
             clock,
             progress,
+            policy,
             droppable,
             protected,
             next_id: AtomicU64::new(1),
@@ -100,7 +105,11 @@ impl Shared {
             declared: Mutex::default(),
             topics: Mutex::default(),
             kept_nothing: AtomicU64::new(0),
+        };
+        for spec in ACTIONS {
+            shared.turn_off(spec.code, (spec.code != FREEFORM).then_some(spec.name), spec.category);
         }
+        shared
     }
 
     #[inline(always)]
@@ -111,16 +120,17 @@ impl Shared {
         self.gates.get(at).map_or(GATE_CLOSED, |gate| gate.load(Ordering::Relaxed))
     }
 
-    /// Turns an action off: what is droppable of it is counted, and nothing more.
-    pub(crate) fn turn_off(&self, code: u16) {
-        for outcome in [Outcome::Success, Outcome::Allowed, Outcome::Forwarded] {
-            self.gates[code as usize * OUTCOMES + outcome as usize].store(GATE_OFF, Ordering::Relaxed);
+    /// Turns off what of an action the log's policy leaves out whatever else a call says: that is counted, and nothing more.
+    /// `name` is none where events of one code have names of their own.
+    fn turn_off(&self, code: u16, name: Option<&str>, category: Category) {
+        let Some(policy) = &self.policy else { return };
+        for outcome in Outcome::ALL {
+            if droppable(category, *outcome) && policy.is_off(code, name, category, *outcome) {
+                let gate = &self.gates[code as usize * OUTCOMES + *outcome as usize];
+                // A gate that is closed stays so.
+                let _ = gate.compare_exchange(GATE_OPEN, GATE_OFF, Ordering::Relaxed, Ordering::Relaxed);
+            }
         }
-    }
-
-    /// Turns all actions of a category off.
-    pub(crate) fn turn_off_all(&self, category: Category) {
-        ACTIONS.iter().filter(|spec| spec.category == category).for_each(|spec| self.turn_off(spec.code));
     }
 
     /// The code of a declared event, given out where it is new. Its definition is in the ring first.
@@ -129,10 +139,12 @@ impl Shared {
             return Err(Refused::Closed);
         }
         let mut declared = lock(&self.declared);
-        declared.code(definition, |bytes| match self.hot.get() {
+        let code = declared.code(definition, |bytes| match self.hot.get() {
             Some(hot) => hot.ring().definitions_append(bytes).map_err(|_| Refused::Full),
             None => Ok(()),
-        })
+        })?;
+        self.turn_off(code, Some(&definition.name), definition.category);
+        Ok(code)
     }
 
     /// Names of the declared events by code.

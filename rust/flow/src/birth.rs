@@ -25,8 +25,8 @@ pub struct Settings {
     pub host: String,
     /// The log's policy in its journaled form.
     pub policy: Vec<u8>,
-    /// The sinks that hold the journal, by name.
-    pub sinks: Vec<String>,
+    /// The sinks that hold the journal: each by its name, with its own policy in its journaled form, empty without one.
+    pub sinks: Vec<(String, Vec<u8>)>,
     /// The tap that totals and metrics count; none: all.
     pub primary_tap: Option<String>,
     /// Where the ring lies; none: `/dev/shm`, or the audit directory where that is not to be had.
@@ -93,6 +93,9 @@ impl Born {
     /// [`Error`] names the path and what the system said.
     pub fn new(settings: &Settings) -> Result<Self, Error> {
         Policy::parse(&settings.policy)?;
+        for (_, policy) in settings.sinks.iter().filter(|(_, policy)| !policy.is_empty()) {
+            Policy::parse(policy)?;
+        }
         make_root(&settings.root)?;
         purge(&settings.root)?;
         let process = Uuid::new_v4();
@@ -148,10 +151,10 @@ impl Born {
             ring_path: ring.to_owned(),
         };
         let dir = ProcessDir::create(&settings.root, &owner)?;
-        let entries = settings.sinks.iter().enumerate().map(|(at, name)| Follower {
+        let entries = settings.sinks.iter().enumerate().map(|(at, (name, policy))| Follower {
             name: name.clone(),
             since_seq: 0,
-            policy: Vec::new(),
+            policy: policy.clone(),
             policy_since: 0,
             required: at == 0,
         });

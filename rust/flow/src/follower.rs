@@ -176,14 +176,15 @@ impl Follower {
         progress: Arc<Progress>,
     ) -> Result<Self, Error> {
         let lock = SinkLock::try_take(dir, sink)?.ok_or_else(|| Error::SinkHeld(sink.to_owned()))?;
-        let since = Followers::load(dir)?.get(sink).map_or(0, |entry| entry.since_seq);
+        let entry = Followers::load(dir)?.get(sink).cloned().unwrap_or_default();
+        let since = entry.since_seq;
         let cursor = Cursor::load(dir, sink)?.unwrap_or_else(|| Cursor { seq: since, ..Cursor::default() });
         let mut follower = Self {
             dir: dir.to_owned(),
             sink: sink.to_owned(),
             lock: Arc::new(lock),
             reader: Reader::open(dir, cursor.seq)?,
-            selector: Selector::new(declined),
+            selector: Selector::new(declined, &entry.policy)?,
             buf: Vec::new(),
             left: Left::default(),
             chosen: Chosen::at(cursor.seq),

@@ -5,13 +5,10 @@
 
 use std::sync::Arc;
 
-use auditring_event::record::{STATUS, outcome};
 use auditring_event::row::{self, RowView};
-use auditring_event::{
-    CODES, Context, Definitions, Identity, OUTCOMES, Outcome, RowRef, RowSet, code_of, droppable, spec,
-};
+use auditring_event::{CODES, Context, Definitions, Identity, OUTCOMES, Outcome, RowRef, RowSet};
 use auditring_journal::{SegmentHead, contexts, process_text};
-use auditring_policy::{Decision, Keep, Policy, Row, decide, session_hash};
+use auditring_policy::{Chooser, Decision, Policy, Who, session_hash};
 
 use crate::Error;
 
@@ -78,8 +75,11 @@ struct Known {
 #[derive(Debug)]
 pub(crate) struct Selector {
     declined: Declined,
-    policy: Policy,
-    /// Whether the policy leaves out anything at all.
+    /// The sink's own policy.
+    own: Option<Policy>,
+    /// The log's and the sink's policy, and the bytes of the log's.
+    chooser: Option<(Vec<u8>, Chooser)>,
+    /// Whether they leave out anything at all.
     keeps_all: bool,
     identity: Arc<Identity>,
     known: Vec<Option<Known>>,
@@ -87,32 +87,39 @@ pub(crate) struct Selector {
     generation: u64,
 }
 
-const READ: u16 = code_of("Read");
-const WRITE: u16 = code_of("Write");
-
 impl Selector {
-    pub(crate) fn new(declined: Declined) -> Self {
-        Self {
+    /// For a sink with a policy of its own in its journaled form; empty where it has none.
+    pub(crate) fn new(declined: Declined, own: &[u8]) -> Result<Self, Error> {
+        let own = if own.is_empty() { None } else { Some(Policy::parse(own)?) };
+        Ok(Self {
             declined,
-            policy: Policy { version: 1, seed: 0, read: Keep::All, write: Keep::All, request: Keep::Off },
+            own,
+            chooser: None,
             keeps_all: true,
             identity: Arc::default(),
             known: Vec::new(),
             definitions: Arc::default(),
             generation: 0,
-        }
+        })
     }
 
     /// A segment begins: identity, policy and definitions are at its head, its contexts will come anew.
     pub(crate) fn segment(&mut self, head: &SegmentHead, chosen: &mut Chosen) -> Result<(), Error> {
-        self.policy = Policy::parse(&head.policy)?;
-        self.keeps_all = [READ, WRITE].into_iter().all(|code| self.policy.keep(code) == Keep::All);
+        match &mut self.chooser {
+            Some((policy, chooser)) if *policy == head.policy => chooser.segment(),
+            _ => {
+                let mut chooser = Chooser::new(Policy::parse(&head.policy)?, self.own.clone(), &head.process);
+                chooser.define(&self.definitions);
+                self.chooser = Some((head.policy.clone(), chooser));
+            }
+        }
         let identity =
             Identity { process: process_text(&head.process), instance: head.instance.clone(), host: head.host.clone() };
         if *self.identity != identity {
             self.identity = Arc::new(identity);
         }
         self.definitions(&head.definitions, chosen);
+        self.keeps_all = self.chooser.as_ref().is_none_or(|(_, chooser)| chooser.keeps_all());
         self.known.clear();
         Ok(())
     }
@@ -129,6 +136,10 @@ impl Selector {
             let definitions = Arc::make_mut(&mut self.definitions);
             for one in section.iter() {
                 definitions.insert(one.clone());
+            }
+            if let Some((_, chooser)) = &mut self.chooser {
+                chooser.define(&section);
+                self.keeps_all = chooser.keeps_all();
             }
         }
         chosen.set.definitions = Arc::clone(&self.definitions);
@@ -166,22 +177,26 @@ impl Selector {
         let time_ns = view.time_ns();
         chosen.time = Some(chosen.time.map_or((time_ns, time_ns), |(a, b)| (a.min(time_ns), b.max(time_ns))));
         let known = self.known.get_mut(view.context() as usize).and_then(Option::as_mut);
-        let weight = if self.declined.has(view.code(), view.bits()) {
+        if self.declined.has(view.code(), view.bits()) {
             chosen.filtered_out += 1;
             return;
-        } else if self.keeps_all || (view.code() != READ && view.code() != WRITE) {
-            1
-        } else {
-            match decide(&self.policy, &facts(view, known.as_ref().map_or(0, |known| known.session))) {
-                Decision::Keep { weight } => weight,
-                Decision::SampledOut => {
-                    chosen.sampled_out += 1;
-                    return;
-                }
-                Decision::FilteredOut => {
-                    chosen.filtered_out += 1;
-                    return;
-                }
+        }
+        let decision = match &mut self.chooser {
+            Some((_, chooser)) if !self.keeps_all => {
+                let who = known.as_ref().map(|known| Who { context: &known.context, session: known.session });
+                chooser.decide(view, view.context(), who, seq)
+            }
+            _ => Decision::Keep { weight: 1 },
+        };
+        let weight = match decision {
+            Decision::Keep { weight } => weight,
+            Decision::SampledOut => {
+                chosen.sampled_out += 1;
+                return;
+            }
+            Decision::FilteredOut => {
+                chosen.filtered_out += 1;
+                return;
             }
         };
         let set = &mut chosen.set;
@@ -197,21 +212,5 @@ impl Selector {
         set.data.extend_from_slice(bytes);
         row::set_context(&mut set.data, offset, local);
         set.rows.push(RowRef { seq, offset: offset as u32, weight });
-    }
-}
-
-/// What the policy looks at.
-fn facts<'a>(view: &RowView<'a>, session: u64) -> Row<'a> {
-    let droppable = match (spec(view.code()), outcome(view.bits())) {
-        (Some(spec), Some(outcome)) => droppable(spec.category, outcome) && view.presence() & STATUS == 0,
-        _ => false,
-    };
-    Row {
-        code: view.code(),
-        droppable,
-        first_touch: view.flags() & auditring_event::record::FIRST_TOUCH != 0,
-        session,
-        // The topic is the first field of Read and Write, and so the first string of the body.
-        resource: view.fields().strings().next().filter(|(bit, _)| *bit == 1).map_or(&[][..], |(_, topic)| topic),
     }
 }

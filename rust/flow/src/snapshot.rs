@@ -16,7 +16,7 @@ use crate::follower::Batch;
 use crate::select::{Chosen, Declined, Selector};
 
 /// The sink whose files are the table.
-const PARQUET: &str = "parquet";
+pub(crate) const PARQUET: &str = "parquet";
 /// A batch ends at so many bytes of rows.
 const BATCH_BYTES: usize = 64 << 20;
 
@@ -28,6 +28,8 @@ pub type Sealed = (String, i64, i64);
 struct Held {
     process: String,
     reader: Reader,
+    /// The Parquet sink's own policy: a row shows as it will stand in a file.
+    policy: Vec<u8>,
     cursor: i64,
     /// Rows from here on came after the snapshot; under a flood reading would never end otherwise.
     until: i64,
@@ -53,10 +55,12 @@ impl Snapshot {
         for (process, dir) in list(root)? {
             let reader = Reader::open(&dir, 0).and_then(|mut reader| reader.hold().map(|()| reader));
             let rest = reader.and_then(|reader| {
-                parquet |= Followers::load(&dir)?.get(PARQUET).is_some();
+                let entry = Followers::load(&dir)?.get(PARQUET).cloned();
+                parquet |= entry.is_some();
+                let policy = entry.unwrap_or_default().policy;
                 let cursor = Cursor::load(&dir, PARQUET)?.map_or(0, |cursor| cursor.seq);
                 let until = fold(&dir)?.next_seq;
-                Ok(Held { process: process_text(&process), reader, cursor, until })
+                Ok(Held { process: process_text(&process), reader, policy, cursor, until })
             });
             match rest {
                 Ok(one) => held.push(one),
@@ -105,7 +109,7 @@ impl Snapshot {
     }
 
     fn read(&mut self, mut held: Held, sealed: &[(i64, i64)], batches: &mut Vec<Batch>) -> Result<(), Error> {
-        let mut selector = Selector::new(Declined::default());
+        let mut selector = Selector::new(Declined::default(), &held.policy)?;
         let mut chosen = Chosen::default();
         let mut buf = Vec::new();
         // What a later version has written may be of actions, or have fields, that came after this one.

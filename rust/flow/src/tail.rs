@@ -12,11 +12,12 @@ use std::time::{Duration, Instant};
 
 use auditring_event::row::RowView;
 use auditring_event::{Definitions, RowSet};
-use auditring_journal::{BatchMeta, Reader, SegmentHead, Step, Totals, fold, list, process_text};
+use auditring_journal::{BatchMeta, Followers, Reader, SegmentHead, Step, Totals, fold, list, process_text};
 
 use crate::Error;
 use crate::select::{Chosen, Declined, Selector};
 use crate::sieve::{Filter, Sieve};
+use crate::snapshot::PARQUET;
 
 /// How often directories are listed while rows flow; without rows the caller's own rhythm holds.
 const LOOK: Duration = Duration::from_millis(50);
@@ -182,18 +183,23 @@ impl Tail {
     fn meet(&mut self, process: [u8; 16], dir: PathBuf, from_now: bool) -> Result<(), Error> {
         let until = fold(&dir)?.next_seq;
         let floor = if from_now { until } else { 0 };
-        let opened = Reader::open(&dir, floor).and_then(|mut reader| reader.hold().map(|()| reader));
-        let reader = match opened {
-            Ok(reader) => reader,
+        let opened = Reader::open(&dir, floor).and_then(|mut reader| {
+            reader.hold()?;
+            Ok((reader, Followers::load(&dir)?.get(PARQUET).cloned().unwrap_or_default()))
+        });
+        let (reader, table) = match opened {
+            Ok(opened) => opened,
             // Removed between listing and opening: it will be met among those that have gone.
             Err(_) if !dir.exists() => return Ok(()),
             Err(error) => return Err(error.into()),
         };
+        // The rows are those of the tables.
+        let selector = Selector::new(Declined::default(), &table.policy)?;
         let mut one = Followed {
             process: process_text(&process),
             dir,
             reader,
-            selector: Selector::new(Declined::default()),
+            selector,
             sieve: Sieve::new(self.filter.clone()),
             buf: Vec::new(),
             floor,

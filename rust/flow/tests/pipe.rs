@@ -26,7 +26,7 @@ fn rig(policy: &str, sinks: &[&str], limits: Limits) -> Rig {
         instance: "proxy-1".into(),
         host: "host-1".into(),
         policy: policy.into(),
-        sinks: sinks.iter().map(|sink| (*sink).to_owned()).collect(),
+        sinks: sinks.iter().map(|sink| ((*sink).to_owned(), Vec::new())).collect(),
         primary_tap: None,
         ring_dir: Some(folder.path().to_owned()),
         ring_bytes: 1 << 20,

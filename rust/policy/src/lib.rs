@@ -1,14 +1,34 @@
 //! What a log keeps, decided as a pure function of the journal.
 //!
-//! Owns: the journaled form of a policy, its digest, and the decision for one row. Knows fields and codes, no file, no
-//! thread, no clock. What must always hold: the same policy bytes and the same row give the same decision in every
-//! process and every version, so that two sinks, or one that was killed and started again, come to the same rows; and
-//! nothing but a droppable Read or Write is ever left out.
+//! Owns: the journaled form of a policy, its digest, and the decision for one row.
+//!
+//! ```text
+//! JSON ─▶ Policy (rules: conditions and a keep) ─┬─▶ Chooser: by code and outcome, then by cached questions ─▶ Decision
+//!                                                └─▶ explain: the same conditions, one after the other
+//! ```
+//!
+//! Knows fields and codes, no file, no thread, no clock. What must always hold: the same policy bytes and the same row give
+//! the same decision in every process and every version, so that two sinks, or one that was killed and started again, come
+//! to the same rows; what is protected is kept, with weight 1, unless the policy itself says that it may be blind.
 
-mod decide;
+mod cache;
+mod chooser;
+mod explain;
+mod facts;
 mod first_touch;
+mod pattern;
 mod policy;
+mod protected;
+mod rule;
+mod sample;
+mod table;
 
-pub use decide::{Decision, Row, decide};
+pub use chooser::{Chooser, Decision, Who};
+pub use explain::{Explained, Why, otherwise};
+pub use facts::{Facts, address};
 pub use first_touch::{FirstTouch, session_hash, touch_key};
-pub use policy::{Keep, Policy, PolicyError};
+pub use pattern::literal;
+pub use policy::{Policy, PolicyError};
+pub use protected::protected;
+pub use rule::{Keep, Rule};
+pub use sample::By;

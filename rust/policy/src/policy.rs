@@ -1,45 +1,29 @@
 //! The journaled form: one small JSON object, parsed once, never reinterpreted.
+//!
+//! ```text
+//! version 1  {"version":1,"seed":7,"read":{"keep":"sample","one_in":100},"write":{"keep":"all"},"request":{"keep":"off"}}
+//! version 2  {"version":2,"seed":7,"allow_blind_spots":false,"rules":[{"action":["Read"],"keep":"off"}, …]}
+//! ```
+//!
+//! Version 1 is read as the rules that it stands for. What is written is version 2.
 
-use serde::{Deserialize, Serialize};
+use auditring_event::{ACTIONS, Authority, Category, Origin, Outcome, by_name};
+use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-/// What becomes of the droppable rows of one kind.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "keep", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Keep {
-    /// Every row is kept.
-    #[default]
-    All,
-    /// No row is kept; the emit call counts it as `off` and returns.
-    Off,
-    /// One story (session and topic) in `one_in` is kept whole, its rows weigh `one_in`; first touches are always kept.
-    Sample {
-        /// Keep one in so many; at least 1.
-        one_in: u32,
-    },
-}
+use crate::protected::protected;
+use crate::rule::{Form, Keep, Names, Rule};
+use crate::sample::By;
 
-/// The log's policy, as it stands at the head of every journal segment.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// Rules, the first that matches decides; what no rule matches is kept, but for category request.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Policy {
-    /// Version of this form; 1.
-    pub version: u32,
     /// Seeds the sampling hash. No secret.
     pub seed: u64,
-    /// For `Read`.
-    #[serde(default)]
-    pub read: Keep,
-    /// For `Write`.
-    #[serde(default)]
-    pub write: Keep,
-    /// For all of category `request`: all or off, decided in the emit call; what is in the journal is kept.
-    #[serde(default = "off")]
-    pub request: Keep,
-}
-
-fn off() -> Keep {
-    Keep::Off
+    /// Rules apply to protected events, too.
+    pub allow_blind_spots: bool,
+    /// In order.
+    pub rules: Vec<Rule>,
 }
 
 /// Why a policy was refused.
@@ -49,29 +33,120 @@ pub enum PolicyError {
     #[error("not a policy: {0}")]
     Syntax(#[from] serde_json::Error),
     /// Written by a later version.
-    #[error("policy version {0} is not known here (1 is); read it with a newer auditring")]
+    #[error("policy version {0} is not known here (1 and 2 are); read it with a newer auditring")]
     Version(u32),
-    /// `one_in` is zero.
-    #[error("SAMPLE(one_in=0) keeps nothing and says so of nothing; use OFF, or one_in >= 1")]
-    OneInZero,
+    /// A rule that cannot be. Counted from 1.
+    #[error("rule {at}: {why}")]
+    Rule {
+        /// Which.
+        at: usize,
+        /// Why.
+        why: String,
+    },
+}
+
+/// More is no policy that anybody reads; and a rule's number has 16 bits.
+const MOST_RULES: usize = 10_000;
+
+#[derive(Deserialize)]
+struct Versioned {
+    version: u32,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(tag = "keep", rename_all = "snake_case", deny_unknown_fields)]
+enum First {
+    #[default]
+    All,
+    Off,
+    Sample {
+        one_in: u32,
+    },
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct VersionOne {
+    #[serde(rename = "version")]
+    _version: u32,
+    seed: u64,
+    #[serde(default)]
+    read: First,
+    #[serde(default)]
+    write: First,
+    request: Option<First>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct VersionTwo {
+    #[serde(rename = "version")]
+    _version: u32,
+    seed: u64,
+    allow_blind_spots: bool,
+    rules: Vec<Form>,
 }
 
 impl Policy {
+    /// The policy without a rule.
+    #[must_use]
+    pub fn everything(seed: u64) -> Self {
+        Self { seed, allow_blind_spots: false, rules: Vec::new() }
+    }
+
     /// Reads the journaled form.
     ///
     /// # Errors
     /// [`PolicyError`] when the bytes are no policy that this version understands.
     pub fn parse(bytes: &[u8]) -> Result<Self, PolicyError> {
-        let policy: Self = serde_json::from_slice(bytes)?;
-        if policy.version != 1 {
-            return Err(PolicyError::Version(policy.version));
+        match serde_json::from_slice::<Versioned>(bytes)?.version {
+            1 => Self::version_one(serde_json::from_slice(bytes)?),
+            2 => Self::version_two(serde_json::from_slice(bytes)?),
+            version => Err(PolicyError::Version(version)),
         }
-        for keep in [policy.read, policy.write, policy.request] {
-            if keep == (Keep::Sample { one_in: 0 }) {
-                return Err(PolicyError::OneInZero);
-            }
+    }
+
+    fn version_one(form: VersionOne) -> Result<Self, PolicyError> {
+        let keep = |at, first| match first {
+            First::All => Ok(Keep::All),
+            First::Off => Ok(Keep::Off),
+            First::Sample { one_in: 0 } => Err(PolicyError::Rule { at, why: "one_in is at least 1".to_owned() }),
+            First::Sample { one_in } => Ok(Keep::Sample { one_in, by: By::STORY }),
+        };
+        Ok(Self {
+            seed: form.seed,
+            allow_blind_spots: false,
+            rules: vec![
+                Rule::of_action("Read", keep(1, form.read)?),
+                Rule::of_action("Write", keep(2, form.write)?),
+                Rule::of_category(Category::Request, keep(3, form.request.unwrap_or(First::Off))?),
+            ],
+        })
+    }
+
+    fn version_two(form: VersionTwo) -> Result<Self, PolicyError> {
+        if form.rules.len() > MOST_RULES {
+            return Err(PolicyError::Rule { at: MOST_RULES + 1, why: format!("a policy has at most {MOST_RULES}") });
         }
-        Ok(policy)
+        let read = |(at, form)| Rule::read(form).map_err(|why| PolicyError::Rule { at: at + 1, why });
+        Ok(Self {
+            seed: form.seed,
+            allow_blind_spots: form.allow_blind_spots,
+            rules: form.rules.into_iter().enumerate().map(read).collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// What a host's own policy must stand up to beside its syntax: names that there are, and no rule that says of a
+    /// protected kind of event by name what it does not do. A journal's policy may name what came with a later version.
+    ///
+    /// # Errors
+    /// [`PolicyError::Rule`].
+    pub fn check(&self) -> Result<(), PolicyError> {
+        for (at, rule) in self.rules.iter().enumerate() {
+            let fine = words(rule).and_then(|()| if self.allow_blind_spots { Ok(()) } else { blind(rule) });
+            fine.map_err(|why| PolicyError::Rule { at: at + 1, why })?;
+        }
+        Ok(())
     }
 
     /// SHA-256 over the journaled form: names a policy in segment heads.
@@ -79,42 +154,93 @@ impl Policy {
     pub fn digest(bytes: &[u8]) -> [u8; 32] {
         Sha256::digest(bytes).into()
     }
-
-    /// What holds for rows of this action.
-    #[must_use]
-    pub fn keep(&self, code: u16) -> Keep {
-        match code {
-            crate::decide::READ => self.read,
-            crate::decide::WRITE => self.write,
-            _ => Keep::All,
-        }
-    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_journaled_form_comes_back_equal() {
-        let bytes = br#"{"read":{"keep":"sample","one_in":100},"seed":7,"version":1,"write":{"keep":"off"}}"#;
-        let policy = Policy::parse(bytes).unwrap();
-        assert_eq!(policy.read, Keep::Sample { one_in: 100 });
-        assert_eq!(policy.write, Keep::Off);
-        assert_eq!(policy.request, Keep::Off);
-        assert_eq!(Policy::parse(&serde_json::to_vec(&policy).unwrap()).unwrap(), policy);
+/// Whether the names of a rule can be.
+fn words(rule: &Rule) -> Result<(), String> {
+    fn all<T: Copy>(values: &[T], word: fn(T) -> &'static str) -> Vec<&'static str> {
+        values.iter().map(|value| word(*value)).collect()
     }
-
-    #[test]
-    fn what_is_not_understood_is_refused() {
-        for bad in [
-            &b"{}"[..],
-            br#"{"version":2,"seed":1}"#,
-            br#"{"version":1,"seed":1,"reed":{"keep":"all"}}"#,
-            br#"{"version":1,"seed":1,"read":{"keep":"sample","one_in":0}}"#,
-            br#"{"version":1,"seed":1,"read":{"keep":"sometimes"}}"#,
-        ] {
-            assert!(Policy::parse(bad).is_err(), "{}", String::from_utf8_lossy(bad));
+    for (what, names, known) in [
+        ("category", &rule.category, all(Category::ALL, Category::word)),
+        ("outcome", &rule.outcome, all(Outcome::ALL, Outcome::word)),
+        ("authority", &rule.authority, all(Authority::ALL, Authority::word)),
+        ("origin", &rule.origin, all(Origin::ALL, Origin::word)),
+    ] {
+        for pattern in names.iter().flat_map(|names| &names.0) {
+            if !known.iter().any(|word| pattern.matches(word)) {
+                return Err(format!("there is no {what} {:?}; {}", pattern.text, nearest(&pattern.text, &known)));
+            }
         }
+    }
+    let actions: Vec<_> = ACTIONS.iter().map(|spec| spec.name).collect();
+    for pattern in rule.action.iter().flat_map(|names| &names.0) {
+        let own = pattern.exact().is_none_or(|name| name.contains('.') && !name.starts_with("auditring."));
+        if !own && !actions.iter().any(|name| pattern.matches(name)) {
+            return Err(format!("there is no action {:?}; {}", pattern.text, nearest(&pattern.text, &actions)));
+        }
+    }
+    Ok(())
+}
+
+/// The known word that was probably meant, or all that there are.
+fn nearest(word: &str, known: &[&str]) -> String {
+    let distance = |one: &str| edits(&word.to_lowercase(), &one.to_lowercase());
+    let near = known.iter().min_by_key(|one| distance(one)).filter(|one| distance(one) * 3 <= one.len() + 2);
+    near.map_or_else(|| format!("known: {}", known.join(", ")), |near| format!("did you mean {near:?}?"))
+}
+
+/// How many characters must change, come or go, to make one word of the other.
+fn edits(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
+    for (i, left) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, right) in b.chars().enumerate() {
+            let up = row[j + 1];
+            row[j + 1] = (diagonal + usize::from(left != right)).min(up + 1).min(row[j] + 1);
+            diagonal = up;
+        }
+    }
+    row[row.len() - 1]
+}
+
+/// Whether a rule would leave out, by name, what is protected. A wide rule just does not apply to it.
+fn blind(rule: &Rule) -> Result<(), String> {
+    if rule.keep == Keep::All {
+        return Ok(());
+    }
+    let advice = "rules that leave it out need allow_blind_spots=True";
+    let named = |names: &Option<Names>, is: &dyn Fn(&str) -> Option<&'static str>, all: &[&'static str]| {
+        names.iter().flat_map(|names| &names.0).find_map(|pattern| {
+            if let Some(name) = pattern.exact() {
+                return is(name).map(|why| (pattern.text.clone(), why));
+            }
+            // A glob names what is protected where it matches nothing else.
+            let mut matched = all.iter().filter(|name| pattern.matches(name)).map(|name| is(name)).peekable();
+            matched.peek()?;
+            matched.collect::<Option<Vec<_>>>().map(|whys| (pattern.text.clone(), whys[0]))
+        })
+    };
+    let of_category = |word: &str| Category::from_word(word).and_then(|one| protected(one, Outcome::Success, false));
+    let of_outcome = |word: &str| Outcome::from_word(word).and_then(|one| protected(Category::Data, one, false));
+    let of_action = |name: &str| {
+        by_name(name).and_then(|spec| {
+            let may = if spec.outcomes.is_empty() { Outcome::ALL } else { spec.outcomes };
+            may.iter()
+                .map(|outcome| protected(spec.category, *outcome, false))
+                .collect::<Option<Vec<_>>>()
+                .map(|whys| whys[0])
+        })
+    };
+    let actions: Vec<_> = ACTIONS.iter().map(|spec| spec.name).collect();
+    let categories: Vec<_> = Category::ALL.iter().map(|one| one.word()).collect();
+    let outcomes: Vec<_> = Outcome::ALL.iter().map(|one| one.word()).collect();
+    let found = named(&rule.action, &of_action, &actions)
+        .or_else(|| named(&rule.category, &of_category, &categories))
+        .or_else(|| named(&rule.outcome, &of_outcome, &outcomes));
+    match found {
+        Some((name, why)) => Err(format!("it names {name:?}, but {why}; {advice}")),
+        None => Ok(()),
     }
 }

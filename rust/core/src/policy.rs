@@ -1,0 +1,138 @@
+//! Policies before a log has one: checked, and explained.
+
+use auditring_event::{Authority, Category, Origin, Outcome, by_name, sanitize};
+use auditring_policy::{By, Facts, Keep, Policy, PolicyError, Why};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList};
+
+fn mistake(error: PolicyError) -> PyErr {
+    PyValueError::new_err(match error {
+        PolicyError::Syntax(error) => format!("the policy's JSON: {error}"),
+        other => other.to_string(),
+    })
+}
+
+fn read(policy: &[u8]) -> PyResult<Policy> {
+    Policy::parse(policy).map_err(mistake)
+}
+
+/// Checks a policy as a host writes it.
+#[pyfunction]
+pub(crate) fn check_policy(policy: &[u8]) -> PyResult<()> {
+    read(policy)?.check().map_err(mistake)
+}
+
+/// What a sample may go by.
+#[pyfunction]
+pub(crate) fn sample_by() -> Vec<&'static str> {
+    By::names().to_vec()
+}
+
+/// The pattern of exactly this text.
+#[pyfunction]
+pub(crate) fn literal(text: &str) -> String {
+    auditring_policy::literal(text)
+}
+
+/// The words of an event that can be explained.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+pub(crate) struct Event {
+    action: String,
+    category: Option<String>,
+    outcome: Option<String>,
+    authority: Option<String>,
+    origin: Option<String>,
+    status: bool,
+    filter: Option<String>,
+    tap: Option<String>,
+    resource: Option<String>,
+    principals: Vec<String>,
+    virtual_cluster: Option<String>,
+    peer: Option<String>,
+}
+
+fn word<T>(what: &str, word: Option<String>, of: fn(&str) -> Option<T>) -> PyResult<Option<T>> {
+    let wrong = |word: &str| PyValueError::new_err(format!("there is no {what} {word:?}"));
+    word.map(|word| of(&word).ok_or_else(|| wrong(&word))).transpose()
+}
+
+impl Event {
+    /// The event with what the catalog says where nobody else does.
+    fn facts(&self) -> PyResult<Facts<'_>> {
+        let spec = by_name(&self.action);
+        if spec.is_none() && !sanitize::action_name_ok(&self.action) {
+            return Err(PyValueError::new_err(format!(
+                "there is no action {:?}, and an event of your own has a package-qualified name",
+                self.action
+            )));
+        }
+        let category = word("category", self.category.clone(), Category::from_word)?;
+        let outcome = word("outcome", self.outcome.clone(), Outcome::from_word)?;
+        let status = self.status.then_some(Outcome::Failure);
+        let authority = word("authority", self.authority.clone(), Authority::from_word)?;
+        let origin = word("origin", self.origin.clone(), Origin::from_word)?;
+        let peer = self.peer.as_deref().map(|text| {
+            auditring_policy::address(text)
+                .ok_or_else(|| PyValueError::new_err(format!("peer is {text:?}, which is no address")))
+        });
+        Ok(Facts {
+            action: &self.action,
+            category: category.or(spec.map(|spec| spec.category)).unwrap_or(Category::Plugin),
+            outcome: outcome.or(status).or(spec.map(|spec| spec.outcome)).unwrap_or(Outcome::Success),
+            authority: authority.or(spec.and_then(|spec| spec.authority)),
+            origin: origin.or(spec.map(|spec| spec.origin)).unwrap_or(Origin::Client),
+            status: self.status,
+            filter: self.filter.as_deref(),
+            tap: self.tap.as_deref(),
+            resource: self.resource.as_deref(),
+            principals: self.principals.iter().map(|one| one.as_str().into()).collect(),
+            virtual_cluster: self.virtual_cluster.as_deref(),
+            peer: peer.transpose()?,
+        })
+    }
+}
+
+/// What `policy` says of an event, and which rule: `category`, `outcome`, `authority`, `origin` as they are taken; `rules`,
+/// why each rule up to the one that decides does not; `rule`, its number from 0, or none; `keep`, `one_in`, `by`; and
+/// `refused`, whether nothing of the event is ever recorded, `protected`, why no rule leaves it out.
+#[pyfunction]
+pub(crate) fn explain<'py>(py: Python<'py>, policy: &[u8], event: Event) -> PyResult<Bound<'py, PyDict>> {
+    let policy = read(policy)?;
+    let facts = event.facts()?;
+    let explained = policy.explain(&facts);
+    let said = PyDict::new(py);
+    said.set_item("category", facts.category.word())?;
+    said.set_item("outcome", facts.outcome.word())?;
+    said.set_item("authority", facts.authority.map(Authority::word))?;
+    said.set_item("origin", facts.origin.word())?;
+    let rules = PyList::empty(py);
+    for why in explained.passed {
+        let (kind, text) = match why {
+            Why::Misses(what) => ("misses", what),
+            Why::Protected(why) => ("protected", why),
+            Why::Request => ("request", ""),
+        };
+        rules.append((kind, text))?;
+    }
+    said.set_item("rules", rules)?;
+    said.set_item("rule", explained.rule)?;
+    let keep = explained.keep.unwrap_or_else(|| auditring_policy::otherwise(&facts));
+    let (name, one_in, by) = match keep {
+        Keep::All => ("all", None, None),
+        Keep::Off => ("off", None, None),
+        Keep::Sample { one_in, by } => ("sample", Some(one_in), Some(by.iter().collect::<Vec<_>>())),
+    };
+    said.set_item("keep", name)?;
+    said.set_item("one_in", one_in)?;
+    said.set_item("by", by)?;
+    said.set_item("protected", auditring_policy::protected(facts.category, facts.outcome, facts.status))?;
+    let refused = by_name(facts.action).is_some_and(|spec| {
+        auditring_event::droppable(facts.category, facts.outcome)
+            && !facts.status
+            && policy.is_off(spec.code, Some(spec.name), spec.category, facts.outcome)
+    });
+    said.set_item("refused", refused)?;
+    Ok(said)
+}

@@ -1,0 +1,132 @@
+//! What a follower costs an event, from the journal's bytes to what is kept of them: by policy.
+//!
+//! The rows are a Kafka proxy's: Reads of 200 sessions on 50 topics, in batches of 512 KiB, read from the page cache.
+//!
+//! `cargo bench -p auditring-flow`
+
+#![allow(missing_docs, reason = "criterion's macros make undocumented items")]
+
+use auditring_event::record::{Encoder, RecordView};
+use auditring_event::row::from_record;
+use auditring_event::{Context, by_name};
+use auditring_flow::{Declined, Follower, Form, Progress};
+use auditring_journal::{BatchFlags, BatchMeta, SegmentHead, Writer, contexts};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use std::fmt::Write as _;
+use std::hint::black_box;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+const ROWS: usize = 500_000;
+const A_BATCH: usize = 5_000;
+const SESSIONS: usize = 200;
+const TOPICS: usize = 50;
+
+fn context(at: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let context = Context {
+        session: Some(format!("018f4e6a-7c1d-7b3e-9d52-{at:012x}")),
+        virtual_cluster: Some("payments".into()),
+        client_id: Some(format!("consumer-{}", at % 20)),
+        listener: Some("10.0.0.1:9092".into()),
+        peer_ip: Some(format!("10.1.{}.{}", at / 250, at % 250)),
+        peer_port: Some(40_000 + at as i32),
+        principal: Some(format!("user-{}", at % 40)),
+        ..Context::default()
+    };
+    context.encode(&mut bytes);
+    bytes
+}
+
+fn rows(from: usize) -> Vec<u8> {
+    let read = by_name("Read").expect("the catalog has Read");
+    let mut data = Vec::new();
+    for at in from..from + A_BATCH {
+        let mut encoder = Encoder::new(read);
+        encoder.text("topic", &format!("orders-{:02}", at * at % TOPICS)).int("partition", (at % 12) as i64);
+        encoder.int("first_offset", at as i64).int("last_offset", at as i64).int("client_correlation_id", at as i64);
+        let record = encoder.to_vec();
+        let record = RecordView::parse(&record).expect("the encoder writes records");
+        from_record(&record, (at * 7 % SESSIONS) as u32, at as i64, at as i64, 0, &mut data);
+    }
+    data
+}
+
+fn journal(dir: &Path, policy: &str) {
+    let head = SegmentHead { process: [7; 16], policy: policy.into(), ..SegmentHead::default() };
+    let mut writer = Writer::create(dir, &head).expect("a journal");
+    let mut told = Vec::new();
+    for at in 0..SESSIONS {
+        contexts::push(&mut told, at as u32, at as u64 + 1, &context(at));
+    }
+    for batch in 0..ROWS / A_BATCH {
+        let flags = match batch {
+            0 => BatchFlags::BIRTH,
+            _ if batch + 1 == ROWS / A_BATCH => BatchFlags::FINAL_CLEAN,
+            _ => BatchFlags::NONE,
+        };
+        let meta = BatchMeta {
+            flags,
+            process: [7; 16],
+            batch_no: batch as u64,
+            first_seq: (batch * A_BATCH) as i64,
+            rows: A_BATCH as u32,
+            ..BatchMeta::default()
+        };
+        writer.append(&meta, &told, b"", &rows(batch * A_BATCH)).expect("the disk has room");
+        told.clear();
+    }
+}
+
+/// Forty-nine rules that no row meets, and a last one that drops all.
+fn fifty() -> String {
+    let mut rules = String::new();
+    for at in 0..49 {
+        let rule = match at % 4 {
+            0 => format!(r#"{{"action":["Read"],"resource":["*.internal-{at}","tmp?{at}-*"],"keep":"all"}}"#),
+            1 => format!(r#"{{"peer":["192.168.{at}.0/24","2001:db8:{at}::/48"],"keep":"all"}}"#),
+            2 => format!(r#"{{"principal":["svc-{at}-*","User:batch-{at}"],"keep":"sample","one_in":{}}}"#, at + 2),
+            _ => format!(r#"{{"virtual_cluster":["staging-{at}*"],"resource":["*-{at}-*"],"keep":"off"}}"#),
+        };
+        write!(rules, "{rule},").expect("writing into a string cannot fail");
+    }
+    rules + r#"{"keep":"off"}"#
+}
+
+fn drain(dir: &Path, form: Form) -> (usize, u64) {
+    let progress = Arc::new(Progress::default());
+    let mut follower = Follower::open(dir, "sink", Declined::default(), form, progress).expect("nobody else");
+    let (mut kept, mut left_out) = (0, 0);
+    while let Some(batch) = follower.next(122_880, Duration::ZERO, true).expect("the journal is whole") {
+        kept += batch.rows;
+        left_out += batch.filtered_out + batch.sampled_out;
+        black_box(&batch);
+    }
+    (kept, left_out)
+}
+
+fn benches(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("follow");
+    group.throughput(Throughput::Elements(ROWS as u64)).sample_size(20);
+    for (name, rules, form, kept) in [
+        ("keep all, rows", String::new(), Form::Rows, Some(ROWS)),
+        ("keep all, tables", String::new(), Form::Table, Some(ROWS)),
+        ("off by action", r#"{"action":["Read"],"keep":"off"}"#.to_owned(), Form::Rows, Some(0)),
+        ("off by the last of fifty rules", fifty(), Form::Rows, Some(0)),
+        ("sample of stories", r#"{"keep":"sample","one_in":1000}"#.to_owned(), Form::Rows, None),
+        ("sample of events", r#"{"keep":"sample","one_in":1000,"by":[]}"#.to_owned(), Form::Rows, None),
+    ] {
+        let folder = tempfile::tempdir().expect("a place");
+        let policy = format!(r#"{{"version":2,"seed":7,"allow_blind_spots":false,"rules":[{rules}]}}"#);
+        journal(folder.path(), &policy);
+        let (rows, left_out) = drain(folder.path(), form);
+        assert_eq!(rows as u64 + left_out, ROWS as u64);
+        assert!(kept.is_none_or(|kept| kept == rows), "{name} kept {rows}");
+        group.bench_function(name, |b| b.iter(|| drain(folder.path(), form)));
+    }
+    group.finish();
+}
+
+criterion_group!(follow, benches);
+criterion_main!(follow);

@@ -1,0 +1,6 @@
+//! Policies as a whole: their form, their decisions, their estimates.
+
+mod chooser;
+mod common;
+mod form;
+mod unbiased;
