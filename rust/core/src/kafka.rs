@@ -223,6 +223,22 @@ impl Tap {
     }
 }
 
+/// Says which thread feeds a tap for as long as it lives, also where that panics.
+struct Feeding<'t>(&'t AtomicUsize);
+
+impl<'t> Feeding<'t> {
+    fn begin(feeder: &'t AtomicUsize, here: usize) -> Self {
+        feeder.store(here, Ordering::Relaxed);
+        Self(feeder)
+    }
+}
+
+impl Drop for Feeding<'_> {
+    fn drop(&mut self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+}
+
 impl Tap {
     /// Runs a body with the tap to itself.
     fn with<R>(&self, py: Python<'_>, body: impl FnOnce(&mut State) -> PyResult<R>) -> PyResult<R> {
@@ -234,10 +250,8 @@ impl Tap {
         }
         // A panic leaves the tap as it was between two steps, at worst with a frame half read.
         let mut state = self.state.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner);
-        self.feeder.store(here, Ordering::Relaxed);
-        let done = body(&mut state);
-        self.feeder.store(0, Ordering::Relaxed);
-        done
+        let _feeding = Feeding::begin(&self.feeder, here);
+        body(&mut state)
     }
 
     fn feed(&self, py: Python<'_>, side: Side, view: &View<'_>) -> PyResult<()> {
@@ -251,6 +265,10 @@ impl Tap {
                     Side::Broker => reader.from_broker(bytes, facts),
                 });
                 done = done.and(self.relieve(py, state));
+                // What names very many resources takes long: other threads go on meanwhile.
+                if state.reader.has_more() {
+                    py.detach(std::thread::yield_now);
+                }
             }
             done
         })
@@ -355,12 +373,13 @@ impl Tap {
     ) -> PyResult<()> {
         let change = |known: &mut session::Facts| match principal {
             Some(principal) => known.prove(SASL, principal, Some(mechanism)),
-            None => known.context.mechanism = Some(mechanism.to_owned()),
+            None => known.prove_unnamed(SASL, mechanism),
         };
         let Some(preview) = self.handle.preview(change) else { return self.handle.check_open(py) };
-        self.put(py, Some(&preview), seen, record)?;
+        let put = self.put(py, Some(&preview), seen, record);
+        // The broker has let the client in, whether or not there was room for the row.
         self.session.change(py, change);
-        Ok(())
+        put
     }
 }
 

@@ -52,6 +52,16 @@ impl Facts {
             Some((_, known)) => principal.clone_into(known),
             None => self.proofs.push((action, principal.to_owned())),
         }
+        self.say(mechanism);
+    }
+
+    /// It has proved who it is in a way that does not show its name: whom it proved to be that way before, it is no more.
+    pub(crate) fn prove_unnamed(&mut self, action: u16, mechanism: &str) {
+        self.proofs.retain(|(by, _)| *by != action);
+        self.say(Some(mechanism));
+    }
+
+    fn say(&mut self, mechanism: Option<&str>) {
         self.context.principals = self.proofs.iter().map(|(_, name)| format!("User:{name}")).collect();
         self.context.principal = self.proofs.first().map(|(_, name)| name.clone());
         if let Some(mechanism) = mechanism {
