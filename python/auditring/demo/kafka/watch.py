@@ -27,7 +27,7 @@ _TIME = slice(len("2026-11-23T"), len("2026-11-23T20:15:00.123"))
 _REST = slice(len("2026-11-23T20:15:00.123456Z"), None)
 _SAMPLE_EVERY = 1.0
 _MOST = 20
-"""Lines one by one from one sample to the next."""
+"""Lines of one kind from one sample to the next: many logins drown no refusal, and many refusals no login."""
 
 
 class Lines:
@@ -37,32 +37,34 @@ class Lines:
         """Begins at the first row. Raises `NotAnAuditDirectory`."""
         self._console = console
         colour = console.is_terminal and not console.no_color
-        wanted = (
-            Wanted(categories=("lifecycle", "authentication")),
-            Wanted(categories=("authorization",), outcomes=("denied",)),
-        )
-        self._all = [Tail(directory, which, last=None, colour=colour) for which in wanted]
+        wanted = {
+            "logins": Wanted(categories=("lifecycle", "authentication")),
+            "refusals": Wanted(categories=("authorization",), outcomes=("denied",)),
+        }
+        self._all = {name: Tail(directory, which, last=None, colour=colour) for name, which in wanted.items()}
         self._sampled = {
             action: Tail(directory, Wanted(actions=(action,)), colour=colour) for action in ("Read", "Write")
         }
         self._next_sample = monotonic() + _SAMPLE_EVERY
-        self._shown = 0
+        self._came = dict.fromkeys(self._all, 0)
 
     def show(self, *, final: bool = False) -> None:
         """Prints what has come."""
-        lines = [line for tail in self._all for line in tail.fresh().splitlines()]
-        room = max(0, _MOST - self._shown)
-        self._shown += len(lines)
-        lines, more = sorted(lines)[:room], ""
+        lines: list[bytes] = []
+        for name, tail in self._all.items():
+            came = tail.fresh().splitlines()
+            lines += came[: max(0, _MOST - self._came[name])]
+            self._came[name] += len(came)
+        more = ""
         if final or monotonic() >= self._next_sample:
             self._next_sample = monotonic() + _SAMPLE_EVERY
-            left_out = {"logins and refusals": self._shown - _MOST}
+            left_out = {name: count - _MOST for name, count in self._came.items()}
             for action, tail in self._sampled.items():
                 came = tail.fresh().splitlines()
                 lines += came[-1:]
                 left_out[f"{action}s"] = len(came) - 1
             more = ", ".join(f"{number:,} {what}" for what, number in left_out.items() if number > 0)
-            self._shown = 0
+            self._came = dict.fromkeys(self._all, 0)
         # A line begins with its time, or with what gives that its colour.
         for line in sorted(lines):
             self._print(Text.from_ansi(line.decode()))
