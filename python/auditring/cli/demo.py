@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
@@ -76,6 +77,8 @@ def command(
     The status is 0 where the audit and what the clients were told agree, and 1 where they do not.
     """
     _check(kafka=kafka, http=http, firehose=firehose, seconds=seconds, requests=requests, seed=seed)
+    # Told to end in whichever way, it takes its children, its directory and its topic with it.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with ExitStack() as cleaning:
         where = _place(directory, cleaning, keep=keep)
         if firehose is not None:

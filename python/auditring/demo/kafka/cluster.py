@@ -54,7 +54,9 @@ def real(console: Console, bootstrap: str) -> Iterator[Cluster]:
         socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
         admin.create_topics([NewTopic(topic, PARTITIONS)], request_timeout=PATIENCE)[topic].result(PATIENCE)
     except (KafkaException, OSError) as error:
-        message = f"no topic can be made on {bootstrap}: {error}"
+        # What waited in vain has no text of its own.
+        why = str(error) or f"{type(error).__name__}; it needs a listener without TLS and login"
+        message = f"no topic can be made on {bootstrap}: {why}"
         raise ChildFailed(message) from error
     console.print(
         f"cluster  {bootstrap}, where {TOPIC} are in the topic {topic}, made for this and deleted at the end",
