@@ -55,8 +55,11 @@ pub enum Item {
 pub struct Facts {
     items: Vec<Item>,
     bodies: Vec<u8>,
-    /// Strings of the draft in hand, each behind its length.
+    /// The draft in hand: numbers by the field's position; strings, each behind its length, and where each lies. What the
+    /// draft's presence bits do not name is left from another.
+    ints: [i64; MAX_FIELDS],
     texts: Vec<u8>,
+    places: [(u16, u16); STRINGS],
     /// Whether events of category `request` are wanted; where not, they are counted alone.
     pub requests: bool,
     /// Requests that were not wanted.
@@ -104,16 +107,7 @@ impl Facts {
     /// Begins an event.
     pub(crate) fn draft(&mut self, spec: &'static ActionSpec) -> Draft<'_> {
         self.texts.clear();
-        Draft {
-            facts: self,
-            spec,
-            presence: 0,
-            outcome: spec.outcome,
-            flags: 0,
-            muted: false,
-            ints: [0; MAX_FIELDS],
-            texts: [(0, 0); STRINGS],
-        }
+        Draft { facts: self, spec, presence: 0, outcome: spec.outcome, flags: 0, muted: false }
     }
 }
 
@@ -126,8 +120,6 @@ pub(crate) struct Draft<'f> {
     flags: u8,
     /// Nothing of it is laid down.
     muted: bool,
-    ints: [i64; MAX_FIELDS],
-    texts: [(u16, u16); STRINGS],
 }
 
 impl Draft<'_> {
@@ -135,7 +127,7 @@ impl Draft<'_> {
     #[inline]
     pub(crate) fn int_at(&mut self, at: usize, value: i64) -> &mut Self {
         debug_assert!(matches!(self.spec.fields[at].kind, Kind::Int), "{}", self.spec.fields[at].name);
-        self.ints[at] = value;
+        self.facts.ints[at] = value;
         self.presence |= 1 << at;
         self
     }
@@ -208,7 +200,7 @@ impl Draft<'_> {
         self.facts.texts.extend_from_slice(&(text.len() as u16).to_le_bytes());
         self.facts.texts.extend_from_slice(text.as_bytes());
         // All strings of an event together are shorter than a record.
-        self.texts[bit] = (begin as u16, self.facts.texts.len() as u16);
+        self.facts.places[bit] = (begin as u16, self.facts.texts.len() as u16);
         self.presence |= 1 << bit;
         self
     }
@@ -240,17 +232,17 @@ impl Draft<'_> {
         {
             self.status(status);
         }
-        let Facts { bodies, texts, .. } = &mut *self.facts;
+        let Facts { bodies, ints: numbers, texts, places, .. } = &mut *self.facts;
         let begin = bodies.len();
         let ints = self.spec.int_mask();
         let mut left = self.presence & ints;
         while left != 0 {
-            bodies.extend_from_slice(&self.ints[left.trailing_zeros() as usize].to_le_bytes());
+            bodies.extend_from_slice(&numbers[left.trailing_zeros() as usize].to_le_bytes());
             left &= left - 1;
         }
         left = self.presence & !ints;
         while left != 0 {
-            let (from, to) = self.texts[left.trailing_zeros() as usize];
+            let (from, to) = places[left.trailing_zeros() as usize];
             bodies.extend_from_slice(&texts[from as usize..to as usize]);
             left &= left - 1;
         }
