@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use auditring_event::{ActionSpec, code_of, index_of, spec_at};
 
 use crate::errors::{self, CLUSTER, GROUP, TOPIC, TRANSACTIONAL_ID};
-use crate::exchange::{Exchange, Fate};
+use crate::exchange::{Exchange, Fate, Page};
 use crate::facts::Facts;
 use crate::wire::{Places, Wire};
 
@@ -25,17 +25,19 @@ pub(crate) type Rule<'a> = (i16, &'static str, Option<&'a [u8]>);
 pub(crate) struct Denials<'x> {
     wire: Wire<'x>,
     facts: &'x mut Facts,
+    /// Of an exchange: each page finds anew what is told once.
+    page: Option<&'x mut Page>,
     told: HashSet<(i16, Option<Vec<u8>>)>,
 }
 
 impl<'x> Denials<'x> {
     pub(crate) fn of<'a: 'x>(exchange: &'x mut Exchange<'a>) -> Self {
-        Self::new(exchange.wire, exchange.facts)
+        Self { page: Some(&mut exchange.page), ..Self::new(exchange.wire, exchange.facts) }
     }
 
-    /// Those of an answer that is read in another way.
+    /// Those of an answer that is read in another way, and refuses but as a whole.
     pub(crate) fn new(wire: Wire<'x>, facts: &'x mut Facts) -> Self {
-        Self { wire, facts, told: HashSet::new() }
+        Self { wire, facts, page: None, told: HashSet::new() }
     }
 
     /// Tells of a code if it is a refusal that has not been told.
@@ -50,6 +52,9 @@ impl<'x> Denials<'x> {
             resource = Some(CLUSTER_NAME);
         }
         if !self.told.insert((code, resource.map(Into::into))) {
+            return;
+        }
+        if self.page.as_mut().is_some_and(|page| !page.takes(self.facts)) {
             return;
         }
         let mut draft = self.facts.draft(SPEC);
