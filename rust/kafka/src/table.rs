@@ -31,6 +31,7 @@ pub static APIS: &[Api] = &[
     api(24, "AddPartitionsToTxn", 0, 5, 3, "OperationDenied", look(transactions::add_partitions)),
     api(25, "AddOffsetsToTxn", 0, 4, 3, "OperationDenied", look(transactions::add_offsets)),
     api(26, "EndTxn", 0, 5, 3, "OperationDenied", look(transactions::end)),
+    api(27, "WriteTxnMarkers", 1, 2, 1, "OperationDenied", look(transactions::write_markers)),
     api(
         28,
         "TxnOffsetCommit",
@@ -87,6 +88,7 @@ pub static APIS: &[Api] = &[
     api(79, "ShareAcknowledge", 1, 2, 0, "OperationDenied", look(groups::acknowledge)),
     api(80, "AddRaftVoter", 0, 1, 0, "OperationDenied", look(cluster::alter)),
     api(81, "RemoveRaftVoter", 0, 0, 0, "OperationDenied", look(cluster::alter)),
+    api(82, "UpdateRaftVoter", 0, 0, 0, "OperationDenied", look(cluster::act)),
     api(88, "StreamsGroupHeartbeat", 0, 1, 0, "OperationDenied", look(groups::heartbeat)),
     api(90, "DescribeShareGroupOffsets", 0, 1, 0, "OperationDenied", look(offsets::describe_shares)),
     api(91, "AlterShareGroupOffsets", 0, 0, 0, "ResetOffsets", change(offsets::alter_shares)),

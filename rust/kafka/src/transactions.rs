@@ -76,6 +76,26 @@ pub(crate) fn end(exchange: &mut Exchange<'_>) -> Step<()> {
     Ok(())
 }
 
+/// `WriteTxnMarkers`, by which an administrator ends a transaction that hangs.
+pub(crate) fn write_markers(exchange: &mut Exchange<'_>) -> Step<()> {
+    let Some(mut answer) = exchange.answer else { return Ok(()) };
+    let mut denials = Denials::of(exchange);
+    answer.each(|marker| {
+        marker.take(8)?;
+        marker.each(|topic| {
+            topic.string()?;
+            topic.each(|partition| {
+                partition.i32()?;
+                denials.tell(partition.i16()?, &[(CLUSTER, "CLUSTER_ACTION", None)]);
+                partition.tags()
+            })?;
+            topic.tags()
+        })?;
+        marker.tags()
+    })?;
+    Ok(())
+}
+
 /// `TxnOffsetCommit`. Without a generation, which the first versions do not have, it is not a member of the group that
 /// speaks: somebody sets the group's offsets.
 pub(crate) fn commit_offsets(exchange: &mut Exchange<'_>) -> Step<()> {

@@ -207,6 +207,21 @@ def alter_cluster(_request: Any, answer: Any, _world: World) -> Iterator[Refusal
     yield answer.error_code, {31: ("ALTER", None)}
 
 
+@_once("UpdateRaftVoter")
+def act_on_cluster(_request: Any, answer: Any, _world: World) -> Iterator[Refusal]:
+    """The same, among brokers."""
+    yield answer.error_code, {31: ("CLUSTER_ACTION", None)}
+
+
+@_once("WriteTxnMarkers")
+def write_markers(_request: Any, answer: Any, _world: World) -> Iterator[Refusal]:
+    """Each partition repeats it."""
+    for marker in answer.markers:
+        for topic in marker.topics:
+            for one in topic.partitions:
+                yield one.error_code, {31: ("CLUSTER_ACTION", None)}
+
+
 @_once("ListPartitionReassignments", "DescribeQuorum", "DescribeLogDirs")
 def describe_cluster(_request: Any, answer: Any, _world: World) -> Iterator[Refusal]:
     """The same; older answers about log directories have none."""
