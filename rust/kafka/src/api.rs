@@ -37,8 +37,8 @@ pub(crate) enum How {
     /// Its proof.
     SaslAuthenticate,
     /// Request and answer side by side, once both are whole; `keep` where an unanswered one is an event too, because it
-    /// may have changed something.
-    Exchange { read: fn(&mut Exchange<'_>) -> Step<()>, keep: bool },
+    /// may have changed something; `most` bytes of a request.
+    Exchange { read: fn(&mut Exchange<'_>) -> Step<()>, keep: bool, most: usize },
 }
 
 impl Api {

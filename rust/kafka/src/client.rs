@@ -16,7 +16,7 @@ use crate::sasl::Attempt;
 use crate::secret::Secret;
 use crate::tags::Tags;
 use crate::tap::Shared;
-use crate::whole::{NAMING, WHOLE, behind_tags};
+use crate::whole::{WHOLE, behind_tags};
 
 /// A frame without key, version and correlation id is none.
 const SHORTEST: i32 = 8;
@@ -142,8 +142,8 @@ impl ClientSide {
         }
         asked.server = shared.inflight.noted(asked.client);
         let most = match asked.how() {
-            Some(How::Exchange { keep: true, .. }) => NAMING,
-            Some(How::Exchange { .. } | How::SaslHandshake | How::SaslAuthenticate) => WHOLE,
+            Some(How::Exchange { most, .. }) => most,
+            Some(How::SaslHandshake | How::SaslAuthenticate) => WHOLE,
             _ => usize::MAX,
         };
         if self.frame.left() > most {

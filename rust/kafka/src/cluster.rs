@@ -20,6 +20,11 @@ pub(crate) fn alter(exchange: &mut Exchange<'_>) -> Step<()> {
     whole(exchange, 4, "ALTER")
 }
 
+/// `UpdateRaftVoter`.
+pub(crate) fn act(exchange: &mut Exchange<'_>) -> Step<()> {
+    whole(exchange, 4, "CLUSTER_ACTION")
+}
+
 /// `ListPartitionReassignments`.
 pub(crate) fn list_reassignments(exchange: &mut Exchange<'_>) -> Step<()> {
     whole(exchange, 4, "DESCRIBE")

@@ -1,15 +1,16 @@
 //! The broker's refusals in APIs that have no event of their own: `OperationDenied`.
 //!
-//! What must always hold: a refusal is told once an answer, however many partitions repeat it; and none is passed over,
-//! also where the code is one that this API should not answer with. Operations are those that Kafka 4.4 asks its
-//! authorizer for.
+//! What must always hold: a refusal is told once an answer, however many partitions repeat it; and of an answer that the
+//! table has none is passed over, also where the code is one that this API should not answer with. Operations are those that
+//! Kafka 4.4 asks its authorizer for. What the table has not is what brokers say among themselves, and what cannot be
+//! refused: lists of groups and transactions just leave out what may not be seen, and telemetry needs no right.
 
 use std::collections::HashSet;
 
 use auditring_event::{ActionSpec, code_of, index_of, spec_at};
 
 use crate::errors::{self, CLUSTER, GROUP, TOPIC, TRANSACTIONAL_ID};
-use crate::exchange::{Exchange, Fate};
+use crate::exchange::{Exchange, Fate, Page};
 use crate::facts::Facts;
 use crate::wire::{Places, Wire};
 
@@ -25,17 +26,19 @@ pub(crate) type Rule<'a> = (i16, &'static str, Option<&'a [u8]>);
 pub(crate) struct Denials<'x> {
     wire: Wire<'x>,
     facts: &'x mut Facts,
+    /// Of an exchange: each page finds anew what is told once.
+    page: Option<&'x mut Page>,
     told: HashSet<(i16, Option<Vec<u8>>)>,
 }
 
 impl<'x> Denials<'x> {
     pub(crate) fn of<'a: 'x>(exchange: &'x mut Exchange<'a>) -> Self {
-        Self::new(exchange.wire, exchange.facts)
+        Self { page: Some(&mut exchange.page), ..Self::new(exchange.wire, exchange.facts) }
     }
 
-    /// Those of an answer that is read in another way.
+    /// Those of an answer that is read in another way, and refuses but as a whole.
     pub(crate) fn new(wire: Wire<'x>, facts: &'x mut Facts) -> Self {
-        Self { wire, facts, told: HashSet::new() }
+        Self { wire, facts, page: None, told: HashSet::new() }
     }
 
     /// Tells of a code if it is a refusal that has not been told.
@@ -50,6 +53,9 @@ impl<'x> Denials<'x> {
             resource = Some(CLUSTER_NAME);
         }
         if !self.told.insert((code, resource.map(Into::into))) {
+            return;
+        }
+        if self.page.as_mut().is_some_and(|page| !page.takes(self.facts)) {
             return;
         }
         let mut draft = self.facts.draft(SPEC);

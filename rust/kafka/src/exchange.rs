@@ -3,8 +3,8 @@
 //! What must always hold: a resource that a request names has one event, however the answer looks; and nothing that could be
 //! a secret (the values of settings, credentials, HMACs, messages of the broker that quote them) goes into one.
 //!
-//! A request of a mebibyte can name so many resources that their events take a gigabyte. So they are told in pages: the
-//! messages are read again for each, and only the events of that page are laid down.
+//! A request of a mebibyte can name so many resources that their events take a gigabyte, and an answer can refuse as many.
+//! So they are told in pages: the messages are read again for each, and only the events of that page are laid down.
 
 use auditring_event::{ActionSpec, Outcome};
 
@@ -48,7 +48,7 @@ impl Page {
     }
 
     /// Whether the next event is one of this page.
-    fn takes(&mut self, facts: &Facts) -> bool {
+    pub(crate) fn takes(&mut self, facts: &Facts) -> bool {
         self.read += 1;
         let takes = self.read == self.told + 1 && !facts.is_page();
         self.told += usize::from(takes);

@@ -37,24 +37,48 @@ pub(crate) fn commit(exchange: &mut Exchange<'_>) -> Step<()> {
             }
         });
     }
+    let form = Form { by_id, throttled: version >= 3, epochs: version >= 6 };
+    set(exchange, request, form, &[("group_id", group)])
+}
+
+/// How a version of a commit lays its partitions down.
+#[derive(Clone, Copy)]
+pub(crate) struct Form {
+    /// Topics by their ids.
+    pub(crate) by_id: bool,
+    /// An answer begins with the time for which it throttles.
+    pub(crate) throttled: bool,
+    /// Partitions have the epochs of their leaders.
+    pub(crate) epochs: bool,
+}
+
+/// A commit of one who is no member of the group; `request` stands before its topics.
+pub(crate) fn set(
+    exchange: &mut Exchange<'_>,
+    mut request: Cursor<'_>,
+    form: Form,
+    whose: &[(&'static str, &[u8])],
+) -> Step<()> {
     let answers = Answers::read(exchange.answer, |answers, answer| {
-        if version >= 3 {
+        if form.throttled {
             answer.i32()?;
         }
-        committed(answer, by_id, |topic, partition, code| answers.say((topic, partition), code, ()))
+        committed(answer, form.by_id, |topic, partition, code| answers.say((topic, partition), code, ()))
     });
+    let topics = exchange.topics;
     request.each(|message| {
-        let topic = Topic::read(message, by_id)?;
+        let topic = Topic::read(message, form.by_id)?;
         message.each(|partition| {
             let (index, offset) = (partition.i32()?, partition.i64()?);
-            if version >= 6 {
+            if form.epochs {
                 partition.i32()?;
             }
             partition.nullable_string()?;
-            let topics = exchange.topics;
             let mut draft = exchange.event(RESET, answers.fate(&(topic, index)));
-            draft.text("group_id", group).called(&topic, topics);
-            draft.int("partition", index.into()).int("offset", offset).finish();
+            for (field, value) in whose {
+                draft.text(field, value);
+            }
+            draft.called(&topic, topics).int("partition", index.into()).int("offset", offset).finish();
             partition.tags()
         })?;
         message.tags()

@@ -4,6 +4,7 @@ use crate::admin::{acls, configs, scram, tokens, topics};
 use crate::api::{Api, How, NEVER};
 use crate::cursor::Step;
 use crate::exchange::Exchange;
+use crate::whole::{NAMING, WHOLE};
 use crate::{cluster, groups, metadata, offsets, records, transactions};
 
 /// Every API that is read, by ascending key.
@@ -30,7 +31,16 @@ pub static APIS: &[Api] = &[
     api(24, "AddPartitionsToTxn", 0, 5, 3, "OperationDenied", look(transactions::add_partitions)),
     api(25, "AddOffsetsToTxn", 0, 4, 3, "OperationDenied", look(transactions::add_offsets)),
     api(26, "EndTxn", 0, 5, 3, "OperationDenied", look(transactions::end)),
-    api(28, "TxnOffsetCommit", 0, 6, 3, "OperationDenied", look(transactions::commit_offsets)),
+    api(27, "WriteTxnMarkers", 1, 2, 1, "OperationDenied", look(transactions::write_markers)),
+    api(
+        28,
+        "TxnOffsetCommit",
+        0,
+        6,
+        3,
+        "ResetOffsets without a generation; OperationDenied",
+        change(transactions::commit_offsets),
+    ),
     api(29, "DescribeAcls", 1, 3, 2, "DescribeAcls", look(acls::describe)),
     api(30, "CreateAcls", 1, 3, 2, "CreateAcls", change(acls::create)),
     api(31, "DeleteAcls", 1, 3, 2, "DeleteAcls", change(acls::delete)),
@@ -43,7 +53,7 @@ pub static APIS: &[Api] = &[
     api(38, "CreateDelegationToken", 1, 3, 2, "CreateDelegationToken", change(tokens::create)),
     api(39, "RenewDelegationToken", 1, 2, 2, "RenewDelegationToken", change(tokens::renew)),
     api(40, "ExpireDelegationToken", 1, 2, 2, "ExpireDelegationToken", change(tokens::expire)),
-    api(41, "DescribeDelegationToken", 1, 3, 2, "DescribeDelegationToken", look(tokens::describe)),
+    api(41, "DescribeDelegationToken", 1, 3, 2, "DescribeDelegationToken", ask(tokens::describe)),
     api(42, "DeleteGroups", 0, 3, 2, "OperationDenied", look(groups::delete)),
     api(43, "ElectLeaders", 0, 2, 2, "OperationDenied", look(cluster::elect_leaders)),
     api(44, "IncrementalAlterConfigs", 0, 1, 1, "AlterConfigs", change(configs::incremental_alter)),
@@ -52,7 +62,7 @@ pub static APIS: &[Api] = &[
     api(47, "OffsetDelete", 0, 0, NEVER, "ResetOffsets", change(offsets::delete)),
     api(48, "DescribeClientQuotas", 0, 1, 1, "OperationDenied", look(cluster::describe_configs)),
     api(49, "AlterClientQuotas", 0, 1, 1, "OperationDenied", look(cluster::alter_quotas)),
-    api(50, "DescribeUserScramCredentials", 0, 0, 0, "DescribeUserScramCredentials", look(scram::describe)),
+    api(50, "DescribeUserScramCredentials", 0, 0, 0, "DescribeUserScramCredentials", ask(scram::describe)),
     api(51, "AlterUserScramCredentials", 0, 0, 0, "AlterUserScramCredentials", change(scram::alter)),
     api(55, "DescribeQuorum", 0, 2, 0, "OperationDenied", look(cluster::describe_quorum)),
     api(57, "UpdateFeatures", 0, 2, 0, "OperationDenied", look(cluster::alter)),
@@ -78,6 +88,7 @@ pub static APIS: &[Api] = &[
     api(79, "ShareAcknowledge", 1, 2, 0, "OperationDenied", look(groups::acknowledge)),
     api(80, "AddRaftVoter", 0, 1, 0, "OperationDenied", look(cluster::alter)),
     api(81, "RemoveRaftVoter", 0, 0, 0, "OperationDenied", look(cluster::alter)),
+    api(82, "UpdateRaftVoter", 0, 0, 0, "OperationDenied", look(cluster::act)),
     api(88, "StreamsGroupHeartbeat", 0, 1, 0, "OperationDenied", look(groups::heartbeat)),
     api(90, "DescribeShareGroupOffsets", 0, 1, 0, "OperationDenied", look(offsets::describe_shares)),
     api(91, "AlterShareGroupOffsets", 0, 0, 0, "ResetOffsets", change(offsets::alter_shares)),
@@ -98,12 +109,17 @@ const fn api(
 
 /// What changes nothing.
 const fn look(read: fn(&mut Exchange<'_>) -> Step<()>) -> How {
-    How::Exchange { read, keep: false }
+    How::Exchange { read, keep: false, most: WHOLE }
+}
+
+/// What changes nothing, and has an event for each name that it asks about.
+const fn ask(read: fn(&mut Exchange<'_>) -> Step<()>) -> How {
+    How::Exchange { read, keep: false, most: NAMING }
 }
 
 /// What may have changed something, also where no answer came.
 const fn change(read: fn(&mut Exchange<'_>) -> Step<()>) -> How {
-    How::Exchange { read, keep: true }
+    How::Exchange { read, keep: true, most: NAMING }
 }
 
 /// Positions in the table by key; 255 where there is none.

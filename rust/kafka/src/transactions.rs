@@ -2,9 +2,9 @@
 
 use crate::cursor::{Cursor, Step};
 use crate::denials::{Denials, Rule};
-use crate::errors::{CLUSTER, GROUP, TOPIC, TRANSACTIONAL_ID};
+use crate::errors::{CLUSTER, GROUP, TOPIC, TRANSACTIONAL_ID, is_denial};
 use crate::exchange::Exchange;
-use crate::offsets::committed;
+use crate::offsets::{self, Form, committed};
 
 /// May this producer write in the name of the transactional id?
 const fn writes(transactional_id: Option<&[u8]>) -> Rule<'_> {
@@ -76,15 +76,47 @@ pub(crate) fn end(exchange: &mut Exchange<'_>) -> Step<()> {
     Ok(())
 }
 
-/// `TxnOffsetCommit`.
-pub(crate) fn commit_offsets(exchange: &mut Exchange<'_>) -> Step<()> {
+/// `WriteTxnMarkers`, by which an administrator ends a transaction that hangs.
+pub(crate) fn write_markers(exchange: &mut Exchange<'_>) -> Step<()> {
     let Some(mut answer) = exchange.answer else { return Ok(()) };
+    let mut denials = Denials::of(exchange);
+    answer.each(|marker| {
+        marker.take(8)?;
+        marker.each(|topic| {
+            topic.string()?;
+            topic.each(|partition| {
+                partition.i32()?;
+                denials.tell(partition.i16()?, &[(CLUSTER, "CLUSTER_ACTION", None)]);
+                partition.tags()
+            })?;
+            topic.tags()
+        })?;
+        marker.tags()
+    })?;
+    Ok(())
+}
+
+/// `TxnOffsetCommit`. Without a generation, which the first versions do not have, it is not a member of the group that
+/// speaks: somebody sets the group's offsets.
+pub(crate) fn commit_offsets(exchange: &mut Exchange<'_>) -> Step<()> {
     let (version, topics, mut request) = (exchange.version, exchange.topics, exchange.request);
     let (id, group) = (request.string()?, request.string()?);
+    let form = Form { by_id: version >= 6, throttled: true, epochs: version >= 2 };
+    let _producer_id_and_epoch = request.take(10)?;
+    let mut generation = -1;
+    if version >= 3 {
+        generation = request.i32()?;
+        request.string()?;
+        request.nullable_string()?;
+    }
+    if generation < 0 {
+        return offsets::set(exchange, request, form, &[("group_id", group), ("transactional_id", id)]);
+    }
+    let Some(mut answer) = exchange.answer else { return Ok(()) };
     let mut denials = Denials::of(exchange);
     answer.i32()?;
-    committed(&mut answer, version >= 6, |topic, _, code| {
-        if code != 0 {
+    committed(&mut answer, form.by_id, |topic, _, code| {
+        if is_denial(code) {
             let name = topic.spoken(topics);
             denials.tell(code, &[writes(Some(id)), (GROUP, "READ", Some(group)), (TOPIC, "READ", Some(&name))]);
         }

@@ -35,7 +35,7 @@ pub(crate) fn exchange(
     shared: &Shared,
     facts: &mut Facts,
 ) -> bool {
-    let Some((api, How::Exchange { read, keep })) = asked.api.map(|api| (api, api.how)) else { return true };
+    let Some((api, How::Exchange { read, keep, .. })) = asked.api.map(|api| (api, api.how)) else { return true };
     let flexible = api.is_flexible(asked.version);
     let wire = Wire { duration_ns, ..asked.wire(shared.name.as_deref()) };
     let side_by_side = |answer: Option<&[u8]>, page: &mut Page, facts: &mut Facts| {
@@ -50,7 +50,6 @@ pub(crate) fn exchange(
     };
     let mut page = Page::after(telling.told);
     if answer.is_some() && !telling.broken {
-        let before = facts.items().len();
         let read = side_by_side(answer, &mut page, facts);
         telling.told = page.told;
         if page.is_partial() {
@@ -59,10 +58,8 @@ pub(crate) fn exchange(
         if read.is_ok() {
             return true;
         }
-        // What is no row of a resource counts as well: a refusal.
-        let told = telling.told > 0 || facts.items().len() > before;
         shared.blind(facts, Why::MalformedResponse, From::Broker, asked);
-        if told {
+        if telling.told > 0 {
             return true;
         }
         telling.broken = true;

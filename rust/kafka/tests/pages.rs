@@ -1,4 +1,4 @@
-//! An exchange that names very many resources: each has its event, and what waits to be taken out stays small.
+//! An exchange that names very many resources, or is refused for very many: each has its event, and what waits to be taken out stays small.
 
 use std::sync::Arc;
 
@@ -85,4 +85,40 @@ fn a_connection_that_ends_between_two_pages_loses_none() {
     let first = facts.items().len();
     facts.clear();
     assert_eq!(PARTITIONS as usize, first + drain(&mut facts, |facts| tap.close(facts)));
+}
+
+#[test]
+fn every_refusal_of_an_answer_is_told_once() {
+    let (mut tap, mut facts) = (Tap::new(None, Arc::new(Topics::new(9))), Facts::default());
+    // `Metadata`, version 0, of all topics; each is refused, and each twice.
+    let request = framed(&[0, 3, 0, 0, 0, 0, 0, 1, 0xFF, 0xFF, 0, 0, 0, 0]);
+    assert_eq!(request.len(), tap.from_client(&request, &mut facts));
+    let count = 200_000u32;
+    let mut answer = [&[0, 0, 0, 1, 0, 0, 0, 0][..], &(2 * count).to_be_bytes()].concat();
+    for at in (0..count).chain(0..count) {
+        let name = format!("{at:06}");
+        answer.extend([&[0, 29, 0, 6], name.as_bytes(), &[0; 4]].concat());
+    }
+    let answer = framed(&answer);
+    let mut rest = &answer[..];
+    let told = drain(&mut facts, |facts| {
+        rest = &rest[tap.from_broker(rest, facts)..];
+        rest.is_empty() && !tap.has_more()
+    });
+    assert_eq!(count as usize, told);
+}
+
+#[test]
+fn what_has_an_event_for_each_name_is_kept_up_to_a_mebibyte() {
+    // Users of version 0, and owners of version 1; both ask about names, and change nothing.
+    for (head, name) in [
+        (&[0, 50, 0, 0, 0, 0, 0, 1, 0xFF, 0xFF, 0][..], &[2, b'u', 0][..]),
+        (&[0, 41, 0, 1, 0, 0, 0, 1, 0xFF, 0xFF], &[0, 1, b'U', 0, 1, b'u']),
+    ] {
+        let (mut tap, mut facts) = (Tap::new(None, Arc::new(Topics::new(9))), Facts::default());
+        let request = framed(&[head, &name.repeat(400_000)].concat());
+        assert_eq!(request.len(), tap.from_client(&request, &mut facts));
+        let [Item::Event(blind)] = facts.items() else { panic!("{:?}", facts.items()) };
+        assert_eq!("auditring.TapBlind", blind.spec.name);
+    }
 }

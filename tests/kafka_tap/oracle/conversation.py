@@ -33,6 +33,7 @@ CHANGES = {
     "RenewDelegationToken",
     "ExpireDelegationToken",
     "OffsetCommit",
+    "TxnOffsetCommit",
     "OffsetDelete",
     "AlterShareGroupOffsets",
     "DeleteShareGroupOffsets",

@@ -171,21 +171,6 @@ def end(request: Any, answer: Any, _world: World) -> Iterator[Refusal]:
     yield answer.error_code, {53: ("WRITE", request.transactional_id)}
 
 
-@_once("TxnOffsetCommit")
-def commit_in_transaction(request: Any, answer: Any, world: World) -> Iterator[Refusal]:
-    """Transaction, group or topic."""
-    for topic in answer.topics:
-        for one in topic.partitions:
-            yield (
-                one.error_code,
-                {
-                    53: ("WRITE", request.transactional_id),
-                    30: ("READ", request.group_id),
-                    29: ("READ", world.topic(topic)[0]),
-                },
-            )
-
-
 @_once("DescribeProducers")
 def describe_producers(_request: Any, answer: Any, _world: World) -> Iterator[Refusal]:
     """Topic by topic."""
@@ -220,6 +205,21 @@ def describe_configs(_request: Any, answer: Any, _world: World) -> Iterator[Refu
 def alter_cluster(_request: Any, answer: Any, _world: World) -> Iterator[Refusal]:
     """One error for all of it."""
     yield answer.error_code, {31: ("ALTER", None)}
+
+
+@_once("UpdateRaftVoter")
+def act_on_cluster(_request: Any, answer: Any, _world: World) -> Iterator[Refusal]:
+    """The same, among brokers."""
+    yield answer.error_code, {31: ("CLUSTER_ACTION", None)}
+
+
+@_once("WriteTxnMarkers")
+def write_markers(_request: Any, answer: Any, _world: World) -> Iterator[Refusal]:
+    """Each partition repeats it."""
+    for marker in answer.markers:
+        for topic in marker.topics:
+            for one in topic.partitions:
+                yield one.error_code, {31: ("CLUSTER_ACTION", None)}
 
 
 @_once("ListPartitionReassignments", "DescribeQuorum", "DescribeLogDirs")

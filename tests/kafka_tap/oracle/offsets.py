@@ -10,9 +10,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-def reset(group: str, topic: Any, index: int | None, code: Any, offset: int | None, topic_id: str | None) -> Row:
+def reset(
+    group: str,
+    topic: Any,
+    index: int | None,
+    code: Any,
+    offset: int | None,
+    topic_id: str | None,
+    transactional_id: str | None = None,
+) -> Row:
     """A group's position was set."""
-    ref = {"topicName": topic, "topicId": topic_id}
+    ref = {"topicName": topic, "topicId": topic_id, "transactionalId": transactional_id}
     return row("ResetOffsets", code, resource=group, partition=index, ref=ref, context={"offset": offset})
 
 
@@ -21,14 +29,24 @@ def topic_key(of: Any) -> Any:
     return of.topic_id if hasattr(of, "topic_id") else of.name
 
 
-@expects("OffsetCommit")
+def generation(request: Any) -> int:
+    """What a member says of its group; commits in transactions first had no room for it, then another name."""
+    names = ("generation_id_or_member_epoch", "generation_id")
+    return next((getattr(request, name) for name in names if hasattr(request, name)), -1)
+
+
+@expects("OffsetCommit", "TxnOffsetCommit")
 def commit(request: Any, answer: Any, world: World) -> Iterator[Row]:
     """By somebody who is no member: a reset; by a member nothing, unless it is refused."""
-    if request.generation_id_or_member_epoch >= 0:
+    transactional_id = getattr(request, "transactional_id", None)
+    if generation(request) >= 0:
         told = set()
         for topic in answer.topics if answer else ():
             for one in topic.partitions:
-                denied = denial(one.error_code, {29: ("READ", world.topic(topic)[0]), 30: ("READ", request.group_id)})
+                asked = {29: ("READ", world.topic(topic)[0]), 30: ("READ", request.group_id)}
+                if transactional_id is not None:
+                    asked[53] = ("WRITE", transactional_id)
+                denied = denial(one.error_code, asked)
                 if denied and repr(denied) not in told:
                     told.add(repr(denied))
                     yield denied
@@ -42,7 +60,8 @@ def commit(request: Any, answer: Any, world: World) -> Iterator[Row]:
         name, topic_id = world.topic(topic)
         for one in topic.partitions:
             code = said.code((topic_key(topic), one.partition_index))
-            yield reset(request.group_id, name, one.partition_index, code, one.committed_offset, topic_id)
+            offset = one.committed_offset
+            yield reset(request.group_id, name, one.partition_index, code, offset, topic_id, transactional_id)
 
 
 @expects("OffsetDelete")

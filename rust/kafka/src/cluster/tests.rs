@@ -2,8 +2,9 @@ use kafka_protocol::messages::{
     AddRaftVoterResponse, AlterClientQuotasResponse, AlterPartitionReassignmentsResponse, AlterReplicaLogDirsResponse,
     DescribeClientQuotasResponse, DescribeClusterResponse, DescribeLogDirsResponse, DescribeQuorumResponse,
     ElectLeadersResponse, ListConfigResourcesResponse, ListPartitionReassignmentsResponse, RemoveRaftVoterResponse,
-    UnregisterBrokerResponse, UpdateFeaturesResponse, alter_client_quotas_response as quotas,
-    alter_replica_log_dirs_response as log_dirs, elect_leaders_response as leaders,
+    UnregisterBrokerResponse, UpdateFeaturesResponse, UpdateRaftVoterResponse, WriteTxnMarkersResponse,
+    alter_client_quotas_response as quotas, alter_replica_log_dirs_response as log_dirs,
+    elect_leaders_response as leaders, write_txn_markers_response as markers,
 };
 
 use crate::testing::{encoded, read, string, topic, versions};
@@ -42,6 +43,7 @@ fn an_error_of_the_whole_answer_is_found_where_it_stands() {
     whole!("UnregisterBroker" "ALTER" UnregisterBrokerResponse);
     whole!("AddRaftVoter" "ALTER" AddRaftVoterResponse);
     whole!("RemoveRaftVoter" "ALTER" RemoveRaftVoterResponse);
+    whole!("UpdateRaftVoter" "CLUSTER_ACTION" UpdateRaftVoterResponse);
     whole!("DescribeCluster" "ALTER" DescribeClusterResponse);
     whole!("ListPartitionReassignments" "DESCRIBE" ListPartitionReassignmentsResponse);
     whole!("AlterPartitionReassignments" "ALTER" AlterPartitionReassignmentsResponse);
@@ -56,6 +58,16 @@ fn an_error_of_the_whole_answer_is_found_where_it_stands() {
 
 #[test]
 fn an_error_that_each_part_repeats_is_told_once() {
+    refused("WriteTxnMarkers", "CLUSTER_ACTION", |version, code| {
+        let at = markers::WritableTxnMarkerPartitionResult::default().with_error_code(code);
+        let of = |name| {
+            markers::WritableTxnMarkerTopicResult::default()
+                .with_name(topic(name))
+                .with_partitions(vec![at.clone(), at.clone()])
+        };
+        let marker = markers::WritableTxnMarkerResult::default().with_topics(vec![of("a"), of("b")]);
+        Some(encoded(&WriteTxnMarkersResponse::default().with_markers(vec![marker.clone(), marker]), version))
+    });
     refused("AlterReplicaLogDirs", "ALTER", |version, code| {
         let at = log_dirs::AlterReplicaLogDirPartitionResult::default().with_error_code(code);
         let of = |name| {

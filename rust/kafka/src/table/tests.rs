@@ -26,6 +26,7 @@ fn versions_and_forms_are_those_of_another_implementation() {
     let added = [
         ("ListOffsets", 1),
         ("ApiVersions", 1),
+        ("WriteTxnMarkers", 1),
         ("TxnOffsetCommit", 1),
         ("DescribeLogDirs", 1),
         ("DeleteGroups", 1),

@@ -3,10 +3,12 @@ use kafka_protocol::messages::{
     DescribeProducersRequest, DescribeProducersResponse, DescribeTransactionsRequest, DescribeTransactionsResponse,
     EndTxnRequest, EndTxnResponse, InitProducerIdRequest, InitProducerIdResponse, TxnOffsetCommitRequest,
     TxnOffsetCommitResponse, add_partitions_to_txn_response as added, describe_producers_response as producers,
-    describe_transactions_response as transactions, txn_offset_commit_response as committed,
+    describe_transactions_response as transactions, txn_offset_commit_request as committing,
+    txn_offset_commit_response as committed,
 };
 
-use crate::testing::{group, seen, string, topic, transaction};
+use crate::testing::{NO_ANSWER, group, read, seen, string, topic, transaction};
+use crate::topics::Topics;
 
 fn denied(kind: &str, operation: &str, resource: &str) -> String {
     format!(
@@ -87,22 +89,98 @@ fn the_rest_of_a_transaction_names_what_it_may_not_write_or_read() {
         let request = EndTxnRequest::default().with_transactional_id(transaction("t"));
         let answer = EndTxnResponse::default().with_error_code(53);
         assert_eq!(vec![denied("TransactionalId", "WRITE", "t")], seen("EndTxn", version, &request, Some(&answer)));
+    }
+}
 
-        let request =
-            TxnOffsetCommitRequest::default().with_transactional_id(transaction("t")).with_group_id(group("g"));
-        let at = |code| committed::TxnOffsetCommitResponsePartition::default().with_error_code(code);
-        let of = |name, codes: [i16; 2]| {
-            committed::TxnOffsetCommitResponseTopic::default()
-                .with_name(topic(name))
-                .with_partitions(codes.map(at).into())
-        };
-        let seen = |topics| {
-            let answer = TxnOffsetCommitResponse::default().with_topics(topics);
-            seen("TxnOffsetCommit", version, &request, Some(&answer))
-        };
-        assert_eq!(vec![denied("Group", "READ", "g")], seen(vec![of("a", [30, 30]), of("b", [30, 30])]));
-        assert_eq!(vec![denied("Topic", "READ", "b")], seen(vec![of("a", [0, 0]), of("b", [29, 29])]));
-        assert_eq!(vec![denied("TransactionalId", "WRITE", "t")], seen(vec![of("a", [53, 53])]));
+/// A commit of three partitions.
+fn commit(generation: i32) -> TxnOffsetCommitRequest {
+    let at = |index, offset| {
+        committing::TxnOffsetCommitRequestPartition::default()
+            .with_partition_index(index)
+            .with_committed_offset(offset)
+            .with_committed_metadata(Some(string("hush")))
+    };
+    let of = |name, partitions| {
+        committing::TxnOffsetCommitRequestTopic::default().with_name(topic(name)).with_partitions(partitions)
+    };
+    TxnOffsetCommitRequest::default()
+        .with_transactional_id(transaction("t"))
+        .with_group_id(group("g"))
+        .with_generation_id(generation)
+        .with_topics(vec![of("a", vec![at(0, 10), at(1, 0)]), of("b", vec![at(0, 30)])])
+}
+
+fn committed(of: Vec<(&'static str, [i16; 2])>) -> TxnOffsetCommitResponse {
+    let at = |(index, code): (i32, &i16)| {
+        committed::TxnOffsetCommitResponsePartition::default().with_partition_index(index).with_error_code(*code)
+    };
+    let of_one = |(name, codes): (_, [i16; 2])| {
+        committed::TxnOffsetCommitResponseTopic::default()
+            .with_name(topic(name))
+            .with_partitions((0..).zip(&codes).map(at).collect())
+    };
+    TxnOffsetCommitResponse::default().with_topics(of.into_iter().map(of_one).collect())
+}
+
+#[test]
+fn a_commit_in_a_transaction_without_a_generation_resets_offsets() {
+    // The first versions know none.
+    for version in 0..=5 {
+        let request = commit(-1);
+        let seen = |answer: Option<&_>| seen("TxnOffsetCommit", version, &request, answer);
+        assert_eq!(
+            vec![
+                "ResetOffsets success group_id=g topic=a partition=0 offset=10 transactional_id=t",
+                "ResetOffsets failure OffsetMetadataTooLarge group_id=g topic=a partition=1 offset=0 transactional_id=t",
+                "ResetOffsets denied TopicAuthorizationFailed group_id=g topic=b partition=0 offset=30 transactional_id=t",
+            ],
+            seen(Some(&committed(vec![("b", [29, 0]), ("a", [0, 12])])))
+        );
+        let unanswered = seen(None);
+        assert_eq!("ResetOffsets forwarded group_id=g topic=a partition=0 offset=10 transactional_id=t", unanswered[0]);
+        assert_eq!(3, unanswered.len());
+    }
+}
+
+#[test]
+fn a_commit_in_a_transaction_by_topic_ids_has_ids_and_the_names_that_are_known() {
+    // Version 6, as its schema has it: compact, and each structure ends with a byte for its tagged fields.
+    let topics = Topics::new(8);
+    topics.learn(&[1; 16], b"a");
+    let at = |index: u8, offset: u8| [0, 0, 0, index, 0, 0, 0, 0, 0, 0, 0, offset, 0, 0, 0, 0, 0, 0];
+    let of = |topic: u8, partition: &[u8]| [&[topic; 16][..], &[2], partition, &[0]].concat();
+    let request = |generation: i32| {
+        let who = [&[2, b't', 2, b'g'][..], &[0; 10], &generation.to_be_bytes(), &[1, 0]].concat();
+        [&who[..], &[3], &of(1, &at(3, 7)), &of(2, &at(4, 8)), &[0]].concat()
+    };
+    let said = |index: u8, code: u8| [0, 0, 0, index, 0, code, 0];
+    let answer = [&[0, 0, 0, 0, 3][..], &of(2, &said(4, 29)), &of(1, &said(3, 0)), &[0]].concat();
+    let read = |generation| read(&topics, "TxnOffsetCommit", 6, &request(generation), Some(&answer));
+    let (a, b) = ("AQEBAQEBAQEBAQEBAQEBAQ", "AgICAgICAgICAgICAgICAg");
+    let reset = "ResetOffsets success group_id=g topic=a partition=3 offset=7";
+    let refused = "ResetOffsets denied TopicAuthorizationFailed group_id=g";
+    assert_eq!(
+        (
+            Ok(()),
+            vec![
+                format!("{reset} topic_id={a} transactional_id=t"),
+                format!("{refused} topic={b} partition=4 offset=8 topic_id={b} transactional_id=t"),
+            ]
+        ),
+        read(-1)
+    );
+    assert_eq!((Ok(()), vec![denied("Topic", "READ", b)]), read(5));
+}
+
+#[test]
+fn a_member_s_commit_in_a_transaction_is_an_event_only_where_it_is_refused() {
+    for version in 3..=5 {
+        let seen = |of| seen("TxnOffsetCommit", version, &commit(0), Some(&committed(of)));
+        assert_eq!(vec![denied("Group", "READ", "g")], seen(vec![("a", [30, 30]), ("b", [30, 30])]));
+        assert_eq!(vec![denied("Topic", "READ", "b")], seen(vec![("a", [0, 0]), ("b", [29, 29])]));
+        assert_eq!(vec![denied("TransactionalId", "WRITE", "t")], seen(vec![("a", [53, 53])]));
+        assert_eq!(Vec::<String>::new(), seen(vec![("a", [0, 22])]));
+        assert_eq!(Vec::<String>::new(), crate::testing::seen("TxnOffsetCommit", version, &commit(0), NO_ANSWER));
     }
 }
 
