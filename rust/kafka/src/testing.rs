@@ -98,6 +98,7 @@ pub(crate) fn read(
         answer: answer.map(|answer| Cursor::new(answer, flexible)),
         topics,
         facts: &mut facts,
+        page: crate::exchange::Page::after(0),
     };
     let step = read(&mut exchange);
     let seen = facts.items().iter().map(|item| text(&facts, item, api.name, answer.is_some())).collect();
