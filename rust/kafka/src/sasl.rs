@@ -11,18 +11,18 @@
 
 use auditring_event::{ActionSpec, index_of, sanitize, spec_at};
 
+use crate::claim::claim;
 use crate::cursor::{Cursor, Step};
 use crate::errors;
 use crate::facts::{Draft, Facts};
 
 const SUCCESS: &ActionSpec = spec_at(index_of(32));
 const FAILURE: &ActionSpec = spec_at(index_of(33));
-const NAME_CAP: usize = auditring_event::SESSION_PRINCIPAL_CAP;
 const MECHANISM_CAP: usize = auditring_event::SESSION_MECHANISM_CAP;
 
 /// How a mechanism goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Kind {
+pub(crate) enum Kind {
     /// One message from either side.
     Plain,
     /// Two.
@@ -196,77 +196,5 @@ impl Attempt {
             draft.text("mechanism", self.mechanism.as_bytes());
         }
         draft
-    }
-}
-
-/// The name in a client's first message.
-fn claim(kind: Kind, proof: &[u8]) -> Option<String> {
-    let name = match kind {
-        // [authorization id] NUL name NUL password. The broker takes no other authorization id than the name.
-        Kind::Plain => {
-            let mut parts = proof.splitn(3, |byte| *byte == 0);
-            let name = parts.nth(1)?;
-            parts.next().map(|_password| name.to_vec())
-        }
-        // The header `n,[a=name],` and then attributes, of which `n` is the name. Of a delegation token (`tokenauth=true`)
-        // that is the token's id: only the broker knows whose it is.
-        Kind::Scram => {
-            let bare = proof.splitn(3, |byte| *byte == b',').nth(2)?;
-            bare.split(|byte| *byte == b',').find_map(|attribute| attribute.strip_prefix(b"n=")).map(unescape)
-        }
-        // The same header, and then the token.
-        Kind::Bearer => {
-            let mut parts = proof.splitn(3, |byte| *byte == b',');
-            parts.nth(1).and_then(|name| name.strip_prefix(b"a=")).map(unescape)
-        }
-        Kind::Other => None,
-    }?;
-    (!name.is_empty()).then(|| sanitize::text(&name, NAME_CAP).0.into_owned())
-}
-
-/// A name as SCRAM writes it, where `=2C` is a comma and `=3D` the sign itself.
-fn unescape(name: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(name.len().min(NAME_CAP));
-    let mut rest = name;
-    // What is beyond the cap is cut anyway.
-    while let Some((first, behind)) = rest.split_first().filter(|_| out.len() <= NAME_CAP) {
-        let (byte, behind) = match rest {
-            [b'=', b'2', b'C', behind @ ..] => (b',', behind),
-            [b'=', b'3', b'D', behind @ ..] => (b'=', behind),
-            _ => (*first, behind),
-        };
-        out.push(byte);
-        rest = behind;
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_found_in_first_messages() {
-        let cases: [(Kind, &[u8], Option<&str>); 16] = [
-            (Kind::Plain, b"\0alice\0alice-secret", Some("alice")),
-            (Kind::Plain, b"other\0alice\0alice-secret", Some("alice")),
-            (Kind::Plain, b"\0alice\0with\0nul", Some("alice")),
-            (Kind::Plain, b"\0alice", None),
-            (Kind::Plain, b"\0\0x", None),
-            (Kind::Plain, b"", None),
-            (Kind::Scram, b"n,,n=bob,r=abc", Some("bob")),
-            (Kind::Scram, b"n,a=bob,n=bob,r=abc", Some("bob")),
-            (Kind::Scram, b"y,,m=x,n=b=2Co=3Db=2,r=abc", Some("b,o=b=2")),
-            (Kind::Scram, b"n,,n=token-id,r=abc,tokenauth=true", Some("token-id")),
-            (Kind::Scram, b"n,,r=abc", None),
-            (Kind::Scram, b"n", None),
-            (Kind::Bearer, b"n,a=carol,\x01auth=Bearer eyJ,n=x\x01\x01", Some("carol")),
-            (Kind::Bearer, b"n,,\x01auth=Bearer eyJ\x01\x01", None),
-            (Kind::Other, b"\0alice\0x", None),
-            (Kind::Other, b"n,a=alice,n=alice", None),
-        ];
-        for (kind, proof, name) in cases {
-            assert_eq!(name, claim(kind, proof).as_deref(), "{kind:?} {:?}", String::from_utf8_lossy(proof));
-        }
     }
 }

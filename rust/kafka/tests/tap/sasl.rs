@@ -121,3 +121,21 @@ fn bare_tokens_of_a_mechanism_that_only_they_know_are_not_read() {
                  blind=connection status=UnsupportedMechanism";
     assert_eq!([blind], *seen.events());
 }
+
+#[test]
+fn a_password_in_the_place_of_the_name_is_not_said() {
+    for (mechanism, proof) in [
+        ("PLAIN", &b"alice\0secret-password\0"[..]),
+        ("PLAIN", b"alice\0secret-password\0x"),
+        ("PLAIN", b"\0secret-password\0"),
+        ("SCRAM-SHA-256", b"\0alice\0se,cr,n=et"),
+        ("SCRAM-SHA-256", b"n,,r=nonce,n=secret"),
+        ("OAUTHBEARER", b"\0alice\0se,a=cret,"),
+    ] {
+        let mut seen = Connection::default();
+        handshake(&mut seen, 1, mechanism, 0);
+        prove(&mut seen, 2, proof, 58, b"");
+        let failed = format!("ClientSaslAuthFailure failure mechanism={mechanism} status=SaslAuthenticationFailed");
+        assert_eq!([failed], *seen.events());
+    }
+}
