@@ -81,11 +81,11 @@ impl BrokerSide {
                 self.at = At::Size;
             }
             At::Size => match self.frame.number(input) {
-                Ok(len) if shared.sasl.is_raw() && (0..=WHOLE as i32).contains(&len) => {
+                Ok(len) if shared.sasl.is_bare_answer_next() && (0..=WHOLE as i32).contains(&len) => {
                     self.frame.open(len as usize);
                     self.at = At::Token;
                 }
-                Ok(len) if len >= SHORTEST && !shared.sasl.is_raw() => {
+                Ok(len) if len >= SHORTEST && !shared.sasl.is_bare_answer_next() => {
                     self.frame.open(len as usize);
                     (self.size, self.at) = (len as usize + 4, At::Head);
                 }
@@ -138,8 +138,11 @@ impl BrokerSide {
                 let whole = self.frame.whole(input, &mut body);
                 let all = whole.is_some();
                 if let Some(challenge) = whole {
-                    shared.sasl.token_answered(challenge, shared.name.as_deref(), facts);
+                    let asked = shared.sasl.token_answered(challenge, shared.name.as_deref(), facts);
                     wipe(&mut body);
+                    if !asked {
+                        return give_up(shared, facts, Why::UnexpectedResponse);
+                    }
                 }
                 self.body = body;
                 return all && self.rest();

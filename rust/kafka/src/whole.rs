@@ -95,6 +95,10 @@ pub(crate) fn sasl(asked: &Asked, attempt: &Attempt, answer: &[u8], shared: &mut
     match told {
         Ok((_, true)) => {}
         Ok((_, false)) => shared.give_up(facts, Why::UnsupportedMechanism, From::Broker, Some(asked)),
+        // Whether tokens follow is then not known.
+        Err(_) if matches!(asked.how(), Some(How::SaslHandshake)) && asked.version == 0 => {
+            shared.give_up(facts, Why::MalformedResponse, From::Broker, Some(asked));
+        }
         Err(_) => shared.blind(facts, Why::MalformedResponse, From::Broker, asked),
     }
     told.map_or(0, |(code, _)| code)
