@@ -15,6 +15,8 @@ use crate::tap::Shared;
 use crate::whole::{self, Telling, WHOLE};
 use crate::wire::Wire;
 
+/// Keys of `SaslHandshake` and `SaslAuthenticate`.
+const SASL: [i16; 2] = [17, 36];
 /// A frame without correlation id is none.
 const SHORTEST: i32 = 4;
 
@@ -174,10 +176,14 @@ impl BrokerSide {
             Found::Forgotten => return self.rest(),
             Found::Nobody => return give_up(shared, facts, Why::UnexpectedResponse),
         };
-        let passed = shared.now().saturating_duration_since(entry.at).as_nanos();
+        let now = shared.now();
+        let passed = now.saturating_duration_since(entry.at).as_nanos();
         (self.duration_ns, self.code, self.telling) = (i64::try_from(passed).ok(), 0, Telling::default());
         entry.asked.server = Some(id);
         let (asked, how) = (entry.asked, entry.asked.how());
+        if !SASL.contains(&asked.key) {
+            shared.sasl.served(entry.at, now, shared.name.as_deref(), facts);
+        }
         let group = entry.party.as_ref().and_then(|party| party.group.clone());
         self.entry = Some(entry);
         self.at = match how {

@@ -10,6 +10,7 @@
 //! the token is never looked into. What other mechanisms prove is not seen, only whether the broker took it.
 
 use std::collections::VecDeque;
+use std::time::Instant;
 
 use auditring_event::{ActionSpec, index_of, sanitize, spec_at};
 
@@ -34,7 +35,7 @@ pub(crate) enum Kind {
     Scram,
     /// One; a no comes as a challenge, to which the client must answer before the broker says so.
     Bearer,
-    /// Who knows; the broker's last message is empty.
+    /// Who knows; the broker's last message is empty, or it serves what is asked next.
     #[default]
     Other,
 }
@@ -72,6 +73,15 @@ pub(crate) struct Attempt {
     round: u64,
 }
 
+/// An attempt that is through if the broker serves what is asked from then on.
+#[derive(Debug)]
+struct Open {
+    attempt: Attempt,
+    since: Instant,
+    /// Whether a request was answered already. That may have been the no, after which the connection ends.
+    served: bool,
+}
+
 /// Where a connection stands.
 ///
 /// Behind a handshake of version 0 either direction has so many frames without a header, and then headers again. The client's
@@ -89,6 +99,8 @@ pub(crate) struct Sasl {
     answers: u32,
     /// What the last of them, or the handshake, was about.
     answered: Attempt,
+    /// What may have been the last message of a mechanism that only they know.
+    open: Option<Open>,
 }
 
 impl Sasl {
@@ -133,6 +145,7 @@ impl Sasl {
         facts: &mut Facts,
     ) -> Step<(i16, bool)> {
         let code = answer.i16()?;
+        self.open = None;
         if code != 0 {
             attempt.failed(code, tap, facts);
         }
@@ -194,11 +207,13 @@ impl Sasl {
         &mut self,
         attempt: &Attempt,
         answer: &mut Cursor<'_>,
+        now: Instant,
         tap: Option<&str>,
         facts: &mut Facts,
     ) -> Step<i16> {
         let (code, _message) = (answer.i16()?, answer.nullable_string()?);
         let challenge = answer.nullable_bytes()?.unwrap_or_default();
+        self.open = None;
         if code != 0 {
             attempt.failed(code, tap, facts);
             if self.attempt.round == attempt.round {
@@ -206,8 +221,24 @@ impl Sasl {
             }
         } else if attempt.is_through(challenge) {
             attempt.proved(tap, facts);
+        } else if attempt.kind == Kind::Other {
+            self.open = Some(Open { attempt: attempt.clone(), since: now, served: false });
         }
         Ok(code)
+    }
+
+    /// The broker answers a request of another kind, which came at this time: it serves only whom it has let in. Kafka answers
+    /// the first thing that is asked in the middle of an authentication, too, by an error and the end of the connection: so
+    /// what was asked after that answer counts.
+    #[inline]
+    pub(crate) fn served(&mut self, asked: Instant, now: Instant, tap: Option<&str>, facts: &mut Facts) {
+        let Some(open) = self.open.as_mut().filter(|open| asked > open.since) else { return };
+        if open.served {
+            open.attempt.proved(tap, facts);
+            self.open = None;
+        } else {
+            (open.since, open.served) = (now, true);
+        }
     }
 
     /// The same without a header: only a yes is said, a no is the end of the connection. Whether there was such a token.

@@ -83,13 +83,14 @@ pub(crate) fn exchange(
 
 /// What the broker says to a client that authenticates.
 pub(crate) fn sasl(asked: &Asked, attempt: &Attempt, answer: &[u8], shared: &mut Shared, facts: &mut Facts) -> i16 {
+    let now = shared.now();
     let Shared { sasl, name, .. } = shared;
     let flexible = asked.is_flexible();
     let told = behind_tags(answer, flexible, flexible).and_then(|mut answer| {
         if matches!(asked.how(), Some(How::SaslHandshake)) {
             sasl.shaken(attempt, asked.version, &mut answer, name.as_deref(), facts)
         } else {
-            Ok((sasl.authenticated(attempt, &mut answer, name.as_deref(), facts)?, true))
+            Ok((sasl.authenticated(attempt, &mut answer, now, name.as_deref(), facts)?, true))
         }
     });
     match told {

@@ -255,3 +255,26 @@ fn what_a_proxy_answers_itself_makes_no_tokens() {
     let events = seen.events();
     assert!(events.len() == 2 && events.iter().all(|row| row.starts_with(WRITTEN)), "{events:?}");
 }
+
+#[test]
+fn who_is_served_after_a_message_that_only_they_know_is_in() {
+    let ask = |id| request(id, 9, &write(1, &[]));
+    let told = |id| answer(id, 9, &written(9, &[]));
+    let mut seen = Connection::default();
+    handshake(&mut seen, 1, "AWS_MSK_IAM", 0);
+    prove(&mut seen, 2, b"{\"secret\":\"x\"}", 0, b"{\"request-id\":\"x\"}");
+    // The first answer may be a no, after which the connection ends.
+    seen.client(&ask(5)).client(&ask(6)).broker(&told(5)).broker(&told(6));
+    assert_eq!(Vec::<String>::new(), seen.events());
+    seen.client(&ask(7)).broker(&told(7)).client(&ask(8)).broker(&told(8));
+    assert_eq!(["ClientSaslAuthSuccess success mechanism=AWS_MSK_IAM ⇒ ? by AWS_MSK_IAM"], *seen.events());
+
+    // A no ends it, whatever is answered then.
+    handshake(&mut seen, 1, "AWS_MSK_IAM", 0);
+    prove(&mut seen, 2, b"{\"secret\":\"x\"}", 0, b"more");
+    prove(&mut seen, 2, b"", 58, b"");
+    for id in 5..9 {
+        seen.client(&ask(id)).broker(&told(id));
+    }
+    assert_eq!(["ClientSaslAuthFailure failure mechanism=AWS_MSK_IAM status=SaslAuthenticationFailed"], *seen.events());
+}
