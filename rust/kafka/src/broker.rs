@@ -15,6 +15,8 @@ use crate::tap::Shared;
 use crate::whole::{self, Telling, WHOLE};
 use crate::wire::Wire;
 
+/// Keys of `SaslHandshake` and `SaslAuthenticate`.
+const SASL: [i16; 2] = [17, 36];
 /// A frame without correlation id is none.
 const SHORTEST: i32 = 4;
 
@@ -81,11 +83,11 @@ impl BrokerSide {
                 self.at = At::Size;
             }
             At::Size => match self.frame.number(input) {
-                Ok(len) if shared.sasl.is_raw() && (0..=WHOLE as i32).contains(&len) => {
+                Ok(len) if shared.sasl.is_bare_answer_next() && (0..=WHOLE as i32).contains(&len) => {
                     self.frame.open(len as usize);
                     self.at = At::Token;
                 }
-                Ok(len) if len >= SHORTEST && !shared.sasl.is_raw() => {
+                Ok(len) if len >= SHORTEST && !shared.sasl.is_bare_answer_next() => {
                     self.frame.open(len as usize);
                     (self.size, self.at) = (len as usize + 4, At::Head);
                 }
@@ -138,8 +140,11 @@ impl BrokerSide {
                 let whole = self.frame.whole(input, &mut body);
                 let all = whole.is_some();
                 if let Some(challenge) = whole {
-                    shared.sasl.token_answered(challenge, shared.name.as_deref(), facts);
+                    let asked = shared.sasl.token_answered(challenge, shared.name.as_deref(), facts);
                     wipe(&mut body);
+                    if !asked {
+                        return give_up(shared, facts, Why::UnexpectedResponse);
+                    }
                 }
                 self.body = body;
                 return all && self.rest();
@@ -171,10 +176,14 @@ impl BrokerSide {
             Found::Forgotten => return self.rest(),
             Found::Nobody => return give_up(shared, facts, Why::UnexpectedResponse),
         };
-        let passed = shared.now().saturating_duration_since(entry.at).as_nanos();
+        let now = shared.now();
+        let passed = now.saturating_duration_since(entry.at).as_nanos();
         (self.duration_ns, self.code, self.telling) = (i64::try_from(passed).ok(), 0, Telling::default());
         entry.asked.server = Some(id);
         let (asked, how) = (entry.asked, entry.asked.how());
+        if !SASL.contains(&asked.key) {
+            shared.sasl.served(entry.at, now, shared.name.as_deref(), facts);
+        }
         let group = entry.party.as_ref().and_then(|party| party.group.clone());
         self.entry = Some(entry);
         self.at = match how {

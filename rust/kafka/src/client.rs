@@ -74,11 +74,12 @@ impl ClientSide {
                 self.at = At::Size;
             }
             At::Size => match self.frame.number(input) {
-                Ok(len) if shared.sasl.is_raw() && (0..=WHOLE as i32).contains(&len) => {
+                Ok(len) if shared.sasl.is_token_next() && (0..=WHOLE as i32).contains(&len) => {
+                    shared.sasl.begin_token();
                     self.frame.open(len as usize);
                     self.at = At::Token;
                 }
-                Ok(len) if len >= SHORTEST && !shared.sasl.is_raw() => {
+                Ok(len) if len >= SHORTEST && !shared.sasl.is_token_next() => {
                     self.frame.open(len as usize);
                     (self.size, self.at) = (len as usize + 4, At::Head);
                 }
@@ -240,6 +241,9 @@ impl ClientSide {
         if silent && note.is_none() {
             shared.inflight.silent(asked.client);
         }
+        if note == Some(Note::Answered) {
+            shared.sasl.taken_over(asked.client);
+        }
         if silent || note == Some(Note::Answered) {
             shared.inflight.recycle(kept);
             return;
@@ -257,7 +261,7 @@ fn sasl(asked: &Asked, request: &[u8], shared: &mut Shared) -> Step<Attempt> {
     let flexible = asked.is_flexible();
     let request = behind_tags(request, flexible, flexible)?;
     if matches!(asked.how(), Some(How::SaslHandshake)) {
-        shared.sasl.handshake(request)
+        shared.sasl.handshake(request, asked)
     } else {
         shared.sasl.authenticate(request)
     }

@@ -17,6 +17,7 @@ mod asked;
 mod batches;
 mod blind;
 mod broker;
+mod claim;
 mod client;
 mod cluster;
 mod cursor;

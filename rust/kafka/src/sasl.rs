@@ -9,27 +9,33 @@
 //! SCRAM in its first message, which has no secret; OAUTHBEARER in front of the token, where the client says it at all, and
 //! the token is never looked into. What other mechanisms prove is not seen, only whether the broker took it.
 
+use std::collections::VecDeque;
+use std::time::Instant;
+
 use auditring_event::{ActionSpec, index_of, sanitize, spec_at};
 
+use crate::asked::Asked;
+use crate::claim::claim;
 use crate::cursor::{Cursor, Step};
 use crate::errors;
 use crate::facts::{Draft, Facts};
 
 const SUCCESS: &ActionSpec = spec_at(index_of(32));
 const FAILURE: &ActionSpec = spec_at(index_of(33));
-const NAME_CAP: usize = auditring_event::SESSION_PRINCIPAL_CAP;
 const MECHANISM_CAP: usize = auditring_event::SESSION_MECHANISM_CAP;
+/// Most bare tokens that wait for their answers.
+const PROOFS: usize = 16;
 
 /// How a mechanism goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Kind {
+pub(crate) enum Kind {
     /// One message from either side.
     Plain,
     /// Two.
     Scram,
     /// One; a no comes as a challenge, to which the client must answer before the broker says so.
     Bearer,
-    /// Who knows; the broker's last message is empty.
+    /// Who knows; the broker's last message is empty, or it serves what is asked next.
     #[default]
     Other,
 }
@@ -43,6 +49,15 @@ impl Kind {
             _ => Self::Other,
         }
     }
+
+    /// How many messages a client sends, unless it is challenged; none where only they know.
+    const fn messages(self) -> u32 {
+        match self {
+            Self::Plain | Self::Bearer => 1,
+            Self::Scram => 2,
+            Self::Other => 0,
+        }
+    }
 }
 
 /// One attempt, as far as it has come.
@@ -54,29 +69,70 @@ pub(crate) struct Attempt {
     claimed: Option<String>,
     /// How many messages it has sent.
     sent: u32,
+    /// Which of the connection's handshakes it is.
+    round: u64,
+}
+
+/// An attempt that is through if the broker serves what is asked from then on.
+#[derive(Debug)]
+struct Open {
+    attempt: Attempt,
+    since: Instant,
+    /// Whether a request was answered already. That may have been the no, after which the connection ends.
+    served: bool,
 }
 
 /// Where a connection stands.
+///
+/// Behind a handshake of version 0 either direction has so many frames without a header, and then headers again. The client's
+/// begin at its request, since it need not wait for the answer; the broker's begin behind that answer.
 #[derive(Debug, Default)]
 pub(crate) struct Sasl {
     attempt: Attempt,
-    /// Whether frames are bare tokens.
-    raw: bool,
+    /// The client's next frames that are bare tokens.
+    tokens: u32,
+    /// The handshake that said so, for as long as there is no answer to it and no token behind it.
+    early: Option<i32>,
+    /// Tokens that wait for their answers.
+    proofs: VecDeque<Attempt>,
+    /// The broker's next frames that are bare answers.
+    answers: u32,
+    /// What the last of them, or the handshake, was about.
+    answered: Attempt,
+    /// What may have been the last message of a mechanism that only they know.
+    open: Option<Open>,
 }
 
 impl Sasl {
-    /// Whether frames are bare tokens, without a header.
+    /// Whether the client's next frame is a bare token, without a header.
     #[inline]
-    pub(crate) fn is_raw(&self) -> bool {
-        self.raw
+    pub(crate) fn is_token_next(&self) -> bool {
+        self.tokens > 0
+    }
+
+    /// Whether the broker's next frame answers one.
+    #[inline]
+    pub(crate) fn is_bare_answer_next(&self) -> bool {
+        self.answers > 0
     }
 
     /// A client asks for a mechanism.
-    pub(crate) fn handshake(&mut self, mut request: Cursor<'_>) -> Step<Attempt> {
+    pub(crate) fn handshake(&mut self, mut request: Cursor<'_>, asked: &Asked) -> Step<Attempt> {
         let (mechanism, _) = sanitize::text(request.string()?, MECHANISM_CAP);
-        self.attempt =
-            Attempt { kind: Kind::of(&mechanism), mechanism: mechanism.into_owned(), claimed: None, sent: 0 };
+        let (kind, round) = (Kind::of(&mechanism), self.attempt.round + 1);
+        self.attempt = Attempt { round, kind, mechanism: mechanism.into_owned(), claimed: None, sent: 0 };
+        if asked.version == 0 {
+            self.tokens = kind.messages();
+            self.early = Some(asked.client);
+        }
         Ok(self.attempt.clone())
+    }
+
+    /// The proxy answers a request itself: if that is the last handshake, what comes behind it is not known.
+    pub(crate) fn taken_over(&mut self, client: i32) {
+        if self.early == Some(client) {
+            (self.tokens, self.early) = (0, None);
+        }
     }
 
     /// The broker has it or not. Whether what comes next can be read.
@@ -89,26 +145,59 @@ impl Sasl {
         facts: &mut Facts,
     ) -> Step<(i16, bool)> {
         let code = answer.i16()?;
+        self.open = None;
         if code != 0 {
             attempt.failed(code, tap, facts);
         }
-        self.raw = code == 0 && version == 0;
-        // How many tokens those exchange only they know.
-        Ok((code, !self.raw || attempt.kind != Kind::Other))
+        if version != 0 {
+            return Ok((code, true));
+        }
+        let early = attempt.round == self.attempt.round && self.early.take().is_some();
+        if code == 0 {
+            self.proofs.retain(|proof| proof.round >= attempt.round);
+            (self.answers, self.answered) = (attempt.kind.messages(), attempt.clone());
+            // How many tokens those exchange only they know.
+            return Ok((code, attempt.kind != Kind::Other));
+        }
+        // A broker that goes on after its no has taken for requests what was taken for tokens here.
+        let none = early || attempt.kind == Kind::Other;
+        if early {
+            self.tokens = 0;
+        }
+        Ok((code, none))
     }
 
     /// A client sends a proof, or a part of it.
     pub(crate) fn authenticate(&mut self, mut request: Cursor<'_>) -> Step<Attempt> {
         let proof = request.nullable_bytes()?.unwrap_or_default();
-        self.token(proof);
+        self.proof(proof);
         Ok(self.attempt.clone())
     }
 
-    /// The same without a header.
+    /// A bare token begins.
+    pub(crate) fn begin_token(&mut self) {
+        (self.tokens, self.early) = (self.tokens.saturating_sub(1), None);
+    }
+
+    /// All of it has come.
     pub(crate) fn token(&mut self, proof: &[u8]) {
+        self.proof(proof);
+        // There are more only where the broker has long stopped answering.
+        if self.proofs.len() == PROOFS {
+            self.proofs.pop_front();
+        }
+        self.proofs.push_back(self.attempt.clone());
+    }
+
+    fn proof(&mut self, proof: &[u8]) {
         let attempt = &mut self.attempt;
+        // The same mechanism may be gone through once more: clients prove themselves again before a session ends.
+        if attempt.sent > 0 && attempt.sent == attempt.kind.messages() {
+            attempt.sent = 0;
+        }
         attempt.sent += 1;
-        if attempt.sent == 1 {
+        // The answer to a challenge that was a no has no name; any other message after it is a new attempt.
+        if attempt.sent == 1 && !(attempt.kind == Kind::Bearer && proof == b"\x01") {
             attempt.claimed = claim(attempt.kind, proof);
         }
     }
@@ -118,47 +207,73 @@ impl Sasl {
         &mut self,
         attempt: &Attempt,
         answer: &mut Cursor<'_>,
+        now: Instant,
         tap: Option<&str>,
         facts: &mut Facts,
     ) -> Step<i16> {
         let (code, _message) = (answer.i16()?, answer.nullable_string()?);
         let challenge = answer.nullable_bytes()?.unwrap_or_default();
+        self.open = None;
         if code != 0 {
             attempt.failed(code, tap, facts);
+            if self.attempt.round == attempt.round {
+                (self.attempt.sent, self.attempt.claimed) = (0, None);
+            }
         } else if attempt.is_through(challenge) {
             attempt.proved(tap, facts);
-        } else {
-            return Ok(code);
+        } else if attempt.kind == Kind::Other {
+            self.open = Some(Open { attempt: attempt.clone(), since: now, served: false });
         }
-        self.again();
         Ok(code)
     }
 
-    /// The same without a header: only a yes is said, a no is the end of the connection.
-    pub(crate) fn token_answered(&mut self, challenge: &[u8], tap: Option<&str>, facts: &mut Facts) {
-        let attempt = &self.attempt;
+    /// The broker answers a request of another kind, which came at this time: it serves only whom it has let in. Kafka answers
+    /// the first thing that is asked in the middle of an authentication, too, by an error and the end of the connection: so
+    /// what was asked after that answer counts.
+    #[inline]
+    pub(crate) fn served(&mut self, asked: Instant, now: Instant, tap: Option<&str>, facts: &mut Facts) {
+        let Some(open) = self.open.as_mut().filter(|open| asked > open.since) else { return };
+        if open.served {
+            open.attempt.proved(tap, facts);
+            self.open = None;
+        } else {
+            (open.since, open.served) = (now, true);
+        }
+    }
+
+    /// The same without a header: only a yes is said, a no is the end of the connection. Whether there was such a token.
+    pub(crate) fn token_answered(&mut self, challenge: &[u8], tap: Option<&str>, facts: &mut Facts) -> bool {
+        self.answers = self.answers.saturating_sub(1);
+        let Some(attempt) = self.unanswered() else { return false };
         if attempt.kind == Kind::Scram && challenge.starts_with(b"e=") {
             attempt.failed(errors::SASL_AUTHENTICATION_FAILED, tap, facts);
+            self.answers = 0;
         } else if attempt.is_through(challenge) {
             attempt.proved(tap, facts);
-            self.raw = false;
-        } else {
-            return;
+        } else if attempt.kind == Kind::Bearer {
+            // The client has to answer, and may do so by another token.
+            self.answers += 1;
+            if self.attempt.round == attempt.round {
+                self.tokens += 1;
+            }
         }
-        self.again();
+        self.answered = attempt;
+        true
+    }
+
+    /// The oldest token without an answer, of the handshake that the broker is at.
+    fn unanswered(&mut self) -> Option<Attempt> {
+        let asked = self.proofs.front().is_some_and(|proof| proof.round == self.answered.round);
+        if asked { self.proofs.pop_front() } else { None }
     }
 
     /// The connection has ended: with a bare token that got no yes, that was the no.
     pub(crate) fn end(&mut self, tap: Option<&str>, facts: &mut Facts) {
-        if self.raw && self.attempt.sent > 0 {
-            self.attempt.failed(errors::SASL_AUTHENTICATION_FAILED, tap, facts);
+        let last = self.unanswered().unwrap_or_else(|| std::mem::take(&mut self.answered));
+        if self.answers > 0 && last.sent > 0 {
+            last.failed(errors::SASL_AUTHENTICATION_FAILED, tap, facts);
         }
-        self.raw = false;
-    }
-
-    /// The same mechanism may be gone through once more: clients prove themselves again before a session ends.
-    fn again(&mut self) {
-        (self.attempt.claimed, self.attempt.sent) = (None, 0);
+        self.answers = 0;
     }
 }
 
@@ -172,7 +287,8 @@ impl Attempt {
     fn is_through(&self, challenge: &[u8]) -> bool {
         match self.kind {
             Kind::Plain => true,
-            Kind::Scram => self.sent >= 2,
+            // Its last message is the server's own proof.
+            Kind::Scram => self.sent == self.kind.messages() && challenge.starts_with(b"v="),
             Kind::Bearer | Kind::Other => challenge.is_empty(),
         }
     }
@@ -196,77 +312,5 @@ impl Attempt {
             draft.text("mechanism", self.mechanism.as_bytes());
         }
         draft
-    }
-}
-
-/// The name in a client's first message.
-fn claim(kind: Kind, proof: &[u8]) -> Option<String> {
-    let name = match kind {
-        // [authorization id] NUL name NUL password. The broker takes no other authorization id than the name.
-        Kind::Plain => {
-            let mut parts = proof.splitn(3, |byte| *byte == 0);
-            let name = parts.nth(1)?;
-            parts.next().map(|_password| name.to_vec())
-        }
-        // The header `n,[a=name],` and then attributes, of which `n` is the name. Of a delegation token (`tokenauth=true`)
-        // that is the token's id: only the broker knows whose it is.
-        Kind::Scram => {
-            let bare = proof.splitn(3, |byte| *byte == b',').nth(2)?;
-            bare.split(|byte| *byte == b',').find_map(|attribute| attribute.strip_prefix(b"n=")).map(unescape)
-        }
-        // The same header, and then the token.
-        Kind::Bearer => {
-            let mut parts = proof.splitn(3, |byte| *byte == b',');
-            parts.nth(1).and_then(|name| name.strip_prefix(b"a=")).map(unescape)
-        }
-        Kind::Other => None,
-    }?;
-    (!name.is_empty()).then(|| sanitize::text(&name, NAME_CAP).0.into_owned())
-}
-
-/// A name as SCRAM writes it, where `=2C` is a comma and `=3D` the sign itself.
-fn unescape(name: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(name.len().min(NAME_CAP));
-    let mut rest = name;
-    // What is beyond the cap is cut anyway.
-    while let Some((first, behind)) = rest.split_first().filter(|_| out.len() <= NAME_CAP) {
-        let (byte, behind) = match rest {
-            [b'=', b'2', b'C', behind @ ..] => (b',', behind),
-            [b'=', b'3', b'D', behind @ ..] => (b'=', behind),
-            _ => (*first, behind),
-        };
-        out.push(byte);
-        rest = behind;
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_found_in_first_messages() {
-        let cases: [(Kind, &[u8], Option<&str>); 16] = [
-            (Kind::Plain, b"\0alice\0alice-secret", Some("alice")),
-            (Kind::Plain, b"other\0alice\0alice-secret", Some("alice")),
-            (Kind::Plain, b"\0alice\0with\0nul", Some("alice")),
-            (Kind::Plain, b"\0alice", None),
-            (Kind::Plain, b"\0\0x", None),
-            (Kind::Plain, b"", None),
-            (Kind::Scram, b"n,,n=bob,r=abc", Some("bob")),
-            (Kind::Scram, b"n,a=bob,n=bob,r=abc", Some("bob")),
-            (Kind::Scram, b"y,,m=x,n=b=2Co=3Db=2,r=abc", Some("b,o=b=2")),
-            (Kind::Scram, b"n,,n=token-id,r=abc,tokenauth=true", Some("token-id")),
-            (Kind::Scram, b"n,,r=abc", None),
-            (Kind::Scram, b"n", None),
-            (Kind::Bearer, b"n,a=carol,\x01auth=Bearer eyJ,n=x\x01\x01", Some("carol")),
-            (Kind::Bearer, b"n,,\x01auth=Bearer eyJ\x01\x01", None),
-            (Kind::Other, b"\0alice\0x", None),
-            (Kind::Other, b"n,a=alice,n=alice", None),
-        ];
-        for (kind, proof, name) in cases {
-            assert_eq!(name, claim(kind, proof).as_deref(), "{kind:?} {:?}", String::from_utf8_lossy(proof));
-        }
     }
 }

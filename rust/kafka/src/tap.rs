@@ -125,6 +125,7 @@ impl Tap {
     /// The proxy answers a request itself: the broker never sees it. May be said before or after it is shown.
     pub fn answered(&mut self, client: i32) {
         if !self.closed {
+            self.shared.sasl.taken_over(client);
             self.shared.inflight.answered(client);
         }
     }

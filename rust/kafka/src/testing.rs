@@ -85,9 +85,7 @@ pub(crate) fn read(
     let How::Exchange { read, .. } = api.how else { panic!("{name} is read in steps") };
     let flexible = api.is_flexible(version);
     let mut facts = Facts::default();
-    let page = crate::exchange::Page::default();
     let mut exchange = Exchange {
-        page,
         wire: Wire {
             tap: Some("edge"),
             api: api.name,

@@ -80,18 +80,23 @@ pub(crate) fn exchange(
 
 /// What the broker says to a client that authenticates.
 pub(crate) fn sasl(asked: &Asked, attempt: &Attempt, answer: &[u8], shared: &mut Shared, facts: &mut Facts) -> i16 {
+    let now = shared.now();
     let Shared { sasl, name, .. } = shared;
     let flexible = asked.is_flexible();
     let told = behind_tags(answer, flexible, flexible).and_then(|mut answer| {
         if matches!(asked.how(), Some(How::SaslHandshake)) {
             sasl.shaken(attempt, asked.version, &mut answer, name.as_deref(), facts)
         } else {
-            Ok((sasl.authenticated(attempt, &mut answer, name.as_deref(), facts)?, true))
+            Ok((sasl.authenticated(attempt, &mut answer, now, name.as_deref(), facts)?, true))
         }
     });
     match told {
         Ok((_, true)) => {}
         Ok((_, false)) => shared.give_up(facts, Why::UnsupportedMechanism, From::Broker, Some(asked)),
+        // Whether tokens follow is then not known.
+        Err(_) if matches!(asked.how(), Some(How::SaslHandshake)) && asked.version == 0 => {
+            shared.give_up(facts, Why::MalformedResponse, From::Broker, Some(asked));
+        }
         Err(_) => shared.blind(facts, Why::MalformedResponse, From::Broker, asked),
     }
     told.map_or(0, |(code, _)| code)

@@ -121,3 +121,160 @@ fn bare_tokens_of_a_mechanism_that_only_they_know_are_not_read() {
                  blind=connection status=UnsupportedMechanism";
     assert_eq!([blind], *seen.events());
 }
+
+#[test]
+fn a_password_in_the_place_of_the_name_is_not_said() {
+    for (mechanism, proof) in [
+        ("PLAIN", &b"alice\0secret-password\0"[..]),
+        ("PLAIN", b"alice\0secret-password\0x"),
+        ("PLAIN", b"\0secret-password\0"),
+        ("SCRAM-SHA-256", b"\0alice\0se,cr,n=et"),
+        ("SCRAM-SHA-256", b"n,,r=nonce,n=secret"),
+        ("OAUTHBEARER", b"\0alice\0se,a=cret,"),
+    ] {
+        let mut seen = Connection::default();
+        handshake(&mut seen, 1, mechanism, 0);
+        prove(&mut seen, 2, proof, 58, b"");
+        let failed = format!("ClientSaslAuthFailure failure mechanism={mechanism} status=SaslAuthenticationFailed");
+        assert_eq!([failed], *seen.events());
+    }
+}
+
+fn hands_shaken(code: i16) -> Vec<u8> {
+    answer(1, 0, &SaslHandshakeResponse::default().with_error_code(code).with_mechanisms(vec![string("PLAIN")]))
+}
+
+fn shake_hands(mechanism: &str) -> Vec<u8> {
+    request(1, 0, &SaslHandshakeRequest::default().with_mechanism(string(mechanism)))
+}
+
+/// A Produce request that is not answered, and what is said of it.
+fn unanswered() -> Vec<u8> {
+    request(7, 9, &write(0, &[("a", &[(0, batch(0, 0, 1, 0))])]))
+}
+
+const WRITTEN: &str = "Write forwarded topic=a ";
+
+#[test]
+fn what_is_sent_behind_bare_tokens_is_a_request() {
+    let mut seen = Connection::default();
+    handshake(&mut seen, 0, "PLAIN", 0);
+    seen.client(&[frame(b"\0alice\0secret-password"), unanswered()].concat());
+    let events = seen.events();
+    assert!(events.len() == 1 && events[0].starts_with(WRITTEN), "{events:?}");
+    seen.broker(&frame(b""));
+    assert_eq!(["ClientSaslAuthSuccess success principal=alice mechanism=PLAIN ⇒ alice by PLAIN"], *seen.events());
+
+    let mut seen = Connection::default();
+    handshake(&mut seen, 0, "SCRAM-SHA-256", 0);
+    seen.client(&[frame(FIRST), frame(FINAL), unanswered()].concat());
+    let events = seen.events();
+    assert!(events.len() == 1 && events[0].starts_with(WRITTEN), "{events:?}");
+    seen.broker(&[frame(b"r=nonce,s=salt,i=4096"), frame(b"v=signature")].concat());
+    seen.client(&request(8, 9, &write(1, &[("a", &[(0, batch(0, 0, 1, 0))])])));
+    seen.broker(&answer(8, 9, &written(9, &[("a", &[(0, 0, 5)])])));
+    let events = seen.events();
+    assert!(events[0].ends_with(" ⇒ bo,b by SCRAM-SHA-256"), "{events:?}");
+    assert!(events.len() == 2 && events[1].starts_with("Write success topic=a "), "{events:?}");
+}
+
+#[test]
+fn a_bearer_token_that_is_challenged_has_one_more_behind_it() {
+    let token = |name: &str| frame(format!("n,a={name},\x01auth=Bearer secret-token\x01\x01").as_bytes());
+    let mut seen = Connection::default();
+    handshake(&mut seen, 0, "OAUTHBEARER", 0);
+    seen.client(&token("admin")).broker(&frame(b"{\"status\":\"invalid_token\"}"));
+    // It is whom the token that was taken says.
+    seen.client(&[token("carol"), unanswered()].concat()).broker(&frame(b""));
+    let events = seen.events();
+    assert!(events[0].starts_with(WRITTEN), "{events:?}");
+    assert_eq!(
+        ["ClientSaslAuthSuccess success principal=carol mechanism=OAUTHBEARER ⇒ carol by OAUTHBEARER"],
+        events[1..]
+    );
+
+    let mut seen = Connection::default();
+    handshake(&mut seen, 0, "OAUTHBEARER", 0);
+    seen.client(&token("carol")).broker(&frame(b"{\"status\":\"invalid_token\"}")).client(&frame(b"\x01")).close();
+    let failed = "ClientSaslAuthFailure failure attempted_principal=carol mechanism=OAUTHBEARER \
+                  status=SaslAuthenticationFailed";
+    assert_eq!([failed], *seen.events());
+}
+
+#[test]
+fn a_challenge_proves_nothing_whatever_was_sent_ahead_of_it() {
+    let mut seen = Connection::default();
+    handshake(&mut seen, 0, "SCRAM-SHA-256", 0);
+    seen.client(&[frame(FIRST), frame(b"garbage")].concat()).broker(&frame(b"r=nonce,s=salt,i=4096"));
+    assert_eq!(Vec::<String>::new(), seen.events());
+    let failed = "ClientSaslAuthFailure failure attempted_principal=bo,b mechanism=SCRAM-SHA-256 \
+                  status=SaslAuthenticationFailed";
+    assert_eq!([failed], *seen.close().events());
+
+    let mut seen = Connection::default();
+    handshake(&mut seen, 1, "SCRAM-SHA-256", 0);
+    prove(&mut seen, 2, FIRST, 0, b"r=nonce,s=salt,i=4096");
+    prove(&mut seen, 2, b"garbage", 0, b"r=nonce,s=salt,i=4096");
+    assert_eq!(Vec::<String>::new(), seen.close().events());
+}
+
+#[test]
+fn tokens_need_not_wait_for_the_answer_to_the_handshake() {
+    let mut seen = Connection::default();
+    seen.client(&[shake_hands("PLAIN"), frame(b"\0alice\0secret-password"), unanswered()].concat());
+    seen.broker(&[hands_shaken(0), frame(b"")].concat());
+    let events = seen.events();
+    assert!(events[0].starts_with(WRITTEN), "{events:?}");
+    assert_eq!(["ClientSaslAuthSuccess success principal=alice mechanism=PLAIN ⇒ alice by PLAIN"], events[1..]);
+    assert!(!seen.tap.is_opaque());
+}
+
+#[test]
+fn behind_a_handshake_that_is_refused_there_are_no_tokens() {
+    let failed = "ClientSaslAuthFailure failure mechanism=PLAIN status=IllegalSaslState";
+    let mut seen = Connection::default();
+    seen.client(&shake_hands("PLAIN")).broker(&hands_shaken(34)).client(&unanswered());
+    let events = seen.events();
+    assert_eq!(failed, events[0]);
+    assert!(events.len() == 2 && events[1].starts_with(WRITTEN), "{events:?}");
+    // What went ahead of the no has been taken for a token, and may have been a request.
+    seen.client(&[shake_hands("PLAIN"), unanswered()].concat()).broker(&hands_shaken(34));
+    let blind = "auditring.TapBlind failure client_correlation_id=1 api_version=0 api=SaslHandshake from=broker \
+                 blind=connection status=UnsupportedMechanism";
+    assert_eq!([failed, blind], *seen.events());
+}
+
+#[test]
+fn what_a_proxy_answers_itself_makes_no_tokens() {
+    let mut seen = Connection::default();
+    seen.tap.answered(1);
+    seen.client(&shake_hands("PLAIN")).client(&unanswered());
+    seen.client(&shake_hands("PLAIN"));
+    seen.tap.answered(1);
+    seen.client(&unanswered());
+    let events = seen.events();
+    assert!(events.len() == 2 && events.iter().all(|row| row.starts_with(WRITTEN)), "{events:?}");
+}
+
+#[test]
+fn who_is_served_after_a_message_that_only_they_know_is_in() {
+    let ask = |id| request(id, 9, &write(1, &[]));
+    let told = |id| answer(id, 9, &written(9, &[]));
+    let mut seen = Connection::default();
+    handshake(&mut seen, 1, "AWS_MSK_IAM", 0);
+    prove(&mut seen, 2, b"{\"secret\":\"x\"}", 0, b"{\"request-id\":\"x\"}");
+    // The first answer may be a no, after which the connection ends.
+    seen.client(&ask(5)).client(&ask(6)).broker(&told(5)).broker(&told(6));
+    assert_eq!(Vec::<String>::new(), seen.events());
+    seen.client(&ask(7)).broker(&told(7)).client(&ask(8)).broker(&told(8));
+    assert_eq!(["ClientSaslAuthSuccess success mechanism=AWS_MSK_IAM ⇒ ? by AWS_MSK_IAM"], *seen.events());
+
+    // A no ends it, whatever is answered then.
+    handshake(&mut seen, 1, "AWS_MSK_IAM", 0);
+    prove(&mut seen, 2, b"{\"secret\":\"x\"}", 0, b"more");
+    prove(&mut seen, 2, b"", 58, b"");
+    for id in 5..9 {
+        seen.client(&ask(id)).broker(&told(id));
+    }
+    assert_eq!(["ClientSaslAuthFailure failure mechanism=AWS_MSK_IAM status=SaslAuthenticationFailed"], *seen.events());
+}
