@@ -5,7 +5,7 @@
 
 use auditring_event::sanitize;
 
-use crate::sasl::Kind;
+use crate::attempt::Kind;
 
 const NAME_CAP: usize = auditring_event::SESSION_PRINCIPAL_CAP;
 

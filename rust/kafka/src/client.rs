@@ -4,6 +4,7 @@ use auditring_event::{SESSION_CLIENT_ID_CAP, sanitize};
 
 use crate::api::How;
 use crate::asked::Asked;
+use crate::attempt::Attempt;
 use crate::blind::{From, Why};
 use crate::cursor::Step;
 use crate::facts::{Facts, Item};
@@ -12,7 +13,6 @@ use crate::inflight::{Entry, Kept, Note};
 use crate::produce;
 use crate::reads::Out;
 use crate::requests::{self, Party};
-use crate::sasl::Attempt;
 use crate::secret::Secret;
 use crate::tags::Tags;
 use crate::tap::Shared;

@@ -8,9 +8,9 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use crate::asked::Asked;
+use crate::attempt::Attempt;
 use crate::produce::Writes;
 use crate::requests::Party;
-use crate::sasl::Attempt;
 use crate::secret::wipe;
 
 /// Most requests. Java's clients have 5 in flight; librdkafka sets itself no bound, and its sockets' buffers do.

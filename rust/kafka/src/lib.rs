@@ -14,6 +14,7 @@ mod admin;
 mod answers;
 mod api;
 mod asked;
+mod attempt;
 mod batches;
 mod blind;
 mod broker;

@@ -12,66 +12,18 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use auditring_event::{ActionSpec, index_of, sanitize, spec_at};
+use auditring_event::sanitize;
 
 use crate::asked::Asked;
+use crate::attempt::{Attempt, Kind};
 use crate::claim::claim;
 use crate::cursor::{Cursor, Step};
 use crate::errors;
-use crate::facts::{Draft, Facts};
+use crate::facts::Facts;
 
-const SUCCESS: &ActionSpec = spec_at(index_of(32));
-const FAILURE: &ActionSpec = spec_at(index_of(33));
 const MECHANISM_CAP: usize = auditring_event::SESSION_MECHANISM_CAP;
 /// Most bare tokens that wait for their answers.
 const PROOFS: usize = 16;
-
-/// How a mechanism goes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// One message from either side.
-    Plain,
-    /// Two.
-    Scram,
-    /// One; a no comes as a challenge, to which the client must answer before the broker says so.
-    Bearer,
-    /// Who knows; the broker's last message is empty, or it serves what is asked next.
-    #[default]
-    Other,
-}
-
-impl Kind {
-    fn of(mechanism: &str) -> Self {
-        match mechanism {
-            "PLAIN" => Self::Plain,
-            "OAUTHBEARER" => Self::Bearer,
-            _ if mechanism.starts_with("SCRAM-") => Self::Scram,
-            _ => Self::Other,
-        }
-    }
-
-    /// How many messages a client sends, unless it is challenged; none where only they know.
-    const fn messages(self) -> u32 {
-        match self {
-            Self::Plain | Self::Bearer => 1,
-            Self::Scram => 2,
-            Self::Other => 0,
-        }
-    }
-}
-
-/// One attempt, as far as it has come.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Attempt {
-    mechanism: String,
-    kind: Kind,
-    /// Whom the client says it is.
-    claimed: Option<String>,
-    /// How many messages it has sent.
-    sent: u32,
-    /// Which of the connection's handshakes it is.
-    round: u64,
-}
 
 /// An attempt that is through if the broker serves what is asked from then on.
 #[derive(Debug)]
@@ -248,6 +200,9 @@ impl Sasl {
         if attempt.kind == Kind::Scram && challenge.starts_with(b"e=") {
             attempt.failed(errors::SASL_AUTHENTICATION_FAILED, tap, facts);
             self.answers = 0;
+            if self.attempt.round == attempt.round {
+                self.tokens = 0;
+            }
         } else if attempt.is_through(challenge) {
             attempt.proved(tap, facts);
         } else if attempt.kind == Kind::Bearer {
@@ -274,43 +229,5 @@ impl Sasl {
             last.failed(errors::SASL_AUTHENTICATION_FAILED, tap, facts);
         }
         self.answers = 0;
-    }
-}
-
-impl Attempt {
-    /// Bytes that are kept.
-    pub(crate) fn bytes(&self) -> usize {
-        self.mechanism.len() + self.claimed.as_ref().map_or(0, String::len)
-    }
-
-    /// Whether the broker's yes to a message is its yes to the client.
-    fn is_through(&self, challenge: &[u8]) -> bool {
-        match self.kind {
-            Kind::Plain => true,
-            // Its last message is the server's own proof.
-            Kind::Scram => self.sent == self.kind.messages() && challenge.starts_with(b"v="),
-            Kind::Bearer | Kind::Other => challenge.is_empty(),
-        }
-    }
-
-    fn proved(&self, tap: Option<&str>, facts: &mut Facts) {
-        let mut draft = self.draft(SUCCESS, "principal", tap, facts);
-        draft.proved(self.claimed.clone(), self.mechanism.clone());
-    }
-
-    fn failed(&self, code: i16, tap: Option<&str>, facts: &mut Facts) {
-        self.draft(FAILURE, "attempted_principal", tap, facts).status(errors::name(code)).finish();
-    }
-
-    fn draft<'f>(&self, spec: &'static ActionSpec, name: &str, tap: Option<&str>, facts: &'f mut Facts) -> Draft<'f> {
-        let mut draft = facts.draft(spec);
-        draft.tap(tap);
-        if let Some(claimed) = &self.claimed {
-            draft.text(name, claimed.as_bytes());
-        }
-        if !self.mechanism.is_empty() {
-            draft.text("mechanism", self.mechanism.as_bytes());
-        }
-        draft
     }
 }

@@ -2,12 +2,12 @@
 
 use crate::api::How;
 use crate::asked::Asked;
+use crate::attempt::Attempt;
 use crate::blind::{From, Why};
 use crate::cursor::{Cursor, Step};
 use crate::exchange::{Exchange, Page};
 use crate::facts::Facts;
 use crate::requests;
-use crate::sasl::Attempt;
 use crate::tap::Shared;
 use crate::wire::Wire;
 

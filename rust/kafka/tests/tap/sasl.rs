@@ -278,3 +278,17 @@ fn who_is_served_after_a_message_that_only_they_know_is_in() {
     }
     assert_eq!(["ClientSaslAuthFailure failure mechanism=AWS_MSK_IAM status=SaslAuthenticationFailed"], *seen.events());
 }
+
+#[test]
+fn a_no_to_a_bare_token_ends_the_tokens() {
+    let mut seen = Connection::default();
+    handshake(&mut seen, 0, "SCRAM-SHA-256", 0);
+    seen.client(&frame(FIRST)).broker(&frame(b"e=unknown-user"));
+    // To a broker that goes on after it.
+    seen.client(&unanswered());
+    let events = seen.close().events();
+    let failed = "ClientSaslAuthFailure failure attempted_principal=bo,b mechanism=SCRAM-SHA-256 \
+                  status=SaslAuthenticationFailed";
+    assert_eq!(failed, events[0]);
+    assert!(events.len() == 2 && events[1].starts_with(WRITTEN), "{events:?}");
+}
