@@ -57,8 +57,16 @@ pub(crate) enum Blind {
     Connection,
 }
 
-/// Says so.
-pub(crate) fn blind(facts: &mut Facts, tap: Option<&str>, why: Why, from: From, blind: Blind, asked: Option<&Asked>) {
+/// Says so; with the size of a message that is too large, for whoever wonders what was hidden behind it.
+pub(crate) fn blind(
+    facts: &mut Facts,
+    tap: Option<&str>,
+    why: Why,
+    from: From,
+    blind: Blind,
+    asked: Option<&Asked>,
+    bytes: Option<usize>,
+) {
     let mut draft = facts.draft(BLIND);
     draft.status(why.status()).tap(tap);
     draft.text("from", if from == From::Client { b"client" } else { b"broker" });
@@ -66,6 +74,9 @@ pub(crate) fn blind(facts: &mut Facts, tap: Option<&str>, why: Why, from: From, 
     if let Some(asked) = asked {
         draft.int("client_correlation_id", asked.client.into()).int("api_version", asked.version.into());
         draft.text("api", asked.name().as_bytes());
+    }
+    if let Some(bytes) = bytes {
+        draft.int("bytes", bytes as i64);
     }
     draft.finish();
 }

@@ -203,7 +203,7 @@ impl BrokerSide {
                 At::Body
             }
             Some(How::Exchange { .. } | How::SaslHandshake | How::SaslAuthenticate) => {
-                shared.blind(facts, Why::FrameTooLarge, From::Broker, &asked);
+                shared.too_large(facts, From::Broker, &asked, self.size);
                 At::Alone
             }
             _ => At::Rest,

@@ -148,7 +148,7 @@ impl ClientSide {
             _ => usize::MAX,
         };
         if self.frame.left() > most {
-            shared.blind(facts, Why::FrameTooLarge, From::Client, &asked);
+            shared.too_large(facts, From::Client, &asked, self.size);
             asked.api = None;
         }
         self.asked = Some(asked);

@@ -2,8 +2,11 @@
 //!
 //! What must always hold: a refusal is told once an answer, however many partitions repeat it; and of an answer that the
 //! table has none is passed over, also where the code is one that this API should not answer with. Operations are those that
-//! Kafka 4.4 asks its authorizer for. What the table has not is what brokers say among themselves, and what cannot be
-//! refused: lists of groups and transactions just leave out what may not be seen, and telemetry needs no right.
+//! Kafka 4.4 asks its authorizer for.
+//!
+//! What the table has not: what brokers say among themselves; what cannot be refused (lists of groups and transactions just
+//! leave out what may not be seen, and telemetry needs no right); and three of the newest, whose refusals are rows of
+//! requests alone: `StreamsGroupDescribe`, `StreamsGroupTopologyDescriptionUpdate`, `UnregisterController`.
 
 use std::collections::HashSet;
 

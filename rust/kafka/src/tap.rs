@@ -57,12 +57,17 @@ impl Shared {
 
     /// A message could not be read; what comes after it can be.
     pub(crate) fn blind(&self, facts: &mut Facts, why: Why, from: From, asked: &Asked) {
-        blind(facts, self.name.as_deref(), why, from, Blind::Request, Some(asked));
+        blind(facts, self.name.as_deref(), why, from, Blind::Request, Some(asked), None);
+    }
+
+    /// The same of a message of more bytes than may be kept.
+    pub(crate) fn too_large(&self, facts: &mut Facts, from: From, asked: &Asked, bytes: usize) {
+        blind(facts, self.name.as_deref(), Why::FrameTooLarge, from, Blind::Request, Some(asked), Some(bytes));
     }
 
     /// Where a message ends, or whose answer it is, is not known any more.
     pub(crate) fn give_up(&mut self, facts: &mut Facts, why: Why, from: From, asked: Option<&Asked>) {
-        blind(facts, self.name.as_deref(), why, from, Blind::Connection, asked);
+        blind(facts, self.name.as_deref(), why, from, Blind::Connection, asked, None);
         self.opaque = true;
     }
 }

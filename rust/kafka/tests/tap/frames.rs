@@ -144,11 +144,15 @@ fn versions_that_the_table_lacks_are_said_once_an_api() {
 fn what_is_too_large_to_be_kept_is_passed_over() {
     let asked = MetadataRequest::default().with_unknown_tagged_field(9, vec![0; 9 << 20].into());
     let mut seen = Connection::default();
-    for chunk in request(1, 12, &asked).chunks(65536) {
+    let asked = request(1, 12, &asked);
+    for chunk in asked.chunks(65536) {
         seen.client(chunk);
     }
-    let blind = "auditring.TapBlind failure client_correlation_id=1 api_version=12 api=Metadata from=client blind=request \
-                 status=FrameTooLarge";
+    let blind = format!(
+        "auditring.TapBlind failure client_correlation_id=1 api_version=12 api=Metadata from=client blind=request \
+         bytes={} status=FrameTooLarge",
+        asked.len()
+    );
     assert_eq!([blind], *seen.events());
     // Of an answer, what was asked for is still known.
     let topic = CreatableTopic::default().with_name(TopicName(string("new"))).with_num_partitions(1);
