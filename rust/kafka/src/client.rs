@@ -86,15 +86,23 @@ impl ClientSide {
                 _ => return give_up(shared, facts, Why::MalformedFrame),
             },
             At::Head => {
+                let mut known = None;
                 let head = self.frame.unit(input, false, |cursor| {
-                    let (asked, client) = Asked::read(cursor)?;
-                    meet(client, shared, facts);
+                    let asked = Asked::read(cursor)?;
+                    known = Some(asked);
+                    // Never compact, so that any broker can read it; nothing that lives has a header without it.
+                    meet(cursor.nullable_string()?, shared, facts);
                     Ok(asked)
                 });
-                match head {
-                    Ok(asked) => self.begin(asked, shared, facts),
-                    Err(Halt::Wait) => return false,
-                    Err(Halt::Malformed) => return give_up(shared, facts, Why::MalformedRequest),
+                match (head, known) {
+                    (Ok(asked), _) => self.begin(asked, shared, facts),
+                    (Err(Halt::Wait), _) => return false,
+                    // Whose answer will come, and where the next request begins, is known all the same.
+                    (Err(Halt::Malformed), Some(asked)) => {
+                        shared.blind(facts, Why::MalformedRequest, From::Client, &asked);
+                        self.begin(Asked { api: None, ..asked }, shared, facts);
+                    }
+                    (Err(Halt::Malformed), None) => return give_up(shared, facts, Why::MalformedRequest),
                 }
             }
             At::Produce => return self.produce(input, shared, facts),

@@ -11,7 +11,7 @@ use auditring_event::record::{STATUS, TAP};
 
 use crate::api::How;
 use crate::cursor::{Cursor, Step};
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, Page};
 use crate::facts::{Fact, Facts, Item};
 use crate::topics::Topics;
 use crate::wire::Wire;
@@ -98,6 +98,7 @@ pub(crate) fn read(
         answer: answer.map(|answer| Cursor::new(answer, flexible)),
         topics,
         facts: &mut facts,
+        page: Page::default(),
     };
     let step = read(&mut exchange);
     let seen = facts.items().iter().map(|item| text(&facts, item, api.name, answer.is_some())).collect();

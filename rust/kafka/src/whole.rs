@@ -20,7 +20,7 @@ pub(crate) const NAMING: usize = 1024 * 1024;
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Telling {
     told: usize,
-    /// The answer could not be read and had told nothing: it is as none.
+    /// The two could not be read side by side, and that had told nothing: the answer is as none.
     broken: bool,
 }
 
@@ -61,7 +61,13 @@ pub(crate) fn exchange(
         }
         // What is no row of a resource counts as well: a refusal.
         let told = telling.told > 0 || facts.items().len() > before;
-        shared.blind(facts, Why::MalformedResponse, From::Broker, asked);
+        // The request alone shows whose fault it is; it is said once, for a request that is told alone at the end of that.
+        let requested = side_by_side(None, &mut Page::none(), facts).is_ok();
+        if requested {
+            shared.blind(facts, Why::MalformedResponse, From::Broker, asked);
+        } else if told || !keep {
+            shared.blind(facts, Why::MalformedRequest, From::Client, asked);
+        }
         if told {
             return true;
         }

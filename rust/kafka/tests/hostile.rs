@@ -299,7 +299,7 @@ fn a_client_that_calls_itself_otherwise_each_time_fills_no_memory() {
     let _turn = alone();
     let mut bytes = Vec::new();
     for at in 0..200_000u32 {
-        let mut asked = header(999, 0, 1);
+        let mut asked = header(499, 0, 1);
         let len = asked.len();
         asked[len - 3..].copy_from_slice(&at.to_be_bytes()[1..]);
         bytes.extend(asked);

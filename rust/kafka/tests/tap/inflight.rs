@@ -131,7 +131,7 @@ fn of_too_many_bytes_the_oldest_keep_none() {
 #[test]
 fn unknown_requests_are_paired_with_their_answers_too() {
     let mut seen = Connection::default();
-    seen.client(&header(999, 3, 1)).client(&ask(2, "a"));
+    seen.client(&header(499, 3, 1)).client(&ask(2, "a"));
     assert_eq!(2, seen.tap.in_flight());
     seen.broker(&[&[0, 0, 0, 4][..], &1i32.to_be_bytes()].concat()).broker(&told(2, "a", 5));
     assert_eq!(["a 5 2 2"], *ids(&mut seen));
