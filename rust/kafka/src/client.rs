@@ -8,7 +8,7 @@ use crate::blind::{From, Why};
 use crate::cursor::Step;
 use crate::facts::{Facts, Item};
 use crate::frame::{Driven, Frame, Halt, Next};
-use crate::inflight::{Entry, Kept, Note};
+use crate::inflight::{Entry, Kept, Loss, Note, PRODUCE};
 use crate::produce;
 use crate::reads::Out;
 use crate::requests::{self, Party};
@@ -29,6 +29,8 @@ enum At {
     Size,
     Head,
     Produce,
+    /// Of a Produce that is not read: whether there will be an answer.
+    Acks,
     /// The group that a `ShareFetch` is for.
     Group(Tags),
     /// All of it, to be kept.
@@ -106,6 +108,14 @@ impl ClientSide {
                 }
             }
             At::Produce => return self.produce(input, shared, facts),
+            At::Acks => {
+                match self.frame.unit(input, false, |cursor| Ok(cursor.i16()? == 0)) {
+                    Ok(silent) => self.produce.silent = silent,
+                    Err(Halt::Wait) => return false,
+                    Err(Halt::Malformed) => self.unreadable(shared, facts, Why::MalformedRequest),
+                }
+                return self.rest();
+            }
             At::Group(mut tags) => return self.group(&mut tags, input, shared, facts),
             At::Body => {
                 let Kept::Body(body) = &mut self.kept else { return self.rest() };
@@ -141,6 +151,8 @@ impl ClientSide {
 
     /// A header has come: how is the rest to be read?
     fn begin(&mut self, mut asked: Asked, shared: &mut Shared, facts: &mut Facts) {
+        // They begin with how many are to acknowledge it.
+        let is_old_produce = asked.api.is_some() && asked.key == PRODUCE && asked.version < 3;
         if let Some(api) = asked.api.filter(|api| !(api.first..=api.last).contains(&asked.version)) {
             asked.api = None;
             if !shared.unsupported.contains(&api.key) {
@@ -170,6 +182,7 @@ impl ClientSide {
             }
             Some(How::SaslHandshake | How::SaslAuthenticate) => self.at = At::Proof,
             Some(How::ShareFetch) => self.at = At::Group(Tags::Count),
+            None if is_old_produce => self.at = At::Acks,
             Some(How::Fetch) | None => {
                 self.rest();
             }
@@ -245,17 +258,23 @@ impl ClientSide {
             asked.server = Some(server);
         }
         let silent = asked.key == PRODUCE && std::mem::take(&mut self.produce.silent);
-        if silent && note.is_none() {
+        if silent && matches!(note, None | Some(Note::Perhaps(_))) {
             shared.inflight.silent(asked.client);
         }
         if silent || note == Some(Note::Answered) {
             shared.inflight.recycle(kept);
             return;
         }
-        let at = shared.now();
-        shared.inflight.push(Entry { asked, at, kept, party });
-        while let Some(lost) = shared.inflight.relieve() {
-            shared.blind(facts, Why::InFlightOverflow, From::Client, &lost);
+        let mut entry = Entry::new(asked, shared.now(), kept, party);
+        if let Some(Note::Perhaps(server)) = note {
+            entry.perhaps = Some(server);
+        }
+        shared.inflight.push(entry);
+        while let Some(loss) = shared.inflight.relieve() {
+            match loss {
+                Loss::Request(lost) => shared.blind(facts, Why::InFlightOverflow, From::Client, &lost),
+                Loss::Connection => return shared.give_up(facts, Why::InFlightOverflow, From::Client, None),
+            }
         }
     }
 }
@@ -283,9 +302,6 @@ fn named(asked: &Asked, kept: &Kept) -> Option<Party> {
         Kept::Nothing | Kept::Sasl(_) => None,
     }
 }
-
-/// Key of Produce.
-const PRODUCE: i16 = 0;
 
 fn give_up(shared: &mut Shared, facts: &mut Facts, why: Why) -> bool {
     shared.give_up(facts, why, From::Client, None);

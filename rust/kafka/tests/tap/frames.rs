@@ -190,7 +190,8 @@ fn an_answer_that_is_none_is_passed_over() {
 fn versions_that_the_table_lacks_are_said_once_an_api() {
     let mut seen = Connection::default();
     for id in 0..3 {
-        seen.client(&header(0, 99, id)).client(&header(1, 0, 10 + id)).broker(&frame(&id.to_be_bytes()));
+        seen.client(&header(0, 99, id)).client(&header(1, 0, 10 + id));
+        seen.broker(&frame(&id.to_be_bytes())).broker(&frame(&(10 + id).to_be_bytes()));
     }
     let blind = |api, version, id| {
         format!(
