@@ -25,16 +25,13 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
-    /// Reads it, and what the client calls itself. Only the first eight bytes are the same in all versions, but nothing that
-    /// lives has a header without the client's id.
-    pub(crate) fn read<'a>(cursor: &mut Cursor<'a>) -> Step<(Self, Option<&'a [u8]>)> {
+    /// Reads what is the same in all versions.
+    pub(crate) fn read(cursor: &mut Cursor<'_>) -> Step<Self> {
         let (key, version, client) = (cursor.i16()?, cursor.i16()?, cursor.i32()?);
         if !(0..=LAST_KEY).contains(&key) || !(0..=LAST_VERSION).contains(&version) {
             return Err(Stop::Malformed);
         }
-        // Never compact, so that any broker can read it.
-        let name = Cursor::nullable_string(cursor)?;
-        Ok((Self { key, version, client, server: None, api: table::by_key(key) }, name))
+        Ok(Self { key, version, client, server: None, api: table::by_key(key) })
     }
 
     /// The id under which the broker answers it.

@@ -21,8 +21,10 @@ pub(crate) enum Why {
     MalformedFrame,
     MalformedRequest,
     MalformedResponse,
-    /// An answer to nothing that was asked.
+    /// An answer to nothing that was asked, or to what cannot be known.
     UnexpectedResponse,
+    /// The broker has answered what was asked after it.
+    Unanswered,
     /// The table does not have this version of the API.
     UnsupportedVersion,
     /// Where the tokens of such a mechanism end can only be known by understanding them.
@@ -40,6 +42,7 @@ impl Why {
             Self::MalformedRequest => "MalformedRequest",
             Self::MalformedResponse => "MalformedResponse",
             Self::UnexpectedResponse => "UnexpectedResponse",
+            Self::Unanswered => "Unanswered",
             Self::UnsupportedVersion => "UnsupportedVersion",
             Self::UnsupportedMechanism => "UnsupportedMechanism",
             Self::FrameTooLarge => "FrameTooLarge",

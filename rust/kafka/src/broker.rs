@@ -1,11 +1,13 @@
 //! The broker's direction: answers.
 
+use std::collections::VecDeque;
+
 use crate::api::How;
 use crate::blind::{From, Why};
 use crate::facts::Facts;
 use crate::fetch;
 use crate::frame::{Driven, Frame, Halt};
-use crate::inflight::{Entry, Found, Kept};
+use crate::inflight::{Entry, Kept};
 use crate::produce;
 use crate::reads::Out;
 use crate::requests;
@@ -40,6 +42,8 @@ enum At {
     Alone,
     /// Rows for what an answer did not tell.
     Untold,
+    /// Rows for requests that this answer shows to get none.
+    Skipped,
     /// Nothing that matters.
     Rest,
 }
@@ -53,6 +57,9 @@ pub(crate) struct BrokerSide {
     size: usize,
     /// The request that is answered.
     entry: Option<Entry>,
+    /// Requests before it that will get no answer, and the one whose answer has begun meanwhile.
+    skipped: VecDeque<Entry>,
+    next: Option<Entry>,
     /// From request to answer.
     duration_ns: Option<i64>,
     /// The error of all of it, as far as it is known.
@@ -95,7 +102,7 @@ impl BrokerSide {
                 _ => return give_up(shared, facts, Why::MalformedFrame),
             },
             At::Head => match self.frame.number(input) {
-                Ok(id) => return self.begin(id, shared, facts),
+                Ok(id) => return self.find(id, shared, facts),
                 Err(Halt::Wait) => return false,
                 Err(Halt::Malformed) => return give_up(shared, facts, Why::MalformedFrame),
             },
@@ -155,6 +162,16 @@ impl BrokerSide {
                 }
                 return self.rest();
             }
+            At::Skipped => {
+                if facts.is_full() {
+                    return false;
+                }
+                if self.entry.is_some() {
+                    self.alone(shared, facts);
+                } else if !self.skip(shared, facts) {
+                    self.begin(shared, facts);
+                }
+            }
             At::Rest => {
                 if !self.frame.pass(input) {
                     return false;
@@ -169,17 +186,44 @@ impl BrokerSide {
         true
     }
 
-    /// A header has come: whose answer is it, and how is the rest to be read?
-    fn begin(&mut self, id: i32, shared: &mut Shared, facts: &mut Facts) -> bool {
-        let mut entry = match shared.inflight.answer(id) {
-            Found::Request(entry) => entry,
-            Found::Forgotten => return self.rest(),
-            Found::Nobody => return give_up(shared, facts, Why::UnexpectedResponse),
+    /// A header has come: whose answer is it?
+    fn find(&mut self, id: i32, shared: &mut Shared, facts: &mut Facts) -> bool {
+        let Some(mut entry) = shared.inflight.answer(id, &mut self.skipped) else {
+            return give_up(shared, facts, Why::UnexpectedResponse);
         };
+        entry.asked.server = Some(id);
+        self.next = Some(entry);
+        if self.skipped.is_empty() {
+            self.begin(shared, facts);
+        } else {
+            self.at = At::Skipped;
+        }
+        true
+    }
+
+    /// The next of those that get no answer, if there is one.
+    fn skip(&mut self, shared: &Shared, facts: &mut Facts) -> bool {
+        let Some(entry) = self.skipped.pop_front() else { return false };
+        shared.blind(facts, Why::Unanswered, From::Broker, &entry.asked);
+        self.unanswered(entry);
+        true
+    }
+
+    /// Rows for one that gets no answer. Whether that is all.
+    fn alone(&mut self, shared: &mut Shared, facts: &mut Facts) -> bool {
+        let all = self.untold(shared, facts) && self.exchange(None, shared, facts);
+        if all {
+            self.entry = None;
+        }
+        all
+    }
+
+    /// How is the rest of an answer to be read?
+    fn begin(&mut self, shared: &mut Shared, facts: &mut Facts) {
+        let Some(entry) = self.next.take() else { return };
         let now = shared.now();
         let passed = now.saturating_duration_since(entry.at).as_nanos();
         (self.duration_ns, self.code, self.telling) = (i64::try_from(passed).ok(), 0, Telling::default());
-        entry.asked.server = Some(id);
         let (asked, how) = (entry.asked, entry.asked.how());
         if !SASL.contains(&asked.key) {
             shared.sasl.served(entry.at, now, shared.name.as_deref(), facts);
@@ -208,7 +252,9 @@ impl BrokerSide {
             }
             _ => At::Rest,
         };
-        if matches!(self.at, At::Rest) { self.rest() } else { true }
+        if matches!(self.at, At::Rest) {
+            self.rest();
+        }
     }
 
     /// Nothing more of this frame matters.
@@ -290,7 +336,7 @@ impl BrokerSide {
 
     /// Whether there is something to tell that no further byte is needed for.
     pub(crate) const fn has_more(&self) -> bool {
-        matches!(self.at, At::Page | At::Alone | At::Untold)
+        matches!(self.at, At::Page | At::Alone | At::Untold | At::Skipped)
     }
 
     /// The connection has ended: whether there are rows for all that was begun.
@@ -307,7 +353,10 @@ impl BrokerSide {
         }
         wipe(&mut body);
         (self.entry, self.at) = (None, At::Rest);
-        true
+        if self.skip(shared, facts) {
+            return false;
+        }
+        self.next.take().map(|entry| self.unanswered(entry)).is_none()
     }
 
     /// The same of one that got no answer at all.

@@ -9,7 +9,7 @@ use crate::blind::{From, Why};
 use crate::cursor::Step;
 use crate::facts::{Facts, Item};
 use crate::frame::{Driven, Frame, Halt, Next};
-use crate::inflight::{Entry, Kept, Note};
+use crate::inflight::{Entry, Kept, Loss, Note, PRODUCE};
 use crate::produce;
 use crate::reads::Out;
 use crate::requests::{self, Party};
@@ -29,6 +29,8 @@ enum At {
     Size,
     Head,
     Produce,
+    /// Of a Produce that is not read: whether there will be an answer.
+    Acks,
     /// The group that a `ShareFetch` is for.
     Group(Tags),
     /// All of it, to be kept.
@@ -87,18 +89,34 @@ impl ClientSide {
                 _ => return give_up(shared, facts, Why::MalformedFrame),
             },
             At::Head => {
+                let mut known = None;
                 let head = self.frame.unit(input, false, |cursor| {
-                    let (asked, client) = Asked::read(cursor)?;
-                    meet(client, shared, facts);
+                    let asked = Asked::read(cursor)?;
+                    known = Some(asked);
+                    // Never compact, so that any broker can read it; nothing that lives has a header without it.
+                    meet(cursor.nullable_string()?, shared, facts);
                     Ok(asked)
                 });
-                match head {
-                    Ok(asked) => self.begin(asked, shared, facts),
-                    Err(Halt::Wait) => return false,
-                    Err(Halt::Malformed) => return give_up(shared, facts, Why::MalformedRequest),
+                match (head, known) {
+                    (Ok(asked), _) => self.begin(asked, shared, facts),
+                    (Err(Halt::Wait), _) => return false,
+                    // Whose answer will come, and where the next request begins, is known all the same.
+                    (Err(Halt::Malformed), Some(asked)) => {
+                        shared.blind(facts, Why::MalformedRequest, From::Client, &asked);
+                        self.begin(Asked { api: None, ..asked }, shared, facts);
+                    }
+                    (Err(Halt::Malformed), None) => return give_up(shared, facts, Why::MalformedRequest),
                 }
             }
             At::Produce => return self.produce(input, shared, facts),
+            At::Acks => {
+                match self.frame.unit(input, false, |cursor| Ok(cursor.i16()? == 0)) {
+                    Ok(silent) => self.produce.silent = silent,
+                    Err(Halt::Wait) => return false,
+                    Err(Halt::Malformed) => self.unreadable(shared, facts, Why::MalformedRequest),
+                }
+                return self.rest();
+            }
             At::Group(mut tags) => return self.group(&mut tags, input, shared, facts),
             At::Body => {
                 let Kept::Body(body) = &mut self.kept else { return self.rest() };
@@ -134,6 +152,8 @@ impl ClientSide {
 
     /// A header has come: how is the rest to be read?
     fn begin(&mut self, mut asked: Asked, shared: &mut Shared, facts: &mut Facts) {
+        // They begin with how many are to acknowledge it.
+        let is_old_produce = asked.api.is_some() && asked.key == PRODUCE && asked.version < 3;
         if let Some(api) = asked.api.filter(|api| !(api.first..=api.last).contains(&asked.version)) {
             asked.api = None;
             if !shared.unsupported.contains(&api.key) {
@@ -163,6 +183,7 @@ impl ClientSide {
             }
             Some(How::SaslHandshake | How::SaslAuthenticate) => self.at = At::Proof,
             Some(How::ShareFetch) => self.at = At::Group(Tags::Count),
+            None if is_old_produce => self.at = At::Acks,
             Some(How::Fetch) | None => {
                 self.rest();
             }
@@ -238,7 +259,7 @@ impl ClientSide {
             asked.server = Some(server);
         }
         let silent = asked.key == PRODUCE && std::mem::take(&mut self.produce.silent);
-        if silent && note.is_none() {
+        if silent && matches!(note, None | Some(Note::Perhaps(_))) {
             shared.inflight.silent(asked.client);
         }
         if note == Some(Note::Answered) {
@@ -248,10 +269,16 @@ impl ClientSide {
             shared.inflight.recycle(kept);
             return;
         }
-        let at = shared.now();
-        shared.inflight.push(Entry { asked, at, kept, party });
-        while let Some(lost) = shared.inflight.relieve() {
-            shared.blind(facts, Why::InFlightOverflow, From::Client, &lost);
+        let mut entry = Entry::new(asked, shared.now(), kept, party);
+        if let Some(Note::Perhaps(server)) = note {
+            entry.perhaps = Some(server);
+        }
+        shared.inflight.push(entry);
+        while let Some(loss) = shared.inflight.relieve() {
+            match loss {
+                Loss::Request(lost) => shared.blind(facts, Why::InFlightOverflow, From::Client, &lost),
+                Loss::Connection => return shared.give_up(facts, Why::InFlightOverflow, From::Client, None),
+            }
         }
     }
 }
@@ -279,9 +306,6 @@ fn named(asked: &Asked, kept: &Kept) -> Option<Party> {
         Kept::Nothing | Kept::Sasl(_) => None,
     }
 }
-
-/// Key of Produce.
-const PRODUCE: i16 = 0;
 
 fn give_up(shared: &mut Shared, facts: &mut Facts, why: Why) -> bool {
     shared.give_up(facts, why, From::Client, None);

@@ -85,15 +85,12 @@ impl<'a> Cursor<'a> {
         self.array()
     }
 
-    /// An unsigned number of seven bits a byte.
+    /// An unsigned number of seven bits a byte. Of a fifth byte, which has room for more than fits, Kafka drops the rest.
     #[inline]
     pub(crate) fn varint(&mut self) -> Step<u32> {
         let mut value = 0u32;
         for shift in (0..35).step_by(7) {
             let [byte] = self.array()?;
-            if shift == 28 && byte > 0x0F {
-                return Err(Stop::Malformed);
-            }
             value |= u32::from(byte & 0x7F) << shift;
             if byte < 0x80 {
                 return Ok(value);
@@ -102,16 +99,17 @@ impl<'a> Cursor<'a> {
         Err(Stop::Malformed)
     }
 
-    /// The length of a string; none where it is null.
+    /// A length in seven bits a byte, one more than it is.
+    #[inline]
+    fn compact(&mut self) -> Step<Option<usize>> {
+        // As Kafka counts: what is beyond its numbers is negative.
+        Ok(usize::try_from((self.varint()? as i32).wrapping_sub(1)).ok())
+    }
+
+    /// The length of a string; none where it is null, as it is to Kafka by any negative length.
     #[inline]
     fn string_len(&mut self) -> Step<Option<usize>> {
-        if self.flexible {
-            return Ok(self.varint()?.checked_sub(1).map(|len| len as usize));
-        }
-        match self.i16()? {
-            -1 => Ok(None),
-            len => usize::try_from(len).map(Some).map_err(|_| Stop::Malformed),
-        }
+        if self.flexible { self.compact() } else { Ok(usize::try_from(self.i16()?).ok()) }
     }
 
     /// A string that may be null; as it lies there, UTF-8 or not.
@@ -132,13 +130,7 @@ impl<'a> Cursor<'a> {
     /// How many elements an array has, or bytes a blob; none where it is null. Not yet that so many are there.
     #[inline]
     pub(crate) fn count(&mut self) -> Step<Option<usize>> {
-        if self.flexible {
-            return Ok(self.varint()?.checked_sub(1).map(|count| count as usize));
-        }
-        match self.i32()? {
-            -1 => Ok(None),
-            count => usize::try_from(count).map(Some).map_err(|_| Stop::Malformed),
-        }
+        if self.flexible { self.compact() } else { Ok(usize::try_from(self.i32()?).ok()) }
     }
 
     /// Bytes that may be null.
@@ -172,10 +164,14 @@ impl<'a> Cursor<'a> {
         if !self.flexible {
             return Ok(());
         }
-        for _ in 0..self.varint()? {
+        // A count beyond Kafka's numbers is negative to it, and then there are none.
+        for _ in 0..self.varint()? as i32 {
             let (tag, len) = (self.varint()?, self.varint()?);
             visit(tag, Self::new(self.take(len as usize)?, true))?;
         }
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

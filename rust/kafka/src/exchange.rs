@@ -42,6 +42,11 @@ impl Page {
         Self { read: 0, told }
     }
 
+    /// Takes no event: only whether the messages can be read is asked.
+    pub(crate) const fn none() -> Self {
+        Self { read: 0, told: usize::MAX - 1 }
+    }
+
     /// Whether there is more to tell than what has been.
     pub(crate) const fn is_partial(&self) -> bool {
         self.told < self.read

@@ -1,8 +1,11 @@
-//! Requests that wait for their answers, by the id under which the broker will give it.
+//! Requests that wait for their answers, in the order in which they came.
 //!
-//! What must always hold: it is bounded, in requests and in bytes that are kept of them. At a bound the oldest gives way:
-//! of too many bytes it loses what was kept, of too many requests it goes, and one answer more than there are requests is
-//! then no surprise. Requests of one id are answered in their order.
+//! A broker answers a connection in the order of its requests. So an answer is that of the oldest request of its id, and
+//! what is older still will get none: a client that uses an id again cannot have one answer taken for the other.
+//!
+//! What must always hold: it is bounded, in requests and in bytes that are kept of them. At a bound the oldest keep nothing
+//! but their ids, and still have their turn; of too many even for that none can be told from the other any more. Whom a
+//! client says it is, is kept whatever else it sends.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -13,14 +16,22 @@ use crate::produce::Writes;
 use crate::requests::Party;
 use crate::secret::wipe;
 
-/// Most requests. Java's clients have 5 in flight; librdkafka sets itself no bound, and its sockets' buffers do.
+/// Key of Produce.
+pub(crate) const PRODUCE: i16 = 0;
+
+/// Most requests of which something is kept. Java's clients have 5 in flight; librdkafka sets itself no bound, and its
+/// sockets' buffers do.
 const REQUESTS: usize = 16 * 1024;
+/// So many requests are too many.
+const MOST: usize = 64 * 1024;
 /// Most bytes that are kept of them.
 const BYTES: usize = 16 * 1024 * 1024;
+/// How many that perhaps get no answer are looked at behind one of them.
+const DOUBTFUL: usize = 1024;
 /// Most ids that the proxy spoke of before, or without, the request that they are about.
 const NOTES: usize = 1024;
 /// How many of the last requests without an answer are known by their ids.
-const SILENT: usize = 64;
+const SILENT: usize = 4096;
 /// How many buffers wait for their next use.
 const SPARE: usize = 16;
 
@@ -57,9 +68,30 @@ pub(crate) struct Entry {
     pub(crate) kept: Kept,
     /// For whom, where rows are to say so.
     pub(crate) party: Option<Box<Party>>,
+    /// The id under which it may go on: that was said before it came, or of one before it that has no answer.
+    pub(crate) perhaps: Option<i32>,
+    /// Whether the client perhaps wants no answer: what it asks for could not be read, and that was said.
+    doubtful: bool,
+    /// Which one of the connection it is.
+    turn: u64,
 }
 
 impl Entry {
+    pub(crate) fn new(asked: Asked, at: Instant, kept: Kept, party: Option<Box<Party>>) -> Self {
+        let doubtful = asked.key == PRODUCE && asked.api.is_none();
+        Self { asked, at, kept, party, perhaps: None, doubtful, turn: 0 }
+    }
+
+    #[inline]
+    fn is_answered_by(&self, id: i32) -> bool {
+        self.asked.answered_as() == id || self.perhaps == Some(id)
+    }
+
+    /// Whether there is something that can be let go of.
+    fn can_give(&self) -> bool {
+        self.bytes() > 0 && !matches!(self.kept, Kept::Sasl(_))
+    }
+
     fn bytes(&self) -> usize {
         self.kept.bytes() + self.party.as_deref().map_or(0, Party::bytes)
     }
@@ -70,6 +102,8 @@ impl Entry {
 pub(crate) enum Note {
     /// It goes on under this one.
     Rewrote(i32),
+    /// The same, or that was said of one that has no answer.
+    Perhaps(i32),
     /// The proxy answers it.
     Answered,
 }
@@ -79,25 +113,27 @@ pub(crate) enum Note {
 pub(crate) struct InFlight {
     entries: VecDeque<Entry>,
     bytes: usize,
-    /// So many of the oldest have nothing that is kept.
+    /// So many of the oldest have nothing that they could let go of.
     bare: usize,
-    /// Requests that had to go, and whose answers are still to come.
-    forgotten: usize,
+    /// So many do not go on under another id, as far as that was said.
+    plain: usize,
+    /// So many have come.
+    turns: u64,
     notes: VecDeque<(i32, Note)>,
-    silent: VecDeque<i32>,
+    /// Ids of the last requests without an answer, and which ones they were.
+    silent: VecDeque<(i32, u64)>,
     bodies: Vec<Vec<u8>>,
     #[allow(clippy::vec_box, reason = "they move in and out of entries as they are")]
     writes: Vec<Box<Writes>>,
 }
 
-/// Whose answer it is.
+/// What is lost where there is more than there may be.
 #[derive(Debug)]
-pub(crate) enum Found {
-    Request(Entry),
-    /// One of those that had to go.
-    Forgotten,
-    /// Nobody asked.
-    Nobody,
+pub(crate) enum Loss {
+    /// What was kept of this one.
+    Request(Asked),
+    /// Whose answer is whose.
+    Connection,
 }
 
 impl InFlight {
@@ -106,47 +142,65 @@ impl InFlight {
     }
 
     /// A request waits for its answer.
-    pub(crate) fn push(&mut self, entry: Entry) {
+    pub(crate) fn push(&mut self, mut entry: Entry) {
+        self.turns += 1;
+        entry.turn = self.turns;
         self.bytes += entry.bytes();
+        self.plain += usize::from(entry.asked.server.is_none());
         self.entries.push_back(entry);
     }
 
-    /// Whether there is more than there may be, and then whose loss it is.
+    /// Whether there is more than there may be, and then what is lost.
     #[inline]
-    pub(crate) fn relieve(&mut self) -> Option<Asked> {
+    pub(crate) fn relieve(&mut self) -> Option<Loss> {
         if self.entries.len() <= REQUESTS && self.bytes <= BYTES {
             return None;
         }
         self.give_way()
     }
 
-    fn give_way(&mut self) -> Option<Asked> {
-        if self.entries.len() > REQUESTS {
-            let oldest = self.pop()?;
-            self.forgotten += 1;
-            return Some(oldest.asked);
+    fn give_way(&mut self) -> Option<Loss> {
+        if self.entries.len() >= MOST {
+            return Some(Loss::Connection);
         }
-        self.bare += self.entries.iter().skip(self.bare).position(|entry| entry.bytes() > 0)?;
-        let oldest = self.entries.get_mut(self.bare)?;
-        self.bytes -= oldest.bytes();
-        (oldest.kept, oldest.party) = (Kept::Nothing, None);
-        // Its messages cannot be read side by side any more.
-        Some(Asked { api: oldest.asked.api.take(), ..oldest.asked })
+        while self.bytes > BYTES || self.bare + REQUESTS < self.entries.len() {
+            let Some(oldest) = self.entries.get_mut(self.bare) else { return Some(Loss::Connection) };
+            self.bare += 1;
+            if oldest.can_give() {
+                self.bytes -= oldest.bytes();
+                (oldest.kept, oldest.party) = (Kept::Nothing, None);
+                // Its messages cannot be read side by side any more.
+                return Some(Loss::Request(Asked { api: oldest.asked.api.take(), ..oldest.asked }));
+            }
+        }
+        None
     }
 
-    /// The broker answers under this id.
+    /// The broker answers under this id; none where nobody asked, or it cannot be known who. What was asked before and will
+    /// get no answer is added to `skipped`.
     #[inline]
-    pub(crate) fn answer(&mut self, id: i32) -> Found {
-        let front = self.entries.front().is_some_and(|entry| entry.asked.answered_as() == id);
-        let at = if front { Some(0) } else { self.entries.iter().position(|entry| entry.asked.answered_as() == id) };
-        match at.and_then(|at| self.remove(at)) {
-            Some(entry) => Found::Request(entry),
-            None if self.forgotten > 0 => {
-                self.forgotten -= 1;
-                Found::Forgotten
-            }
-            None => Found::Nobody,
+    pub(crate) fn answer(&mut self, id: i32, skipped: &mut VecDeque<Entry>) -> Option<Entry> {
+        let at = self.entries.iter().position(|entry| entry.is_answered_by(id))?;
+        if self.entries.get(at)?.doubtful && self.may_be_another(at, id) {
+            return None;
         }
+        for _ in 0..at {
+            let entry = self.pop()?;
+            // The proxy may still say that it has answered it.
+            self.be_silent(entry.asked.client, entry.turn);
+            if !entry.doubtful {
+                skipped.push_back(entry);
+            }
+        }
+        self.pop()
+    }
+
+    /// Whether an answer to this one, which perhaps gets none, may be that to the first behind it that does get one.
+    #[inline(never)]
+    fn may_be_another(&self, at: usize, id: i32) -> bool {
+        let mut behind = self.entries.range(at + 1..);
+        let certain = behind.by_ref().take(DOUBTFUL).find(|entry| !entry.doubtful);
+        certain.map_or(behind.next().is_some(), |entry| entry.is_answered_by(id))
     }
 
     /// The oldest, which will not be answered.
@@ -157,37 +211,53 @@ impl InFlight {
     fn remove(&mut self, at: usize) -> Option<Entry> {
         let entry = self.entries.remove(at)?;
         self.bytes -= entry.bytes();
+        self.plain -= usize::from(entry.asked.server.is_none());
         self.bare = if at < self.bare { self.bare - 1 } else { self.bare };
         Some(entry)
     }
 
     /// The proxy sends a request on under another id: one that was shown, or that will be.
     pub(crate) fn rewrote(&mut self, client: i32, server: i32) {
-        // Where all are rewritten, those that are not yet stand together at the end.
-        let end = self.entries.iter().rposition(|entry| entry.asked.server.is_some()).map_or(0, |at| at + 1);
-        let same = |entry: &&mut Entry| entry.asked.client == client && entry.asked.server.is_none();
-        if let Some(entry) = self.entries.range_mut(end..).find(same) {
-            entry.asked.server = Some(server);
-        } else if let Some(entry) = self.entries.iter_mut().find(same) {
-            entry.asked.server = Some(server);
-        } else {
-            self.note(client, Note::Rewrote(server));
+        if let Some(at) = self.plain(client) {
+            let entry = &mut self.entries[at];
+            (entry.asked.server, entry.perhaps) = (Some(server), None);
+            self.plain -= 1;
+            return;
         }
+        let silent = self.silent.iter().rposition(|(id, _)| *id == client);
+        let note = silent.map_or(Note::Rewrote(server), |_| Note::Perhaps(server));
+        silent.and_then(|at| self.silent.remove(at));
+        self.note(client, note);
     }
 
-    /// The proxy answers a request itself.
+    /// The oldest of this id that does not go on under another yet.
+    fn plain(&self, client: i32) -> Option<usize> {
+        if self.plain == 0 {
+            return None;
+        }
+        let same = |entry: &Entry| entry.asked.client == client && entry.asked.server.is_none();
+        // Where all are rewritten, those that are not yet stand together at the end.
+        let end = self.entries.iter().rposition(|entry| entry.asked.server.is_some()).map_or(0, |at| at + 1);
+        let late = self.entries.range(end..).position(same).map(|at| end + at);
+        late.or_else(|| self.entries.iter().position(same))
+    }
+
+    /// The proxy answers a request itself: the last one of this id, or the next.
     pub(crate) fn answered(&mut self, client: i32) {
-        match self.entries.iter().position(|entry| entry.asked.client == client) {
-            Some(at) => drop(self.remove(at)),
-            None => self.note(client, Note::Answered),
+        let same = |entry: &Entry| entry.asked.client == client && entry.asked.server.is_none();
+        let waits = if self.plain == 0 { None } else { self.entries.iter().rposition(same) };
+        let silent = self.silent.iter().rposition(|(id, _)| *id == client);
+        match (waits, silent) {
+            (Some(waits), Some(silent)) if self.silent[silent].1 > self.entries[waits].turn => {
+                self.silent.remove(silent);
+            }
+            (Some(waits), _) => drop(self.remove(waits)),
+            (None, Some(silent)) => drop(self.silent.remove(silent)),
+            (None, None) => self.note(client, Note::Answered),
         }
     }
 
     fn note(&mut self, client: i32, note: Note) {
-        if let Some(at) = self.silent.iter().position(|id| *id == client) {
-            self.silent.remove(at);
-            return;
-        }
         if self.notes.len() == NOTES {
             self.notes.pop_front();
         }
@@ -209,16 +279,21 @@ impl InFlight {
     pub(crate) fn noted(&self, client: i32) -> Option<i32> {
         self.notes.iter().find(|(id, _)| *id == client).and_then(|(_, note)| match note {
             Note::Rewrote(server) => Some(*server),
-            Note::Answered => None,
+            Note::Perhaps(_) | Note::Answered => None,
         })
     }
 
     /// A request that has no answer has come, of which nothing was said before.
     pub(crate) fn silent(&mut self, client: i32) {
+        self.turns += 1;
+        self.be_silent(client, self.turns);
+    }
+
+    fn be_silent(&mut self, client: i32, turn: u64) {
         if self.silent.len() == SILENT {
             self.silent.pop_front();
         }
-        self.silent.push_back(client);
+        self.silent.push_back((client, turn));
     }
 
     /// A buffer for a request's body.

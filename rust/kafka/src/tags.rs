@@ -21,10 +21,11 @@ impl Tags {
             return Ok(None);
         }
         match *self {
-            Self::Count => match cursor.varint()? {
-                0 => Ok(None),
+            // A count beyond Kafka's numbers is negative to it, and then there are none.
+            Self::Count => match cursor.varint()? as i32 {
+                ..=0 => Ok(None),
                 count => {
-                    *self = Self::Left(count);
+                    *self = Self::Left(count as u32);
                     Ok(Some(Next::Unit))
                 }
             },

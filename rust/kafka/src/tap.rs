@@ -127,7 +127,8 @@ impl Tap {
         }
     }
 
-    /// The proxy answers a request itself: the broker never sees it. May be said before or after it is shown.
+    /// The proxy answers a request itself: the broker never sees it. May be said before or after it is shown, but before the
+    /// broker's answer to a later one is: the last of this id that is shown and goes on under no other is meant, or the next.
     pub fn answered(&mut self, client: i32) {
         if !self.closed {
             self.shared.sasl.taken_over(client);

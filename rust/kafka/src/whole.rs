@@ -20,7 +20,7 @@ pub(crate) const NAMING: usize = 1024 * 1024;
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Telling {
     told: usize,
-    /// The answer could not be read and had told nothing: it is as none.
+    /// The two could not be read side by side, and that had told nothing: the answer is as none.
     broken: bool,
 }
 
@@ -58,8 +58,15 @@ pub(crate) fn exchange(
         if read.is_ok() {
             return true;
         }
-        shared.blind(facts, Why::MalformedResponse, From::Broker, asked);
-        if telling.told > 0 {
+        let told = telling.told > 0;
+        // The request alone shows whose fault it is; it is said once, for a request that is told alone at the end of that.
+        let requested = side_by_side(None, &mut Page::none(), facts).is_ok();
+        if requested {
+            shared.blind(facts, Why::MalformedResponse, From::Broker, asked);
+        } else if told || !keep {
+            shared.blind(facts, Why::MalformedRequest, From::Client, asked);
+        }
+        if told {
             return true;
         }
         telling.broken = true;

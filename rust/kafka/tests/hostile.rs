@@ -299,13 +299,29 @@ fn a_client_that_calls_itself_otherwise_each_time_fills_no_memory() {
     let _turn = alone();
     let mut bytes = Vec::new();
     for at in 0..200_000u32 {
-        let mut asked = header(999, 0, 1);
+        let mut asked = header(499, 0, 1);
         let len = asked.len();
         asked[len - 3..].copy_from_slice(&at.to_be_bytes()[1..]);
         bytes.extend(asked);
     }
     let mut seen = Connection::new();
+    let told = frame(&1i32.to_be_bytes()).repeat(1000);
+    let used = peak(|| {
+        for asked in bytes.chunks(bytes.len() / 200) {
+            seen.client(asked);
+            seen.broker(&told);
+        }
+    });
+    assert!(used < MIB, "{used}");
+    assert_eq!((200_000, 0), (seen.items, seen.tap.in_flight()));
+}
+
+#[test]
+fn requests_that_nobody_answers_fill_no_memory() {
+    let _turn = alone();
+    let bytes = header(499, 0, 1).repeat(200_000);
+    let mut seen = Connection::new();
     let used = peak(|| seen.client(&bytes));
-    assert!(used < 4 * MIB, "{used}");
-    assert!(seen.items > 200_000 && seen.tap.in_flight() <= 16 * 1024);
+    assert!(used < 16 * MIB, "{used}");
+    assert!(seen.tap.is_opaque() && seen.tap.in_flight() <= 64 * 1024);
 }

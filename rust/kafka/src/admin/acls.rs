@@ -147,8 +147,8 @@ pub(crate) fn delete(exchange: &mut Exchange<'_>) -> Step<()> {
 }
 
 pub(crate) fn describe(exchange: &mut Exchange<'_>) -> Step<()> {
-    let Some(mut answer) = exchange.answer else { return Ok(()) };
     let filter = Acl::read(&mut exchange.request.clone())?;
+    let Some(mut answer) = exchange.answer else { return Ok(()) };
     answer.i32()?;
     let code = answer.i16()?;
     filter.event(exchange.event(DESCRIBE, Fate::Answered(code)));

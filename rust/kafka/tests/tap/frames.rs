@@ -1,7 +1,8 @@
 //! Frames in any chunks, and what is no frame.
 
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
-use kafka_protocol::messages::{CreateTopicsRequest, MetadataRequest, TopicName};
+use kafka_protocol::messages::create_topics_response::CreatableTopicResult;
+use kafka_protocol::messages::{CreateTopicsRequest, CreateTopicsResponse, MetadataRequest, TopicName};
 use proptest::collection::vec;
 use proptest::proptest;
 
@@ -76,9 +77,69 @@ fn lengths_that_no_frame_has_end_the_reading() {
 #[test]
 fn a_header_that_is_none_ends_the_reading() {
     let blind = ["auditring.TapBlind failure from=client blind=connection status=MalformedRequest"];
-    for header in [&[0, 0, 0, 9, 0, 0, 0, 1, 0, 9, b'x'][..], &[0xFF, 0xFF, 0, 9, 0, 0, 0, 1, 0, 0], &[0; 9]] {
+    for header in [&[0xFF, 0xFF, 0, 9, 0, 0, 0, 1, 0, 0][..], &[0, 0, 0xFF, 0xFF, 0, 0, 0, 1, 0, 0], &[9; 9]] {
         assert_eq!(blind, *after(&frame(header), true));
     }
+}
+
+#[test]
+fn a_client_that_says_a_name_that_is_none_loses_only_that_request() {
+    let blind = "auditring.TapBlind failure client_correlation_id=1 api_version=9 api=Produce from=client blind=request \
+                 status=MalformedRequest";
+    for name in [&[][..], &[0], &[0, 9, b'x'], &[0x7F, 0xFF]] {
+        let fine = request(2, 12, &ask(12));
+        let client = [frame(&[&[0, 0, 0, 9, 0, 0, 0, 1][..], name].concat()), fine].concat();
+        for size in [1, 7, client.len()] {
+            let mut seen = Connection::default();
+            for chunk in client.chunks(size) {
+                seen.client(chunk);
+            }
+            assert_eq!([blind], *seen.events(), "{name:?}");
+            assert_eq!((2, false), (seen.tap.in_flight(), seen.tap.is_opaque()));
+        }
+    }
+}
+
+#[test]
+fn a_name_of_any_negative_length_is_none() {
+    for len in [-1i16, -2, i16::MIN] {
+        let asked = [&[0, 0, 0, 9, 0, 0, 0, 1][..], &len.to_be_bytes(), &write_body()].concat();
+        let mut seen = Connection::default();
+        seen.client(&frame(&asked)).broker(&answer(1, 9, &written(9, &[("a", &[(0, 0, 5)])])));
+        let rows = seen.events();
+        assert!(rows.len() == 1 && rows[0].starts_with("Write success topic=a "), "{rows:?}");
+    }
+}
+
+/// A Produce request of version 9 behind the name of the client.
+fn write_body() -> Vec<u8> {
+    request(1, 9, &write(1, &[("a", &[(0, batch(0, 0, 1, 0))])])).split_off(4 + 8 + 2 + "app".len())
+}
+
+#[test]
+fn whose_message_is_none_is_said_once() {
+    let topic = CreatableTopic::default().with_name(TopicName(string("new"))).with_num_partitions(1);
+    let asked = request(1, 5, &CreateTopicsRequest::default().with_topics(vec![topic]));
+    let told = |name: &str| {
+        let topic = CreatableTopicResult::default().with_name(TopicName(string(name)));
+        answer(1, 5, &CreateTopicsResponse::default().with_topics(vec![topic]))
+    };
+    let cut = |message: &[u8]| frame(&message[4..message.len() - 7]);
+    let blind = |from, status| {
+        format!(
+            "auditring.TapBlind failure client_correlation_id=1 api_version=5 api=CreateTopics from={from} blind=request \
+             status={status}"
+        )
+    };
+    let said = |asked: &[u8], told: &[u8]| {
+        let mut seen = Connection::default();
+        seen.client(asked).broker(told);
+        seen.events().into_iter().filter(|row| row.contains("TapBlind")).collect::<Vec<_>>()
+    };
+    assert_eq!([""; 0], *said(&asked, &told("new")));
+    assert_eq!([blind("client", "MalformedRequest")], *said(&cut(&asked), &told("new")));
+    assert_eq!([blind("client", "MalformedRequest")], *said(&cut(&asked), &cut(&told("new"))));
+    assert_eq!([blind("broker", "MalformedResponse")], *said(&asked, &cut(&told("new"))));
 }
 
 #[test]
@@ -129,7 +190,8 @@ fn an_answer_that_is_none_is_passed_over() {
 fn versions_that_the_table_lacks_are_said_once_an_api() {
     let mut seen = Connection::default();
     for id in 0..3 {
-        seen.client(&header(0, 99, id)).client(&header(1, 0, 10 + id)).broker(&frame(&id.to_be_bytes()));
+        seen.client(&header(0, 99, id)).client(&header(1, 0, 10 + id));
+        seen.broker(&frame(&id.to_be_bytes())).broker(&frame(&(10 + id).to_be_bytes()));
     }
     let blind = |api, version, id| {
         format!(
