@@ -14,7 +14,7 @@ from kio.schema.errors import ErrorCode
 
 from kafka_proxy import wire
 from kafka_proxy.ends import EOF, ProtocolError, status_of
-from kafka_proxy.scram import AuthenticationError, Client, Server
+from kafka_proxy.scram import AuthenticationError, Client, Plain, Server
 from kafka_proxy.steps import Answer
 
 if TYPE_CHECKING:
@@ -134,9 +134,11 @@ class Login:
             self._client.transport.write(len(token).to_bytes(4) + token)
 
     async def _plain(self) -> str:
-        name = self._users.plain(await self._token())
+        message = Plain.of(await self._token())
+        self._claimed = message.name
+        await self._users.plain(message)
         self._reply(ErrorCode.none, None, b"")
-        return name
+        return message.name
 
     async def _scram(self) -> str:
         server = Server(self._users)
@@ -196,6 +198,7 @@ async def log_in(broker: End, credentials: UpstreamSasl) -> None:
         return
     client = Client(credentials.username, credentials.password)
     try:
-        client.check(await say(client.final(await say(client.first()))))
+        challenge = await say(client.first())
+        client.check(await say(await asyncio.to_thread(client.final, challenge)))
     except AuthenticationError:
         raise ProtocolError("UpstreamAuthenticationFailed") from None
