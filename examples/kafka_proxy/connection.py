@@ -15,6 +15,7 @@ from kafka_proxy.ends import EOF, End, ProtocolError, status_of
 from kafka_proxy.probe import probe
 from kafka_proxy.sasl import Login
 from kafka_proxy.tls import handshake
+from kafka_proxy.upstream import UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -133,13 +134,22 @@ class Connection:
         self.end("broker", lost.result() or (None if self._idle else EOF))
 
     async def _log_in(self, session: auditring.Session, users: Users) -> None:
-        upstream, target = self.cluster.upstream, self.gate.target
+        gate, upstream = self.gate, self.cluster.upstream
+
+        async def api_versions(asked: memoryview) -> bytes:
+            target = gate.target
+            try:
+                return await upstream.api_versions(target, asked, session)
+            except UnavailableError as error:
+                session.broker(target, node_id=gate.node_id, status=error.status)
+                raise
+
         login = self._login = Login(
             self.client,
             session,
             self.cluster.mechanisms,
             users,
-            lambda asked: upstream.api_versions(target, asked, session),
+            api_versions,
         )
         self.principal = await login.run()
         self._login = None
@@ -150,9 +160,9 @@ class Connection:
         began = perf_counter_ns()
         try:
             broker = self.broker = await self.cluster.upstream.connect(target)
-        except EXPECTED as error:
-            session.broker(target, node_id=self.gate.node_id, status=status_of(error))
-            raise ProtocolError("BrokerUnavailable") from error
+        except UnavailableError as error:
+            session.broker(target, node_id=self.gate.node_id, status=error.status)
+            raise
         broker.lost.add_done_callback(self._broker_lost)
         local = broker.transport.get_extra_info("sockname")
         took = perf_counter_ns() - began

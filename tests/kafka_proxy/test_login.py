@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 pytest.importorskip("kio")
-from kafka_proxy import sasl
+from kafka_proxy import sasl, upstream
 from proxy_messages import framed, request
 from proxy_running import DEADLINE, running
 
@@ -169,3 +169,53 @@ def test_frames_that_end_a_login(tmp_path: Path, frame: bytes, status: str) -> N
         assert client.ask(frame) == b""
     assert proxy.rows(FAILURE) == [("victim", status, "SCRAM-SHA-256", "decision")]
     assert proxy.rows(CLOSE) == [("proxy", status)]
+
+
+ASKED = framed(7, request(API_VERSIONS, 3), API_VERSIONS)
+BROKER = "SELECT outcome, status, server FROM events WHERE action = 'BrokerConnect'"
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_broker_that_is_not_there_before_the_login(tmp_path: Path, *, begun: bool) -> None:
+    """It is the broker that is missing, and no client that has failed; but a login that was begun has ended."""
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        server = f"127.0.0.1:{nobody.getsockname()[1]}"
+    with running(tmp_path, CLUSTER.replace("127.0.0.1:1", server)) as proxy, connected(proxy) as client:
+        if begun:
+            client.ask(handshake())
+        assert client.ask(ASKED) == b""
+    assert proxy.rows(BROKER) == [("failure", "ECONNREFUSED", server)]
+    assert proxy.rows(CLOSE) == [("proxy", "BrokerUnavailable")]
+    assert proxy.rows(FAILURE) == [(None, "BrokerUnavailable", "SCRAM-SHA-256", "decision")] * begun
+
+
+@pytest.mark.parametrize(("answer", "status"), [(None, "TimeoutError"), (b"", "EOF"), (bytes(9), "Undecodable")])
+def test_a_broker_that_does_not_answer_before_the_login(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: bytes | None, status: str
+) -> None:
+    """It is not the client that was slow."""
+    monkeypatch.setattr(upstream, "CONNECT_SECONDS", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as broker:
+        server = f"127.0.0.1:{broker.getsockname()[1]}"
+        with running(tmp_path, CLUSTER.replace("127.0.0.1:1", server)) as proxy, connected(proxy) as client:
+            client.socket.sendall(ASKED)
+            accepted, _ = broker.accept()
+            with accepted:
+                accepted.settimeout(DEADLINE)
+                assert accepted.recv(1000)
+                if answer:
+                    accepted.sendall(len(answer).to_bytes(4) + answer)
+                elif answer is not None:
+                    accepted.shutdown(socket.SHUT_WR)
+                assert client.answer() == b""
+    assert proxy.rows(BROKER) == [("failure", status, server)]
+    assert proxy.rows(CLOSE) == [("proxy", "BrokerUnavailable")]
+
+
+def test_a_question_for_versions_that_is_none(tmp_path: Path) -> None:
+    """It is the client's doing, and no broker's."""
+    frame = API_VERSIONS.to_bytes(2) + b"\0\3" + bytes(4) + b"\x7f\xff"
+    with running(tmp_path, CLUSTER) as proxy, connected(proxy) as client:
+        assert client.ask(len(frame).to_bytes(4) + frame) == b""
+    assert proxy.rows(BROKER) == []
+    assert proxy.rows(CLOSE) == [("proxy", "Undecodable")]
