@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import signal
 import sys
@@ -38,9 +39,9 @@ def main(path: str) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:  # noqa: PLR2004 - the program and its one argument
-        sys.exit("usage: python -m kafka_proxy proxy.toml")
+    parser = argparse.ArgumentParser(prog="python -m kafka_proxy", description="Serves until SIGINT or SIGTERM.")
+    parser.add_argument("config", help="the TOML file that says what to serve; proxy.toml beside the code is a sample")
     try:
-        main(sys.argv[1])
+        main(parser.parse_args().config)
     except (auditring.ConfigError, OSError) as error:
         sys.exit(f"kafka_proxy: {error}")

@@ -6,6 +6,7 @@ value that may be a secret.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,12 +20,22 @@ Mechanism = Literal["PLAIN", "SCRAM-SHA-256"]
 TapName = Literal["client", "broker"]
 
 
+_ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+(?:%\w+)?\]|[^\s:@/,\[\]]+):([0-9]{1,5})")
+MOST_PORT = (1 << 16) - 1
+
+
 def address(where: str, text: str) -> tuple[str, int]:
-    """Host and port of `host:port`."""
-    host, colon, port = text.rpartition(":")
-    if not (colon and host and port.isdecimal() and 0 < int(port) < 1 << 16):
-        raise ConfigError(f"{where}: host:port, not {text!r}")
-    return host.strip("[]"), int(port)
+    """Host and port of `host:port`; an IPv6 address stands in brackets."""
+    found = _ADDRESS.fullmatch(text)
+    if not found or not 0 < int(found[2]) <= MOST_PORT:
+        # Not the text: people write user:password@ in front of a host.
+        raise ConfigError(f"{where}: host:port with a port from 1 to {MOST_PORT}, and nothing else")
+    return found[1].strip("[]"), int(found[2])
+
+
+def _listening(where: str, port: int) -> None:
+    if not 0 <= port <= MOST_PORT:
+        raise ConfigError(f"{where}: 0 (any) to {MOST_PORT}, not {port}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +58,8 @@ class Broker:
     node_id: int | None = None
 
     def __post_init__(self) -> None:
-        address("brokers.address", self.address)
+        _listening("port", self.port)
+        address("address", self.address)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +87,8 @@ class Sasl:
     def __post_init__(self) -> None:
         if (self.mode == "terminate") != (self.users is not None):
             raise ConfigError('sasl: mode = "terminate" and users go together')
+        if not self.mechanisms:
+            raise ConfigError("mechanisms: at least one, or nobody can log in")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,6 +148,8 @@ class Cluster:
             raise ConfigError(
                 "a cluster has either brokers (they advertise the proxy's ports) or a bootstrap to rewrite"
             )
+        _listening("port", self.port)
+        _listening("broker_ports", self.broker_ports)
         if self.bootstrap:
             address("bootstrap", self.bootstrap)
             if self.advertised_host is None and self.host in {"", "0.0.0.0", "::"}:  # noqa: S104 - refused

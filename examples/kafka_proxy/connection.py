@@ -11,10 +11,11 @@ from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Final
 
 from auditring.exceptions import AuditError
-from kafka_proxy.ends import End, ProtocolError, status_of
+from kafka_proxy.ends import EOF, End, ProtocolError, status_of
 from kafka_proxy.probe import probe
 from kafka_proxy.sasl import Login
 from kafka_proxy.tls import handshake
+from kafka_proxy.upstream import UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,10 +30,7 @@ if TYPE_CHECKING:
 
     Show = Callable[[bytes], None]
 
-LOGIN_SECONDS: Final = 30.0
 FLUSH_SECONDS: Final = 2.0
-EOF: Final = "EOF"
-"""Gone without a word, the client in the middle of a request, or the broker with answers owing."""
 EXPECTED: Final = (OSError, EOFError, ProtocolError, AuditError)
 
 Ending = tuple[str, str | None]
@@ -50,6 +48,7 @@ class Connection:
         self.principal: str | None = None
         self.taps: dict[str, Tap] = {}
         self._ended: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
+        self._login: Login | None = None
         self._exchange: Exchange | None = None
         self._probe: asyncio.Task[None] | None = None
         self._draining = False
@@ -84,11 +83,11 @@ class Connection:
         """All that is to be done before the first byte of the client's reaches a broker; `None` if it failed."""
         cluster = self.cluster
         try:
+            self.client.lost.add_done_callback(self._client_lost)
             if cluster.tls:
                 self.principal = await handshake(self.client, cluster.tls, session)
-            self.client.lost.add_done_callback(self._client_lost)
             if cluster.users:
-                self.principal = await self._log_in(session, cluster.users)
+                await self._log_in(session, cluster.users)
             handle, broker = await self._connect(session)
             self.taps = cluster.taps.open(handle)
             self._relay(self.client, broker, session, handle)
@@ -99,6 +98,8 @@ class Connection:
 
     def _went_wrong(self, error: BaseException) -> None:
         """Ends the connection with a status; what nobody has thought of is also said aloud."""
+        if self.client.lost.done():  # that came first, and `_client_lost` may not have been called yet
+            self._client_lost(self.client.lost)
         self.end("proxy", status_of(error))
         if not isinstance(error, EXPECTED):
             loop = asyncio.get_running_loop()
@@ -125,26 +126,33 @@ class Connection:
             self.end("proxy")
 
     def _client_lost(self, lost: asyncio.Future[str | None]) -> None:
-        half = self._exchange is not None and self._exchange.half
+        in_login = self._login is not None and (self._login.begun or self.client.half)
+        half = in_login or (self._exchange is not None and self._exchange.half)
         self.end("client", lost.result() or (EOF if half else None))
 
     def _broker_lost(self, lost: asyncio.Future[str | None]) -> None:
         self.end("broker", lost.result() or (None if self._idle else EOF))
 
-    async def _log_in(self, session: auditring.Session, users: Users) -> str:
-        upstream, target = self.cluster.upstream, self.gate.target
-        login = Login(
+    async def _log_in(self, session: auditring.Session, users: Users) -> None:
+        gate, upstream = self.gate, self.cluster.upstream
+
+        async def api_versions(asked: memoryview) -> bytes:
+            target = gate.target
+            try:
+                return await upstream.api_versions(target, asked, session)
+            except UnavailableError as error:
+                session.broker(target, node_id=gate.node_id, status=error.status)
+                raise
+
+        login = self._login = Login(
             self.client,
             session,
             self.cluster.mechanisms,
             users,
-            lambda asked: upstream.api_versions(target, asked, session),
+            api_versions,
         )
-        try:
-            async with asyncio.timeout(LOGIN_SECONDS):
-                return await login.run()
-        except TimeoutError as error:
-            raise ProtocolError("LoginTimeout") from error
+        self.principal = await login.run()
+        self._login = None
 
     async def _connect(self, session: auditring.Session) -> tuple[auditring.Broker, End]:
         """The connection to the broker behind the gate."""
@@ -152,9 +160,9 @@ class Connection:
         began = perf_counter_ns()
         try:
             broker = self.broker = await self.cluster.upstream.connect(target)
-        except EXPECTED as error:
-            session.broker(target, node_id=self.gate.node_id, status=status_of(error))
-            raise ProtocolError("BrokerUnavailable") from error
+        except UnavailableError as error:
+            session.broker(target, node_id=self.gate.node_id, status=error.status)
+            raise
         broker.lost.add_done_callback(self._broker_lost)
         local = broker.transport.get_extra_info("sockname")
         took = perf_counter_ns() - began

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 MOST_BUFFERED: Final = 1 << 20
 LARGEST_EARLY_FRAME: Final = 512 << 10  # as the broker's sasl.server.max.receive.size
+EOF: Final = "EOF"
+"""Gone without a word, the client in the middle of a request, or the broker with answers owing."""
 
 
 class ProtocolError(Exception):
@@ -62,9 +64,7 @@ class End(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         """Closed: by whom, the future does not say, but what was wrong with it."""
-        if not self.lost.done():
-            self.lost.set_result(None if error is None or self._done else status_of(error))
-        self._arrived.set()
+        self.gone(None if error is None or self._done else status_of(error))
 
     def pause_writing(self) -> None:
         """Too much waits to be sent here: the other end is read no more."""
@@ -82,6 +82,17 @@ class End(asyncio.Protocol):
         """Goes on over `transport`: the first, and the one that TLS makes of it."""
         self.transport = transport
         transport.set_write_buffer_limits(high=MOST_BUFFERED)
+
+    @property
+    def half(self) -> bool:
+        """There is the beginning of a frame, or one that nobody has asked for yet."""
+        return bool(self._early)
+
+    def gone(self, status: str | None) -> None:
+        """The other side has gone, or we have; the first to say so knows why."""
+        if not self.lost.done():
+            self.lost.set_result(status)
+        self._arrived.set()
 
     async def frame(self) -> bytes:
         """The next whole frame, its size in front. Raises `ProtocolError` and `EOFError`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import types
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -43,7 +44,7 @@ def _value(hint: Any, value: object, where: str, base: Path) -> Any:
         return _value(arguments[0], value, where, base)  # X | None: TOML has no null
     if origin is Literal:
         if value not in arguments:
-            raise unknown_key(where, value, arguments) if isinstance(value, str) else _wrong(where, "a string", value)
+            raise _none_of(where, value, arguments) if isinstance(value, str) else _wrong(where, "a string", value)
         return value
     if origin is tuple:
         if not isinstance(value, list):
@@ -63,6 +64,13 @@ def _table(where: str, value: object) -> dict[str, object]:
     if not isinstance(value, dict):
         raise _wrong(where, "a table", value)
     return value
+
+
+def _none_of(where: str, value: str, choices: tuple[str, ...]) -> ConfigError:
+    """Not the value: what stands in the wrong place may be a password."""
+    near = difflib.get_close_matches(value, choices, 1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return ConfigError(f"{where}: one of {', '.join(map(repr, choices))}{hint}")
 
 
 def _wrong(where: str, wanted: str, value: object) -> ConfigError:

@@ -1,18 +1,20 @@
 """SASL ends here: clients prove themselves to the proxy. And the proxy logs in at brokers that want it, as itself.
 
-An unknown user and a wrong password get one and the same answer; the audit has whom the client claimed to be.
+An unknown user and a wrong password get one and the same answer; the audit has whom the client claimed to be. What
+must always hold: a login that was begun is one event, whether it succeeds, fails, is broken off or takes too long.
 """
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from kio.schema.errors import ErrorCode
 
 from kafka_proxy import wire
-from kafka_proxy.ends import ProtocolError
-from kafka_proxy.scram import AuthenticationError, Client, Server
+from kafka_proxy.ends import EOF, ProtocolError, status_of
+from kafka_proxy.scram import AuthenticationError, Client, Plain, Server
 from kafka_proxy.steps import Answer
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from kafka_proxy.scram import Users
     from kafka_proxy.steps import Request
 
+LOGIN_SECONDS: Final = 30.0
 FAILED: Final = "SaslAuthenticationFailed"
 ILLEGAL: Final = "IllegalSaslState"
 UNSUPPORTED: Final = "UnsupportedSaslMechanism"
@@ -47,25 +50,43 @@ class Login:
         self._users = users
         self._api_versions = api_versions
         self._mechanism = ""
+        self._claimed: str | None = None
+        self.begun = False
+        """The client has asked for a login, or for something that it may not have without one."""
         self._bare = False
         self._reply: Callable[[Any, str | None, bytes], None] = lambda *_: None
 
     async def run(self) -> str:
         """Whom the client has proved to be. Raises `ProtocolError`, `EOFError`."""
         try:
-            await self._handshake()
-            name = await (self._plain() if self._mechanism == "PLAIN" else self._scram())
-        except AuthenticationError as error:
-            self._failed(FAILED, error.claimed)
-            self._reply(ErrorCode.sasl_authentication_failed, "Authentication failed", b"")
-            raise ProtocolError(FAILED) from None
+            async with asyncio.timeout(LOGIN_SECONDS):
+                await self._handshake()
+                name = await (self._plain() if self._mechanism == "PLAIN" else self._scram())
+        except BaseException as error:
+            status = self._status(error)
+            if self.begun:
+                self._session.client_sasl_auth_failure(
+                    self._claimed, mechanism=self._mechanism or None, status=status, authority="decision"
+                )
+            if isinstance(error, AuthenticationError):
+                self._reply(ErrorCode.sasl_authentication_failed, "Authentication failed", b"")
+            if isinstance(error, (AuthenticationError, TimeoutError)):
+                raise ProtocolError(status) from None
+            raise
         self._session.client_sasl_auth_success(name, mechanism=self._mechanism, authority="decision")
         return name
 
-    def _failed(self, status: str, claimed: str | None = None) -> None:
-        self._session.client_sasl_auth_failure(
-            claimed, mechanism=self._mechanism or None, status=status, authority="decision"
-        )
+    def _status(self, error: BaseException) -> str:
+        """Why there is no login; whoever cancels it has either lost the client, or stops."""
+        if isinstance(error, AuthenticationError):
+            self._claimed = error.claimed or self._claimed
+            return FAILED
+        if isinstance(error, TimeoutError):
+            return "LoginTimeout"
+        if isinstance(error, (EOFError, asyncio.CancelledError)):
+            lost = self._client.lost
+            return (lost.result() or EOF) if lost.done() else "ProxyStopped"
+        return status_of(error)
 
     async def _request(self, wanted: int) -> tuple[wire.Codec, int, Any]:
         """The next request, which has to be of that API: its codec, correlation id and body."""
@@ -75,8 +96,8 @@ class Login:
             if key == wire.API_VERSIONS:
                 self._client.transport.write(await self._api_versions(frame))
                 continue
+            self.begun = True
             if key != wanted:
-                self._failed(ILLEGAL)
                 raise ProtocolError(ILLEGAL)
             codec = wire.codec(key, int.from_bytes(frame[6:8]))
             return codec, wire.i32(frame, 8), codec.request(frame)[1]
@@ -90,7 +111,6 @@ class Login:
         self._mechanism = body.mechanism
         self._bare = codec.version == 0
         if not known:
-            self._failed(UNSUPPORTED)
             raise ProtocolError(UNSUPPORTED)
 
     async def _token(self) -> bytes:
@@ -114,15 +134,19 @@ class Login:
             self._client.transport.write(len(token).to_bytes(4) + token)
 
     async def _plain(self) -> str:
-        name = self._users.plain(await self._token())
+        message = Plain.of(await self._token())
+        self._claimed = message.name
+        await self._users.plain(message)
         self._reply(ErrorCode.none, None, b"")
-        return name
+        return message.name
 
     async def _scram(self) -> str:
         server = Server(self._users)
         for step in (server.first, server.final):
             token = await self._token()  # by itself: it also says how to reply
-            self._reply(ErrorCode.none, None, step(token))
+            answer = step(token)
+            self._claimed = server.name
+            self._reply(ErrorCode.none, None, answer)
         return server.name
 
 
@@ -174,6 +198,7 @@ async def log_in(broker: End, credentials: UpstreamSasl) -> None:
         return
     client = Client(credentials.username, credentials.password)
     try:
-        client.check(await say(client.final(await say(client.first()))))
+        challenge = await say(client.first())
+        client.check(await say(await asyncio.to_thread(client.final, challenge)))
     except AuthenticationError:
         raise ProtocolError("UpstreamAuthenticationFailed") from None

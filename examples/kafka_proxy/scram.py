@@ -1,13 +1,14 @@
 """SCRAM-SHA-256 (RFC 5802, RFC 7677), both sides, and the store of what proves passwords without holding them.
 
 Passwords are not normalised (SASLprep), as Kafka's are not. A user whom nobody knows gets an exchange that looks like
-any other and fails at its end, as a wrong password does. Comparisons take the same time whatever they find.
+any other and fails at its end, as a wrong password does: with the iterations and the length of salt that some user
+has. Comparisons take the same time whatever they find, and what takes long is not done on the event loop.
 """
 
 from __future__ import annotations
 
+import asyncio
 import base64
-import binascii
 import hashlib
 import hmac
 import os
@@ -21,12 +22,16 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 ITERATIONS: Final = 4096
-_VERIFIER: Final = re.compile(r"SCRAM-SHA-256\$([1-9]\d*):([^$:]+)\$([^$:]+):([^$:]+)\Z")
+"""At least, as RFC 7677 has it, and what a password in the configuration gets."""
+MOST_ITERATIONS: Final = 1_000_000
+AT_A_TIME: Final = 2
+"""How many passwords are tried at once; the others wait."""
+_VERIFIER: Final = re.compile(r"SCRAM-SHA-256\$(\d{1,20}):([^$:]+)\$([^$:]+):([^$:]+)\Z")
 _CLIENT_FIRST: Final = re.compile(
     r"(?P<gs2>[ny],(?:a=(?P<authzid>[^,]*))?,)(?P<bare>n=(?P<name>[^,]+),r=(?P<nonce>[!-+\--~]+))"
 )
 _CLIENT_FINAL: Final = re.compile(r"(?P<without>c=(?P<binding>[^,]+),r=(?P<nonce>[^,]+)),p=(?P<proof>[^,]+)")
-_SERVER_FIRST: Final = re.compile(r"r=(?P<nonce>[^,]+),s=(?P<salt>[^,]+),i=(?P<iterations>[1-9]\d*)")
+_SERVER_FIRST: Final = re.compile(r"r=(?P<nonce>[^,]+),s=(?P<salt>[^,]+),i=(?P<iterations>[1-9]\d{0,9})")
 
 
 class AuthenticationError(Exception):
@@ -68,26 +73,46 @@ class Users:
     def __init__(self, values: Mapping[str, object]) -> None:
         """A password for each name, or `SCRAM-SHA-256$iterations:salt$stored key:server key` in base64."""
         self._verifiers = {name: _verifier(name, value) for name, value in values.items()}
+        self._shapes = [(one.iterations, len(one.salt)) for one in self._verifiers.values()] or [(ITERATIONS, 16)]
         self._secret = os.urandom(32)
+        self._turn = asyncio.Semaphore(AT_A_TIME)
 
     def verifier(self, name: str) -> tuple[Verifier, bool]:
         """A user's verifier and whether there is such a user; what strangers get is always the same for a name."""
         known = self._verifiers.get(name)
-        if known:
-            return known, True
-        salt, stored = _hmac(self._secret, b"salt" + name.encode())[:16], _hmac(self._secret, name.encode())
-        return Verifier(salt, ITERATIONS, stored, stored), False
+        stored = _hmac(self._secret, b"key" + name.encode())
+        chosen = int.from_bytes(_hmac(self._secret, b"user" + name.encode())) % len(self._shapes)
+        iterations, length = self._shapes[chosen]
+        salt = hashlib.shake_256(_hmac(self._secret, b"salt" + name.encode())).digest(length)
+        return known or Verifier(salt, iterations, stored, stored), known is not None
 
-    def plain(self, message: bytes) -> str:
-        """Whom a message of mechanism PLAIN (RFC 4616) proves. Raises `AuthenticationError`."""
+    async def plain(self, message: Plain) -> None:
+        """Returns if the password is that of the user. Raises `AuthenticationError`."""
+        verifier, known = self.verifier(message.name)
+        await self._turn.acquire()
+        trying = asyncio.get_running_loop().run_in_executor(None, verifier.fits, message.password)
+        trying.add_done_callback(lambda _: self._turn.release())
+        # A thread cannot be stopped: it has its turn until it is done, also where the client does not wait for it.
+        fits = await asyncio.shield(trying)
+        if not (fits & known & (message.authzid in {"", message.name})):
+            raise AuthenticationError(message.name)
+
+
+@dataclass(frozen=True)
+class Plain:
+    """A message of mechanism PLAIN (RFC 4616)."""
+
+    authzid: str
+    name: str
+    password: str = field(repr=False)
+
+    @classmethod
+    def of(cls, message: bytes) -> Plain:
+        """What it says. Raises `AuthenticationError`."""
         try:
-            authzid, name, password = message.decode().split("\0")
-        except ValueError:
+            return cls(*message.decode().split("\0"))
+        except (ValueError, TypeError):
             raise AuthenticationError from None
-        verifier, known = self.verifier(name)
-        if not (verifier.fits(password) & known & (authzid in {"", name})):
-            raise AuthenticationError(name)
-        return name
 
 
 def _verifier(name: str, value: object) -> Verifier:
@@ -99,9 +124,12 @@ def _verifier(name: str, value: object) -> Verifier:
     try:
         iterations, *parts = found.groups() if found else ()
         salt, stored, server = (base64.b64decode(part, validate=True) for part in parts)
-        return Verifier(salt, int(iterations), stored, server)
+        made = Verifier(salt, int(iterations), stored, server)
     except ValueError:
         raise ConfigError(f"users: {name}: SCRAM-SHA-256$iterations:salt$stored key:server key, in base64") from None
+    if not ITERATIONS <= made.iterations <= MOST_ITERATIONS:
+        raise ConfigError(f"users: {name}: {ITERATIONS} to {MOST_ITERATIONS} iterations")
+    return made
 
 
 class Server:
@@ -154,13 +182,14 @@ class Client:
     def final(self, challenge: bytes) -> bytes:
         """The last message."""
         found = _SERVER_FIRST.fullmatch(_text(challenge))
-        if not found or not found["nonce"].startswith(self._nonce) or int(found["iterations"]) < ITERATIONS:
+        if not found or not found["nonce"].startswith(self._nonce):
+            raise AuthenticationError
+        iterations = int(found["iterations"])
+        if not ITERATIONS <= iterations <= MOST_ITERATIONS:
             raise AuthenticationError
         without = f"c=biws,r={found['nonce']}"
         said = f"{self._bare},{challenge.decode()},{without}".encode()
-        salted = hashlib.pbkdf2_hmac(
-            "sha256", self._password.encode(), _decoded(found["salt"]), int(found["iterations"])
-        )
+        salted = hashlib.pbkdf2_hmac("sha256", self._password.encode(), _decoded(found["salt"]), iterations)
         key = _hmac(salted, b"Client Key")
         proof = xor(key, _hmac(hashlib.sha256(key).digest(), said))
         self._expected = b"v=" + base64.b64encode(_hmac(_hmac(salted, b"Server Key"), said))
@@ -187,7 +216,7 @@ def _text(message: bytes) -> str:
 def _decoded(text: str, name: str | None = None) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
-    except binascii.Error:
+    except ValueError:  # also what is no ASCII, which is no binascii.Error
         raise AuthenticationError(name) from None
 
 

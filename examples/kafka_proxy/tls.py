@@ -10,10 +10,11 @@ import asyncio
 import hashlib
 import ssl
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from auditring.exceptions import ConfigError
-from kafka_proxy.ends import ProtocolError, status_of
+from kafka_proxy.ends import EOF, ProtocolError, status_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,9 +41,12 @@ _VERIFY: Final = {
 class _Handshake(ssl.SSLObject):
     """A handshake that, where it fails, tells the client why: asyncio closes without sending that last alert."""
 
+    attempt: _Attempt
     last_words: Callable[[], None]
+    incoming: ssl.MemoryBIO
 
     def do_handshake(self) -> None:
+        self.attempt.heard |= bool(self.incoming.pending)
         try:
             super().do_handshake()
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
@@ -53,18 +57,26 @@ class _Handshake(ssl.SSLObject):
 
 
 class _Context(ssl.SSLContext):
-    """Makes such handshakes; the transport beneath is the one that `handshake` is about."""
+    """Makes such handshakes; each belongs to the attempt that `handshake` is about."""
 
     sslobject_class = _Handshake
 
     def wrap_bio(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, *args: Any, **more: Any) -> ssl.SSLObject:
         made = cast("_Handshake", super().wrap_bio(incoming, outgoing, *args, **more))
-        transport = _beneath.get()
-        made.last_words = lambda: transport.write(outgoing.read())
+        made.attempt, made.incoming = _attempt.get(), incoming
+        made.last_words = lambda: made.attempt.transport.write(outgoing.read())
         return made
 
 
-_beneath: ContextVar[asyncio.Transport] = ContextVar("transport")
+@dataclass
+class _Attempt:
+    """A handshake over `transport`, and whether the client has said anything in it."""
+
+    transport: asyncio.Transport
+    heard: bool = False
+
+
+_attempt: ContextVar[_Attempt] = ContextVar("attempt")
 
 
 def server_context(config: Tls) -> ssl.SSLContext:
@@ -104,20 +116,29 @@ def _trust(context: ssl.SSLContext, authority: Path) -> None:
 async def handshake(client: End, context: ssl.SSLContext, session: auditring.Session) -> str | None:
     """Goes on in TLS; whom the client's certificate proves it to be, if it was asked for one.
 
-    Raises `ProtocolError` with the status to close with.
+    Raises `ProtocolError` with the status to close with; `EOFError` where the client went, which is no failure to
+    prove anything: a health check connects and goes, and has claimed nothing.
     """
     asked = context.verify_mode is ssl.CERT_REQUIRED
-    _beneath.set(client.transport)
+    attempt = _Attempt(client.transport)
+    _attempt.set(attempt)
     try:
         transport = await asyncio.get_running_loop().start_tls(
             client.transport, client, context, server_side=True, ssl_handshake_timeout=HANDSHAKE_SECONDS
         )
-    except OSError as error:  # an ssl.SSLError is one
+    except ssl.SSLError as error:
         status = _status(error)
         if asked:
             # Python does not hand out a certificate that it has refused, so the row is without its fields.
             session.client_tls_auth_failure(status=status, reason=_reason(error), authority="decision")
         raise ProtocolError(status) from error
+    except ConnectionAbortedError as error:
+        raise ProtocolError("TlsHandshakeTimeout") from error
+    except OSError as error:
+        # asyncio says nothing to the client's end about a connection that is lost meanwhile, and makes up an error
+        # without a number for the end of the stream.
+        client.gone(status_of(error) if error.errno else EOF if attempt.heard else None)
+        raise EOFError from error
     client.use(cast("asyncio.Transport", transport))
     if not asked:
         return None
@@ -163,14 +184,14 @@ def common_name(name: Name) -> str:
     return names[0] if len(names) == 1 else distinguished_name(name)
 
 
-def _status(error: OSError) -> str:
+def _status(error: ssl.SSLError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return _VERIFY.get(error.verify_code, "CertificateRefused")
-    if isinstance(error, ssl.SSLError) and error.reason:
+    if error.reason:
         if error.reason == "PEER_DID_NOT_RETURN_A_CERTIFICATE":
             return "NoCertificate"
         return "Tls" + error.reason.title().replace("_", "")
-    return "TlsHandshakeTimeout" if isinstance(error, ConnectionAbortedError) else status_of(error)
+    return status_of(error)
 
 
 def _reason(error: OSError) -> str:

@@ -7,6 +7,7 @@ the proxy asks the broker itself and keeps the answer for a while.
 from __future__ import annotations
 
 import asyncio
+from contextlib import contextmanager
 from dataclasses import replace
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
@@ -14,12 +15,14 @@ from typing import TYPE_CHECKING, Any, Final
 from kio.schema.errors import ErrorCode
 
 from kafka_proxy import wire
-from kafka_proxy.ends import End
+from kafka_proxy.ends import EOF, End, ProtocolError, status_of
 from kafka_proxy.sasl import log_in
 from kafka_proxy.steps import Request
 from kafka_proxy.tls import upstream_context
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import auditring
     from kafka_proxy.config import Cluster
     from kafka_proxy.versions import Versions
@@ -29,6 +32,27 @@ if TYPE_CHECKING:
 CONNECT_SECONDS: Final = 10.0
 KEEP_SECONDS: Final = 30.0
 OWN: Final = 1
+
+
+class UnavailableError(ProtocolError):
+    """A broker cannot be reached, or does not answer as one; `status` is what was wrong with it."""
+
+    def __init__(self, status: str) -> None:
+        super().__init__("BrokerUnavailable")
+        self.status = status
+
+
+@contextmanager
+def _reaching() -> Iterator[None]:
+    """What goes wrong here is the broker's doing, not the client's."""
+    try:
+        yield
+    except UnavailableError:
+        raise
+    except EOFError as error:
+        raise UnavailableError(EOF) from error
+    except (OSError, ProtocolError) as error:  # a TimeoutError is an OSError
+        raise UnavailableError(status_of(error)) from error
 
 
 class Upstream:
@@ -42,22 +66,26 @@ class Upstream:
         self._known: dict[tuple[Target, int], tuple[float, wire.Codec, Any]] = {}
 
     async def connect(self, target: Target) -> End:
-        """A connection that is ready for requests. Raises `OSError`, `EOFError` and `ProtocolError`."""
+        """A connection that is ready for requests. Raises `UnavailableError`."""
         host, port = target
         loop = asyncio.get_running_loop()
-        async with asyncio.timeout(CONNECT_SECONDS):
-            name = host if self._tls else None
-            _, broker = await loop.create_connection(End, host, port, ssl=self._tls, server_hostname=name)
-            try:
-                if self._credentials:
-                    await log_in(broker, self._credentials)
-            except BaseException:
-                broker.transport.abort()
-                raise
+        with _reaching():
+            async with asyncio.timeout(CONNECT_SECONDS):
+                name = host if self._tls else None
+                _, broker = await loop.create_connection(End, host, port, ssl=self._tls, server_hostname=name)
+                try:
+                    if self._credentials:
+                        await log_in(broker, self._credentials)
+                except BaseException:
+                    broker.transport.abort()
+                    raise
         return broker
 
     async def api_versions(self, target: Target, asked: memoryview, session: auditring.Session) -> bytes:
-        """The answer to an ApiVersions that came before the login: the broker's, less what the proxy cannot read."""
+        """The answer to an ApiVersions that came before the login: the broker's, less what the proxy cannot read.
+
+        Raises `UnavailableError`, and `ProtocolError` for what is no such request.
+        """
         version = int.from_bytes(asked[6:8])
         codec = wire.codec(wire.API_VERSIONS, wire.understood(wire.API_VERSIONS, version))
         correlation_id = wire.i32(asked, 8)
@@ -66,7 +94,9 @@ class Upstream:
             return codec.answer(correlation_id, refused.body)
         until, codec, body = self._known.get((target, version), (0.0, codec, None))
         if until < monotonic():
-            codec, body = await self._ask(target, codec, codec.request(asked)[1], session)
+            _, wanted = codec.request(asked)
+            with _reaching():
+                codec, body = await self._ask(target, codec, wanted, session)
             self._known[target, version] = monotonic() + KEEP_SECONDS, codec, body
         return codec.answer(correlation_id, self._versions.response(Request(codec, correlation_id), body))
 

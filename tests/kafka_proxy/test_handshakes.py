@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import socket
 import ssl
+import struct
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,7 +13,7 @@ import pytest
 pytest.importorskip("kio")
 from auditring.exceptions import ConfigError
 from harness.certs import Certificates
-from kafka_proxy import Proxy, load
+from kafka_proxy import Proxy, load, tls
 from kafka_proxy.tls import common_name, distinguished_name
 from proxy_running import DEADLINE, running
 
@@ -30,8 +32,8 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 def mutual(certificates: Certificates) -> str:
     """A cluster that wants a certificate; nobody is behind it."""
     server, authority = certificates.server, certificates.ca.cert
-    tls = f'certificate = "{server.cert}", key = "{server.key}", client_ca = "{authority}", client_auth = "required"'
-    return f'[clusters.c]\nbootstrap = "127.0.0.1:1"\ntls = {{{tls}}}\n'
+    files = f'certificate = "{server.cert}", key = "{server.key}", client_ca = "{authority}", client_auth = "required"'
+    return f'[clusters.c]\nbootstrap = "127.0.0.1:1"\ntls = {{{files}}}\n'
 
 
 @pytest.mark.parametrize(
@@ -78,6 +80,46 @@ def test_a_client_that_does_not_speak_tls(tmp_path: Path, certificates: Certific
                 pass
     ((status, initiator),) = proxy.rows("SELECT status, initiator FROM events WHERE action = 'ClientClose'")
     assert (status[:3], initiator) == ("Tls", "proxy")
+
+
+@pytest.mark.parametrize(
+    ("hello", "reset", "status"), [(b"", False, None), (b"", True, "ECONNRESET"), (b"\x16\x03\x01\x02\0", False, "EOF")]
+)
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_client_that_goes(
+    tmp_path: Path, certificates: Certificates, hello: bytes, status: str | None, *, asked: bool, reset: bool
+) -> None:
+    """A health check, a reset, half a hello: the client ended it, at once, and no certificate was refused."""
+    text = mutual(certificates)
+    if not asked:
+        text = text.replace('"required"', '"none"').replace(f'client_ca = "{certificates.ca.cert}", ', "")
+    with running(tmp_path, text) as proxy:
+        address = ("127.0.0.1", proxy.proxy.clusters["c"].gates[None].port)
+        with socket.create_connection(address, timeout=DEADLINE) as plain:
+            plain.sendall(hello)
+            if reset:
+                plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        deadline = time.monotonic() + DEADLINE
+        while not proxy.rows("SELECT 1 FROM events WHERE action = 'ClientClose'"):
+            assert time.monotonic() < deadline
+    assert proxy.rows("SELECT count(*) FROM events WHERE action = 'ClientTlsAuthFailure'") == [(0,)]
+    assert proxy.rows(
+        "SELECT initiator, status, duration_ns < 1900000000 FROM events WHERE action = 'ClientClose'"
+    ) == [("client", status, True)]
+
+
+def test_a_client_that_does_not_go_on(
+    tmp_path: Path, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The proxy ends it; no certificate was refused here either."""
+    monkeypatch.setattr(tls, "HANDSHAKE_SECONDS", 0.5)
+    with running(tmp_path, mutual(certificates)) as proxy:
+        address = ("127.0.0.1", proxy.proxy.clusters["c"].gates[None].port)
+        with socket.create_connection(address, timeout=DEADLINE) as plain:
+            assert plain.recv(1) == b""
+    assert proxy.rows(
+        "SELECT action, initiator, status FROM events WHERE status IS NOT NULL AND action LIKE 'Client%'"
+    ) == [("ClientClose", "proxy", "TlsHandshakeTimeout")]
 
 
 def test_certificates_that_cannot_be_used(tmp_path: Path, certificates: Certificates) -> None:

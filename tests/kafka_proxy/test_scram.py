@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import threading
 
 import pytest
 
 from auditring.exceptions import ConfigError
 
 pytest.importorskip("kio")
-from kafka_proxy.scram import AuthenticationError, Client, Server, Users, Verifier
+from kafka_proxy.scram import AT_A_TIME, AuthenticationError, Client, Plain, Server, Users, Verifier
 
 # RFC 7677, section 3.
 PASSWORD = "pencil"  # noqa: S105 - everybody knows it
@@ -23,11 +25,11 @@ CLIENT_FINAL = (
 SERVER_FINAL = b"v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="
 
 
-def verifier(password: str = PASSWORD) -> str:
+def verifier(password: str = PASSWORD, salt: bytes = SALT, iterations: int = 4096) -> str:
     """As it stands in a file of users."""
-    made = Verifier.of(password, SALT)
-    salt, stored, server = (base64.b64encode(key).decode() for key in (SALT, made.stored_key, made.server_key))
-    return f"SCRAM-SHA-256$4096:{salt}${stored}:{server}"
+    made = Verifier.of(password, salt, min(iterations, 100_000))
+    parts = (base64.b64encode(key).decode() for key in (salt, made.stored_key, made.server_key))
+    return "SCRAM-SHA-256${}:{}${}:{}".format(iterations, *parts)
 
 
 def test_the_server_of_the_example() -> None:
@@ -117,10 +119,62 @@ def test_no_last_message(change: tuple[bytes, bytes]) -> None:
         server.final(CLIENT_FINAL.replace(*change))
 
 
+def test_an_unknown_user_looks_like_some_user() -> None:
+    """By iterations and length of salt; so those of a name do not say whether it is a user's."""
+    shapes = {(100_000, 32), (20_000, 40), (4096, 16)}
+    known = {f"u{count}": verifier(salt=bytes(length), iterations=count) for count, length in shapes}
+    users = Users(known)
+    verifiers = [users.verifier(f"nobody{number}") for number in range(100)]
+    assert {(one.iterations, len(one.salt)) for one, _ in verifiers} == shapes
+    assert not any(found for _, found in verifiers)
+    assert len({one.salt for one, _ in verifiers}) == 100
+    assert all(users.verifier(f"nobody{number}") == one for number, one in enumerate(verifiers))
+
+
+@pytest.mark.parametrize("iterations", [1, 4095, 1_000_001, 99_999_999_999])
+def test_iterations_that_cannot_be(iterations: int) -> None:
+    """Too few to protect anything, or so many that nobody gets in."""
+    with pytest.raises(ConfigError, match="users: alice: 4096 to 1000000 iterations"):
+        Users({"alice": verifier(iterations=iterations)})
+
+
+async def test_guessing_stops_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Passwords are tried in threads, a few at a time, also where those who guess do not wait for the answer."""
+    on, now, most = asyncio.Event(), 0, 0
+    lock, go, loop = threading.Lock(), threading.Event(), asyncio.get_running_loop()
+
+    def fits(_: Verifier, password: str) -> bool:
+        nonlocal now, most
+        with lock:
+            now += 1
+            most = max(most, now)
+            if now == AT_A_TIME:
+                loop.call_soon_threadsafe(on.set)
+        assert go.wait(30)
+        with lock:
+            now -= 1
+        return password == PASSWORD
+
+    monkeypatch.setattr(Verifier, "fits", fits)
+    users = Users({"user": PASSWORD})
+    guesses = [asyncio.create_task(users.plain(Plain("", "user", "guess"))) for _ in range(10)]
+    await asyncio.wait_for(on.wait(), 30)  # the loop goes on while they are tried
+    for guess in guesses[:5]:
+        guess.cancel()
+    last = asyncio.create_task(users.plain(Plain("", "user", PASSWORD)))
+    await asyncio.wait(guesses[:5])
+    go.set()
+    await asyncio.wait_for(last, 30)
+    outcomes = await asyncio.gather(*guesses, return_exceptions=True)
+    assert [type(one) for one in outcomes] == [asyncio.CancelledError] * 5 + [AuthenticationError] * 5
+    assert most == AT_A_TIME
+
+
 def test_plain() -> None:
     """The right password lets in, in one's own name."""
     users = Users({"user": verifier(), "bob": "secret"})
-    assert [users.plain(b"\0user\0pencil"), users.plain(b"bob\0bob\0secret")] == ["user", "bob"]
+    for message in (b"\0user\0pencil", b"bob\0bob\0secret"):
+        asyncio.run(users.plain(Plain.of(message)))
 
 
 @pytest.mark.parametrize(
@@ -138,7 +192,7 @@ def test_plain() -> None:
 def test_plain_that_fails(message: bytes, claimed: str | None) -> None:
     """Wrong, unknown, another's name, empty, malformed; whom it claimed is known where it was said."""
     with pytest.raises(AuthenticationError) as failure:
-        Users({"user": PASSWORD, "bob": "secret"}).plain(message)
+        asyncio.run(Users({"user": PASSWORD, "bob": "secret"}).plain(Plain.of(message)))
     assert failure.value.claimed == claimed
 
 
