@@ -2,7 +2,8 @@
 
 - Every attempt is an event, allowed or denied, one for each topic. What it asks itself to find out which topics a
   client may know of (Metadata) is no attempt and no event: a topic is just not there, or refused as a broker refuses.
-- Where some topics of a request are denied, the others go on, and the refusals are put beside what the broker answers.
+- Where some topics of a request are denied, the others go on, and the refusals are put beside what the broker answers;
+  of an AddPartitionsToTxn none goes on, as in a broker.
 - A Fetch goes on without a session of the broker's, so that each names all that it reads and is looked at as a whole.
 - A Produce with acks=0 has no answer to put a refusal into: the connection is closed, as a broker does.
 - A topic id that the proxy has not seen in any Metadata is answered UNKNOWN_TOPIC_ID: clients then ask for Metadata.
@@ -18,7 +19,7 @@ from kio.schema.errors import ErrorCode
 
 from kafka_proxy import wire
 from kafka_proxy.ends import ProtocolError
-from kafka_proxy.guarded import GUARDED, OPEN, blank, named, refusal, topics
+from kafka_proxy.guarded import CLIENTS, GUARDED, OPEN, blank, named, refusal, topics
 from kafka_proxy.steps import Answer
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class Authorizer:
         if key == wire.METADATA and version >= FIRST_METADATA:
             request.after.append(partial(self._hide, body))
             return replace(body, allow_auto_topic_creation=False) if body.allow_auto_topic_creation else body
-        if key not in GUARDED:
+        if key not in GUARDED or version > CLIENTS.get(key, version):
             raise ProtocolError("ApiNotGuarded")
         if key == wire.FETCH and hasattr(body, "session_id"):
             if body.session_id:
@@ -95,6 +96,10 @@ class Authorizer:
             return body
         if request.codec.key == wire.PRODUCE and body.acks == 0:
             raise ProtocolError(status)
+        if guarded.whole:
+            not_done = ErrorCode.operation_not_attempted
+            refused += [refusal(request.codec, topic, not_done) for topic in allowed]
+            allowed.clear()
         if not allowed:
             return self._answer(request, status, **{guarded.answers: tuple(refused)})
 

@@ -17,7 +17,7 @@ from kafka_proxy.acl import Acl
 from kafka_proxy.authorizer import Authorizer, offered
 from kafka_proxy.endpoints import Endpoints
 from kafka_proxy.ends import ProtocolError
-from kafka_proxy.guarded import GUARDED, named
+from kafka_proxy.guarded import CLIENTS, GUARDED, named
 from kafka_proxy.rename import Rename
 from kafka_proxy.steps import Answer, Request
 from kafka_proxy.versions import Versions
@@ -26,7 +26,7 @@ from proxy_messages import HOST, NODE, TOPIC, TOPIC_ID, body_of, every, framed, 
 if TYPE_CHECKING:
     from pathlib import Path
 
-METADATA, FETCH, PRODUCE, API_VERSIONS = 3, 1, 0, 18
+METADATA, FETCH, PRODUCE, API_VERSIONS, ADD_PARTITIONS_TO_TXN = 3, 1, 0, 18, 24
 HERE = ("proxy.example.com", 29_092)
 # What brokers and controllers say to each other; addresses of controllers, which clients show and do not connect to;
 # and those of applications of Kafka Streams, which are no brokers.
@@ -108,6 +108,12 @@ def test_resources_are_renamed_where_they_are_topics() -> None:
             assert (changed == request(key, version, **{**of, name: "inner"})) == renamed
 
 
+def error_of(one: Any) -> ErrorCode:
+    """The error of a topic or a partition in an answer."""
+    error: ErrorCode = one.partition_error_code if hasattr(one, "partition_error_code") else one.error_code
+    return error
+
+
 class Recorder:
     """In place of a session and a broker of the log, for what the authorizer calls."""
 
@@ -143,7 +149,8 @@ def guard(tmp_path: Path) -> tuple[Authorizer, Recorder]:
     return Authorizer(Acl(path), "alice", recorder, recorder, {TOPIC_ID: TOPIC}), recorder
 
 
-GUARDED_VERSIONS = every(*GUARDED)
+GUARDED_VERSIONS = [(key, version) for key, version in every(*GUARDED) if version <= CLIENTS.get(key, version)]
+SOME_GO_ON = [(key, version) for key, version in GUARDED_VERSIONS if not GUARDED[key].whole]
 
 
 @pytest.mark.parametrize(("key", "version"), GUARDED_VERSIONS, ids=str)
@@ -159,7 +166,7 @@ def test_a_refusal_of_all(guard: tuple[Authorizer, Recorder], key: int, version:
     name, topic_id = named(refused)
     assert (name == TOPIC) or (name is None and topic_id == TOPIC_ID)
     errors = [refused] if not GUARDED[key].partitions else getattr(refused, GUARDED[key].answered_partitions)
-    assert [one.error_code for one in errors] == [ErrorCode.topic_authorization_failed]
+    assert [error_of(one) for one in errors] == [ErrorCode.topic_authorization_failed]
     if GUARDED[key].partitions:
         assert getattr(errors[0], GUARDED[key].answered_number) == NODE
     if key == FETCH:
@@ -170,7 +177,7 @@ def test_a_refusal_of_all(guard: tuple[Authorizer, Recorder], key: int, version:
     ]
 
 
-@pytest.mark.parametrize(("key", "version"), GUARDED_VERSIONS, ids=str)
+@pytest.mark.parametrize(("key", "version"), SOME_GO_ON, ids=str)
 def test_a_refusal_of_some(guard: tuple[Authorizer, Recorder], key: int, version: int) -> None:
     """The rest goes on, and what the broker answers is given back with the refusal beside it."""
     step, recorder = guard
@@ -192,6 +199,40 @@ def test_a_refusal_of_some(guard: tuple[Authorizer, Recorder], key: int, version
     assert getattr(given, GUARDED[key].answers)[:1] == getattr(came, GUARDED[key].answers)
     assert len(getattr(given, GUARDED[key].answers)) == 2
     assert [row[0] for row in recorder.rows] == ["denied", "allowed"]
+
+
+@pytest.mark.parametrize("version", range(4))
+def test_a_transaction_with_a_topic_that_is_denied(guard: tuple[Authorizer, Recorder], version: int) -> None:
+    """Gets none of its topics; both attempts are events."""
+    step, recorder = guard
+    about = asked(ADD_PARTITIONS_TO_TXN, version)
+    (denied,) = request(ADD_PARTITIONS_TO_TXN, version).v3_and_below_topics
+    both = (replace(denied, name="public", partitions=(0, 5)), denied)
+    answer = step.request(about, request(ADD_PARTITIONS_TO_TXN, version, v3_and_below_topics=both))
+    body = body_of(about.codec.answer(7, answer.body), about.codec.response_type)
+    errors = {
+        (topic.name, one.partition_index): one.partition_error_code
+        for topic in body.results_by_topic_v3_and_below
+        for one in topic.results_by_partition
+    }
+    not_done = ErrorCode.operation_not_attempted
+    assert errors == {
+        ("public", 0): not_done,
+        ("public", 5): not_done,
+        (TOPIC, denied.partitions[0]): ErrorCode.topic_authorization_failed,
+    }
+    assert recorder.rows == [
+        ("allowed", "WRITE", "Topic", "public"),
+        ("denied", "WRITE", "Topic", TOPIC, "TopicAuthorizationFailed"),
+        ("shortcircuit", "AddPartitionsToTxn", "TopicAuthorizationFailed"),
+    ]
+
+
+@pytest.mark.parametrize("version", [4, 5])
+def test_what_brokers_say_of_transactions(guard: tuple[Authorizer, Recorder], version: int) -> None:
+    """Is not for clients."""
+    with pytest.raises(ProtocolError, match="ApiNotGuarded"):
+        guard[0].request(asked(ADD_PARTITIONS_TO_TXN, version), request(ADD_PARTITIONS_TO_TXN, version))
 
 
 def test_a_refused_produce_without_an_answer(guard: tuple[Authorizer, Recorder]) -> None:
