@@ -5,6 +5,7 @@
 - Where some topics of a request are denied, the others go on, and the refusals are put beside what the broker answers;
   of an AddPartitionsToTxn none goes on, as in a broker.
 - A Fetch goes on without a session of the broker's, so that each names all that it reads and is looked at as a whole.
+- What is not offered and attempted all the same is denied as an operation on the cluster, and the connection is closed.
 - A Produce with acks=0 has no answer to put a refusal into: the connection is closed, as a broker does.
 - A topic id that the proxy has not seen in any Metadata is answered UNKNOWN_TOPIC_ID: clients then ask for Metadata.
 """
@@ -74,12 +75,20 @@ class Authorizer:
             request.after.append(partial(self._hide, body))
             return replace(body, allow_auto_topic_creation=False) if body.allow_auto_topic_creation else body
         if key not in GUARDED or version > CLIENTS.get(key, version):
-            raise ProtocolError("ApiNotGuarded")
+            raise self._forbidden(request, request.codec.name, "ApiNotGuarded")
         if key == wire.FETCH and hasattr(body, "session_id"):
             if body.session_id:
                 return self._answer(request, UNKNOWN_SESSION, error_code=ErrorCode.fetch_session_id_not_found)
             body = replace(body, session_epoch=-1)
         return self._decide(request, body)
+
+    def _forbidden(self, request: Request, operation: str, status: str) -> ProtocolError:
+        """What nobody may do through this proxy, whatever the ACL says."""
+        codec = request.codec
+        self._decided.operation_denied(
+            operation, "Cluster", "kafka-cluster", status=status, context={"api": codec.name, "version": codec.version}
+        )
+        return ProtocolError(status)
 
     def _decide(self, request: Request, body: Any) -> Any:
         guarded = GUARDED[request.codec.key]

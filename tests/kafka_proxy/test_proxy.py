@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join([str(EXAMPLES), os.environ.get("PYTHONPATH", "")])}
-API_VERSIONS, METADATA, SASL_HANDSHAKE, SASL_AUTHENTICATE = 18, 3, 17, 36
+API_VERSIONS, METADATA, SASL_HANDSHAKE, SASL_AUTHENTICATE, DESCRIBE_ACLS = 18, 3, 17, 36, 29
 TERMINATE = 'sasl = {mode = "terminate", users = "users.toml"}\n'
 
 
@@ -186,6 +186,26 @@ def test_no_second_login(tmp_path: Path, upstream: str) -> None:
     assert [answer[4:6] for answer in answers[:3]] == [b"\0\0", b"\0\0", b"\0\x22"]
     assert answers[3]
     assert proxy.rows("SELECT count(*) FROM events WHERE action LIKE 'ClientSasl%'") == [(1,)]
+
+
+def test_what_is_not_offered_and_attempted(tmp_path: Path, upstream: str) -> None:
+    """Is cut off; the audit has who it was, that it was denied, and what it was."""
+    (tmp_path / "acl.toml").write_text(ACL)
+    with running(tmp_path, cluster(upstream, TERMINATE + 'acl = "acl.toml"\n')) as proxy:
+        answers = exchange(
+            proxy.client()["bootstrap.servers"],
+            framed(1, request(SASL_HANDSHAKE, 1, mechanism="PLAIN"), SASL_HANDSHAKE),
+            framed(2, request(SASL_AUTHENTICATE, 2, auth_bytes=b"\0bob\0bob-pass"), SASL_AUTHENTICATE),
+            framed(3, request(DESCRIBE_ACLS, 3), DESCRIBE_ACLS),
+        )
+    assert answers[2] == b""
+    decided = "FROM events WHERE category = 'authorization'"
+    assert proxy.rows(f"SELECT action, principal, operation, resource_type, resource, status, authority {decided}") == [
+        ("OperationDenied", "bob", "DescribeAcls", "Cluster", "kafka-cluster", "ApiNotGuarded", "decision")
+    ]
+    assert proxy.rows(f"SELECT context->>'api', context->>'version' {decided}") == [("DescribeAcls", "3")]
+    assert ("DescribeAcls", "client") in proxy.rows("SELECT api, tap FROM events WHERE action = 'RequestIngress'")
+    assert proxy.rows("SELECT status FROM events WHERE action = 'ClientClose'") == [("ApiNotGuarded",)]
 
 
 @pytest.mark.parametrize(

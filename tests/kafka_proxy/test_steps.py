@@ -119,6 +119,7 @@ class Recorder:
 
     def __init__(self) -> None:
         self.rows: list[tuple[str, ...]] = []
+        self.contexts: list[dict[str, Any] | None] = []
 
     def plugin(self, **_: Any) -> Recorder:
         """Itself."""
@@ -128,8 +129,11 @@ class Recorder:
         """A row."""
         self.rows.append(("allowed", operation, resource_type, resource))
 
-    def operation_denied(self, operation: str, resource_type: str, resource: str, *, status: str) -> None:
+    def operation_denied(
+        self, operation: str, resource_type: str, resource: str, *, status: str, context: dict[str, Any] | None = None
+    ) -> None:
         """A row."""
+        self.contexts.append(context)
         self.rows.append(("denied", operation, resource_type, resource, status))
 
     def request_shortcircuit(self, api: str, *_: Any, status: str, **__: Any) -> None:
@@ -280,11 +284,15 @@ def test_metadata_shows_what_may_be_seen(guard: tuple[Authorizer, Recorder], ver
 
 
 def test_what_the_authorizer_does_not_know(guard: tuple[Authorizer, Recorder]) -> None:
-    """Is not offered, and not let through."""
+    """Is not offered, and not let through; the denial says what it was."""
+    step, recorder = guard
     for key, version in ((32, 4), (30, 3), (78, 1), (37, 3), (51, 0), (METADATA, 3)):
-        assert guard[0].wants_request(key, version)
+        assert step.wants_request(key, version)
+        about = asked(key, version)
         with pytest.raises(ProtocolError, match="ApiNotGuarded"):
-            guard[0].request(asked(key, version), request(key, version))
+            step.request(about, request(key, version))
+        assert recorder.rows.pop() == ("denied", about.codec.name, "Cluster", "kafka-cluster", "ApiNotGuarded")
+        assert recorder.contexts.pop() == {"api": about.codec.name, "version": version}
         assert not offered(key) or key == METADATA
 
 
