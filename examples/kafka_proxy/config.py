@@ -146,6 +146,10 @@ class Cluster:
             raise ConfigError("probe: with sasl.mode = pass-through the connection is the client's to log in on")
         if self.acl and self.sasl and self.sasl.mode == "pass-through":
             raise ConfigError("acl: with sasl.mode = pass-through the proxy has no proof of who the client is")
+        if self.acl and not self.sasl and not (self.tls and self.tls.client_ca):
+            raise ConfigError(
+                'acl: without sasl.mode = "terminate" or tls.client_ca the proxy has no proof of who the client is'
+            )
         if len(set(self.rename.values()) | set(self.rename)) != 2 * len(self.rename):
             raise ConfigError("rename: a name can be on one side of one line only")
 

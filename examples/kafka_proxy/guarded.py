@@ -78,8 +78,6 @@ OPEN: Final = frozenset(
     {
         wire.METADATA,  # its answer is looked through
         wire.API_VERSIONS,
-        wire.SASL_HANDSHAKE,
-        wire.SASL_AUTHENTICATE,
         wire.DESCRIBE_CLUSTER,
         wire.FIND_COORDINATOR,
         *range(11, 15),  # members of groups: JoinGroup, Heartbeat, LeaveGroup, SyncGroup
@@ -91,7 +89,8 @@ OPEN: Final = frozenset(
     }
 )
 """What names no topic to be read, written or changed. Groups and transactional ids are not guarded: who knows the name
-of another's can fence its producer or end its transaction. Everything else is not offered, and who asks is cut off."""
+of another's can fence its producer or end its transaction. Everything else is not offered, and who asks is cut off.
+To log in is the proxy's own: at a broker a client would be another than the one who is judged."""
 CLIENTS: Final = {wire.ADD_PARTITIONS_TO_TXN: 3}
 """The last version that is for clients, where newer ones are what brokers say to each other."""
 

@@ -47,6 +47,8 @@ def written(tmp_path: Path, text: str) -> Path:
         (SMALL + 'sasl = {mode = "terminate"}', "go together"),
         (SMALL + 'sasl = {mode = "passthrough"}', "did you mean 'pass-through'"),
         (SMALL + 'sasl = {mode = "pass-through"}\nacl = "a"', "acl: .* no proof"),
+        (SMALL + 'acl = "a"', "acl: .* no proof"),
+        (SMALL + 'tls = {certificate = "c", key = "k"}\nacl = "a"', "acl: .* no proof"),
         (SMALL + 'sasl = {mode = "pass-through"}\nprobe = {interval = 1}', "probe: "),
         (SMALL + "probe = {interval = 0}", "probe.interval"),
         (SMALL + 'rename = {a = "b", b = "c"}', "rename: "),

@@ -286,7 +286,7 @@ def test_metadata_shows_what_may_be_seen(guard: tuple[Authorizer, Recorder], ver
 def test_what_the_authorizer_does_not_know(guard: tuple[Authorizer, Recorder]) -> None:
     """Is not offered, and not let through; the denial says what it was."""
     step, recorder = guard
-    for key, version in ((32, 4), (30, 3), (78, 1), (37, 3), (51, 0), (METADATA, 3)):
+    for key, version in ((32, 4), (30, 3), (78, 1), (17, 1), (36, 2), (37, 3), (51, 0), (METADATA, 3)):
         assert step.wants_request(key, version)
         about = asked(key, version)
         with pytest.raises(ProtocolError, match="ApiNotGuarded"):
