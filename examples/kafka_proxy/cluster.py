@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Final, Literal
 
 from kafka_proxy.acl import Acl
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from kafka_proxy.steps import Step
 
 ANONYMOUS: Final = "ANONYMOUS"
+LOGGER: Final = logging.getLogger("kafka_proxy")  # on standard error, where nobody has said otherwise
 
 
 class VirtualCluster:
@@ -76,6 +78,8 @@ class VirtualCluster:
             self.name, self._authentication, mechanism, f"{first.host}:{first.port}", "{}:{}".format(*first.target)
         )
         self._started = True
+        if not config.taps:
+            LOGGER.warning("kafka_proxy: %s has taps = []: no data and no administration is recorded", self.name)
 
     @property
     def _authentication(self) -> Literal["terminate", "inspect", "none"]:

@@ -34,6 +34,7 @@ class Log:
     directory: Path
     instance: str | None = None
     primary_tap: TapName | None = None
+    """The one that totals count; needed where a cluster has two, and every cluster with taps has it."""
     requests: bool = False
     """Also the events of category request: every request that comes, and each that the proxy makes or answers."""
 
@@ -121,6 +122,7 @@ class Cluster:
     port: int = 0
     broker_ports: int = 0
     taps: tuple[TapName, ...] = ("client",)
+    """None at all, `[]`, has to be said: nothing of what clients do with data is recorded then."""
     tls: Tls | None = None
     sasl: Sasl | None = None
     upstream_tls: UpstreamTls | None = None
@@ -166,6 +168,15 @@ class Config:
     def __post_init__(self) -> None:
         if not self.clusters:
             raise ConfigError("clusters: at least one")
+        primary = self.log.primary_tap
+        for name, cluster in self.clusters.items():
+            taps = " and ".join(dict.fromkeys(cluster.taps))
+            if primary and cluster.taps and primary not in cluster.taps:
+                raise ConfigError(
+                    f"log.primary_tap: {primary}, but clusters.{name}.taps has {taps}: nothing would count"
+                )
+            if not primary and len(set(cluster.taps)) > 1:
+                raise ConfigError(f"log.primary_tap is missing: clusters.{name}.taps has {taps}, all would count twice")
 
 
 def load(path: Path | str) -> Config:

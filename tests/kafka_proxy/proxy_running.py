@@ -26,9 +26,9 @@ class Running:
         """`clusters` is the TOML of what is to be served; the users of `USERS` are in users.toml."""
         (directory / "users.toml").write_text(USERS)
         path = directory / "proxy.toml"
-        path.write_text(f'drain = 2\n[log]\ndirectory = "audit"\n{clusters}')
+        path.write_text(f'drain = 2\n[log]\ndirectory = "audit"\nprimary_tap = "client"\n{clusters}')
         self.config = load(path)
-        self.log = auditring.open(self.config.log.directory, request=Keep.ALL)
+        self.log = auditring.open(self.config.log.directory, primary_tap=self.config.log.primary_tap, request=Keep.ALL)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()

@@ -160,6 +160,16 @@ def exchange(address: str, *frames: bytes) -> list[bytes]:
     return answers
 
 
+def test_no_taps(tmp_path: Path, upstream: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Is said aloud at the start: the audit will have nothing of what clients do."""
+    clusters = f'[clusters.c]\nbootstrap = "{upstream}"\ntaps = []\n[clusters.d]\nbootstrap = "{upstream}"\n'
+    with running(tmp_path, clusters):
+        pass
+    assert [record.getMessage() for record in caplog.records] == [
+        "kafka_proxy: c has taps = []: no data and no administration is recorded"
+    ]
+
+
 def test_a_login_the_old_way(tmp_path: Path, upstream: str) -> None:
     """SaslHandshake of version 0, then a bare token; then the broker answers."""
     token = b"\0alice\0alice-pass"
