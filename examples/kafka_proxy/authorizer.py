@@ -6,6 +6,8 @@
   of an AddPartitionsToTxn none goes on, as in a broker.
 - A Fetch goes on without a session of the broker's, so that each names all that it reads and is looked at as a whole.
 - What is not offered and attempted all the same is denied as an operation on the cluster, and the connection is closed.
+- Who asks as a replica (Fetch, ListOffsets, OffsetForLeaderEpoch) is denied CLUSTER_ACTION: it would read past what
+  consumers may see, and count as a follower.
 - A Produce with acks=0 has no answer to put a refusal into: the connection is closed, as a broker does.
 - A topic id that the proxy has not seen in any Metadata is answered UNKNOWN_TOPIC_ID: clients then ask for Metadata.
 """
@@ -76,6 +78,8 @@ class Authorizer:
             return replace(body, allow_auto_topic_creation=False) if body.allow_auto_topic_creation else body
         if key not in GUARDED or version > CLIENTS.get(key, version):
             raise self._forbidden(request, request.codec.name, "ApiNotGuarded")
+        if replica(body) != CLIENT:
+            raise self._forbidden(request, "CLUSTER_ACTION", "ClusterAuthorizationFailed")
         if key == wire.FETCH and hasattr(body, "session_id"):
             if body.session_id:
                 return self._answer(request, UNKNOWN_SESSION, error_code=ErrorCode.fetch_session_id_not_found)
@@ -132,6 +136,8 @@ class Authorizer:
 
     def _answer(self, request: Request, status: str, **values: Any) -> Answer:
         codec = request.codec
+        body = blank(codec.response_type, **values)
+        frame = codec.answer(request.correlation_id, body)  # before the row: what cannot be written is no answer
         self._broker.request_shortcircuit(
             codec.name,
             codec.version,
@@ -140,7 +146,7 @@ class Authorizer:
             outcome="denied" if status == DENIED else "failure",
             status=status,
         )
-        return Answer(blank(codec.response_type, **values))
+        return Answer(body, frame=frame)
 
     def _hide(self, asked: Any, response: Any) -> Any:
         """A Metadata response without what the client may not know of; names and ids of the rest are learnt from it."""
@@ -152,7 +158,7 @@ class Authorizer:
                 if len(self._names) >= MOST_NAMES:
                     self._names.clear()  # clients are asked to learn anew, and so are we
                 self._names[topic_id] = name
-            if name is None or self._allows(self._principal, "DESCRIBE", name):
+            if not name or self._allows(self._principal, "DESCRIBE", name):
                 shown.append(topic)
             elif asked.topics is not None:  # it was asked for by name or id; else it is just not there
                 unknown = topic_id in by_id
@@ -162,6 +168,13 @@ class Authorizer:
         return replace(response, topics=tuple(shown))
 
 
+def replica(body: Any) -> int:
+    """Which broker a request says that it is from, where it can say so; -1 is a client."""
+    state = getattr(body, "replica_state", body)
+    return int(getattr(state, "replica_id", CLIENT))
+
+
+CLIENT: Final = -1
 UNKNOWN_SESSION: Final = "FetchSessionIdNotFound"
 
 

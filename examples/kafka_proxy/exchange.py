@@ -205,9 +205,9 @@ class Exchange:
         self._in_flight.append(request)
 
     def _answer(self, view: memoryview, request: Request, answer: Answer) -> None:
+        request.answer = answer.frame or request.codec.answer(request.correlation_id, answer.body)
         if answer.visible:
             self._take_back(view, request)
-        request.answer = request.codec.answer(request.correlation_id, answer.body)
         self._expect(request)
         self._flush()
 

@@ -105,7 +105,8 @@ def named(topic: Any) -> tuple[str | None, UUID | None]:
     """Name and id of a topic; newer versions have the id alone."""
     if isinstance(topic, str):
         return topic, None
-    return getattr(topic, "name", None) or getattr(topic, "topic", None), getattr(topic, "topic_id", None)
+    name = getattr(topic, "name", None)  # empty is a name, too: whoever sends it gets it back
+    return getattr(topic, "topic", None) if name is None else name, getattr(topic, "topic_id", None)
 
 
 def refusal(codec: wire.Codec, topic: Any, error: ErrorCode) -> Any:
@@ -125,7 +126,7 @@ def refusal(codec: wire.Codec, topic: Any, error: ErrorCode) -> Any:
                 **errors,
                 records=b"",
             )
-            for partition in getattr(topic, guarded.partitions)
+            for partition in getattr(topic, guarded.partitions) or ()
         )
     return blank(getattr(kinds, guarded.answer), **values)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 pytest.importorskip("kio")
+from kio.index import load_request_schema
 from kio.schema.errors import ErrorCode
 from kio.schema.index import api_key_map
 
@@ -154,6 +155,7 @@ def guard(tmp_path: Path) -> tuple[Authorizer, Recorder]:
 
 
 GUARDED_VERSIONS = [(key, version) for key, version in every(*GUARDED) if version <= CLIENTS.get(key, version)]
+WITH_PARTITIONS = [(key, version) for key, version in GUARDED_VERSIONS if GUARDED[key].partitions]
 SOME_GO_ON = [(key, version) for key, version in GUARDED_VERSIONS if not GUARDED[key].whole]
 
 
@@ -162,7 +164,7 @@ def test_a_refusal_of_all(guard: tuple[Authorizer, Recorder], key: int, version:
     """Is an answer that names the topics and partitions that were asked for, each with the error; and two events."""
     step, recorder = guard
     about = asked(key, version)
-    came = request(key, version, session_id=0)
+    came = request(key, version, session_id=0, replica_id=-1)
     answer = step.request(about, came)
     assert isinstance(answer, Answer)
     body = body_of(about.codec.answer(7, answer.body), about.codec.response_type)
@@ -181,6 +183,47 @@ def test_a_refusal_of_all(guard: tuple[Authorizer, Recorder], key: int, version:
     ]
 
 
+@pytest.mark.parametrize(("key", "version"), GUARDED_VERSIONS, ids=str)
+def test_a_topic_without_a_name(guard: tuple[Authorizer, Recorder], key: int, version: int) -> None:
+    """Is refused as any other: there is an answer for it, and only then a row that says so."""
+    step, recorder = guard
+    about = asked(key, version)
+    empty = {"name": "", "topic": "", "topic_id": None, "topic_names": ("",)}
+    answer = step.request(about, request(key, version, session_id=0, replica_id=-1, **empty))
+    body = body_of(answer.frame, about.codec.response_type)
+    assert body == answer.body
+    (refused,) = getattr(body, GUARDED[key].answers)
+    if named(refused) == ("", None):
+        assert recorder.rows[0] == ("denied", GUARDED[key].operation, "Topic", "", "TopicAuthorizationFailed")
+    assert recorder.rows[-1][:2] == ("shortcircuit", about.codec.name)
+
+
+@pytest.mark.parametrize(("key", "version"), WITH_PARTITIONS, ids=str)
+def test_partitions_that_are_null(guard: tuple[Authorizer, Recorder], key: int, version: int) -> None:
+    """Are none."""
+    about = asked(key, version)
+    null: dict[str, Any] = {str(GUARDED[key].partitions): None}
+    answer = guard[0].request(about, request(key, version, session_id=0, replica_id=-1, **null))
+    (refused,) = getattr(body_of(answer.frame, about.codec.response_type), GUARDED[key].answers)
+    assert getattr(refused, GUARDED[key].answered_partitions) == ()
+
+
+AS_REPLICAS = [
+    (key, version) for key, version in GUARDED_VERSIONS if has(load_request_schema(key, version), "replica_id")
+]
+
+
+@pytest.mark.parametrize("number", [-3, -2, 0, 1])
+@pytest.mark.parametrize(("key", "version"), AS_REPLICAS, ids=str)
+def test_who_says_to_be_a_broker(guard: tuple[Authorizer, Recorder], key: int, version: int, number: int) -> None:
+    """Is none, whatever may be read."""
+    step, recorder = guard
+    about = asked(key, version)
+    with pytest.raises(ProtocolError, match="ClusterAuthorizationFailed"):
+        step.request(about, request(key, version, session_id=0, replica_id=number, topic="public", name="public"))
+    assert recorder.rows == [("denied", "CLUSTER_ACTION", "Cluster", "kafka-cluster", "ClusterAuthorizationFailed")]
+
+
 @pytest.mark.parametrize(("key", "version"), SOME_GO_ON, ids=str)
 def test_a_refusal_of_some(guard: tuple[Authorizer, Recorder], key: int, version: int) -> None:
     """The rest goes on, and what the broker answers is given back with the refusal beside it."""
@@ -194,7 +237,7 @@ def test_a_refusal_of_some(guard: tuple[Authorizer, Recorder], key: int, version
     else:
         by = {"name": "public", "topic": "public", "topic_id": uuid.UUID(int=1)}
         (allowed,) = getattr(request(key, version, **by), field)
-    sent = step.request(about, request(key, version, session_id=0, **{field: (denied, allowed)}))
+    sent = step.request(about, request(key, version, session_id=0, replica_id=-1, **{field: (denied, allowed)}))
     assert getattr(sent, field) == (allowed,)
     assert about.codec.encode_request(bytes(14), sent)
     (change,) = about.after
@@ -251,7 +294,7 @@ def test_a_topic_id_that_nobody_has_told(guard: tuple[Authorizer, Recorder]) -> 
     """Is answered so that clients ask for Metadata; nothing has been decided, so nothing is denied."""
     step, recorder = guard
     about = asked(FETCH, 17)
-    answer = step.request(about, request(FETCH, 17, session_id=0, topic_id=uuid.UUID(int=9)))
+    answer = step.request(about, request(FETCH, 17, session_id=0, replica_id=-1, topic_id=uuid.UUID(int=9)))
     assert answer.body.responses[0].partitions[0].error_code is ErrorCode.unknown_topic_id
     assert recorder.rows == [("shortcircuit", "Fetch", "UnknownTopicId")]
 
@@ -260,8 +303,11 @@ def test_fetches_have_no_session_at_the_broker(guard: tuple[Authorizer, Recorder
     """So each names all that it reads; one that goes on with a session has to begin anew."""
     step, _ = guard
     step._names[TOPIC_ID] = "public"  # noqa: SLF001 - as if Metadata had said so
-    assert step.request(asked(FETCH, 17), request(FETCH, 17, session_id=0, session_epoch=0)).session_epoch == -1
-    answer = step.request(asked(FETCH, 17), request(FETCH, 17, session_id=5, session_epoch=3))
+    assert (
+        step.request(asked(FETCH, 17), request(FETCH, 17, session_id=0, replica_id=-1, session_epoch=0)).session_epoch
+        == -1
+    )
+    answer = step.request(asked(FETCH, 17), request(FETCH, 17, session_id=5, replica_id=-1, session_epoch=3))
     assert answer.body.error_code is ErrorCode.fetch_session_id_not_found
 
 
