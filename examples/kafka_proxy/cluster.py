@@ -115,17 +115,22 @@ class VirtualCluster:
         gate = next(iter(self.gates.values()))
         return f"{self.config.advertised_host or gate.host}:{gate.port}"
 
-    async def stop(self, drain: float) -> None:
-        """Takes no more clients, lets those that are there have their answers, and closes."""
+    async def close_gates(self) -> None:
+        """Takes no more clients."""
         self._stopping = True
         if self._opening:
             await asyncio.wait(self._opening)
         for gate in self.gates.values():
             gate.close()
+
+    async def stop(self, drain: float) -> None:
+        """Takes no more clients, lets those that are there have their answers, and closes."""
+        await self.close_gates()
         for connection in self._connections:
             connection.stop(drain)
         if self._connections:
             await asyncio.wait(self._connections.values())
+        await self.close_gates()  # those of brokers that were seen for the first time meanwhile
         if self._started:
             self.log.virtual_cluster_shutdown(self.name)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +21,7 @@ pytest.importorskip("kio")
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 
 from proxy_messages import framed, request
-from proxy_running import DEADLINE, login, running
+from proxy_running import DEADLINE, Running, login, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -337,6 +339,34 @@ def test_the_proxy_stops_with_a_consumer_waiting(tmp_path: Path, upstream: str) 
         ("ProxyCleanShutdown",),
         ("VirtualClusterShutdown",),
     ]
+
+
+def test_all_clusters_stop_at_once(tmp_path: Path) -> None:
+    """No port takes a client once the proxy has begun to stop, and the drain time is that of all together."""
+    names = ("a", "b", "c")
+    with ExitStack() as stack:
+        silent = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        bootstrap = "{}:{}".format(*silent.getsockname())
+        proxy = Running(tmp_path, "".join(f'[clusters.{name}]\nbootstrap = "{bootstrap}"\n' for name in names))
+        stack.callback(proxy.end)
+        ports = [("127.0.0.1", proxy.proxy.clusters[name].gates[None].port) for name in names]
+        clients = [stack.enter_context(socket.create_connection(port, DEADLINE)) for port in ports]
+        for client in clients:
+            client.sendall(framed(1, request(METADATA, 4, topics=()), METADATA))
+            stack.enter_context(silent.accept()[0]).recv(1)  # it is in flight
+        began = time.perf_counter()
+        stopping = proxy.begin(proxy.proxy.stop())
+        proxy.run(asyncio.sleep(0))
+        for port in ports:
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection(port, DEADLINE)
+        assert not stopping.done()
+        stopping.result(DEADLINE)
+        assert time.perf_counter() - began < 2 * proxy.config.drain
+    assert proxy.rows("SELECT DISTINCT initiator, status FROM events WHERE action = 'ClientClose'") == [
+        ("proxy", "DrainTimeout")
+    ]
+    assert proxy.rows("SELECT count(*) FROM events WHERE action = 'VirtualClusterShutdown'") == [(3,)]
 
 
 def test_a_broker_that_is_not_there(tmp_path: Path) -> None:
