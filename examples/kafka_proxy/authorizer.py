@@ -60,7 +60,7 @@ class Authorizer:
 
     def wants_request(self, key: int, version: int) -> bool:
         """All about topics, and all that must not pass."""
-        return key in GUARDED or key == wire.METADATA or key not in OPEN
+        return key in GUARDED or key in {wire.METADATA, wire.OFFSET_FETCH} or key not in OPEN
 
     def wants_response(self, key: int, version: int) -> bool:
         """None: what is to be done with a response is said with its request."""
@@ -76,6 +76,9 @@ class Authorizer:
         if key == wire.METADATA and version >= FIRST_METADATA:
             request.after.append(partial(self._hide, body))
             return replace(body, allow_auto_topic_creation=False) if body.allow_auto_topic_creation else body
+        if key == wire.OFFSET_FETCH:
+            request.after.append(partial(self._hide_offsets, self._asked(body)))
+            return body
         if key not in GUARDED or version > CLIENTS.get(key, version):
             raise self._forbidden(request, request.codec.name, "ApiNotGuarded")
         if replica(body) != CLIENT:
@@ -148,6 +151,36 @@ class Authorizer:
         )
         return Answer(body, frame=frame)
 
+    def _asked(self, body: Any) -> list[dict[Named, ErrorCode]]:
+        """For each group of an OffsetFetch the topics that it names, decided; one that names none asks for all."""
+        return [{named(topic): self._attempt("DESCRIBE", topic) for topic in one.topics or ()} for one in groups(body)]
+
+    def _hide_offsets(self, asked: list[dict[Named, ErrorCode]], response: Any) -> Any:
+        """An OffsetFetch's answer with refusals for what was named, and without the rest that may not be known."""
+        answered = groups(response)
+        if len(answered) != len(asked):
+            raise ProtocolError("UnexpectedResponse")
+        shown = []
+        for decided, group in zip(asked, answered, strict=True):
+            topics = []
+            for topic in group.topics:
+                name, topic_id = named(topic)
+                error = decided.get((name, topic_id))
+                if error is None:
+                    name = self._names.get(topic_id) if name is None and topic_id else name
+                    if name and self._allows(self._principal, "DESCRIBE", name):
+                        topics.append(topic)
+                elif error is ErrorCode.none:
+                    topics.append(topic)
+                else:
+                    refused = tuple(
+                        blank(type(one), partition_index=one.partition_index, metadata="", error_code=error)
+                        for one in topic.partitions
+                    )
+                    topics.append(replace(topic, partitions=refused))
+            shown.append(replace(group, topics=tuple(topics)))
+        return replace(response, groups=tuple(shown)) if hasattr(response, "groups") else shown[0]
+
     def _hide(self, asked: Any, response: Any) -> Any:
         """A Metadata response without what the client may not know of; names and ids of the rest are learnt from it."""
         by_id = {topic.topic_id for topic in asked.topics or () if named(topic)[0] is None}
@@ -166,6 +199,14 @@ class Authorizer:
                 who = {"topic_id": topic_id, "name": None} if unknown else {"name": name}
                 shown.append(blank(type(topic), error_code=error, **who))
         return replace(response, topics=tuple(shown))
+
+
+Named = tuple[str | None, "UUID | None"]
+
+
+def groups(message: Any) -> tuple[Any, ...]:
+    """The groups in an OffsetFetch or its answer; up to version 7 it is about one."""
+    return tuple(getattr(message, "groups", (message,)))
 
 
 def replica(body: Any) -> int:

@@ -77,11 +77,11 @@ GUARDED: Final = {
 OPEN: Final = frozenset(
     {
         wire.METADATA,  # its answer is looked through
+        wire.OFFSET_FETCH,  # the same
         wire.API_VERSIONS,
         wire.DESCRIBE_CLUSTER,
         wire.FIND_COORDINATOR,
         *range(11, 15),  # members of groups: JoinGroup, Heartbeat, LeaveGroup, SyncGroup
-        9,  # OffsetFetch
         22,  # InitProducerId
         25,  # AddOffsetsToTxn
         26,  # EndTxn: its markers go to topics that AddPartitionsToTxn or a Produce has named, and both are guarded

@@ -15,7 +15,7 @@ from kio.schema.index import api_key_map
 
 from kafka_proxy import wire
 from kafka_proxy.acl import Acl
-from kafka_proxy.authorizer import Authorizer, offered
+from kafka_proxy.authorizer import Authorizer, groups, offered
 from kafka_proxy.endpoints import Endpoints
 from kafka_proxy.ends import ProtocolError
 from kafka_proxy.guarded import CLIENTS, GUARDED, named
@@ -27,7 +27,7 @@ from proxy_messages import HOST, NODE, TOPIC, TOPIC_ID, body_of, every, framed, 
 if TYPE_CHECKING:
     from pathlib import Path
 
-METADATA, FETCH, PRODUCE, API_VERSIONS, ADD_PARTITIONS_TO_TXN = 3, 1, 0, 18, 24
+METADATA, FETCH, PRODUCE, API_VERSIONS, ADD_PARTITIONS_TO_TXN, OFFSET_FETCH = 3, 1, 0, 18, 24, 9
 HERE = ("proxy.example.com", 29_092)
 # What brokers and controllers say to each other; addresses of controllers, which clients show and do not connect to;
 # and those of applications of Kafka Streams, which are no brokers.
@@ -309,6 +309,35 @@ def test_fetches_have_no_session_at_the_broker(guard: tuple[Authorizer, Recorder
     )
     answer = step.request(asked(FETCH, 17), request(FETCH, 17, session_id=5, replica_id=-1, session_epoch=3))
     assert answer.body.error_code is ErrorCode.fetch_session_id_not_found
+
+
+@pytest.mark.parametrize("version", [version for _, version in every(OFFSET_FETCH)])
+def test_committed_offsets_of_what_may_not_be_seen(guard: tuple[Authorizer, Recorder], version: int) -> None:
+    """Are refused where the topic is named, which is an attempt; and not there where a group is asked for all."""
+    step, recorder = guard
+    step._names[uuid.UUID(int=1)] = "public"  # noqa: SLF001 - as if Metadata had said so
+    both = [{"name": TOPIC, "topic_id": TOPIC_ID}, {"name": "public", "topic_id": uuid.UUID(int=1)}]
+    topics = tuple(groups(response(OFFSET_FETCH, version, **who))[0].topics[0] for who in both)
+    came = response(OFFSET_FETCH, version, topics=topics)
+    named_ones = tuple(groups(request(OFFSET_FETCH, version, **who))[0].topics[0] for who in both)
+    for which, errors in (
+        (named_ones, [ErrorCode.topic_authorization_failed, ErrorCode.none]),
+        (None, [ErrorCode.none]),
+    ):
+        recorder.rows.clear()
+        about = asked(OFFSET_FETCH, version)
+        assert step.wants_request(OFFSET_FETCH, version)
+        body = request(OFFSET_FETCH, version, topics=which)
+        assert step.request(about, body) is body
+        (change,) = about.after
+        (group,) = groups(body_of(about.codec.answer(7, change(came)), about.codec.response_type))
+        assert [topic.partitions[0].error_code for topic in group.topics] == errors
+        assert group.topics[-1] == topics[1]
+        if which:
+            assert group.topics[0].partitions[0].committed_offset == -1
+        assert [row[:2] for row in recorder.rows] == (
+            [("denied", "DESCRIBE"), ("allowed", "DESCRIBE")] if which else []
+        )
 
 
 @pytest.mark.parametrize("version", [version for _, version in every(METADATA) if version >= 4])
