@@ -8,7 +8,8 @@
 - What is not offered and attempted all the same is denied as an operation on the cluster, and the connection is closed.
 - Who asks as a replica (Fetch, ListOffsets, OffsetForLeaderEpoch) is denied CLUSTER_ACTION: it would read past what
   consumers may see, and count as a follower.
-- A Produce with acks=0 has no answer to put a refusal into: the connection is closed, as a broker does.
+- A Produce with acks=0 has no answer to put a refusal into: the connection is closed, as a broker does. Nothing of it
+  goes on, not even what is allowed, which a broker would have written first.
 - A topic id that the proxy has not seen in any Metadata is answered UNKNOWN_TOPIC_ID: clients then ask for Metadata.
 """
 
