@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Final, Literal
 
 from kafka_proxy.acl import Acl
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from kafka_proxy.steps import Step
 
 ANONYMOUS: Final = "ANONYMOUS"
+LOGGER: Final = logging.getLogger("kafka_proxy")  # on standard error, where nobody has said otherwise
 
 
 class VirtualCluster:
@@ -76,6 +78,8 @@ class VirtualCluster:
             self.name, self._authentication, mechanism, f"{first.host}:{first.port}", "{}:{}".format(*first.target)
         )
         self._started = True
+        if not config.taps:
+            LOGGER.warning("kafka_proxy: %s has taps = []: no data and no administration is recorded", self.name)
 
     @property
     def _authentication(self) -> Literal["terminate", "inspect", "none"]:
@@ -111,17 +115,22 @@ class VirtualCluster:
         gate = next(iter(self.gates.values()))
         return f"{self.config.advertised_host or gate.host}:{gate.port}"
 
-    async def stop(self, drain: float) -> None:
-        """Takes no more clients, lets those that are there have their answers, and closes."""
+    async def close_gates(self) -> None:
+        """Takes no more clients."""
         self._stopping = True
         if self._opening:
             await asyncio.wait(self._opening)
         for gate in self.gates.values():
             gate.close()
+
+    async def stop(self, drain: float) -> None:
+        """Takes no more clients, lets those that are there have their answers, and closes."""
+        await self.close_gates()
         for connection in self._connections:
             connection.stop(drain)
         if self._connections:
             await asyncio.wait(self._connections.values())
+        await self.close_gates()  # those of brokers that were seen for the first time meanwhile
         if self._started:
             self.log.virtual_cluster_shutdown(self.name)
 

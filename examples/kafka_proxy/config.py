@@ -45,6 +45,7 @@ class Log:
     directory: Path
     instance: str | None = None
     primary_tap: TapName | None = None
+    """The one that totals count; needed where a cluster has two, and every cluster with taps has it."""
     requests: bool = False
     """Also the events of category request: every request that comes, and each that the proxy makes or answers."""
 
@@ -135,6 +136,7 @@ class Cluster:
     port: int = 0
     broker_ports: int = 0
     taps: tuple[TapName, ...] = ("client",)
+    """None at all, `[]`, has to be said: nothing of what clients do with data is recorded then."""
     tls: Tls | None = None
     sasl: Sasl | None = None
     upstream_tls: UpstreamTls | None = None
@@ -162,6 +164,10 @@ class Cluster:
             raise ConfigError("probe: with sasl.mode = pass-through the connection is the client's to log in on")
         if self.acl and self.sasl and self.sasl.mode == "pass-through":
             raise ConfigError("acl: with sasl.mode = pass-through the proxy has no proof of who the client is")
+        if self.acl and not self.sasl and not (self.tls and self.tls.client_ca):
+            raise ConfigError(
+                'acl: without sasl.mode = "terminate" or tls.client_ca the proxy has no proof of who the client is'
+            )
         if len(set(self.rename.values()) | set(self.rename)) != 2 * len(self.rename):
             raise ConfigError("rename: a name can be on one side of one line only")
 
@@ -178,6 +184,15 @@ class Config:
     def __post_init__(self) -> None:
         if not self.clusters:
             raise ConfigError("clusters: at least one")
+        primary = self.log.primary_tap
+        for name, cluster in self.clusters.items():
+            taps = " and ".join(dict.fromkeys(cluster.taps))
+            if primary and cluster.taps and primary not in cluster.taps:
+                raise ConfigError(
+                    f"log.primary_tap: {primary}, but clusters.{name}.taps has {taps}: nothing would count"
+                )
+            if not primary and len(set(cluster.taps)) > 1:
+                raise ConfigError(f"log.primary_tap is missing: clusters.{name}.taps has {taps}, all would count twice")
 
 
 def load(path: Path | str) -> Config:

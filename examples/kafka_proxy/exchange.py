@@ -7,7 +7,8 @@ whole, and only they are decoded. What must always hold:
 
 - The client gets its answers in the order of its requests, the proxy's own among them.
 - A tap sees what passes at its place, so nothing that a guard has taken out, and no request of a filter's own. A
-  request that is refused whole is shown and taken back (`answered`): it was there, but changes nothing.
+  request that is refused whole is shown and taken back (`answered`): it was there, but changes nothing. So is one for
+  which a guard closes the connection, except a Produce with acks=0: a tap takes it for written when it sees it.
 - With `renumber` requests go on under ids of the proxy's own, as a filter's requests need ids too. Taps are told.
 """
 
@@ -154,7 +155,12 @@ class Exchange:
         request = Request(plan.codec, wire.i32(view, 8))
         guarded = came
         for step in plan.guards:
-            guarded = step.request(request, guarded)
+            try:
+                guarded = step.request(request, guarded)
+            except ProtocolError:
+                if plan.codec.key != wire.PRODUCE or came.acks != 0:  # that would be a write without an answer
+                    self._take_back(view, request)
+                raise
             if isinstance(guarded, Answer):
                 self._answer(view, request, guarded)
                 return
@@ -199,12 +205,17 @@ class Exchange:
         self._in_flight.append(request)
 
     def _answer(self, view: memoryview, request: Request, answer: Answer) -> None:
-        if self._outer and answer.visible:
-            self._outer.from_client(view)
-            self._outer.answered(request.correlation_id)
-        request.answer = request.codec.answer(request.correlation_id, answer.body)
+        request.answer = answer.frame or request.codec.answer(request.correlation_id, answer.body)
+        if answer.visible:
+            self._take_back(view, request)
         self._expect(request)
         self._flush()
+
+    def _take_back(self, view: memoryview, request: Request) -> None:
+        """Shows the outer tap that there was a request, and that no broker has seen it."""
+        if self._outer:
+            self._outer.from_client(view)
+            self._outer.answered(request.correlation_id)
 
     # Responses
 

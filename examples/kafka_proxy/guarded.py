@@ -28,9 +28,12 @@ class Guarded(NamedTuple):
     """The class of what is in `answers`."""
     partitions: str | None = None
     number: str = ""
+    """Nothing where the partitions of a request are plain numbers."""
     answered_partitions: str = ""
     answered_partition: str = ""
     answered_number: str = ""
+    whole: bool = False
+    """Where one topic is denied nothing of the request is done, as in a broker."""
 
 
 GUARDED: Final = {
@@ -62,6 +65,11 @@ GUARDED: Final = {
         "DELETE", "topics", "topics", "DeleteRecordsTopicResult",
         "partitions", "partition_index", "partitions", "DeleteRecordsPartitionResult", "partition_index",
     ),
+    # Of clients, so up to version 3; to end the transaction writes its marker to each of these topics.
+    wire.ADD_PARTITIONS_TO_TXN: Guarded(
+        "WRITE", "v3_and_below_topics", "results_by_topic_v3_and_below", "AddPartitionsToTxnTopicResult",
+        "partitions", "", "results_by_partition", "AddPartitionsToTxnPartitionResult", "partition_index", whole=True,
+    ),
     wire.CREATE_TOPICS: Guarded("CREATE", "topics", "topics", "CreatableTopicResult"),
     wire.DELETE_TOPICS: Guarded("DELETE", "topics", "responses", "DeletableTopicResult"),
 }  # fmt: skip
@@ -69,19 +77,22 @@ GUARDED: Final = {
 OPEN: Final = frozenset(
     {
         wire.METADATA,  # its answer is looked through
+        wire.OFFSET_FETCH,  # the same
         wire.API_VERSIONS,
-        wire.SASL_HANDSHAKE,
-        wire.SASL_AUTHENTICATE,
         wire.DESCRIBE_CLUSTER,
         wire.FIND_COORDINATOR,
         *range(11, 15),  # members of groups: JoinGroup, Heartbeat, LeaveGroup, SyncGroup
-        9,  # OffsetFetch
         22,  # InitProducerId
-        *range(24, 27),  # AddPartitionsToTxn, AddOffsetsToTxn, EndTxn
+        25,  # AddOffsetsToTxn
+        26,  # EndTxn: its markers go to topics that AddPartitionsToTxn or a Produce has named, and both are guarded
         68,  # ConsumerGroupHeartbeat
     }
 )
-"""What touches no record and changes no topic. Everything else is not offered, and who asks all the same is cut off."""
+"""What names no topic to be read, written or changed. Groups and transactional ids are not guarded: who knows the name
+of another's can fence its producer or end its transaction. Everything else is not offered, and who asks is cut off.
+To log in is the proxy's own: at a broker a client would be another than the one who is judged."""
+CLIENTS: Final = {wire.ADD_PARTITIONS_TO_TXN: 3}
+"""The last version that is for clients, where newer ones are what brokers say to each other."""
 
 
 def topics(guarded: Guarded, body: Any) -> tuple[str, tuple[Any, ...]]:
@@ -94,7 +105,8 @@ def named(topic: Any) -> tuple[str | None, UUID | None]:
     """Name and id of a topic; newer versions have the id alone."""
     if isinstance(topic, str):
         return topic, None
-    return getattr(topic, "name", None) or getattr(topic, "topic", None), getattr(topic, "topic_id", None)
+    name = getattr(topic, "name", None)  # empty is a name, too: whoever sends it gets it back
+    return getattr(topic, "topic", None) if name is None else name, getattr(topic, "topic_id", None)
 
 
 def refusal(codec: wire.Codec, topic: Any, error: ErrorCode) -> Any:
@@ -102,13 +114,19 @@ def refusal(codec: wire.Codec, topic: Any, error: ErrorCode) -> Any:
     guarded = GUARDED[codec.key]
     kinds = sys.modules[codec.response_type.__module__]
     name, topic_id = named(topic)
-    values: dict[str, Any] = {"name": name, "topic": name, "topic_id": topic_id, "error_code": error}
+    errors = {"error_code": error, "partition_error_code": error}
+    values: dict[str, Any] = {"name": name, "topic": name, "topic_id": topic_id, **errors}
     if guarded.partitions:
         kind = getattr(kinds, guarded.answered_partition)
         values[guarded.answered_partitions] = tuple(
             # No records, as brokers say it: librdkafka takes null for a broken Fetch, and asks again at once.
-            blank(kind, **{guarded.answered_number: getattr(partition, guarded.number)}, error_code=error, records=b"")
-            for partition in getattr(topic, guarded.partitions)
+            blank(
+                kind,
+                **{guarded.answered_number: getattr(partition, guarded.number) if guarded.number else partition},
+                **errors,
+                records=b"",
+            )
+            for partition in getattr(topic, guarded.partitions) or ()
         )
     return blank(getattr(kinds, guarded.answer), **values)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from kafka_proxy.cluster import VirtualCluster
@@ -30,5 +31,10 @@ class Proxy:
 
     async def stop(self) -> None:
         """Takes no more clients; closes when requests in flight have their answers, or when the drain time is over."""
-        for cluster in self.clusters.values():
-            await cluster.stop(self.config.drain)
+        clusters = self.clusters.values()
+        for cluster in clusters:
+            await cluster.close_gates()
+        ends = await asyncio.gather(*(cluster.stop(self.config.drain) for cluster in clusters), return_exceptions=True)
+        for end in ends:  # all have stopped
+            if end is not None:
+                raise end

@@ -32,6 +32,8 @@ class Answer:
 
     body: Any
     visible: bool = True
+    frame: bytes | None = None
+    """The same as bytes, from who has already written it."""
 
 
 class Step(Protocol):

@@ -53,7 +53,7 @@ def test_plain_connect(proxy: Proxy, broker: Broker) -> None:
 def test_brokers_that_advertise_the_proxy(broker: Broker, proxy_for: Callable[..., Proxy]) -> None:
     """Without rewriting: the broker names the proxy's port, so every connection stays on the proxy."""
     node = {"port": broker.advertised, "address": broker.proxied, "node_id": 1}
-    proxy = proxy_for(advertised={"brokers": [node], "taps": []})
+    proxy = proxy_for(advertised={"brokers": [node], "taps": ["broker"]})
     topic = broker.create_topic("advertised")
     reports = clients.produce(proxy.client(), topic, 3)
     assert [report.at for report in reports] == [(0, 0), (0, 1), (0, 2)]

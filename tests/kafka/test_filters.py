@@ -50,7 +50,7 @@ def test_a_topic_under_two_names(proxy_for: Callable[..., Proxy], broker: Broker
 def test_administration_under_two_names(proxy_for: Callable[..., Proxy], broker: Broker) -> None:
     """What is made and removed has both names too."""
     renaming = {"bootstrap": broker.plain, "taps": BOTH, "rename": {"ledger": "payments.ledger"}}
-    proxy = proxy_for(renaming=renaming)
+    proxy = proxy_for(log={"primary_tap": "client"}, renaming=renaming)
     admin = AdminClient(proxy.client() | QUICK)
     assert results(admin.create_topics([NewTopic("ledger", 1, 1)], request_timeout=PATIENCE)) == {"ledger": None}
     assert "payments.ledger" in Producer({"bootstrap.servers": broker.plain}).list_topics(timeout=PATIENCE).topics
@@ -64,7 +64,7 @@ def test_administration_under_two_names(proxy_for: Callable[..., Proxy], broker:
 def test_a_filter_that_asks_on_its_own(proxy_for: Callable[..., Proxy], broker: Broker, topic: str) -> None:
     """Its requests are its own, not the client's: who asked, under which id; and the client's offsets are as ever."""
     probing = {"bootstrap": broker.plain, "taps": BOTH, "probe": {"interval": 0.05}}
-    proxy = proxy_for(log={"requests": True}, probing=probing)
+    proxy = proxy_for(log={"requests": True, "primary_tap": "client"}, probing=probing)
     reports = produce(proxy.client(linger_ms=1, client_id="c"), topic, 200)
     got = read(proxy.client(client_id="c"), topic)
     audit = proxy.stop()

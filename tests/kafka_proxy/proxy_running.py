@@ -13,6 +13,7 @@ from kafka_proxy import Proxy, load
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
+    from concurrent.futures import Future
     from pathlib import Path
 
 DEADLINE = 30
@@ -26,9 +27,9 @@ class Running:
         """`clusters` is the TOML of what is to be served; the users of `USERS` are in users.toml."""
         (directory / "users.toml").write_text(USERS)
         path = directory / "proxy.toml"
-        path.write_text(f'drain = 2\n[log]\ndirectory = "audit"\n{clusters}')
+        path.write_text(f'drain = 2\n[log]\ndirectory = "audit"\nprimary_tap = "client"\n{clusters}')
         self.config = load(path)
-        self.log = auditring.open(self.config.log.directory, request=Keep.ALL)
+        self.log = auditring.open(self.config.log.directory, primary_tap=self.config.log.primary_tap, request=Keep.ALL)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()
@@ -37,7 +38,11 @@ class Running:
 
     def run(self, what: Coroutine[Any, Any, Any]) -> Any:
         """Runs something on the proxy's loop."""
-        return asyncio.run_coroutine_threadsafe(what, self._loop).result(DEADLINE)
+        return self.begin(what).result(DEADLINE)
+
+    def begin(self, what: Coroutine[Any, Any, Any]) -> Future[Any]:
+        """Begins something on the proxy's loop."""
+        return asyncio.run_coroutine_threadsafe(what, self._loop)
 
     def client(self, name: str = "c", **more: Any) -> dict[str, Any]:
         """The configuration of a confluent-kafka client."""
@@ -49,10 +54,14 @@ class Running:
         try:
             self.run(self.proxy.stop())
         finally:
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join()
-            self._loop.close()
-            self.log.close()
+            self.end()
+
+    def end(self) -> None:
+        """Ends the loop and the log; the proxy has stopped."""
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+        self.log.close()
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         """What the audit says after the end."""

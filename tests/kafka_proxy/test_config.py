@@ -17,7 +17,9 @@ from kafka_proxy.config import address
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "kafka_proxy"
 LOG = '[log]\ndirectory = "audit"\n'
-SMALL = LOG + '[clusters.c]\nbootstrap = "b:9092"\n'
+CLUSTER = '[clusters.c]\nbootstrap = "b:9092"\n'
+SMALL = LOG + CLUSTER
+PRIMARY = LOG + 'primary_tap = "broker"\n' + CLUSTER
 
 
 def written(tmp_path: Path, text: str) -> Path:
@@ -44,12 +46,20 @@ def written(tmp_path: Path, text: str) -> Path:
         (SMALL + 'taps = "client"', "taps: a list, not str"),
         (SMALL + 'taps = ["clint"]', r"taps\[0\]: one of 'client', 'broker'; did you mean 'client'"),
         (SMALL + "taps = [1]", r"taps\[0\]: a string, not int"),
+        (SMALL + 'taps = ["client", "broker"]', r"primary_tap is missing: clusters\.c\.taps has client and broker"),
+        (PRIMARY + 'taps = ["client"]', r"primary_tap: broker, but clusters\.c\.taps has client"),
+        (
+            PRIMARY + 'taps = ["broker"]\n[clusters.d]\nbootstrap = "b:9092"',
+            r"primary_tap: broker, but clusters\.d\.taps has client",
+        ),
         (SMALL + "tls = 1", "tls: a table, not int"),
         (SMALL + 'tls = {certificate = "c"}', "tls: key is missing"),
         (SMALL + 'tls = {certificate = "c", key = "k", client_auth = "required"}', "go together"),
         (SMALL + 'sasl = {mode = "terminate"}', "go together"),
         (SMALL + 'sasl = {mode = "passthrough"}', "did you mean 'pass-through'"),
         (SMALL + 'sasl = {mode = "pass-through"}\nacl = "a"', "acl: .* no proof"),
+        (SMALL + 'acl = "a"', "acl: .* no proof"),
+        (SMALL + 'tls = {certificate = "c", key = "k"}\nacl = "a"', "acl: .* no proof"),
         (SMALL + 'sasl = {mode = "pass-through"}\nprobe = {interval = 1}', "probe: "),
         (SMALL + "probe = {interval = 0}", "probe.interval"),
         (SMALL + 'rename = {a = "b", b = "c"}', "rename: "),
@@ -70,6 +80,15 @@ def test_errors(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said) as failure:
         load(path)
     assert str(path) in str(failure.value)
+
+
+def test_taps_that_count(tmp_path: Path) -> None:
+    """One of two, or the only one; a cluster without taps has nothing to count."""
+    for text in (
+        PRIMARY + 'taps = ["client", "broker"]\n[clusters.d]\nbootstrap = "b:9092"\ntaps = []',
+        SMALL + 'taps = ["broker"]\n[clusters.d]\nbootstrap = "b:9092"',
+    ):
+        assert len(load(written(tmp_path, text)).clusters) == 2
 
 
 def test_a_password_is_in_no_error_and_no_repr(tmp_path: Path) -> None:

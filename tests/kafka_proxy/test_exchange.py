@@ -179,6 +179,25 @@ def test_what_the_proxy_answers_is_shown_and_taken_back() -> None:
     assert ends.to_client
 
 
+def test_what_closes_the_connection_is_shown_and_taken_back() -> None:
+    """As what is answered; but not a Produce without an answer, which a tap would take for written."""
+
+    def closes(_: Any) -> Any:
+        raise ProtocolError("ApiNotGuarded")
+
+    for key, frame, shown in (
+        (HEARTBEAT, framed(7, request(HEARTBEAT, 4), HEARTBEAT), True),
+        (PRODUCE, framed(7, request(PRODUCE, 9, acks=1), PRODUCE), True),
+        (PRODUCE, framed(7, request(PRODUCE, 9, acks=0), PRODUCE), False),
+    ):
+        ends = Ends(Only(key, closes))
+        with pytest.raises(ProtocolError, match="ApiNotGuarded"):
+            ends.exchange.from_client(frame)
+        assert (ends.outer.client, ends.outer.answers) == ((frame, [7]) if shown else (b"", []))
+        assert not ends.inner.client
+        assert not ends.to_broker
+
+
 def test_guards_work_outside_of_the_taps_and_filters_between_them() -> None:
     """What a guard takes out no tap sees; what a filter changes each tap sees as it is there."""
     asked, said = request(METADATA, 12), response(METADATA, 12)

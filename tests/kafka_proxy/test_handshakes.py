@@ -11,15 +11,19 @@ from typing import TYPE_CHECKING
 import pytest
 
 pytest.importorskip("kio")
+from confluent_kafka import Producer
+
 from auditring.exceptions import ConfigError
 from harness.certs import Certificates
 from kafka_proxy import Proxy, load, tls
 from kafka_proxy.tls import common_name, distinguished_name
+from proxy_messages import framed, request
 from proxy_running import DEADLINE, running
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+SASL_HANDSHAKE = 17
 ALICE = ((("organizationName", "Payments"),), (("commonName", "alice, the first"),))
 
 
@@ -68,6 +72,29 @@ def test_a_client_is_told_why(
         ("ClientClose", status, "proxy", "failure"),
     ]
     assert proxy.rows("SELECT max(duration_ns) < 1900000000 FROM events WHERE action = 'ClientClose'") == [(True,)]
+
+
+def test_who_has_shown_a_certificate_is_nobody_else(tmp_path: Path, certificates: Certificates) -> None:
+    """With an ACL there is no login at the broker: the row that denies it names the one who is judged."""
+    (tmp_path / "acl.toml").write_text('[[allow]]\nprincipals = ["*"]\noperations = ["ALL"]\ntopics = ["*"]\n')
+    mock = Producer({"bootstrap.servers": "x", "test.mock.num.brokers": 1, "log_level": 0})
+    (broker,) = mock.list_topics(timeout=DEADLINE).brokers.values()
+    text = mutual(certificates).replace("127.0.0.1:1", f"{broker.host}:{broker.port}") + 'acl = "acl.toml"\n'
+    context = ssl.create_default_context(cafile=str(certificates.ca.cert))
+    context.load_cert_chain(certificates.alice.cert, certificates.alice.key)
+    with running(tmp_path, text) as proxy:
+        address = ("127.0.0.1", proxy.proxy.clusters["c"].gates[None].port)
+        with (
+            socket.create_connection(address, timeout=DEADLINE) as plain,
+            context.wrap_socket(plain, server_hostname="localhost") as client,
+            client.makefile("rb") as reader,
+        ):
+            client.sendall(framed(1, request(SASL_HANDSHAKE, 1, mechanism="PLAIN"), SASL_HANDSHAKE))
+            assert reader.read() == b""
+    (proved,) = proxy.rows("SELECT principal FROM events WHERE action = 'ClientTlsAuthSuccess'")
+    assert proxy.rows("SELECT action, principal, operation FROM events WHERE category = 'authorization'") == [
+        ("OperationDenied", *proved, "SaslHandshake")
+    ]
 
 
 def test_a_client_that_does_not_speak_tls(tmp_path: Path, certificates: Certificates) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,14 +21,14 @@ pytest.importorskip("kio")
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 
 from proxy_messages import framed, request
-from proxy_running import DEADLINE, login, running
+from proxy_running import DEADLINE, Running, login, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join([str(EXAMPLES), os.environ.get("PYTHONPATH", "")])}
-API_VERSIONS, METADATA, SASL_HANDSHAKE, SASL_AUTHENTICATE = 18, 3, 17, 36
+API_VERSIONS, METADATA, SASL_HANDSHAKE, SASL_AUTHENTICATE, DESCRIBE_ACLS = 18, 3, 17, 36, 29
 TERMINATE = 'sasl = {mode = "terminate", users = "users.toml"}\n'
 
 
@@ -160,6 +162,16 @@ def exchange(address: str, *frames: bytes) -> list[bytes]:
     return answers
 
 
+def test_no_taps(tmp_path: Path, upstream: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Is said aloud at the start: the audit will have nothing of what clients do."""
+    clusters = f'[clusters.c]\nbootstrap = "{upstream}"\ntaps = []\n[clusters.d]\nbootstrap = "{upstream}"\n'
+    with running(tmp_path, clusters):
+        pass
+    assert [record.getMessage() for record in caplog.records] == [
+        "kafka_proxy: c has taps = []: no data and no administration is recorded"
+    ]
+
+
 def test_a_login_the_old_way(tmp_path: Path, upstream: str) -> None:
     """SaslHandshake of version 0, then a bare token; then the broker answers."""
     token = b"\0alice\0alice-pass"
@@ -186,6 +198,26 @@ def test_no_second_login(tmp_path: Path, upstream: str) -> None:
     assert [answer[4:6] for answer in answers[:3]] == [b"\0\0", b"\0\0", b"\0\x22"]
     assert answers[3]
     assert proxy.rows("SELECT count(*) FROM events WHERE action LIKE 'ClientSasl%'") == [(1,)]
+
+
+def test_what_is_not_offered_and_attempted(tmp_path: Path, upstream: str) -> None:
+    """Is cut off; the audit has who it was, that it was denied, and what it was."""
+    (tmp_path / "acl.toml").write_text(ACL)
+    with running(tmp_path, cluster(upstream, TERMINATE + 'acl = "acl.toml"\n')) as proxy:
+        answers = exchange(
+            proxy.client()["bootstrap.servers"],
+            framed(1, request(SASL_HANDSHAKE, 1, mechanism="PLAIN"), SASL_HANDSHAKE),
+            framed(2, request(SASL_AUTHENTICATE, 2, auth_bytes=b"\0bob\0bob-pass"), SASL_AUTHENTICATE),
+            framed(3, request(DESCRIBE_ACLS, 3), DESCRIBE_ACLS),
+        )
+    assert answers[2] == b""
+    decided = "FROM events WHERE category = 'authorization'"
+    assert proxy.rows(f"SELECT action, principal, operation, resource_type, resource, status, authority {decided}") == [
+        ("OperationDenied", "bob", "DescribeAcls", "Cluster", "kafka-cluster", "ApiNotGuarded", "decision")
+    ]
+    assert proxy.rows(f"SELECT context->>'api', context->>'version' {decided}") == [("DescribeAcls", "3")]
+    assert ("DescribeAcls", "client") in proxy.rows("SELECT api, tap FROM events WHERE action = 'RequestIngress'")
+    assert proxy.rows("SELECT status FROM events WHERE action = 'ClientClose'") == [("ApiNotGuarded",)]
 
 
 @pytest.mark.parametrize(
@@ -307,6 +339,34 @@ def test_the_proxy_stops_with_a_consumer_waiting(tmp_path: Path, upstream: str) 
         ("ProxyCleanShutdown",),
         ("VirtualClusterShutdown",),
     ]
+
+
+def test_all_clusters_stop_at_once(tmp_path: Path) -> None:
+    """No port takes a client once the proxy has begun to stop, and the drain time is that of all together."""
+    names = ("a", "b", "c")
+    with ExitStack() as stack:
+        silent = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        bootstrap = "{}:{}".format(*silent.getsockname())
+        proxy = Running(tmp_path, "".join(f'[clusters.{name}]\nbootstrap = "{bootstrap}"\n' for name in names))
+        stack.callback(proxy.end)
+        ports = [("127.0.0.1", proxy.proxy.clusters[name].gates[None].port) for name in names]
+        clients = [stack.enter_context(socket.create_connection(port, DEADLINE)) for port in ports]
+        for client in clients:
+            client.sendall(framed(1, request(METADATA, 4, topics=()), METADATA))
+            stack.enter_context(silent.accept()[0]).recv(1)  # it is in flight
+        began = time.perf_counter()
+        stopping = proxy.begin(proxy.proxy.stop())
+        proxy.run(asyncio.sleep(0))
+        for port in ports:
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection(port, DEADLINE)
+        assert not stopping.done()
+        stopping.result(DEADLINE)
+        assert time.perf_counter() - began < 2 * proxy.config.drain
+    assert proxy.rows("SELECT DISTINCT initiator, status FROM events WHERE action = 'ClientClose'") == [
+        ("proxy", "DrainTimeout")
+    ]
+    assert proxy.rows("SELECT count(*) FROM events WHERE action = 'VirtualClusterShutdown'") == [(3,)]
 
 
 def test_a_broker_that_is_not_there(tmp_path: Path) -> None:

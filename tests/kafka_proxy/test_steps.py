@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 pytest.importorskip("kio")
+from kio.index import load_request_schema
 from kio.schema.errors import ErrorCode
 from kio.schema.index import api_key_map
 
 from kafka_proxy import wire
 from kafka_proxy.acl import Acl
-from kafka_proxy.authorizer import Authorizer, offered
+from kafka_proxy.authorizer import Authorizer, groups, offered
 from kafka_proxy.endpoints import Endpoints
 from kafka_proxy.ends import ProtocolError
-from kafka_proxy.guarded import GUARDED, named
+from kafka_proxy.guarded import CLIENTS, GUARDED, named
 from kafka_proxy.rename import Rename
 from kafka_proxy.steps import Answer, Request
 from kafka_proxy.versions import Versions
@@ -26,7 +27,7 @@ from proxy_messages import HOST, NODE, TOPIC, TOPIC_ID, body_of, every, framed, 
 if TYPE_CHECKING:
     from pathlib import Path
 
-METADATA, FETCH, PRODUCE, API_VERSIONS = 3, 1, 0, 18
+METADATA, FETCH, PRODUCE, API_VERSIONS, ADD_PARTITIONS_TO_TXN, OFFSET_FETCH = 3, 1, 0, 18, 24, 9
 HERE = ("proxy.example.com", 29_092)
 # What brokers and controllers say to each other; addresses of controllers, which clients show and do not connect to;
 # and those of applications of Kafka Streams, which are no brokers.
@@ -108,11 +109,18 @@ def test_resources_are_renamed_where_they_are_topics() -> None:
             assert (changed == request(key, version, **{**of, name: "inner"})) == renamed
 
 
+def error_of(one: Any) -> ErrorCode:
+    """The error of a topic or a partition in an answer."""
+    error: ErrorCode = one.partition_error_code if hasattr(one, "partition_error_code") else one.error_code
+    return error
+
+
 class Recorder:
     """In place of a session and a broker of the log, for what the authorizer calls."""
 
     def __init__(self) -> None:
         self.rows: list[tuple[str, ...]] = []
+        self.contexts: list[dict[str, Any] | None] = []
 
     def plugin(self, **_: Any) -> Recorder:
         """Itself."""
@@ -122,8 +130,11 @@ class Recorder:
         """A row."""
         self.rows.append(("allowed", operation, resource_type, resource))
 
-    def operation_denied(self, operation: str, resource_type: str, resource: str, *, status: str) -> None:
+    def operation_denied(
+        self, operation: str, resource_type: str, resource: str, *, status: str, context: dict[str, Any] | None = None
+    ) -> None:
         """A row."""
+        self.contexts.append(context)
         self.rows.append(("denied", operation, resource_type, resource, status))
 
     def request_shortcircuit(self, api: str, *_: Any, status: str, **__: Any) -> None:
@@ -143,7 +154,9 @@ def guard(tmp_path: Path) -> tuple[Authorizer, Recorder]:
     return Authorizer(Acl(path), "alice", recorder, recorder, {TOPIC_ID: TOPIC}), recorder
 
 
-GUARDED_VERSIONS = every(*GUARDED)
+GUARDED_VERSIONS = [(key, version) for key, version in every(*GUARDED) if version <= CLIENTS.get(key, version)]
+WITH_PARTITIONS = [(key, version) for key, version in GUARDED_VERSIONS if GUARDED[key].partitions]
+SOME_GO_ON = [(key, version) for key, version in GUARDED_VERSIONS if not GUARDED[key].whole]
 
 
 @pytest.mark.parametrize(("key", "version"), GUARDED_VERSIONS, ids=str)
@@ -151,7 +164,7 @@ def test_a_refusal_of_all(guard: tuple[Authorizer, Recorder], key: int, version:
     """Is an answer that names the topics and partitions that were asked for, each with the error; and two events."""
     step, recorder = guard
     about = asked(key, version)
-    came = request(key, version, session_id=0)
+    came = request(key, version, session_id=0, replica_id=-1)
     answer = step.request(about, came)
     assert isinstance(answer, Answer)
     body = body_of(about.codec.answer(7, answer.body), about.codec.response_type)
@@ -159,7 +172,7 @@ def test_a_refusal_of_all(guard: tuple[Authorizer, Recorder], key: int, version:
     name, topic_id = named(refused)
     assert (name == TOPIC) or (name is None and topic_id == TOPIC_ID)
     errors = [refused] if not GUARDED[key].partitions else getattr(refused, GUARDED[key].answered_partitions)
-    assert [one.error_code for one in errors] == [ErrorCode.topic_authorization_failed]
+    assert [error_of(one) for one in errors] == [ErrorCode.topic_authorization_failed]
     if GUARDED[key].partitions:
         assert getattr(errors[0], GUARDED[key].answered_number) == NODE
     if key == FETCH:
@@ -171,6 +184,47 @@ def test_a_refusal_of_all(guard: tuple[Authorizer, Recorder], key: int, version:
 
 
 @pytest.mark.parametrize(("key", "version"), GUARDED_VERSIONS, ids=str)
+def test_a_topic_without_a_name(guard: tuple[Authorizer, Recorder], key: int, version: int) -> None:
+    """Is refused as any other: there is an answer for it, and only then a row that says so."""
+    step, recorder = guard
+    about = asked(key, version)
+    empty = {"name": "", "topic": "", "topic_id": None, "topic_names": ("",)}
+    answer = step.request(about, request(key, version, session_id=0, replica_id=-1, **empty))
+    body = body_of(answer.frame, about.codec.response_type)
+    assert body == answer.body
+    (refused,) = getattr(body, GUARDED[key].answers)
+    if named(refused) == ("", None):
+        assert recorder.rows[0] == ("denied", GUARDED[key].operation, "Topic", "", "TopicAuthorizationFailed")
+    assert recorder.rows[-1][:2] == ("shortcircuit", about.codec.name)
+
+
+@pytest.mark.parametrize(("key", "version"), WITH_PARTITIONS, ids=str)
+def test_partitions_that_are_null(guard: tuple[Authorizer, Recorder], key: int, version: int) -> None:
+    """Are none."""
+    about = asked(key, version)
+    null: dict[str, Any] = {str(GUARDED[key].partitions): None}
+    answer = guard[0].request(about, request(key, version, session_id=0, replica_id=-1, **null))
+    (refused,) = getattr(body_of(answer.frame, about.codec.response_type), GUARDED[key].answers)
+    assert getattr(refused, GUARDED[key].answered_partitions) == ()
+
+
+AS_REPLICAS = [
+    (key, version) for key, version in GUARDED_VERSIONS if has(load_request_schema(key, version), "replica_id")
+]
+
+
+@pytest.mark.parametrize("number", [-3, -2, 0, 1])
+@pytest.mark.parametrize(("key", "version"), AS_REPLICAS, ids=str)
+def test_who_says_to_be_a_broker(guard: tuple[Authorizer, Recorder], key: int, version: int, number: int) -> None:
+    """Is none, whatever may be read."""
+    step, recorder = guard
+    about = asked(key, version)
+    with pytest.raises(ProtocolError, match="ClusterAuthorizationFailed"):
+        step.request(about, request(key, version, session_id=0, replica_id=number, topic="public", name="public"))
+    assert recorder.rows == [("denied", "CLUSTER_ACTION", "Cluster", "kafka-cluster", "ClusterAuthorizationFailed")]
+
+
+@pytest.mark.parametrize(("key", "version"), SOME_GO_ON, ids=str)
 def test_a_refusal_of_some(guard: tuple[Authorizer, Recorder], key: int, version: int) -> None:
     """The rest goes on, and what the broker answers is given back with the refusal beside it."""
     step, recorder = guard
@@ -183,7 +237,7 @@ def test_a_refusal_of_some(guard: tuple[Authorizer, Recorder], key: int, version
     else:
         by = {"name": "public", "topic": "public", "topic_id": uuid.UUID(int=1)}
         (allowed,) = getattr(request(key, version, **by), field)
-    sent = step.request(about, request(key, version, session_id=0, **{field: (denied, allowed)}))
+    sent = step.request(about, request(key, version, session_id=0, replica_id=-1, **{field: (denied, allowed)}))
     assert getattr(sent, field) == (allowed,)
     assert about.codec.encode_request(bytes(14), sent)
     (change,) = about.after
@@ -194,19 +248,55 @@ def test_a_refusal_of_some(guard: tuple[Authorizer, Recorder], key: int, version
     assert [row[0] for row in recorder.rows] == ["denied", "allowed"]
 
 
-def test_a_refused_produce_without_an_answer(guard: tuple[Authorizer, Recorder]) -> None:
-    """Closes the connection, as a broker does; the denial is an event all the same."""
+@pytest.mark.parametrize("version", range(4))
+def test_a_transaction_with_a_topic_that_is_denied(guard: tuple[Authorizer, Recorder], version: int) -> None:
+    """Gets none of its topics; both attempts are events."""
     step, recorder = guard
+    about = asked(ADD_PARTITIONS_TO_TXN, version)
+    (denied,) = request(ADD_PARTITIONS_TO_TXN, version).v3_and_below_topics
+    both = (replace(denied, name="public", partitions=(0, 5)), denied)
+    answer = step.request(about, request(ADD_PARTITIONS_TO_TXN, version, v3_and_below_topics=both))
+    body = body_of(about.codec.answer(7, answer.body), about.codec.response_type)
+    errors = {
+        (topic.name, one.partition_index): one.partition_error_code
+        for topic in body.results_by_topic_v3_and_below
+        for one in topic.results_by_partition
+    }
+    not_done = ErrorCode.operation_not_attempted
+    assert errors == {
+        ("public", 0): not_done,
+        ("public", 5): not_done,
+        (TOPIC, denied.partitions[0]): ErrorCode.topic_authorization_failed,
+    }
+    assert recorder.rows == [
+        ("allowed", "WRITE", "Topic", "public"),
+        ("denied", "WRITE", "Topic", TOPIC, "TopicAuthorizationFailed"),
+        ("shortcircuit", "AddPartitionsToTxn", "TopicAuthorizationFailed"),
+    ]
+
+
+@pytest.mark.parametrize("version", [4, 5])
+def test_what_brokers_say_of_transactions(guard: tuple[Authorizer, Recorder], version: int) -> None:
+    """Is not for clients."""
+    with pytest.raises(ProtocolError, match="ApiNotGuarded"):
+        guard[0].request(asked(ADD_PARTITIONS_TO_TXN, version), request(ADD_PARTITIONS_TO_TXN, version))
+
+
+def test_a_refused_produce_without_an_answer(guard: tuple[Authorizer, Recorder]) -> None:
+    """Closes the connection, as a broker does; nothing of it goes on, and what was decided are events all the same."""
+    step, recorder = guard
+    (denied,) = request(PRODUCE, 9).topic_data
+    both = (replace(denied, name="public"), denied)
     with pytest.raises(ProtocolError, match="TopicAuthorizationFailed"):
-        step.request(asked(PRODUCE, 9), request(PRODUCE, 9, acks=0))
-    assert recorder.rows[0][0] == "denied"
+        step.request(asked(PRODUCE, 9), request(PRODUCE, 9, acks=0, topic_data=both))
+    assert [row[0] for row in recorder.rows] == ["allowed", "denied"]
 
 
 def test_a_topic_id_that_nobody_has_told(guard: tuple[Authorizer, Recorder]) -> None:
     """Is answered so that clients ask for Metadata; nothing has been decided, so nothing is denied."""
     step, recorder = guard
     about = asked(FETCH, 17)
-    answer = step.request(about, request(FETCH, 17, session_id=0, topic_id=uuid.UUID(int=9)))
+    answer = step.request(about, request(FETCH, 17, session_id=0, replica_id=-1, topic_id=uuid.UUID(int=9)))
     assert answer.body.responses[0].partitions[0].error_code is ErrorCode.unknown_topic_id
     assert recorder.rows == [("shortcircuit", "Fetch", "UnknownTopicId")]
 
@@ -215,9 +305,41 @@ def test_fetches_have_no_session_at_the_broker(guard: tuple[Authorizer, Recorder
     """So each names all that it reads; one that goes on with a session has to begin anew."""
     step, _ = guard
     step._names[TOPIC_ID] = "public"  # noqa: SLF001 - as if Metadata had said so
-    assert step.request(asked(FETCH, 17), request(FETCH, 17, session_id=0, session_epoch=0)).session_epoch == -1
-    answer = step.request(asked(FETCH, 17), request(FETCH, 17, session_id=5, session_epoch=3))
+    assert (
+        step.request(asked(FETCH, 17), request(FETCH, 17, session_id=0, replica_id=-1, session_epoch=0)).session_epoch
+        == -1
+    )
+    answer = step.request(asked(FETCH, 17), request(FETCH, 17, session_id=5, replica_id=-1, session_epoch=3))
     assert answer.body.error_code is ErrorCode.fetch_session_id_not_found
+
+
+@pytest.mark.parametrize("version", [version for _, version in every(OFFSET_FETCH)])
+def test_committed_offsets_of_what_may_not_be_seen(guard: tuple[Authorizer, Recorder], version: int) -> None:
+    """Are refused where the topic is named, which is an attempt; and not there where a group is asked for all."""
+    step, recorder = guard
+    step._names[uuid.UUID(int=1)] = "public"  # noqa: SLF001 - as if Metadata had said so
+    both = [{"name": TOPIC, "topic_id": TOPIC_ID}, {"name": "public", "topic_id": uuid.UUID(int=1)}]
+    topics = tuple(groups(response(OFFSET_FETCH, version, **who))[0].topics[0] for who in both)
+    came = response(OFFSET_FETCH, version, topics=topics)
+    named_ones = tuple(groups(request(OFFSET_FETCH, version, **who))[0].topics[0] for who in both)
+    for which, errors in (
+        (named_ones, [ErrorCode.topic_authorization_failed, ErrorCode.none]),
+        (None, [ErrorCode.none]),
+    ):
+        recorder.rows.clear()
+        about = asked(OFFSET_FETCH, version)
+        assert step.wants_request(OFFSET_FETCH, version)
+        body = request(OFFSET_FETCH, version, topics=which)
+        assert step.request(about, body) is body
+        (change,) = about.after
+        (group,) = groups(body_of(about.codec.answer(7, change(came)), about.codec.response_type))
+        assert [topic.partitions[0].error_code for topic in group.topics] == errors
+        assert group.topics[-1] == topics[1]
+        if which:
+            assert group.topics[0].partitions[0].committed_offset == -1
+        assert [row[:2] for row in recorder.rows] == (
+            [("denied", "DESCRIBE"), ("allowed", "DESCRIBE")] if which else []
+        )
 
 
 @pytest.mark.parametrize("version", [version for _, version in every(METADATA) if version >= 4])
@@ -239,11 +361,15 @@ def test_metadata_shows_what_may_be_seen(guard: tuple[Authorizer, Recorder], ver
 
 
 def test_what_the_authorizer_does_not_know(guard: tuple[Authorizer, Recorder]) -> None:
-    """Is not offered, and not let through."""
-    for key, version in ((32, 4), (30, 3), (78, 1), (37, 3), (51, 0), (METADATA, 3)):
-        assert guard[0].wants_request(key, version)
+    """Is not offered, and not let through; the denial says what it was."""
+    step, recorder = guard
+    for key, version in ((32, 4), (30, 3), (78, 1), (17, 1), (36, 2), (37, 3), (51, 0), (METADATA, 3)):
+        assert step.wants_request(key, version)
+        about = asked(key, version)
         with pytest.raises(ProtocolError, match="ApiNotGuarded"):
-            guard[0].request(asked(key, version), request(key, version))
+            step.request(about, request(key, version))
+        assert recorder.rows.pop() == ("denied", about.codec.name, "Cluster", "kafka-cluster", "ApiNotGuarded")
+        assert recorder.contexts.pop() == {"api": about.codec.name, "version": version}
         assert not offered(key) or key == METADATA
 
 
