@@ -1,4 +1,4 @@
-"""The command: `python -m kafka_proxy proxy.toml`; SIGINT and SIGTERM stop it gracefully."""
+"""The command: `python -m kafka_proxy proxy.toml`; SIGINT and SIGTERM stop it gracefully, the second at once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,13 @@ async def serve(config: Config, log: auditring.AuditLog) -> None:
     for name, cluster in proxy.clusters.items():
         print(f"{name}: {cluster.bootstrap}", flush=True)
     await told.wait()
-    await proxy.stop()
+    told.clear()
+    stopping = asyncio.create_task(proxy.stop())
+    again = asyncio.create_task(told.wait())
+    await asyncio.wait((stopping, again), return_when=asyncio.FIRST_COMPLETED)
+    if not again.cancel():
+        proxy.cut_off()
+    await stopping
 
 
 def main(path: str) -> None:

@@ -134,6 +134,11 @@ class VirtualCluster:
         if self._started:
             self.log.virtual_cluster_shutdown(self.name)
 
+    def cut_off(self) -> None:
+        """Ends every connection, answers owing or not."""
+        for connection in self._connections:
+            connection.stop(0)
+
     def address_of(self, node_id: int, host: str, port: int) -> tuple[str, int]:
         """Where clients find that broker; its gate is opened when it is seen for the first time, or follows it.
 

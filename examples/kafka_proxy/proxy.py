@@ -29,6 +29,11 @@ class Proxy:
             await self.stop()
             raise
 
+    def cut_off(self) -> None:
+        """While it stops: the drain time is over now."""
+        for cluster in self.clusters.values():
+            cluster.cut_off()
+
     async def stop(self) -> None:
         """Takes no more clients; closes when requests in flight have their answers, or when the drain time is over."""
         clusters = self.clusters.values()

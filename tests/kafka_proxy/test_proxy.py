@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -20,6 +21,7 @@ pytest.importorskip("confluent_kafka")
 pytest.importorskip("kio")
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 
+from auditring import query
 from proxy_messages import framed, request
 from proxy_running import DEADLINE, Running, login, running
 
@@ -367,6 +369,36 @@ def test_all_clusters_stop_at_once(tmp_path: Path) -> None:
         ("proxy", "DrainTimeout")
     ]
     assert proxy.rows("SELECT count(*) FROM events WHERE action = 'VirtualClusterShutdown'") == [(3,)]
+
+
+def test_a_second_signal(tmp_path: Path) -> None:
+    """Ends at once what the first would let end; the audit is as whole as ever."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        bootstrap = "{}:{}".format(*silent.getsockname())
+        text = f'drain = 600\n[log]\ndirectory = "audit"\n[clusters.c]\nbootstrap = "{bootstrap}"\n'
+        (tmp_path / "proxy.toml").write_text(text)
+        command = [sys.executable, "-m", "kafka_proxy", str(tmp_path / "proxy.toml")]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT) as process:
+            assert process.stdout
+            host, port = process.stdout.readline().removeprefix("c: ").strip().split(":")
+            with socket.create_connection((host, int(port)), timeout=DEADLINE) as client:
+                client.sendall(framed(1, request(METADATA, 4, topics=()), METADATA))
+                with silent.accept()[0] as broker:
+                    broker.recv(1)  # it is in flight
+                    process.send_signal(signal.SIGTERM)
+                    deadline = time.monotonic() + DEADLINE
+                    while time.monotonic() < deadline:  # until no port takes a client: it has begun to stop
+                        try:
+                            socket.create_connection((host, int(port)), timeout=DEADLINE).close()
+                        except OSError:
+                            break
+                    process.send_signal(signal.SIGINT)
+                    assert process.wait(DEADLINE) == 0
+    with query.connect(tmp_path / "audit") as connection:
+        rows = connection.execute(
+            "SELECT DISTINCT status FROM events WHERE action = 'ClientClose' AND status IS NOT NULL"
+        )
+        assert ("DrainTimeout",) in rows.fetchall()
 
 
 def test_a_broker_that_is_not_there(tmp_path: Path) -> None:

@@ -122,7 +122,9 @@ class Maker:
             (hint,) = (part for part in typing.get_args(hint) if part is not type(None))
             optional = True
         if "tag" in field.metadata and self.rng.random() < 0.5:
-            return field.default if field.default is not dataclasses.MISSING else ()
+            if field.default is not dataclasses.MISSING:
+                return field.default
+            return self._one(field.name, hint, cls) if dataclasses.is_dataclass(hint) else ()
         if optional and "tag" not in field.metadata and self.rng.random() < 0.25:
             return None
         if typing.get_origin(hint) is tuple:
