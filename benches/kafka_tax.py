@@ -201,6 +201,7 @@ def check(directory: Path, wanted: Sequence[Kind], slices: int, *, null: bool) -
 def with_broker(body: Callable[[Broker], Report]) -> Report | None:
     """Runs a body with the broker that the tests have; none where there is no Java."""
     import pytest  # noqa: PLC0415 - the broker of the tests is made for it
+
     from harness import jars  # noqa: PLC0415 - found by way of kafka_load
     from harness.broker import Broker  # noqa: PLC0415 - the same
     from harness.certs import Certificates  # noqa: PLC0415 - the same

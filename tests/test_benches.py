@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+
 from harness import jars
 
 BENCHES = Path(__file__).parents[1] / "benches"

@@ -77,14 +77,21 @@ class Conversation:
         self.ids = self.rng.choice([0, -(2**31), 2**20, -7])
 
     def talk(self, versions: Iterable[Version]) -> None:
-        """An exchange in each of these, pipelined; answers come in the order of the requests."""
+        """An exchange in each of these, pipelined; answers come in the order of the requests.
+
+        As a broker answers in that order, those that get no answer are the last.
+        """
         waiting = list(versions)
+        last: list[Exchange] = []
         while waiting:
-            burst = [self._exchange(version) for version in waiting[: self.rng.randint(1, 9)]]
-            self.exchanges += burst
-            del waiting[: len(burst)]
+            made = [self._exchange(version) for version in waiting[: self.rng.randint(1, 9)]]
+            self.exchanges += made
+            del waiting[: len(made)]
+            burst = [exchange for exchange in made if exchange.silent or exchange.answer is not None]
+            last += [exchange for exchange in made if exchange not in burst]
             self._ask(burst)
             self._answer([exchange for exchange in burst if exchange.answer is not None])
+        self._ask(last)
 
     def close(self) -> None:
         """The connection ends."""
@@ -97,7 +104,7 @@ class Conversation:
         self.ids += 1
         self.maker.resources.clear()
         made = self.maker.make(request)
-        answered = self.rng.random() < 0.95
+        answered = self.rng.random() < 0.9
         exchange = Exchange(
             version,
             made,

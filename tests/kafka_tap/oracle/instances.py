@@ -165,7 +165,7 @@ class Maker:
         kind = self.rng.random()
         if kind < 0.5:
             return 0
-        return self.rng.choice(DENIALS) if kind < 0.8 else int(self.rng.choice(list(ErrorCode)))
+        return self.rng.choice(DENIALS) if kind < 0.7 else int(self.rng.choice(list(ErrorCode)))
 
     def _bytes(self) -> bytes:
         return self.secret().encode()
