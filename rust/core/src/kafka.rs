@@ -123,6 +123,7 @@ enum Side {
 }
 
 #[pymethods]
+#[allow(clippy::wrong_self_convention, reason = "who the bytes are from, not what a tap is made of")]
 impl Tap {
     #[new]
     #[pyo3(signature = (handle, *, name = None, topics = None))]
@@ -132,8 +133,8 @@ impl Tap {
         name: Option<&str>,
         topics: Option<&Bound<'_, Topics>>,
     ) -> PyResult<Self> {
-        let owner = handle;
-        let found = shared_handle_of(owner);
+        let owner = handle.clone();
+        let found = shared_handle_of(handle);
         let session = found.as_ref().and_then(|found| match &found.role {
             Role::Session(_) => Some(Arc::clone(found)),
             Role::Broker(broker) => Some(Arc::clone(&broker.parent)),
@@ -150,16 +151,15 @@ impl Tap {
             return Err(PyValueError::new_err("name: a tap's name is text of 1 to 128 bytes"));
         }
         handle.check_open(py)?;
-        let names = match topics {
-            Some(topics) => Arc::clone(&topics.get().names),
-            None => {
-                let cluster = session.virtual_cluster().unwrap_or_default();
-                handle.shared.topics((cluster, name.unwrap_or_default().to_owned()), TOPICS)
-            }
+        let names = if let Some(topics) = topics {
+            Arc::clone(&topics.get().names)
+        } else {
+            let cluster = session.virtual_cluster().unwrap_or_default();
+            handle.shared.topics((cluster, name.unwrap_or_default().to_owned()), TOPICS)
         };
         let state = State { reader: Reader::new(name, names), facts: Facts::default(), record: Record::default() };
-        let (_owner, state) = (owner.clone().unbind(), Mutex::new(state));
-        Ok(Self { handle, session, _owner, state, feeder: AtomicUsize::new(0) })
+        let state = Mutex::new(state);
+        Ok(Self { handle, session, _owner: owner.unbind(), state, feeder: AtomicUsize::new(0) })
     }
 
     /// Bytes that the client sent.
@@ -383,9 +383,12 @@ impl Tap {
     }
 }
 
+/// One API: key, name, first and last version, first flexible version, what comes from it.
+type ApiRow = (i16, &'static str, i16, i16, Option<i16>, &'static str);
+
 /// Kafka's APIs that a tap reads: key, name, first and last version, first flexible version or none, and what comes from it.
 #[pyfunction]
-pub(crate) fn kafka_apis() -> Vec<(i16, &'static str, i16, i16, Option<i16>, &'static str)> {
+pub(crate) fn kafka_apis() -> Vec<ApiRow> {
     let row = |api: &auditring_kafka::Api| {
         let flexible = (api.flexible <= api.last).then_some(api.flexible);
         (api.key, api.name, api.first, api.last, flexible, api.events)

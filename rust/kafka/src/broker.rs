@@ -80,6 +80,7 @@ impl BrokerSide {
 
     /// Whether it can go on.
     #[inline]
+    #[allow(clippy::too_many_lines, reason = "an arm a state, each a few lines: apart they would be harder to follow")]
     fn step(&mut self, input: &mut &[u8], shared: &mut Shared, facts: &mut Facts) -> bool {
         match self.at {
             At::Begin => {
