@@ -39,7 +39,10 @@ ANSWERS = {
 }
 
 _REFUSED = "SELECT principal, operation, resource FROM events WHERE action = 'OperationDenied'"
-_GUESSED = "SELECT attempted_principal, count(*) FROM events WHERE action = 'ClientSaslAuthFailure' GROUP BY ALL"
+# A login that its client broke off, as one does that ends, is a failure by another status.
+_GUESSED = """
+    SELECT attempted_principal, count(*) FROM events
+    WHERE action = 'ClientSaslAuthFailure' AND status = 'SaslAuthenticationFailed' GROUP BY ALL"""
 
 
 def agreement(connection: duckdb.DuckDBPyConnection, seen: Seen) -> dict[str, bool]:
