@@ -1,6 +1,6 @@
 //! What the broker refuses on the cluster as a whole.
 
-use crate::cursor::Step;
+use crate::cursor::{Cursor, Step};
 use crate::denials::Denials;
 use crate::errors::CLUSTER;
 use crate::exchange::Exchange;
@@ -56,16 +56,11 @@ pub(crate) fn alter_replica_log_dirs(exchange: &mut Exchange<'_>) -> Step<()> {
     let Some(mut answer) = exchange.answer else { return Ok(()) };
     let mut denials = Denials::of(exchange);
     answer.i32()?;
-    answer.each(|topic| {
-        topic.string()?;
-        topic.each(|partition| {
-            partition.i32()?;
-            denials.tell(partition.i16()?, &[(CLUSTER, "ALTER", None)]);
-            partition.tags()
-        })?;
-        topic.tags()
-    })?;
-    Ok(())
+    answer.partitions(Cursor::string, |_, partition| {
+        partition.i32()?;
+        denials.tell(partition.i16()?, &[(CLUSTER, "ALTER", None)]);
+        Ok(())
+    })
 }
 
 /// `ElectLeaders`.
@@ -77,17 +72,11 @@ pub(crate) fn elect_leaders(exchange: &mut Exchange<'_>) -> Step<()> {
     if version >= 1 {
         denials.tell(answer.i16()?, &[(CLUSTER, "ALTER", None)]);
     }
-    answer.each(|topic| {
-        topic.string()?;
-        topic.each(|partition| {
-            partition.i32()?;
-            denials.tell(partition.i16()?, &[(CLUSTER, "ALTER", None)]);
-            partition.nullable_string()?;
-            partition.tags()
-        })?;
-        topic.tags()
-    })?;
-    Ok(())
+    answer.partitions(Cursor::string, |_, partition| {
+        partition.i32()?;
+        denials.tell(partition.i16()?, &[(CLUSTER, "ALTER", None)]);
+        partition.nullable_string().map(drop)
+    })
 }
 
 /// `AlterClientQuotas`.

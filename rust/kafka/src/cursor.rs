@@ -152,6 +152,24 @@ impl<'a> Cursor<'a> {
         Ok(true)
     }
 
+    /// Visits each partition of each topic, of which `named` reads how it is called: so most messages about partitions are laid
+    /// out.
+    pub(crate) fn partitions<T: Copy>(
+        &mut self,
+        mut named: impl FnMut(&mut Self) -> Step<T>,
+        mut visit: impl FnMut(T, &mut Self) -> Step<()>,
+    ) -> Step<()> {
+        self.each(|topic| {
+            let name = named(topic)?;
+            topic.each(|partition| {
+                visit(name, partition)?;
+                partition.tags()
+            })?;
+            topic.tags()
+        })
+        .map(drop)
+    }
+
     /// Steps over the tagged fields that a flexible structure ends with.
     #[inline]
     pub(crate) fn tags(&mut self) -> Step<()> {

@@ -202,9 +202,9 @@ pub(crate) fn acknowledge(exchange: &mut Exchange<'_>) -> Step<()> {
     if version >= 2 {
         answer.i32()?;
     }
-    answer.each(|message| {
-        let topic = Topic::read(message, true)?;
-        message.each(|partition| {
+    answer.partitions(
+        |message| Topic::read(message, true),
+        |topic, partition| {
             partition.i32()?;
             let code = partition.i16()?;
             if code != 0 {
@@ -212,13 +212,10 @@ pub(crate) fn acknowledge(exchange: &mut Exchange<'_>) -> Step<()> {
             }
             partition.nullable_string()?;
             partition.take(8)?;
-            // Of the leader, and of the partition.
-            partition.tags()?;
+            // Of the leader; the partition's own come behind.
             partition.tags()
-        })?;
-        message.tags()
-    })?;
-    Ok(())
+        },
+    )
 }
 
 #[cfg(test)]

@@ -66,9 +66,9 @@ pub(crate) fn set(
         committed(answer, form.by_id, |topic, partition, code| answers.say((topic, partition), code, ()))
     });
     let topics = exchange.topics;
-    request.each(|message| {
-        let topic = Topic::read(message, form.by_id)?;
-        message.each(|partition| {
+    request.partitions(
+        |message| Topic::read(message, form.by_id),
+        |topic, partition| {
             let (index, offset) = (partition.i32()?, partition.i64()?);
             if form.epochs {
                 partition.i32()?;
@@ -79,10 +79,9 @@ pub(crate) fn set(
                 draft.text(field, value);
             }
             draft.called(&topic, topics).int("partition", index.into()).int("offset", offset).finish();
-            partition.tags()
-        })?;
-        message.tags()
-    })?;
+            Ok(())
+        },
+    )?;
     answers.whole()
 }
 
@@ -92,15 +91,13 @@ pub(crate) fn committed<'a>(
     by_id: bool,
     mut say: impl FnMut(Topic<'a>, i32, i16),
 ) -> Step<()> {
-    answer.each(|message| {
-        let topic = Topic::read(message, by_id)?;
-        message.each(|partition| {
+    answer.partitions(
+        |message| Topic::read(message, by_id),
+        |topic, partition| {
             say(topic, partition.i32()?, partition.i16()?);
-            partition.tags()
-        })?;
-        message.tags()
-    })?;
-    Ok(())
+            Ok(())
+        },
+    )
 }
 
 /// `OffsetDelete`.
@@ -113,16 +110,15 @@ pub(crate) fn delete(exchange: &mut Exchange<'_>) -> Step<()> {
     let topics = exchange.topics;
     let mut request = exchange.request;
     let group = request.string()?;
-    request.each(|message| {
-        let topic = Topic::read(message, false)?;
-        message.each(|partition| {
+    request.partitions(
+        |message| Topic::read(message, false),
+        |topic, partition| {
             let index = partition.i32()?;
             let mut draft = exchange.event(RESET, answers.fate(&(topic, index)));
             draft.text("group_id", group).called(&topic, topics).int("partition", index.into()).finish();
             Ok(())
-        })?;
-        Ok(())
-    })?;
+        },
+    )?;
     answers.whole()
 }
 
@@ -132,32 +128,25 @@ pub(crate) fn alter_shares(exchange: &mut Exchange<'_>) -> Step<()> {
         answer.i32()?;
         answers.say_of_all(answer.i16()?);
         answer.nullable_string()?;
-        answer.each(|topic| {
-            let (name, id) = (topic.string()?, topic.uuid()?);
-            topic.each(|partition| {
+        answer.partitions(
+            |topic| Ok((topic.string()?, topic.uuid()?)),
+            |(name, id), partition| {
                 answers.say((name, partition.i32()?), partition.i16()?, id);
-                partition.nullable_string()?;
-                partition.tags()
-            })?;
-            topic.tags()
-        })?;
-        Ok(())
+                partition.nullable_string().map(drop)
+            },
+        )
     });
     let mut request = exchange.request;
     let group = request.string()?;
-    request.each(|topic| {
-        let name = topic.string()?;
-        topic.each(|partition| {
-            let (index, offset) = (partition.i32()?, partition.i64()?);
-            let mut draft = exchange.event(RESET, answers.fate(&(name, index)));
-            draft.text("group_id", group).text("topic", name).int("partition", index.into()).int("offset", offset);
-            if let Some(id) = answers.said(&(name, index)) {
-                draft.topic_id(id);
-            }
-            draft.finish();
-            partition.tags()
-        })?;
-        topic.tags()
+    request.partitions(Cursor::string, |name, partition| {
+        let (index, offset) = (partition.i32()?, partition.i64()?);
+        let mut draft = exchange.event(RESET, answers.fate(&(name, index)));
+        draft.text("group_id", group).text("topic", name).int("partition", index.into()).int("offset", offset);
+        if let Some(id) = answers.said(&(name, index)) {
+            draft.topic_id(id);
+        }
+        draft.finish();
+        Ok(())
     })?;
     answers.whole()
 }
@@ -199,17 +188,11 @@ pub(crate) fn list(exchange: &mut Exchange<'_>) -> Step<()> {
     if version >= 2 {
         answer.i32()?;
     }
-    answer.each(|topic| {
-        let name = topic.string()?;
-        topic.each(|partition| {
-            partition.i32()?;
-            denials.tell(partition.i16()?, &[(TOPIC, "DESCRIBE", Some(name))]);
-            partition.take(if version >= 4 { 20 } else { 16 })?;
-            partition.tags()
-        })?;
-        topic.tags()
-    })?;
-    Ok(())
+    answer.partitions(Cursor::string, |name, partition| {
+        partition.i32()?;
+        denials.tell(partition.i16()?, &[(TOPIC, "DESCRIBE", Some(name))]);
+        partition.take(if version >= 4 { 20 } else { 16 }).map(drop)
+    })
 }
 
 /// `OffsetForLeaderEpoch`.
@@ -217,16 +200,10 @@ pub(crate) fn for_leader_epoch(exchange: &mut Exchange<'_>) -> Step<()> {
     let Some(mut answer) = exchange.answer else { return Ok(()) };
     let mut denials = Denials::of(exchange);
     answer.i32()?;
-    answer.each(|topic| {
-        let name = topic.string()?;
-        topic.each(|partition| {
-            denials.tell(partition.i16()?, &[(TOPIC, "DESCRIBE", Some(name))]);
-            partition.take(16)?;
-            partition.tags()
-        })?;
-        topic.tags()
-    })?;
-    Ok(())
+    answer.partitions(Cursor::string, |name, partition| {
+        denials.tell(partition.i16()?, &[(TOPIC, "DESCRIBE", Some(name))]);
+        partition.take(16).map(drop)
+    })
 }
 
 /// `OffsetFetch`.
@@ -243,19 +220,18 @@ pub(crate) fn fetch(exchange: &mut Exchange<'_>) -> Step<()> {
         let mut tell = |code, topic: Option<&[u8]>| {
             denials.tell(code, &[(GROUP, "DESCRIBE", Some(group)), (TOPIC, "DESCRIBE", topic)]);
         };
-        message.each(|message| {
-            let topic = Topic::read(message, version >= 10)?;
-            message.each(|partition| {
+        message.partitions(
+            |message| Topic::read(message, version >= 10),
+            |topic, partition| {
                 partition.take(if version >= 5 { 16 } else { 12 })?;
                 partition.nullable_string()?;
                 let code = partition.i16()?;
                 if code != 0 {
                     tell(code, Some(&topic.spoken(topics)));
                 }
-                partition.tags()
-            })?;
-            message.tags()
-        })?;
+                Ok(())
+            },
+        )?;
         if version >= 2 {
             tell(message.i16()?, None);
         }
@@ -280,17 +256,14 @@ pub(crate) fn describe_shares(exchange: &mut Exchange<'_>) -> Step<()> {
     answer.i32()?;
     answer.each(|message| {
         let group = Some(message.string()?);
-        message.each(|topic| {
-            let name = Some(topic.string()?);
-            topic.uuid()?;
-            topic.each(|partition| {
+        message.partitions(
+            |topic| Ok((topic.string()?, topic.uuid()?)),
+            |(name, _), partition| {
                 partition.take(if version >= 1 { 24 } else { 16 })?;
-                denials.tell(partition.i16()?, &[(GROUP, "DESCRIBE", group), (TOPIC, "DESCRIBE", name)]);
-                partition.nullable_string()?;
-                partition.tags()
-            })?;
-            topic.tags()
-        })?;
+                denials.tell(partition.i16()?, &[(GROUP, "DESCRIBE", group), (TOPIC, "DESCRIBE", Some(name))]);
+                partition.nullable_string().map(drop)
+            },
+        )?;
         denials.tell(message.i16()?, &[(GROUP, "DESCRIBE", group), (TOPIC, "DESCRIBE", None)]);
         message.nullable_string()?;
         message.tags()

@@ -3,7 +3,7 @@
 use auditring_event::{ActionSpec, code_of, index_of, spec_at};
 
 use crate::answers::Answers;
-use crate::cursor::Step;
+use crate::cursor::{Cursor, Step};
 use crate::exchange::Exchange;
 
 const DELETE: &ActionSpec = spec_at(index_of(code_of("Delete")));
@@ -11,33 +11,24 @@ const DELETE: &ActionSpec = spec_at(index_of(code_of("Delete")));
 pub(crate) fn delete(exchange: &mut Exchange<'_>) -> Step<()> {
     let answers = Answers::read(exchange.answer, |answers, answer| {
         answer.i32()?;
-        answer.each(|topic| {
-            let name = topic.string()?;
-            topic.each(|partition| {
-                let (index, low) = (partition.i32()?, partition.i64()?);
-                answers.say((name, index), partition.i16()?, low);
-                partition.tags()
-            })?;
-            topic.tags()
-        })?;
-        Ok(())
+        answer.partitions(Cursor::string, |name, partition| {
+            let (index, low) = (partition.i32()?, partition.i64()?);
+            answers.say((name, index), partition.i16()?, low);
+            Ok(())
+        })
     });
     let mut request = exchange.request;
-    request.each(|topic| {
-        let name = topic.string()?;
-        topic.each(|partition| {
-            // Up to where it was asked for may be -1, all that there is; how far it went is in the answer.
-            let (index, _) = (partition.i32()?, partition.i64()?);
-            let key = (name, index);
-            let mut draft = exchange.event(DELETE, answers.fate(&key));
-            draft.text("topic", name).int("partition", index.into());
-            if let Some(low) = answers.done(&key).filter(|low| **low > 0) {
-                draft.int("last_offset", low - 1);
-            }
-            draft.finish();
-            partition.tags()
-        })?;
-        topic.tags()
+    request.partitions(Cursor::string, |name, partition| {
+        // Up to where it was asked for may be -1, all that there is; how far it went is in the answer.
+        let (index, _) = (partition.i32()?, partition.i64()?);
+        let key = (name, index);
+        let mut draft = exchange.event(DELETE, answers.fate(&key));
+        draft.text("topic", name).int("partition", index.into());
+        if let Some(low) = answers.done(&key).filter(|low| **low > 0) {
+            draft.int("last_offset", low - 1);
+        }
+        draft.finish();
+        Ok(())
     })?;
     answers.whole()
 }

@@ -41,16 +41,11 @@ pub(crate) fn add_partitions(exchange: &mut Exchange<'_>) -> Step<()> {
 
 /// The topics of one transaction.
 fn added(denials: &mut Denials<'_>, id: Option<&[u8]>, answer: &mut Cursor<'_>) -> Step<()> {
-    answer.each(|topic| {
-        let name = Some(topic.string()?);
-        topic.each(|partition| {
-            partition.i32()?;
-            denials.tell(partition.i16()?, &[writes(id), (TOPIC, "WRITE", name)]);
-            partition.tags()
-        })?;
-        topic.tags()
-    })?;
-    Ok(())
+    answer.partitions(Cursor::string, |name, partition| {
+        partition.i32()?;
+        denials.tell(partition.i16()?, &[writes(id), (TOPIC, "WRITE", Some(name))]);
+        Ok(())
+    })
 }
 
 /// `AddOffsetsToTxn`.
@@ -82,14 +77,10 @@ pub(crate) fn write_markers(exchange: &mut Exchange<'_>) -> Step<()> {
     let mut denials = Denials::of(exchange);
     answer.each(|marker| {
         marker.take(8)?;
-        marker.each(|topic| {
-            topic.string()?;
-            topic.each(|partition| {
-                partition.i32()?;
-                denials.tell(partition.i16()?, &[(CLUSTER, "CLUSTER_ACTION", None)]);
-                partition.tags()
-            })?;
-            topic.tags()
+        marker.partitions(Cursor::string, |_, partition| {
+            partition.i32()?;
+            denials.tell(partition.i16()?, &[(CLUSTER, "CLUSTER_ACTION", None)]);
+            Ok(())
         })?;
         marker.tags()
     })?;
@@ -128,21 +119,16 @@ pub(crate) fn describe_producers(exchange: &mut Exchange<'_>) -> Step<()> {
     let Some(mut answer) = exchange.answer else { return Ok(()) };
     let mut denials = Denials::of(exchange);
     answer.i32()?;
-    answer.each(|topic| {
-        let name = Some(topic.string()?);
-        topic.each(|partition| {
-            partition.i32()?;
-            denials.tell(partition.i16()?, &[(TOPIC, "READ", name)]);
-            partition.nullable_string()?;
-            partition.each(|producer| {
-                producer.take(36)?;
-                producer.tags()
-            })?;
-            partition.tags()
-        })?;
-        topic.tags()
-    })?;
-    Ok(())
+    answer.partitions(Cursor::string, |name, partition| {
+        partition.i32()?;
+        denials.tell(partition.i16()?, &[(TOPIC, "READ", Some(name))]);
+        partition.nullable_string()?;
+        let producer = |producer: &mut Cursor<'_>| {
+            producer.take(36)?;
+            producer.tags()
+        };
+        partition.each(producer).map(drop)
+    })
 }
 
 /// `DescribeTransactions`.
