@@ -168,7 +168,7 @@ impl BrokerSide {
                     return false;
                 }
                 if self.entry.is_some() {
-                    self.alone(shared, facts);
+                    self.finish(shared, facts);
                 } else if !self.skip(shared, facts) {
                     self.begin(shared, facts);
                 }
@@ -210,13 +210,20 @@ impl BrokerSide {
         true
     }
 
-    /// Rows for one that gets no answer. Whether that is all.
-    fn alone(&mut self, shared: &mut Shared, facts: &mut Facts) -> bool {
-        let all = self.untold(shared, facts) && self.exchange(None, shared, facts);
-        if all {
+    /// Rows for one of which no more will come: what an answer had begun to say, or the request alone. Whether that is all.
+    fn finish(&mut self, shared: &mut Shared, facts: &mut Facts) -> bool {
+        if !self.untold(shared, facts) {
+            return false;
+        }
+        let mut body = std::mem::take(&mut self.body);
+        let answer = matches!(self.at, At::Page).then_some(&*body);
+        let done = self.exchange(answer, shared, facts);
+        if done {
+            wipe(&mut body);
             self.entry = None;
         }
-        all
+        self.body = body;
+        done
     }
 
     /// How is the rest of an answer to be read?
@@ -342,18 +349,10 @@ impl BrokerSide {
 
     /// The connection has ended: whether there are rows for all that was begun.
     pub(crate) fn end(&mut self, shared: &mut Shared, facts: &mut Facts) -> bool {
-        if !self.untold(shared, facts) {
+        if !self.finish(shared, facts) {
             return false;
         }
-        let mut body = std::mem::take(&mut self.body);
-        let answer = matches!(self.at, At::Page).then_some(&*body);
-        let done = self.exchange(answer, shared, facts);
-        if !done {
-            self.body = body;
-            return false;
-        }
-        wipe(&mut body);
-        (self.entry, self.at) = (None, At::Rest);
+        self.at = At::Rest;
         if self.skip(shared, facts) {
             return false;
         }

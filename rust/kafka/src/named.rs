@@ -5,7 +5,7 @@ use auditring_event::{ActionSpec, index_of, spec_at};
 
 use crate::cursor::TopicId;
 use crate::facts::Draft;
-use crate::topics::{self, Topics};
+use crate::topics::{Topics, id_text};
 
 const READ: &ActionSpec = spec_at(index_of(64));
 /// Longest name of a topic.
@@ -39,12 +39,8 @@ impl Named {
 
     /// Its id was given; the id stands in for a name that no answer to Metadata has told.
     pub(crate) fn by_id(&mut self, id: &TopicId, topics: &Topics) {
-        let text = topics::id_text(id);
-        match topics.name(id) {
-            Some(name) => self.by_name(&name),
-            None => self.by_name(&text),
-        }
-        self.id.extend(text.map(char::from));
+        topics.spoken(id, |name| self.by_name(name));
+        self.id.extend(id_text(id).map(char::from));
     }
 
     pub(crate) fn name(&self) -> &[u8] {

@@ -24,7 +24,7 @@ impl<'a> Topic<'a> {
     pub(crate) fn spoken(&self, topics: &Topics) -> Vec<u8> {
         match self {
             Self::Name(name) => name.to_vec(),
-            Self::Id(id) => topics.name(id).map_or_else(|| id_text(id).into(), |name| name.to_vec()),
+            Self::Id(id) => topics.spoken(id, <[u8]>::to_vec),
         }
     }
 }

@@ -32,6 +32,14 @@ impl Topics {
         self.lock().get(id).cloned()
     }
 
+    /// Shows the name of a topic; the id, as Kafka writes it, where no answer has told the name.
+    pub(crate) fn spoken<R>(&self, id: &TopicId, look: impl FnOnce(&[u8]) -> R) -> R {
+        match self.name(id) {
+            Some(name) => look(&name),
+            None => look(&id_text(id)),
+        }
+    }
+
     /// How many are known.
     #[must_use]
     pub fn len(&self) -> usize {
