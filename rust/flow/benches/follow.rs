@@ -6,13 +6,15 @@
 
 #![allow(missing_docs, reason = "criterion's macros make undocumented items")]
 
+#[path = "../../policy/benches/fifty/mod.rs"]
+mod fifty;
+
 use auditring_event::record::{Encoder, RecordView};
 use auditring_event::row::from_record;
 use auditring_event::{Context, by_name};
 use auditring_flow::{Declined, Follower, Form, Progress};
 use auditring_journal::{BatchFlags, BatchMeta, SegmentHead, Writer, contexts};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use std::fmt::Write as _;
 use std::hint::black_box;
 use std::path::Path;
 use std::sync::Arc;
@@ -79,21 +81,6 @@ fn journal(dir: &Path, policy: &str) {
     }
 }
 
-/// Forty-nine rules that no row meets, and a last one that drops all.
-fn fifty() -> String {
-    let mut rules = String::new();
-    for at in 0..49 {
-        let rule = match at % 4 {
-            0 => format!(r#"{{"action":["Read"],"resource":["*.internal-{at}","tmp?{at}-*"],"keep":"all"}}"#),
-            1 => format!(r#"{{"peer":["192.168.{at}.0/24","2001:db8:{at}::/48"],"keep":"all"}}"#),
-            2 => format!(r#"{{"principal":["svc-{at}-*","User:batch-{at}"],"keep":"sample","one_in":{}}}"#, at + 2),
-            _ => format!(r#"{{"virtual_cluster":["staging-{at}*"],"resource":["*-{at}-*"],"keep":"off"}}"#),
-        };
-        write!(rules, "{rule},").expect("writing into a string cannot fail");
-    }
-    rules + r#"{"keep":"off"}"#
-}
-
 fn drain(dir: &Path, form: Form) -> (usize, u64) {
     let progress = Arc::new(Progress::default());
     let mut follower = Follower::open(dir, "sink", Declined::default(), form, progress).expect("nobody else");
@@ -113,7 +100,7 @@ fn benches(criterion: &mut Criterion) {
         ("keep all, rows", String::new(), Form::Rows, Some(ROWS)),
         ("keep all, tables", String::new(), Form::Table, Some(ROWS)),
         ("off by action", r#"{"action":["Read"],"keep":"off"}"#.to_owned(), Form::Rows, Some(0)),
-        ("off by the last of fifty rules", fifty(), Form::Rows, Some(0)),
+        ("off by the last of fifty rules", fifty::rules(), Form::Rows, Some(0)),
         ("sample of stories", r#"{"keep":"sample","one_in":1000}"#.to_owned(), Form::Rows, None),
         ("sample of events", r#"{"keep":"sample","one_in":1000,"by":[]}"#.to_owned(), Form::Rows, None),
     ] {

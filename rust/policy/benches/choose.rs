@@ -4,12 +4,13 @@
 
 #![allow(missing_docs, reason = "criterion's macros make undocumented items")]
 
+mod fifty;
+
 use auditring_event::record::{Encoder, RecordView};
 use auditring_event::row::{self, RowView};
 use auditring_event::{Context, by_name};
 use auditring_policy::{Chooser, Decision, Policy, Who, session_hash};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use std::fmt::Write as _;
 use std::hint::black_box;
 
 const ROWS: usize = 100_000;
@@ -45,19 +46,10 @@ fn rows() -> Vec<u8> {
     data
 }
 
-/// Forty-nine rules that no row meets, and a last one that drops all.
+/// Fifty rules, of which the last drops all.
 fn fifty() -> String {
-    let mut rules = String::new();
-    for at in 0..49 {
-        let rule = match at % 4 {
-            0 => format!(r#"{{"action":["Read"],"resource":["*.internal-{at}","tmp?{at}-*"],"keep":"all"}}"#),
-            1 => format!(r#"{{"peer":["192.168.{at}.0/24","2001:db8:{at}::/48"],"keep":"all"}}"#),
-            2 => format!(r#"{{"principal":["svc-{at}-*","User:batch-{at}"],"keep":"sample","one_in":{}}}"#, at + 2),
-            _ => format!(r#"{{"virtual_cluster":["staging-{at}*"],"resource":["*-{at}-*"],"keep":"off"}}"#),
-        };
-        write!(rules, "{rule},").expect("writing into a string cannot fail");
-    }
-    format!(r#"{{"version":2,"seed":7,"allow_blind_spots":false,"rules":[{rules}{{"keep":"off"}}]}}"#)
+    let rules = fifty::rules();
+    format!(r#"{{"version":2,"seed":7,"allow_blind_spots":false,"rules":[{rules}]}}"#)
 }
 
 const BY_ACTION: &str =
