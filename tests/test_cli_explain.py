@@ -7,24 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from auditring.cli.commands import auditring as command_line
-
-METRICS = """
-seed = 7
-
-# Scrapers read all day.
-[[rule]]
-action = "Read"
-resource = ["metrics.*", "heartbeat"]
-keep = "off"
-
-[[rule]]
-action = ["Read", "Write"]
-principal = "svc-*"
-peer = ["10.0.0.0/8", "2001:db8::/32"]
-keep = "sample"
-one_in = 100
-by = ["session"]
-"""
+from policies import METRICS
 
 
 def explain(path: Path, *arguments: str) -> str:

@@ -11,19 +11,13 @@ import sys
 from pathlib import Path
 from typing import Any, Literal
 
-import pyarrow.parquet as pq
 import pytest
 
 import auditring
 from auditring import _core
+from sealed_rows import rows_of
 
 ROOT = Path(__file__).parents[1]
-
-
-def rows_of(root: Path, *actions: str) -> list[dict[str, Any]]:
-    """The rows of these actions, or all, in order."""
-    rows = [row for path in root.glob("events/*/*.parquet") for row in pq.read_table(path).to_pylist()]
-    return sorted((row for row in rows if not actions or row["action"] in actions), key=lambda row: row["seq"])
 
 
 def test_a_session_may_have_several_brokers_at_once(tmp_path: Path) -> None:

@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
 
 import auditring
 from auditring import AuditUnavailable, CloseIncomplete, Keep, LogClosed, SessionClosed, Then, WhenFull
 from auditring.kafka import APIS, Tap, Topics
 from auditring.sinks import ParquetSink, RowBatch
+from sealed_rows import rows_of
 
 PRODUCE, VERSION = 0, 3
 OFFSET = 1000
@@ -60,12 +60,6 @@ def produced(correlation_id: int, topic: str = "orders", error: int = 0) -> byte
         + answer
         + bytes(4)
     )
-
-
-def rows_of(root: Path, *actions: str) -> list[dict[str, Any]]:
-    """The rows of these actions, or all, in order."""
-    rows = [row for path in root.glob("events/*/*.parquet") for row in pq.read_table(path).to_pylist()]
-    return sorted((row for row in rows if not actions or row["action"] in actions), key=lambda row: row["seq"])
 
 
 def test_rows_say_who_where_and_by_which_connection(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -16,33 +15,11 @@ from auditring import ConfigError, Keep, Policy, Rotation, Rule, _core, query
 from auditring.policy import literal
 from auditring.sinks import Checkpoint, JsonlSink, ParquetSink
 from auditring.tail import Tail
+from policies import METRICS
+from sealed_rows import rows_of
 
 PATIENCE = 60.0
 PROTECTED = {"authentication", "administration", "lifecycle", "audit"}
-
-METRICS = """
-seed = 7
-
-# Scrapers read all day.
-[[rule]]
-action = "Read"
-resource = ["metrics.*", "heartbeat"]
-keep = "off"
-
-[[rule]]
-action = ["Read", "Write"]
-principal = "svc-*"
-peer = ["10.0.0.0/8", "2001:db8::/32"]
-keep = "sample"
-one_in = 100
-by = ["session"]
-"""
-
-
-def rows_of(root: Path) -> list[dict[str, Any]]:
-    """Every row of the sealed files, by seq."""
-    rows = [row for path in root.glob("events/*/*.parquet") for row in pq.read_table(path).to_pylist()]
-    return sorted(rows, key=lambda row: row["seq"])
 
 
 def lines_of(root: Path) -> list[dict[str, Any]]:

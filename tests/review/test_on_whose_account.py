@@ -5,21 +5,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
 
 import auditring
 from auditring import questions
 from auditring.query import connect
 from auditring.sinks import JsonlSink, ParquetSink
+from sealed_rows import rows_of
 
 RENAME = "com.example.filter.Rename"
-
-
-def rows_of(root: Path, *actions: str) -> list[dict[str, Any]]:
-    """The rows of these actions, or all, in order."""
-    rows = [row for path in root.glob("events/*/*.parquet") for row in pq.read_table(path).to_pylist()]
-    return sorted((row for row in rows if not actions or row["action"] in actions), key=lambda row: row["seq"])
 
 
 def lines_of(root: Path) -> list[dict[str, Any]]:

@@ -5,7 +5,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
 
 import auditring
@@ -13,12 +12,7 @@ from auditring import Keep, _core
 from auditring.exceptions import ConfigError
 from auditring.query import connect
 from auditring.sinks import JsonlSink, ParquetSink
-
-
-def rows_of(root: Path, *actions: str) -> list[dict[str, Any]]:
-    """The rows of these actions, or all, in order."""
-    rows = [row for path in root.glob("events/*/*.parquet") for row in pq.read_table(path).to_pylist()]
-    return sorted((row for row in rows if not actions or row["action"] in actions), key=lambda row: row["seq"])
+from sealed_rows import rows_of
 
 
 def lines_of(root: Path) -> list[dict[str, Any]]:

@@ -7,16 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
 
 import auditring
-
-
-def rows_of(root: Path, *actions: str) -> list[dict[str, Any]]:
-    """The rows of these actions, or all, in order."""
-    rows = [row for path in root.glob("events/*/*.parquet") for row in pq.read_table(path).to_pylist()]
-    return sorted((row for row in rows if not actions or row["action"] in actions), key=lambda row: row["seq"])
+from sealed_rows import rows_of
 
 
 def test_sasl_that_is_terminated_differs_from_sasl_that_is_inspected(tmp_path: Path) -> None:
