@@ -90,6 +90,7 @@ impl Event {
             principals: self.principals.iter().map(|one| one.as_str().into()).collect(),
             virtual_cluster: self.virtual_cluster.as_deref(),
             peer: peer.transpose()?,
+            peer_hash: None,
         })
     }
 }

@@ -67,6 +67,16 @@ pub fn rewrite(
     Ok(there)
 }
 
+/// Whether a body is what its presence bits say, to the last byte.
+#[must_use]
+pub fn adds_up(code: u16, presence: u32, body: &[u8]) -> bool {
+    let Some(layout) = Layout::of(code).filter(|of| presence & !(of.ints | of.strs) == 0) else { return false };
+    let Some(rest) = body.get(8 * (presence & layout.ints).count_ones() as usize..) else { return false };
+    let mut strings = Strings::new(presence & layout.strs, rest);
+    strings.by_ref().for_each(drop);
+    strings.is_complete() && strings.is_padding()
+}
+
 fn put(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(&(bytes.len() as u16).to_le_bytes());
     out.extend_from_slice(bytes);
@@ -136,7 +146,9 @@ mod tests {
             (there, &[]),
         ] {
             assert!(rewrite(code, presence, body, 0, &mut Vec::new(), |_, _, _| Edit::Keep).is_err());
+            assert!(!adds_up(code, presence, body));
         }
+        assert!(adds_up(code, there, body));
         assert!(rewrite(700, 0, &[], 0, &mut Vec::new(), |_, _, _| Edit::Keep).is_err());
     }
 }

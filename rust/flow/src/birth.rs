@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use auditring_event::record::Encoder;
 use auditring_event::{CODES, SCHEMA_VERSION, code_of, index_of, spec_at};
-use auditring_journal::{Anchor, Follower, Followers, Owner, ProcessDir, SegmentHead, Writer, purge};
-use auditring_policy::Policy;
+use auditring_journal::{Anchor, Follower, Followers, Owner, ProcessDir, SegmentHead, Writer, in_memory, purge};
+use auditring_policy::{Key, Policy, Redactor};
 use auditring_ring::{Clock, Geometry, Identity, Ring, boot_id};
 use uuid::Uuid;
 
@@ -35,6 +35,8 @@ pub struct Settings {
     pub ring_bytes: u32,
     /// What `ProxyStartup` says beside what is known here: fields of the catalog and their values.
     pub startup: Vec<(String, String)>,
+    /// The key by which the log's policy hashes what it redacts.
+    pub key: Option<Key>,
 }
 
 /// A process that has been born.
@@ -52,6 +54,8 @@ pub struct Born {
     pub(crate) writer: Writer,
     /// `ProxyStartup`, to be the birth batch's row.
     pub(crate) startup: Vec<u8>,
+    /// What redacts, where the log's policy does.
+    pub(crate) redactor: Option<Redactor>,
 }
 
 /// Where rings lie when nobody says: tmpfs, so that no page of a ring is ever written to a disk.
@@ -92,7 +96,11 @@ impl Born {
     /// # Errors
     /// [`Error`] names the path and what the system said.
     pub fn new(settings: &Settings) -> Result<Self, Error> {
-        Policy::parse(&settings.policy)?;
+        let policy = Policy::parse(&settings.policy)?;
+        let redactor = Redactor::new(&policy, settings.key.clone());
+        if redactor.is_none() && !policy.redact.is_empty() {
+            return Err(Error::RedactionKey);
+        }
         for (_, policy) in settings.sinks.iter().filter(|(_, policy)| !policy.is_empty()) {
             Policy::parse(policy)?;
         }
@@ -103,6 +111,8 @@ impl Born {
         let birth = clock.anchor();
         let (ring_dir, fallback) = match &settings.ring_dir {
             Some(dir) => (dir.clone(), None),
+            // What is to be redacted stands in the ring as it is: no disk may have that, also where tmpfs goes sooner.
+            None if redactor.is_some() => (PathBuf::from(TMPFS), None),
             None if in_container() || !Path::new(TMPFS).is_dir() => (settings.root.clone(), None),
             None => (PathBuf::from(TMPFS), Some(settings.root.clone())),
         };
@@ -123,9 +133,15 @@ impl Born {
             (Err(_), Some(fallback)) => make(&fallback)?,
             (Err(error), None) => return Err(error.into()),
         };
-        let made = Self::journal(settings, process, ring.path(), clock, birth);
+        let made = if redactor.is_some() && !in_memory(ring.path()) {
+            Err(Error::NotInMemory(ring.path().to_owned()))
+        } else {
+            Self::journal(settings, process, ring.path(), clock, birth)
+        };
         match made {
-            Ok((dir, writer, startup)) => Ok(Self { process, dir, ring: Arc::new(ring), clock, writer, startup }),
+            Ok((dir, writer, startup)) => {
+                Ok(Self { process, dir, ring: Arc::new(ring), clock, writer, startup, redactor })
+            }
             Err(error) => {
                 // What is told is why it failed; a ring that cannot even be removed is found by the next opener's sweep.
                 let _ = ring.unlink();

@@ -1,6 +1,6 @@
 //! What a log keeps, decided as a pure function of the journal.
 //!
-//! Owns: the journaled form of a policy, its digest, and the decision for one row.
+//! Owns: the journaled form of a policy, its digest, the decision for one row, and what is redacted before there is one.
 //!
 //! ```text
 //! JSON ─▶ Policy (rules: conditions and a keep) ─┬─▶ Chooser: by code and outcome, then by cached questions ─▶ Decision
@@ -19,6 +19,7 @@ mod first_touch;
 mod pattern;
 mod policy;
 mod protected;
+mod redact;
 mod rule;
 mod sample;
 mod table;
@@ -30,5 +31,6 @@ pub use first_touch::{FirstTouch, session_hash, touch_key};
 pub use pattern::literal;
 pub use policy::{Policy, PolicyError};
 pub use protected::protected;
+pub use redact::{Field, How, Key, LEAST_KEY, Redacted, Redaction, Redactor, compile, key_id_of};
 pub use rule::{Keep, Rule};
 pub use sample::By;

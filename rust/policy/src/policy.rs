@@ -3,15 +3,18 @@
 //! ```text
 //! version 1  {"version":1,"seed":7,"read":{"keep":"sample","one_in":100},"write":{"keep":"all"},"request":{"keep":"off"}}
 //! version 2  {"version":2,"seed":7,"allow_blind_spots":false,"rules":[{"action":["Read"],"keep":"off"}, …]}
+//! version 3  the same, with "redact":[{"field":"principal","how":"hash","key_id":"9cf2b563"}, …] where something is redacted
 //! ```
 //!
-//! Version 1 is read as the rules that it stands for. What is written is version 2.
+//! Version 1 is read as the rules that it stands for. What needs nothing of version 3 is written as version 2, so that
+//! older readers go on. A key is never in it, nor where it lies.
 
 use auditring_event::{ACTIONS, Authority, Category, Origin, Outcome, by_name};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use crate::protected::protected;
+use crate::redact::{Form as Redact, Redaction, read_all, refuse};
 use crate::rule::{Form, Keep, Names, Rule};
 use crate::sample::By;
 
@@ -24,6 +27,8 @@ pub struct Policy {
     pub allow_blind_spots: bool,
     /// In order.
     pub rules: Vec<Rule>,
+    /// What of an event never reaches the disk; of a value that several are of, the first decides.
+    pub redact: Vec<Redaction>,
 }
 
 /// Why a policy was refused.
@@ -33,7 +38,7 @@ pub enum PolicyError {
     #[error("not a policy: {0}")]
     Syntax(#[from] serde_json::Error),
     /// Written by a later version.
-    #[error("policy version {0} is not known here (1 and 2 are); read it with a newer auditring")]
+    #[error("policy version {0} is not known here (1 to 3 are); read it with a newer auditring")]
     Version(u32),
     /// A rule that cannot be. Counted from 1.
     #[error("rule {at}: {why}")]
@@ -43,6 +48,17 @@ pub enum PolicyError {
         /// Why.
         why: String,
     },
+    /// A redaction that cannot be. Counted from 1.
+    #[error("redact {at}: {why}")]
+    Redact {
+        /// Which.
+        at: usize,
+        /// Why.
+        why: String,
+    },
+    /// The key of the hashes.
+    #[error("the key {0}")]
+    Key(&'static str),
 }
 
 /// More is no policy that anybody reads; and a rule's number has 16 bits.
@@ -79,19 +95,21 @@ struct VersionOne {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct VersionTwo {
+struct Later {
     #[serde(rename = "version")]
     _version: u32,
     seed: u64,
     allow_blind_spots: bool,
     rules: Vec<Form>,
+    #[serde(default)]
+    redact: Vec<Redact>,
 }
 
 impl Policy {
     /// The policy without a rule.
     #[must_use]
     pub fn everything(seed: u64) -> Self {
-        Self { seed, allow_blind_spots: false, rules: Vec::new() }
+        Self { seed, allow_blind_spots: false, rules: Vec::new(), redact: Vec::new() }
     }
 
     /// Reads the journaled form.
@@ -101,7 +119,7 @@ impl Policy {
     pub fn parse(bytes: &[u8]) -> Result<Self, PolicyError> {
         match serde_json::from_slice::<Versioned>(bytes)?.version {
             1 => Self::version_one(serde_json::from_slice(bytes)?),
-            2 => Self::version_two(serde_json::from_slice(bytes)?),
+            version @ (2 | 3) => Self::later(version, serde_json::from_slice(bytes)?),
             version => Err(PolicyError::Version(version)),
         }
     }
@@ -121,10 +139,14 @@ impl Policy {
                 Rule::of_action("Write", keep(2, form.write)?),
                 Rule::of_category(Category::Request, keep(3, form.request.unwrap_or(First::Off))?),
             ],
+            redact: Vec::new(),
         })
     }
 
-    fn version_two(form: VersionTwo) -> Result<Self, PolicyError> {
+    fn later(version: u32, form: Later) -> Result<Self, PolicyError> {
+        if version < 3 && !form.redact.is_empty() {
+            return Err(PolicyError::Redact { at: 1, why: "a policy that redacts has version 3".to_owned() });
+        }
         if form.rules.len() > MOST_RULES {
             return Err(PolicyError::Rule { at: MOST_RULES + 1, why: format!("a policy has at most {MOST_RULES}") });
         }
@@ -133,11 +155,12 @@ impl Policy {
             seed: form.seed,
             allow_blind_spots: form.allow_blind_spots,
             rules: form.rules.into_iter().enumerate().map(read).collect::<Result<_, _>>()?,
+            redact: read_all(form.redact)?,
         })
     }
 
     /// What a host's own policy must stand up to beside its syntax: names that there are, and no rule that says of a
-    /// protected kind of event by name what it does not do. A journal's policy may name what came with a later version.
+    /// protected kind of event by name what it does not do, and none that asks for a value that is redacted. A journal's policy may name what came with a later version.
     ///
     /// # Errors
     /// [`PolicyError::Rule`].
@@ -146,7 +169,7 @@ impl Policy {
             let fine = words(rule).and_then(|()| if self.allow_blind_spots { Ok(()) } else { blind(rule) });
             fine.map_err(|why| PolicyError::Rule { at: at + 1, why })?;
         }
-        Ok(())
+        refuse(&self.rules, &self.redact)
     }
 
     /// SHA-256 over the journaled form: names a policy in segment heads.
@@ -184,7 +207,7 @@ fn words(rule: &Rule) -> Result<(), String> {
 }
 
 /// The known word that was probably meant, or all that there are.
-fn nearest(word: &str, known: &[&str]) -> String {
+pub(crate) fn nearest(word: &str, known: &[&str]) -> String {
     let distance = |one: &str| edits(&word.to_lowercase(), &one.to_lowercase());
     let near = known.iter().min_by_key(|one| distance(one)).filter(|one| distance(one) * 3 <= one.len() + 2);
     near.map_or_else(|| format!("known: {}", known.join(", ")), |near| format!("did you mean {near:?}?"))
