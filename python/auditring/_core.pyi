@@ -18,6 +18,7 @@ __all__ = [
     "LineWriter",
     "Log",
     "Plugin",
+    "RedactionKey",
     "RowBatch",
     "Session",
     "Snapshot",
@@ -27,7 +28,9 @@ __all__ = [
     "actions",
     "check_policy",
     "columns",
+    "compile_policy",
     "explain",
+    "in_memory",
     "kafka_apis",
     "lines",
     "literal",
@@ -67,6 +70,29 @@ def lines(
 
 def check_policy(policy: bytes) -> None:
     """Raises `ValueError` for a policy that a host may not write: the message names the rule, counted from 1."""
+
+@final
+class RedactionKey:
+    """A key by which values are hashed. What goes in never comes out. Raises `ValueError` below 16 bytes."""
+
+    def __new__(cls, key: bytes) -> Self: ...
+    @property
+    def id(self) -> str:
+        """What names the key in rows."""
+    def hash(self, field: str, value: str) -> list[str]:
+        """What stands in rows for a value of a field that is hashed, the likeliest first.
+
+        Raises `ValueError` for a field that there is not.
+        """
+
+def compile_policy(policy: bytes, redact: bytes, key: RedactionKey | None = None) -> bytes:
+    """The policy of a log that redacts, or of one of its sinks, as it stands in the journal.
+
+    `redact` is the log's, as JSON. Exact values of hashed fields become their hashes. Raises `ValueError`.
+    """
+
+def in_memory(path: str) -> bool:
+    """Whether a path lies on tmpfs."""
 
 def explain(policy: bytes, event: Mapping[str, object]) -> dict[str, Any]:
     """What a policy says of an event, and why.
@@ -270,6 +296,7 @@ class Log:
         segment_bytes: int = ...,
         segment_seconds: float = ...,
         startup: Sequence[tuple[str, str]] = ...,
+        key: RedactionKey | None = None,
     ) -> Self:
         """`sinks`: names, each with its own policy in its journaled form, empty where it has none.
 

@@ -23,10 +23,8 @@ mod tests {
     #[test]
     fn what_the_kernel_mounts_as_tmpfs_is_in_memory_and_nothing_else() {
         let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
-        let mounts: Vec<(&str, &str)> = mounts
-            .lines()
-            .filter_map(|line| line.split(' ').nth(1).zip(line.split(' ').nth(2)))
-            .collect();
+        let mounts: Vec<(&str, &str)> =
+            mounts.lines().filter_map(|line| line.split(' ').nth(1).zip(line.split(' ').nth(2))).collect();
         for (at, (path, kind)) in mounts.iter().enumerate() {
             // What is mounted over, or hidden from us, cannot be asked.
             let covered = mounts[at + 1..].iter().any(|(other, _)| other == path);

@@ -4,6 +4,7 @@
 use ipnet::IpNet;
 use serde_json::Value;
 
+use super::value::typed;
 use super::{Field, Form, How, Key, Redaction, key_id_of};
 use crate::facts::address;
 use crate::pattern::Pattern;
@@ -13,12 +14,11 @@ use crate::rule::{Names, Peer, Rule};
 /// The policy of a log that redacts, or of one of its sinks, as it stands in the journal: `redact` is the log's, in JSON.
 ///
 /// # Errors
-/// [`PolicyError`] where a rule asks for what nobody will know any more, or the key is not there or too short.
-pub fn compile(policy: &[u8], redact: &[u8], key: Option<&[u8]>) -> Result<Vec<u8>, PolicyError> {
+/// [`PolicyError`] where a rule asks for what nobody will know any more, or the key is not there.
+pub fn compile(policy: &[u8], redact: &[u8], key: Option<&Key>) -> Result<Vec<u8>, PolicyError> {
     let parsed = Policy::parse(policy)?;
     let redact = read_all(serde_json::from_slice(redact)?)?;
     refuse(&parsed.rules, &redact)?;
-    let key = key.map(|bytes| Key::new(bytes).ok_or(PolicyError::Key("has fewer than 16 bytes"))).transpose()?;
     let key = match key {
         None if redact.iter().any(|one| one.how == How::Hash) => return Err(PolicyError::Key("is not there")),
         key => key,
@@ -37,7 +37,7 @@ pub fn compile(policy: &[u8], redact: &[u8], key: Option<&[u8]>) -> Result<Vec<u
                 }
                 if let Some(values) = rule.get_mut(name).and_then(Value::as_array_mut) {
                     let given: Vec<_> = values.drain(..).filter_map(|one| one.as_str().map(str::to_owned)).collect();
-                    values.extend(given.iter().flat_map(|one| hashed(&field, one, &key)).map(Value::String));
+                    values.extend(given.iter().flat_map(|one| hashed(&field, one, key)).map(Value::String));
                 }
             }
         }
@@ -45,8 +45,19 @@ pub fn compile(policy: &[u8], redact: &[u8], key: Option<&[u8]>) -> Result<Vec<u
     Ok(serde_json::to_vec(&form)?)
 }
 
-/// The patterns that stand for a rule's value. One with a `:` may be a name alone, or a `Type:name`.
+/// The patterns that stand for a rule's value.
 fn hashed(field: &Field, text: &str, key: &Key) -> Vec<String> {
+    if *field == Field::Peer {
+        return hashes(field, text.split_once('/').map_or(text, |(one, _)| one), key);
+    }
+    let pattern = Pattern::new(text);
+    hashes(field, pattern.exact().unwrap_or(text), key)
+}
+
+/// What stands for a value of a field: one text, or several where it may be meant in several ways, as one with a `:` may
+/// be a principal's name or a `Type:name`. What is a hash by this key already stays.
+#[must_use]
+pub fn hashes(field: &Field, value: &str, key: &Key) -> Vec<String> {
     let hash = |value: &str| {
         if key_id_of(value) == Some(key.id()) {
             return value.to_owned();
@@ -55,16 +66,14 @@ fn hashed(field: &Field, text: &str, key: &Key) -> Vec<String> {
         key.hash(value.as_bytes(), &mut out);
         out
     };
-    if *field == Field::Peer {
-        let one = text.split_once('/').map_or(text, |(one, _)| one);
-        return vec![hash(&address(one).map_or_else(|| one.to_owned(), |one| one.to_string()))];
-    }
-    let pattern = Pattern::new(text);
-    let value = pattern.exact().unwrap_or(text);
-    match value.split_once(':').filter(|_| *field == Field::Principal) {
-        Some((_, name)) if key_id_of(name) == Some(key.id()) => vec![text.to_owned()],
-        Some((kind, name)) => vec![hash(value), format!("{}:{}", crate::literal(kind), hash(name))],
-        None => vec![hash(value)],
+    match field {
+        Field::Peer => vec![hash(&address(value).map_or_else(|| value.to_owned(), |one| one.to_string()))],
+        Field::Principal => match typed(value) {
+            ("", name) => vec![hash(name)],
+            (kind, name) if key_id_of(name) == Some(key.id()) => vec![format!("{kind}{name}")],
+            (kind, name) => vec![format!("{kind}{}", hash(name)), hash(value)],
+        },
+        _ => vec![hash(value)],
     }
 }
 

@@ -122,7 +122,7 @@ impl Hasher {
 
 /// `Type:` and the name. What stands before a `:` is a type where it looks like one, `User` or `ServiceAccount`; else it may
 /// be anything off the wire, and is part of the name.
-fn typed(value: &str) -> (&str, &str) {
+pub(super) fn typed(value: &str) -> (&str, &str) {
     let is_type = |kind: &str| {
         kind.starts_with(|c: char| c.is_ascii_uppercase()) && kind.bytes().all(|c| c.is_ascii_alphabetic())
     };
