@@ -11,12 +11,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from auditring import _core
 from auditring.config import Durability, Seconds, WhenFull, positive, seconds
 from auditring.exceptions import ConfigError
 from auditring.log import AuditLog
 from auditring.policy import Keep, Policy, drawn_seed, shorthand
-from auditring.redaction import check_ring, read_key, reference
+from auditring.redaction import RedactionKey, check_ring, read_key, reference
 from auditring.sinks import ParquetSink, Sink
 from auditring.sinks.base import policy_of
 
@@ -74,7 +73,9 @@ def open(  # noqa: A001, PLR0913 - the public name: auditring.open; every settin
     where = reference(policy.redact)
     for sink, own in owned:
         if own is not None and own.redact:
-            raise ConfigError(f"sinks: the policy of {sink.name!r} redacts, which only the log's can; put it into policy=")
+            raise ConfigError(
+                f"sinks: the policy of {sink.name!r} redacts, which only the log's can; put it into policy="
+            )
     key = None if where is None else read_key(where)
     check_ring(policy.redact, ring_dir)
     journaled = policy.kept(seed=drawn, redact=policy.redact, key=key)
@@ -95,13 +96,16 @@ def open(  # noqa: A001, PLR0913 - the public name: auditring.open; every settin
         "segment_seconds": seconds("segment_age", segment_age),
     }
     said = {**settings, "policy": _said(policy, policy, key)}
-    said["sinks"] = [[sink.name, type(sink).__qualname__, repr(None) if own is None else _said(own, policy, key)] for sink, own in owned]
+    said["sinks"] = [
+        [sink.name, type(sink).__qualname__, repr(None) if own is None else _said(own, policy, key)]
+        for sink, own in owned
+    ]
     settings["startup"] = _startup(said, durability)
     settings["key"] = key
     return AuditLog(None if path is None else Path(path).absolute(), chosen, settings)
 
 
-def _kept(sink: Sink, own: Policy, policy: Policy, seed: int, key: _core.RedactionKey | None) -> bytes:
+def _kept(sink: Sink, own: Policy, policy: Policy, seed: int, key: RedactionKey | None) -> bytes:
     """A sink's own policy as its journal keeps it."""
     try:
         return own.kept(seed=seed, redact=policy.redact, key=key)
@@ -109,7 +113,7 @@ def _kept(sink: Sink, own: Policy, policy: Policy, seed: int, key: _core.Redacti
         raise ConfigError(f"sinks: {sink.name!r}: {error}") from error
 
 
-def _said(policy: Policy, log: Policy, key: _core.RedactionKey | None) -> str:
+def _said(policy: Policy, log: Policy, key: RedactionKey | None) -> str:
     """A policy as it goes into the digest of the settings. What its rules name may be what is redacted, and a digest of
     that could be tried out, so then it is the form that the journal has."""
     return policy.kept(seed=0, redact=log.redact, key=key).decode() if log.redact else repr(policy)

@@ -17,7 +17,7 @@ from typing import ClassVar, Final, Self, TypeVar
 from auditring import _core
 from auditring.config import unknown_key
 from auditring.exceptions import ConfigError
-from auditring.redaction import Redact, reference
+from auditring.redaction import Redact, RedactionKey, reference
 
 __all__ = ["Keep", "Policy", "Rule", "drawn_seed", "literal", "shorthand"]
 
@@ -254,7 +254,7 @@ class Policy:
             redact=self.redact,
         )
 
-    def kept(self, *, seed: int, redact: Sequence[Redact], key: _core.RedactionKey | None) -> bytes:
+    def kept(self, *, seed: int, redact: Sequence[Redact], key: RedactionKey | None) -> bytes:
         """The policy as a log that redacts keeps it: exact values of what is hashed are their hashes.
 
         `redact` is the log's, also for the policy of a sink. Raises `ConfigError` where a rule asks for a value that no

@@ -15,7 +15,10 @@ from auditring import _core
 from auditring.config import unknown_key
 from auditring.exceptions import ConfigError
 
-__all__ = ["Drop", "Hash", "How", "Redact", "Truncate", "check_ring", "read_key", "same"]
+__all__ = ["Drop", "Hash", "How", "Redact", "RedactionKey", "Truncate", "check_ring", "read_key", "reference", "same"]
+
+RedactionKey = _core.RedactionKey
+"""A key in memory: what goes in never comes out."""
 
 _LEAST_KEY: Final = 16
 _MOST_KEY: Final = 4096
@@ -50,7 +53,9 @@ class Truncate:
         """Checks that each is a whole number; how many can be is said where the field is known."""
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 31):
+            if value is not None and (
+                isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 31
+            ):
                 raise ConfigError(f"Truncate.{field.name}: a whole number, not {value!r}")
             if field.name != "length" and value is not None and value >= 1 << 8:
                 raise ConfigError(f"Truncate.{field.name}: bits of an address, not {value}")
@@ -149,15 +154,13 @@ def reference(redact: Sequence[Redact]) -> str | None:
     return next(iter(keys), None)
 
 
-def read_key(reference: str) -> _core.RedactionKey:
+def read_key(reference: str) -> RedactionKey:
     """The key behind a reference. Raises `ConfigError`, which never says anything of what is in it."""
     scheme, _, rest = Hash(reference).key.partition(":")
     key = _from_environment(rest) if scheme == "env" else _from_file(rest)
     if len(key) < _LEAST_KEY:
-        raise ConfigError(
-            f"{reference}: the key has fewer than {_LEAST_KEY} bytes; make one: openssl rand -hex 32"
-        )
-    return _core.RedactionKey(key)
+        raise ConfigError(f"{reference}: the key has fewer than {_LEAST_KEY} bytes; make one: openssl rand -hex 32")
+    return RedactionKey(key)
 
 
 def _from_environment(name: str) -> bytes:

@@ -67,7 +67,8 @@ fn pump(c: &mut Criterion) {
         let policy = match &redact {
             None => br#"{"version":2,"seed":1,"allow_blind_spots":false,"rules":[]}"#.to_vec(),
             Some(redact) => {
-                let form = format!(r#"{{"version":3,"seed":1,"allow_blind_spots":false,"rules":[],"redact":{redact}}}"#);
+                let form =
+                    format!(r#"{{"version":3,"seed":1,"allow_blind_spots":false,"rules":[],"redact":{redact}}}"#);
                 compile(form.as_bytes(), redact.as_bytes(), Some(&key)).expect("a policy")
             }
         };
@@ -85,8 +86,7 @@ fn pump(c: &mut Criterion) {
         };
         let born = Born::new(&settings).expect("a log");
         let ring = Arc::clone(&born.ring);
-        let limits =
-            Limits { segment_bytes: 64 << 20, segment_age: Duration::from_secs(10), journal_bytes: 256 << 20 };
+        let limits = Limits { segment_bytes: 64 << 20, segment_age: Duration::from_secs(10), journal_bytes: 256 << 20 };
         let (mut pump, _held) = Pump::new(born, limits, false).expect("a pump");
         let records = records(&ring);
         group.bench_function(name, |b| {

@@ -26,10 +26,16 @@ pub fn compile(policy: &[u8], redact: &[u8], key: Option<&Key>) -> Result<Vec<u8
     let mut form: Value = serde_json::from_slice(policy)?;
     form["version"] = 3.into();
     if let Some(key) = key {
-        for one in form["redact"].as_array_mut().into_iter().flatten().filter(|one| one["how"] == "hash") {
+        for one in form
+            .get_mut("redact")
+            .and_then(Value::as_array_mut)
+            .into_iter()
+            .flatten()
+            .filter(|one| one["how"] == "hash")
+        {
             one["key_id"] = key.id().into();
         }
-        for rule in form["rules"].as_array_mut().into_iter().flatten() {
+        for rule in form.get_mut("rules").and_then(Value::as_array_mut).into_iter().flatten() {
             for (name, field) in [("principal", Field::Principal), ("resource", Field::Resource), ("peer", Field::Peer)]
             {
                 if !redact.iter().any(|one| one.field == field && one.how == How::Hash) {

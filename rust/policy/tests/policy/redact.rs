@@ -255,6 +255,18 @@ fn a_rule_asks_for_exact_values_of_hashed_fields_and_the_journal_has_their_hashe
 }
 
 #[test]
+fn the_policy_of_a_sink_has_the_hashes_of_its_log_and_no_redactions() {
+    let redact = br#"[{"field":"resource","how":"hash"}]"#;
+    let own = br#"{"allow_blind_spots":false,"rules":[{"keep":"off","resource":["a\\*b"]}],"seed":7,"version":2}"#;
+    let bytes = compile(own, redact, Key::new(KEY).as_ref()).unwrap();
+    let expected = json!({
+        "version": 3, "seed": 7, "allow_blind_spots": false, "rules": [{"keep": "off", "resource": [hash("a*b")]}]
+    });
+    assert_eq!(serde_json::from_slice::<Value>(&bytes).unwrap(), expected);
+    Policy::parse(&bytes).unwrap();
+}
+
+#[test]
 fn a_rule_over_values_that_nobody_will_have_is_refused() {
     for (redact, rule, says) in [
         (json!({"field": "principal", "how": "hash"}), json!({"principal": ["svc-*"]}), "\"svc-*\" is a pattern"),
