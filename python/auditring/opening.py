@@ -114,8 +114,10 @@ def _kept(sink: Sink, own: Policy, policy: Policy, seed: int, key: RedactionKey 
 
 
 def _said(policy: Policy, log: Policy, key: RedactionKey | None) -> str:
-    """A policy as it goes into the digest of the settings. What its rules name may be what is redacted, and a digest of
-    that could be tried out, so then it is the form that the journal has."""
+    """A policy as it goes into the digest of the settings: with redactions as the journal has it.
+
+    What rules name may be what is redacted, and a digest of it could be tried out.
+    """
     return policy.kept(seed=0, redact=log.redact, key=key).decode() if log.redact else repr(policy)
 
 

@@ -29,9 +29,9 @@ __all__ = [
     "hashed",
     "keys_used",
     "logins",
-    "of_hashes",
     "session",
     "spikes",
+    "statement",
     "timeline",
     "who_touched",
     "who_touched_offset",
@@ -258,18 +258,19 @@ def spikes(bounds: Bounds = _ALWAYS) -> Question:
 def hashed(hashes: Sequence[str], bounds: Bounds = _ALWAYS) -> Question:
     """All rows in which one of these keyed hashes stands, wherever it does, in order."""
     columns = (
-        '"time", action, outcome, principal, attempted_principal, peer_ip, client_id, operation, resource_type, resource, '
-        'partition, first_offset, last_offset, "count", weight, status, session, event_id'
+        '"time", action, outcome, principal, attempted_principal, peer_ip, client_id, operation, resource_type, '
+        'resource, partition, first_offset, last_offset, "count", weight, status, session, event_id'
     )
     return _question(_ROWS, [_OF_HASHES.format("$hashes")], {"hashes": list(hashes)}, bounds, columns)
 
 
-def of_hashes(hashes: Sequence[str]) -> str:
-    """The same as a condition of SQL. Raises `ValueError` for what is no hash: it would become part of the text."""
+def statement(hashes: Sequence[str]) -> str:
+    """The same as a statement with the hashes in it. Raises `ValueError` for what is no hash."""
     for one in hashes:
         if re.fullmatch(r"hmac_[0-9a-f]{8}_[0-9a-f]{32}", one) is None:
             raise ValueError(f"{one!r} is no keyed hash")
-    return " ".join(_OF_HASHES.format(list(hashes)).split())
+    where = " ".join(_OF_HASHES.format(list(hashes)).split())
+    return f"SELECT * FROM events WHERE {where} ORDER BY time"  # noqa: S608 - of hexadecimal digits, as was just seen
 
 
 def _question(

@@ -71,22 +71,23 @@ class Hash:
     """A keyed hash takes the value's place: equal values stay equal, and who has the key can find one again.
 
     `key` says where the key is, never what it is: `env:NAME`, a variable of the environment, or `file:/path`, a file
-    that others cannot read. It is at least 16 random bytes; a line's end behind them is not part of it. Lost: the value,
-    to whoever has not the key. Who has it can try every value that might be.
+    that others cannot read. It is at least 16 random bytes; the end of a file's last line is not part of it. Lost: the
+    value, to whoever has not the key. Who has it can try every value that might be.
     """
 
     key: str
 
     def __post_init__(self) -> None:
         """Checks the reference; the key itself is read when a log is opened."""
-        scheme, _, rest = self.key.partition(":") if isinstance(self.key, str) else ("", "", "")
+        given: object = self.key
+        scheme, _, rest = given.partition(":") if isinstance(given, str) else ("", "", "")
         # Whatever this is, it may be the key itself: it is not repeated.
         if scheme not in {"env", "file"} or not rest or "\0" in rest or "=" in rest * (scheme == "env"):
             raise ConfigError(
                 "Hash.key: where the key is, as 'env:NAME' or 'file:/path'; the key itself belongs into neither code "
                 "nor configuration"
             )
-        if scheme == "file" and not os.path.isabs(rest):
+        if scheme == "file" and not Path(rest).is_absolute():
             raise ConfigError("Hash.key: 'file:' wants an absolute path, as 'file:/run/secrets/audit.key'")
 
     def form(self) -> dict[str, object]:
@@ -103,8 +104,8 @@ _HOWS: Final = {"drop": Drop, "truncate": Truncate, "hash": Hash}
 class Redact:
     """The values of `field` become what `how` says, before anything of them is on a disk.
 
-    `field`: `peer`, `principal`, `client_id`, `resource`, `reason`, `context.<key>` or `object_ref.<key>`. A row says
-    what was done to it in its `context`: under `auditring.redacted` which fields, under `auditring.key_id` by which key.
+    `field`: `peer`, `principal`, `client_id`, `resource`, `reason`, `context.<key>` or `object_ref.<key>`. A row's
+    `context` says what was done to it: under `auditring.redacted` which fields, under `auditring.key_id` by which key.
     """
 
     field: str
@@ -192,7 +193,7 @@ def _from_file(path: str) -> bytes:
 
 
 def check_ring(redact: Sequence[Redact], ring: str | os.PathLike[str] | None) -> None:
-    """Raises `ConfigError` where a log redacts and its ring, in directory `ring` or by default, is not in memory alone."""
+    """Raises `ConfigError` where a log redacts and its ring, in directory `ring` or by default, is not on tmpfs."""
     where = _TMPFS if ring is None else Path(ring)
     if redact and not _core.in_memory(str(where)):
         raise ConfigError(

@@ -36,8 +36,8 @@ class _Finder(click.Command):
 @click.option(
     "--field",
     metavar="FIELD",
-    help="What the value is: peer, principal, client_id, resource, reason, context.<key> or object_ref.<key>. By default "
-    "a peer where it is an address, else a principal.",
+    help="What the value is: peer, principal, client_id, resource, reason, context.<key> or object_ref.<key>. By "
+    "default a peer where it is an address, else a principal.",
 )
 @click.option("--in", "directory", metavar="DIR", type=click.Path(path_type=Path), help="Find it there.")
 @click.option("--sql", "as_sql", is_flag=True, help="Give the SQL that finds it in the view events.")
@@ -46,7 +46,7 @@ class _Finder(click.Command):
 def command(
     asked: Asked, value: str, keys: tuple[str, ...], field: str | None, directory: Path | None, *, as_sql: bool
 ) -> None:
-    """The keyed hash that stands in the log for VALUE, where the policy redacts by Hash. - reads VALUE from standard input.
+    """What stands in the log for VALUE where the policy hashes it; - reads VALUE from standard input.
 
     \b
     What is alice called in the log, and what did she do?
@@ -79,7 +79,7 @@ def command(
     elif as_sql:
         from auditring import questions
 
-        click.echo(f"SELECT * FROM events WHERE {questions.of_hashes(names)} ORDER BY time")
+        click.echo(questions.statement(names))
     else:
         for one in dict.fromkeys(hashes):
             click.echo(one)
