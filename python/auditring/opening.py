@@ -77,7 +77,8 @@ def open(  # noqa: A001, PLR0913 - the public name: auditring.open; every settin
                 f"sinks: the policy of {sink.name!r} redacts, which only the log's can; put it into policy="
             )
     key = None if where is None else read_key(where)
-    check_ring(policy.redact, ring_dir)
+    if path is not None:
+        check_ring(policy.redact, ring_dir)
     journaled = policy.kept(seed=drawn, redact=policy.redact, key=key)
     # Without a seed of its own a sink samples as the log does: two sinks of the same rules keep the same rows.
     seed = drawn if policy.seed is None else policy.seed
