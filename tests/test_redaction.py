@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import auditring
-from auditring import ConfigError, Drop, Hash, Keep, Policy, Redact, Rule, Truncate, _core, query
+from auditring import ConfigError, Drop, Hash, Keep, Policy, Redact, Rule, Truncate, _core, query, verify
 from auditring.cli.commands import auditring as command_line
 from auditring.redaction import How, check_ring, read_key, same
 from auditring.schema import json_schema
@@ -329,6 +329,7 @@ def test_no_byte_of_a_redacted_value_reaches_the_disk_and_all_else_is_as_it_was(
     validator = jsonschema.Draft202012Validator(json_schema(), format_checker=jsonschema.FormatChecker())
     for line in lines_of(root / "audit"):
         validator.validate(line)
+    assert verify.check(root / "audit").complete
     redacted, plain = rows(root / "audit"), rows(root / "plain")
     for secret in secrets:
         assert leaks(root / "audit", secret) == []
@@ -442,6 +443,28 @@ def test_rows_that_are_fresh_are_redacted_also_after_the_ring_was_deleted(tmp_pa
             log.flush(PATIENCE)
             seen = [row["resource"] for row in rows(tmp_path / "audit") if row["action"] == "Read"]
         assert seen == [hash_of("before"), hash_of("after")]
+
+
+FORKED = """
+import os, sys, auditring
+from auditring import Hash, Policy, Redact
+log = auditring.open(sys.argv[1], policy=Policy(redact=[Redact("resource", Hash("env:AUDIT_KEY"))]))
+child = os.fork()
+with log.session(authority="decision") as session:
+    session.read("child" if child == 0 else "parent", 0, 1, 1)
+log.close()
+if child:
+    sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@ON_DISK
+def test_a_forked_child_redacts_by_the_same_key(tmp_path: Path) -> None:
+    """Also when the variable that had it is gone by then: it was read once."""
+    program = FORKED.replace("child = os.fork()", 'del os.environ["AUDIT_KEY"]; child = os.fork()')
+    subprocess.run([sys.executable, "-c", program, str(tmp_path / "audit")], check=True, timeout=PATIENCE)
+    seen = {row["resource"] for row in rows(tmp_path / "audit") if row["action"] == "Read"}
+    assert seen == {hash_of("child"), hash_of("parent")}
 
 
 OTHER = """

@@ -151,7 +151,7 @@ fn rows_and_contexts_are_redacted_and_each_row_tells_of_its_own() {
         match reader.next(&mut buf).unwrap() {
             Step::Segment(_) => {}
             Step::Batch(meta, sections) => {
-                seen += contexts::iter(Batch::new(meta, &sections, &buf).contexts).flatten().count()
+                seen += contexts::iter(Batch::new(meta, &sections, &buf).contexts).flatten().count();
             }
             _ => break,
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use auditring_event::event::{Cell, Event};
 use auditring_event::record::{Encoder, RecordView};
+use auditring_event::rewrite::adds_up;
 use auditring_event::{Column, Context, Definitions, RowRef, RowSet, by_name, row};
 use auditring_policy::{Decision, Key, Policy, Redacted, Redactor, compile, key_id_of};
 use proptest::prelude::*;
@@ -390,6 +391,31 @@ proptest! {
             prop_assert_eq!(event.text(Column::Resource), object_ref["topicName"].as_str());
             prop_assert!(key_id_of(event.text(Column::Resource).unwrap()).is_some());
         }
+    }
+
+    #[test]
+    fn no_bytes_make_it_panic_and_what_comes_out_adds_up(
+        code in prop_oneof![0_u16..1100, Just(64_u16), Just(85), Just(767), Just(768)],
+        presence in any::<u32>(),
+        body in proptest::collection::vec(any::<u8>(), 0..200),
+        context in proptest::collection::vec(any::<u8>(), 0..200),
+    ) {
+        let mut redactor = redactor(&everything());
+        let record = Encoder::new(by_name("Read").unwrap()).to_vec();
+        let mut bytes = record[..12].to_vec();
+        bytes[8..12].copy_from_slice(&presence.to_le_bytes());
+        bytes.extend_from_slice(&code.to_le_bytes());
+        bytes.extend_from_slice(&record[14..28]);
+        bytes.extend_from_slice(&(body.len() as u32).to_le_bytes());
+        bytes.extend_from_slice(&body);
+        let record = RecordView::parse(&bytes).unwrap();
+        prop_assert_eq!((code, presence), (record.code(), record.presence()));
+        if let Redacted::Body { presence, .. } = redactor.record(&record) {
+            prop_assert!(adds_up(code, presence, redactor.body()));
+        }
+        let mut out = Vec::new();
+        redactor.context(&context, presence.into(), &mut out);
+        Context::decode(&out).unwrap();
     }
 
     #[test]
