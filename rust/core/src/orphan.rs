@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use auditring_flow::{Recovery, Salvage, recover, retire};
-use auditring_journal::{Followers, Owner, ProcessDir, SegmentHead, fold, list, process_text, purge};
+use auditring_journal::{Cursor, Followers, Owner, ProcessDir, SegmentHead, fold, list, process_text, purge};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -18,7 +18,6 @@ pub(crate) struct Orphan {
     process: [u8; 16],
     head: SegmentHead,
     next_seq: i64,
-    sinks: Vec<String>,
     salvage: Option<Salvage>,
     held: Mutex<Option<ProcessDir>>,
 }
@@ -45,14 +44,12 @@ fn adopt(root: &Path, process: [u8; 16], dir: PathBuf, by: &str) -> Result<Optio
         Recovery::Recovered(salvage) => Some(salvage),
     };
     let state = fold(&dir)?;
-    let sinks = Followers::load(&dir)?.entries.into_iter().map(|entry| entry.name).collect();
     Ok(Some(Orphan {
         root: root.to_owned(),
         dir,
         process,
         head: state.head.unwrap_or_default(),
         next_seq: state.next_seq,
-        sinks,
         salvage,
         held: Mutex::new(held),
     }))
@@ -128,10 +125,20 @@ impl Orphan {
         self.next_seq
     }
 
-    /// The sinks that are owed its rows.
-    #[getter]
-    fn sinks(&self) -> Vec<String> {
-        self.sinks.clone()
+    /// The sinks that still lack rows of it; none once its journal is removed.
+    fn behind(&self) -> PyResult<Vec<String>> {
+        if self.held().is_none() {
+            return Ok(Vec::new());
+        }
+        let followers = Followers::load(&self.dir).map_err(os_error)?;
+        let mut behind = Vec::new();
+        for entry in followers.entries {
+            let cursor = Cursor::load(&self.dir, &entry.name).map_err(os_error)?;
+            if cursor.map_or(entry.since_seq, |cursor| cursor.seq) < self.next_seq {
+                behind.push(entry.name);
+            }
+        }
+        Ok(behind)
     }
 
     /// What was found beside its journal (`rows`, `torn`, `unreadable`, `journal_gone`, `dropped`, `ring_gone`); none where
