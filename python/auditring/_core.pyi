@@ -1,6 +1,8 @@
 """The Rust core: ring, pump, journal, followers behind one boundary. Hosts import `auditring`, not this module."""
 
 from collections.abc import Callable, Mapping, Sequence
+from os import PathLike
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, final, overload
 from uuid import UUID
@@ -17,6 +19,7 @@ __all__ = [
     "Follower",
     "LineWriter",
     "Log",
+    "Orphan",
     "Plugin",
     "RowBatch",
     "Session",
@@ -25,6 +28,7 @@ __all__ = [
     "Tap",
     "Topics",
     "actions",
+    "adopt_orphans",
     "check_policy",
     "columns",
     "explain",
@@ -455,9 +459,7 @@ class Orphan:
     def forked(self) -> None:
         """In a forked child: the hold is the parent's."""
 
-def adopt_orphans(
-    root: str | PathLike[str], *, by: str = ""
-) -> tuple[list[Orphan], list[tuple[Path, str]]]:
+def adopt_orphans(root: str | PathLike[str], *, by: str = "") -> tuple[list[Orphan], list[tuple[Path, str]]]:
     """Adopts and recovers every process under `root` that has died; beside them what could not be, and why.
 
     Raises `OSError` if the directory cannot be read.

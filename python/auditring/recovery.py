@@ -1,17 +1,16 @@
 """Processes that died: their rings are emptied into their journals at once, their journals into the sinks in time.
 
-Nothing is decided here: Rust ends the journal, and a follower as any other brings it to its sinks. What must always hold:
-only who holds a dead process's directory touches it; whatever is left half done is gone on with by the next that comes;
-and a dead process that cannot be recovered keeps nobody from opening a log.
+Nothing is decided here: Rust ends the journal, and a follower as any other brings it to its sinks. What must always
+hold: only who holds a dead process's directory touches it; whatever is left half done is gone on with by the next that
+comes; and a dead process that cannot be recovered keeps nobody from opening a log.
 """
 
 import dataclasses
 import os
 import threading
-
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 from auditring import _core, directory
 from auditring.follower import SinkFollower, declined
@@ -23,15 +22,8 @@ __all__ = ["Orphans", "Recovered", "Salvage", "recover"]
 
 _LOOK: Final = 0.05
 _ADVICE: Final = (
-    "look at the cause, then run `auditring recover` on the directory; what is there is kept, and tried again at every open"
+    "look at the cause, then run `auditring recover` on the directory; nothing is lost, and every open tries it"
 )
-
-
-class Tell(Protocol):
-    """Records one of the library's own events."""
-
-    def __call__(self, action: str, /, **fields: object) -> None:
-        """Records it, or says in the health that it could not be."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,7 +41,7 @@ class Salvage:
     dropped: int
     """Calls that were dropped for want of room and of which no row had told yet."""
     ring_gone: bool
-    """There is no ring that can be trusted (a reboot, or it was deleted): how many it held is unknown; a row says so."""
+    """No ring can be trusted (a reboot, or it was deleted): how many events it held is unknown; a row says so."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,10 +61,15 @@ class Recovered:
 
 
 class Orphans:
-    """The dead processes of a directory that this one has adopted, and the thread that brings their rows to the sinks."""
+    """The dead that this process has adopted in a directory, and the thread that brings their rows to the sinks."""
 
-    def __init__(self, root: Path, sinks: Sequence[Sink], board: HealthBoard, tell: Tell) -> None:
-        """`sinks`: templates; a dead process's rows go to those of the names that it had."""
+    def __init__(
+        self, root: Path, sinks: Sequence[Sink], board: HealthBoard, tell: Callable[..., None] = lambda *_, **__: None
+    ) -> None:
+        """`sinks`: templates; a dead process's rows go to those of the names that it had.
+
+        `tell` records one of the library's own events; a command has no log for them.
+        """
         self._root = root
         self._sinks = sinks
         self._board = board
@@ -86,13 +83,14 @@ class Orphans:
         """One for each process, as it is done with."""
 
     def adopt(self, by: str = "") -> None:
-        """Takes over every process that has died, and ends its journal. Raises `OSError` if the directory cannot be read."""
+        """Takes over every process that has died, and ends its journal.
+
+        Raises `OSError` if the directory cannot be read.
+        """
         self._orphans, refused = _core.adopt_orphans(self._root, by=by)
         for path, why in refused:
             self._board.bad(f"recovery:{path.name}", why, _ADVICE)
-            self.results.append(
-                Recovered(process=path.name, instance="", host="", salvage=None, behind=(), failed=why)
-            )
+            self.results.append(Recovered(process=path.name, instance="", host="", salvage=None, behind=(), failed=why))
 
     def start(self) -> None:
         """Brings their rows to the sinks, in a thread of its own."""
@@ -161,9 +159,7 @@ class Orphans:
             mine = sink.fresh()
             mine.open(context)
             try:
-                rows = _core.Follower.of_orphan(
-                    orphan, mine.name, declined(mine, actions), tables=mine.batching.tables
-                )
+                rows = _core.Follower.of_orphan(orphan, mine.name, declined(mine, actions), tables=mine.batching.tables)
             except BlockingIOError:
                 # Somebody else drives this sink over it, and will come to the end.
                 continue
@@ -209,15 +205,10 @@ def recover(
     root = Path(path).absolute()
     directory.require(root)
     chosen = (ParquetSink(), JsonlSink()) if sinks is None else tuple(sinks)
-    orphans = Orphans(root, chosen, HealthBoard(), _untold)
+    orphans = Orphans(root, chosen, HealthBoard())
     orphans.adopt()
     for result in orphans.results:
         if done is not None:
             done(result)
     orphans.drain(done)
     return orphans.results
-
-
-def _untold(action: str, /, **fields: object) -> None:
-    """A command has no log of its own: what went wrong is in its results."""
-    del action, fields

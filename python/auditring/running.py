@@ -31,7 +31,7 @@ _RING_ADVICE: Final = (
 )
 _BUDGET_ADVICE: Final = "look at the sink that lags (see stats), or give the journal more room (journal_bytes)"
 _RING_GONE_ADVICE: Final = "restart the process: what is in the ring is lost if the process is killed; see ring_dir"
-_RECOVERY_ADVICE: Final = "look at the cause, then run `auditring recover` on the directory; nothing there is lost by it"
+_RECOVERY_ADVICE: Final = "look at the cause, then run `auditring recover` on the directory; nothing there is lost"
 _EVENTS_ADVICE: Final = "look at the other problems: the library itself had more to tell than could be kept"
 _OFF_TMPFS: Final = (
     "the ring does not lie on tmpfs: it survives the container, but an emit may wait for a page; see ring_dir"
@@ -161,8 +161,7 @@ class Running:
         if self._pump is not None:
             # First: with a full ring and a full disk the last event of a session must not wait for room.
             self._pump.stop()
-        if self._orphans is not None:
-            self._orphans.stop(0)
+        self._leave_orphans(0)
         try:
             left = _left(deadline)
             self.core.close_sessions(_SESSIONS if left is None else min(left, _SESSIONS))
@@ -185,8 +184,7 @@ class Running:
         behind = [follower for follower in self._followers if not follower.finished]
         if not behind:
             self._finish()
-            if self._orphans is not None:
-                self._orphans.stop(_left(deadline))
+            self._leave_orphans(_left(deadline))
             return
         with contextlib.suppress(OSError):  # only the ring goes now; what lags says more
             self.core.finish()
@@ -196,6 +194,11 @@ class Running:
         raise CloseIncomplete(
             f"not everything has reached its sink: {names}; the rest is kept in {self.core.directory}"
         )
+
+    def _leave_orphans(self, timeout: float | None) -> None:
+        """What is not brought to their sinks in time is left for the next opener."""
+        if self._orphans is not None:
+            self._orphans.stop(timeout)
 
     def _finish(self) -> None:
         try:

@@ -31,9 +31,9 @@ def command(directory: Path, *, as_json: bool) -> None:
     `auditring.open` does the same for its directory; this is for one that no proxy will open soon. Run it as the user
     that the proxy runs as. A process that lives is left alone, and two that recover at once do not disturb each other.
 
-    Every event that a call had returned for was in the dead process's ring, and becomes a row. The last row of its journal
-    says what was found (auditring.Recovered); what is gone is told by rows before it (auditring.EventsLost). Parquet files and JSON
-    lines are brought to the end; other sinks' rows wait in the journal for a proxy that has them.
+    Every event that a call had returned for was in the dead process's ring, and becomes a row. The last row of its
+    journal says what was found (auditring.Recovered); what is gone is told by rows before it (auditring.EventsLost).
+    Parquet files and JSON lines are brought to the end; rows of other sinks wait in the journal for a proxy with them.
 
     The status is 0 if everything is recovered, 1 if something could not be, or a sink is still behind, 2 if DIR is no
     audit directory.

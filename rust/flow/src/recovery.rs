@@ -90,10 +90,30 @@ pub fn recover(held: &mut Option<ProcessDir>, by: &str) -> Result<Recovery, Erro
         }
         return Ok(Recovery::Unborn);
     }
-    let salvage = Salvager::new(&dir, &owner, process, state, ring.as_ref())?.run(ring.as_ref(), by)?;
+    let mut salvager = Salvager::new(&dir, &dir, &owner, process, state, ring.as_ref())?;
+    let salvage = salvager.run(ring.as_ref(), by)?;
+    // The ring is its only other copy.
+    salvager.writer.sync_handle()?.sync()?;
     drop(ring);
     remove_ring(&owner, &process)?;
     Ok(Recovery::Recovered(salvage))
+}
+
+/// What recovery would add to a dead process's journal, written into an empty folder of the caller's: for readers that may not
+/// write, or do not want to. Nothing where there is nothing to add.
+///
+/// # Errors
+/// What journal, ring or system say.
+pub(crate) fn preview(dir: &Path, into: &Path) -> Result<bool, Error> {
+    let owner = Owner::load(dir)?;
+    let process = process(&owner, dir)?;
+    let state = fold(dir)?;
+    if state.ending.is_some() || !state.born || (!owner.machine_id.is_empty() && owner.machine_id != machine_id()) {
+        return Ok(false);
+    }
+    let ring = ring_of(&owner, &process, &state)?;
+    Salvager::new(dir, into, &owner, process, state, ring.as_ref())?.run(ring.as_ref(), "")?;
+    Ok(true)
 }
 
 fn process(owner: &Owner, dir: &Path) -> Result<Uuid, Error> {
@@ -240,7 +260,15 @@ const fn action(name: &str) -> &'static auditring_event::ActionSpec {
 }
 
 impl Salvager {
-    fn new(dir: &Path, owner: &Owner, process: Uuid, state: State, ring: Option<&Ring>) -> Result<Self, Error> {
+    /// `into`: where the segment is written.
+    fn new(
+        dir: &Path,
+        into: &Path,
+        owner: &Owner,
+        process: Uuid,
+        state: State,
+        ring: Option<&Ring>,
+    ) -> Result<Self, Error> {
         // Without a head that can be read, or with one of an earlier try of ours that died before its first batch.
         let damaged = state.head.is_none() || (state.born && state.batch_no == 0);
         let mut head = state.next_head().unwrap_or_else(|| from_owner(owner, process, &state, ring));
@@ -267,7 +295,7 @@ impl Salvager {
         let primary_tap = head.primary_tap.clone();
         let definitions = Definitions::decode(&head.definitions).unwrap_or_default();
         let losses = Losses::resumed(&state.cells, state.anchor.real_ns);
-        let writer = Writer::resume(dir, &head, state)?;
+        let writer = Writer::resume(into, &head, state)?;
         Ok(Self {
             writer,
             process,
@@ -285,7 +313,7 @@ impl Salvager {
         })
     }
 
-    fn run(mut self, ring: Option<&Ring>, by: &str) -> Result<Salvage, Error> {
+    fn run(&mut self, ring: Option<&Ring>, by: &str) -> Result<Salvage, Error> {
         if let Some(cause) = self.unknown {
             self.tell(cause, None);
             self.count(counters::LOST_UNKNOWN, 1);
@@ -375,7 +403,7 @@ impl Salvager {
     }
 
     /// The last batch: what was lost, and that this is the end.
-    fn finish(mut self, ring: Option<&Ring>, by: &str) -> Result<Salvage, Error> {
+    fn finish(&mut self, ring: Option<&Ring>, by: &str) -> Result<Salvage, Error> {
         let counted = |cell| self.writer.state().cells.get(cell) + self.counted.get(&cell).copied().unwrap_or(0);
         let now = self.times.now();
         let torn = counted(counters::TORN);
@@ -396,7 +424,6 @@ impl Salvager {
         }
         self.own(&event.to_vec());
         self.write(BatchFlags::FINAL_RECOVERED)?;
-        self.writer.sync_handle()?.sync()?;
         Ok(self.salvage)
     }
 

@@ -10,7 +10,7 @@ use auditring_event::event::Event;
 use auditring_event::record::Encoder;
 use auditring_event::{Column, Context, RowRef, code_of, index_of, row, spec_at};
 use auditring_flow::{
-    Born, Declined, Follower, Form, Limits, Pump, Recovery, Salvage, Settings, outside, recover, retire,
+    Born, Declined, Follower, Form, Limits, Pump, Recovery, Salvage, Settings, Snapshot, outside, recover, retire,
 };
 use auditring_journal::{Ending, Owner, ProcessDir, fold, segments};
 use auditring_ring::{Kind, Ring};
@@ -428,6 +428,26 @@ fn a_head_that_cannot_be_read_costs_the_journal_and_not_the_ring() {
         let (again, _) = remains.story();
         assert_eq!(again.len(), 10, "cut at {cut}");
     }
+}
+
+#[test]
+fn a_reader_sees_what_recovery_would_add_and_writes_nothing() {
+    let remains = with_ten_journaled_and_ten_in_the_ring();
+    let before = remains.photograph();
+    let mut seen = Vec::new();
+    for batch in Snapshot::open(&remains.root()).unwrap().fresh(&[]).unwrap() {
+        for at in &batch.set.rows {
+            let view = batch.set.row(at).unwrap();
+            seen.push((at.seq, view.code()));
+        }
+    }
+    assert_eq!(remains.photograph(), before);
+    assert_eq!(seen.iter().map(|(seq, _)| *seq).collect::<Vec<_>>(), (0..22).collect::<Vec<_>>());
+    assert_eq!(seen[21].1, code_of("auditring.Recovered"));
+    // And once it is recovered, the same.
+    remains.recover();
+    let rows: usize = Snapshot::open(&remains.root()).unwrap().fresh(&[]).unwrap().iter().map(|batch| batch.rows).sum();
+    assert_eq!(rows, 22);
 }
 
 #[test]
