@@ -445,6 +445,39 @@ def test_rows_that_are_fresh_are_redacted_also_after_the_ring_was_deleted(tmp_pa
         assert seen == [hash_of("before"), hash_of("after")]
 
 
+KILLED = """
+import os, signal, sys, auditring
+from auditring import Hash, Policy, Redact
+log = auditring.open(sys.argv[1], policy=Policy(redact=[Redact("resource", Hash("env:AUDIT_KEY"))]))
+session = log.session(authority="decision")
+for offset in range(20_000):
+    session.read("S3CRET", 0, offset, offset)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@ON_DISK
+@pytest.mark.parametrize("finder", [KEY, KEY[::-1], None])
+def test_what_a_killed_process_had_in_its_ring_is_redacted_by_whoever_recovers_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, finder: str | None
+) -> None:
+    """With the key as ever; without it, or with another, a value is left out and marked; nothing is lost or shown."""
+    root = tmp_path / "audit"
+    subprocess.run([sys.executable, "-c", KILLED, str(root)], check=False, timeout=PATIENCE)
+    expected = {hash_of("S3CRET")}
+    seen = [row for row in rows(root) if row["action"] == "Read"]
+    assert len(seen) == 20_000
+    assert {row["resource"] for row in seen} <= expected | {None}
+    if finder is not None:
+        monkeypatch.setenv("AUDIT_KEY", finder)
+    auditring.open(root, policy=Policy(redact=hashing("peer") if finder else ())).close()
+    seen = [row for row in rows(root) if row["action"] == "Read"]
+    assert len(seen) == 20_000
+    assert {row["resource"] for row in seen} <= (expected if finder == KEY else expected | {None})
+    assert all("resource" in json.loads(row["context"])["auditring.redacted"] for row in seen)
+    assert leaks(root, "S3CRET") == []
+
+
 FORKED = """
 import os, sys, auditring
 from auditring import Hash, Policy, Redact

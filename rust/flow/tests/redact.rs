@@ -8,7 +8,7 @@ use std::time::Duration;
 use auditring_event::event::{Cell, Event};
 use auditring_event::record::{Encoder, RecordView};
 use auditring_event::{Category, Column, Context, Definition, Outcome, by_name};
-use auditring_flow::{Born, Declined, Error, Follower, Form, Limits, Pump, Settings};
+use auditring_flow::{Born, Declined, Error, Follower, Form, Limits, Progress, Pump, Recovery, Settings, recover};
 use auditring_journal::{Batch, ProcessDir, Reader, Step, contexts, in_memory, segments};
 use auditring_policy::{Key, compile};
 use auditring_ring::{Clock, Ring};
@@ -17,15 +17,18 @@ const KEY: &[u8] = b"a key that is long enough";
 const SHM: &str = "/dev/shm";
 
 struct Rig {
-    _folder: tempfile::TempDir,
+    folder: Option<tempfile::TempDir>,
     ring: Arc<Ring>,
-    pump: Pump,
+    /// None of one that has died.
+    pump: Option<Pump>,
     _dir: ProcessDir,
 }
 
 impl Drop for Rig {
     fn drop(&mut self) {
-        let _ = self.ring.unlink();
+        if self.pump.is_some() {
+            let _ = self.ring.unlink();
+        }
     }
 }
 
@@ -56,7 +59,7 @@ fn rig(redact: &str) -> Option<Rig> {
     let ring = Arc::clone(&born.ring);
     let limits = Limits { segment_bytes: 64 << 20, segment_age: Duration::from_secs(3600), journal_bytes: 4 << 30 };
     let (pump, dir) = Pump::new(born, limits, true).unwrap();
-    Some(Rig { _folder: folder, ring, pump, _dir: dir })
+    Some(Rig { folder: Some(folder), ring, pump: Some(pump), _dir: dir })
 }
 
 fn hash(value: &str) -> String {
@@ -87,30 +90,46 @@ impl Rig {
 
     fn end(&mut self) {
         self.ring.close();
-        while !self.pump.run(Duration::from_millis(20)).unwrap() {}
+        while !self.pump.as_mut().unwrap().run(Duration::from_millis(20)).unwrap() {}
     }
 
-    /// Whether any file of the journal has these bytes.
     fn leaks(&self, secret: &str) -> bool {
-        std::fs::read_dir(self.pump.dir()).unwrap().any(|entry| {
-            let bytes = std::fs::read(entry.unwrap().path()).unwrap();
-            bytes.windows(secret.len()).any(|some| some == secret.as_bytes())
-        })
-    }
-
-    fn events(&self) -> Vec<Event> {
-        let progress = self.pump.progress();
-        let mut rows = Follower::open(self.pump.dir(), "rows", Declined::default(), Form::Rows, progress).unwrap();
-        let mut all = Vec::new();
-        while let Some(batch) = rows.next(1 << 20, Duration::from_millis(20), true).unwrap() {
-            all.extend(batch.set.rows.iter().map(|at| Event::of(&batch.set, at).unwrap()));
-        }
-        all
+        leaks(self.pump.as_ref().unwrap().dir(), secret)
     }
 
     fn of(&self, action: &str) -> Vec<Event> {
-        self.events().into_iter().filter(|event| event.text(Column::Action) == Some(action)).collect()
+        let pump = self.pump.as_ref().unwrap();
+        of(pump.dir(), action, pump.progress())
     }
+
+    fn die(mut self) -> Dead {
+        let dir = self.pump.take().unwrap().dir().to_owned();
+        Dead { _folder: self.folder.take().unwrap(), dir }
+    }
+}
+
+/// What a process leaves behind.
+struct Dead {
+    _folder: tempfile::TempDir,
+    dir: std::path::PathBuf,
+}
+
+/// Whether any file of a journal has these bytes.
+fn leaks(dir: &Path, secret: &str) -> bool {
+    std::fs::read_dir(dir).unwrap().any(|entry| {
+        let bytes = std::fs::read(entry.unwrap().path()).unwrap();
+        bytes.windows(secret.len()).any(|some| some == secret.as_bytes())
+    })
+}
+
+fn of(dir: &Path, action: &str, progress: Arc<Progress>) -> Vec<Event> {
+    let mut rows = Follower::open(dir, "rows", Declined::default(), Form::Rows, progress).unwrap();
+    let mut all = Vec::new();
+    while let Some(batch) = rows.next(1 << 20, Duration::from_millis(20), true).unwrap() {
+        all.extend(batch.set.rows.iter().map(|at| Event::of(&batch.set, at).unwrap()));
+    }
+    all.retain(|event| event.text(Column::Action) == Some(action));
+    all
 }
 
 fn marks(event: &Event) -> String {
@@ -145,7 +164,7 @@ fn rows_and_contexts_are_redacted_and_each_row_tells_of_its_own() {
     assert_eq!((write.text(Column::Session), &*marks(write)), (None, r#"["resource"]"#));
     assert_eq!(marks(&rig.of("VirtualClusterShutdown")[0]), "");
     // Each context once for each set of redactions: of 1 with and without, of 2, of none.
-    let mut reader = Reader::open(rig.pump.dir(), 0).unwrap();
+    let mut reader = Reader::open(rig.pump.as_ref().unwrap().dir(), 0).unwrap();
     let (mut seen, mut buf) = (0, Vec::new());
     loop {
         match reader.next(&mut buf).unwrap() {
@@ -200,6 +219,37 @@ fn what_cannot_be_read_is_an_unreadable_row_or_a_null_and_never_what_it_was() {
     let event = &rig.of("ClientClose")[0];
     assert_eq!((event.text(Column::ClientId), &*marks(event)), (None, r#"["client_id"]"#));
     assert!(RecordView::parse(&broken).is_ok());
+}
+
+#[test]
+fn whoever_ends_a_dead_ones_journal_redacts_as_it_did_and_without_its_key_leaves_out_what_it_hashed() {
+    let redact = r#"[{"field":"client_id","how":"hash"},{"field":"resource","how":"truncate","length":2}]"#;
+    let hashed = hash("SECRET-c");
+    for (key, damage, client) in [
+        (Some(KEY), false, Some(&*hashed)),
+        (None, false, None),
+        (Some(&b"another key, as long as that"[..]), false, None),
+        (None, true, None),
+    ] {
+        let Some(rig) = rig(redact) else { return };
+        let read =
+            rig.event("Read").text("topic", "SECRET-t").int("partition", 0).context(1, &session("SECRET-c")).to_vec();
+        rig.put(&read);
+        // As a death leaves them: nothing of it was in the journal, nobody holds the directory, the ring stays.
+        let Dead { _folder, dir } = rig.die();
+        if damage {
+            for name in segments(&dir).unwrap() {
+                std::fs::write(dir.join(name.file_name()), b"damaged").unwrap();
+            }
+        }
+        let mut held = ProcessDir::adopt(&dir).unwrap();
+        let found = recover(&mut held, "another", key.and_then(Key::new).as_ref()).unwrap();
+        assert!(matches!(found, Recovery::Recovered(salvage) if salvage.rows == 1), "{found:?}");
+        assert!(!leaks(&dir, "SECRET"));
+        let read = of(&dir, "Read", Arc::default()).remove(0);
+        assert_eq!((read.text(Column::ClientId), read.text(Column::Resource)), (client, Some("SE…")));
+        assert_eq!(marks(&read), r#"["client_id","resource"]"#);
+    }
 }
 
 #[test]

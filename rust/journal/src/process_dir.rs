@@ -45,6 +45,10 @@ pub struct Owner {
     pub machine_id: String,
     /// Where its ring lies.
     pub ring_path: PathBuf,
+    /// What of its events no file may have, as its policy says; opaque here, and empty where it says nothing. It stands
+    /// beside the journal, so that it is known also where no segment can be read.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub redact: String,
 }
 
 impl Owner {
@@ -58,6 +62,21 @@ impl Owner {
             return Err(Error::io("open", &path, io::ErrorKind::NotFound.into()));
         };
         serde_json::from_slice(&bytes).map_err(|error| Error::damaged(&path, error.to_string()))
+    }
+
+    /// Says it anew, durably. Only the holder of the directory may.
+    ///
+    /// # Errors
+    /// If the system refuses; the old one is in force then.
+    pub fn store(&self, dir: &ProcessDir) -> Result<()> {
+        self.write(dir.path())
+    }
+
+    fn write(&self, dir: &Path) -> Result<()> {
+        let path = dir.join(OWNER);
+        let text = serde_json::to_vec_pretty(self)
+            .map_err(|error| Error::damaged(&path, format!("it cannot be written as JSON: {error}")))?;
+        files::replace(&path, &text)
     }
 }
 
@@ -85,9 +104,7 @@ impl ProcessDir {
             return Err(Error::io("create", &path, io::ErrorKind::AlreadyExists.into()));
         }
         let (temporary, lock) = locked_temporary(&journal, &owner.process)?;
-        let text = serde_json::to_vec_pretty(owner)
-            .map_err(|error| Error::damaged(&path, format!("its owner cannot be written as JSON: {error}")))?;
-        files::replace(&temporary.join(OWNER), &text)?;
+        owner.write(&temporary)?;
         fs::rename(&temporary, &path).map_err(|e| Error::io("rename", &temporary, e))?;
         files::sync_dir(&journal)?;
         Ok(Self { path, lock })

@@ -31,6 +31,6 @@ pub use first_touch::{FirstTouch, session_hash, touch_key};
 pub use pattern::literal;
 pub use policy::{Policy, PolicyError};
 pub use protected::protected;
-pub use redact::{Field, How, Key, LEAST_KEY, Redacted, Redaction, Redactor, compile, hashes, key_id_of};
+pub use redact::{Field, How, Key, LEAST_KEY, Redacted, Redaction, Redactor, compile, hashes, key_id_of, redactions};
 pub use rule::{Keep, Rule};
 pub use sample::By;

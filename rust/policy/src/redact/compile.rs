@@ -51,6 +51,17 @@ pub fn compile(policy: &[u8], redact: &[u8], key: Option<&Key>) -> Result<Vec<u8
     Ok(serde_json::to_vec(&form)?)
 }
 
+/// What a policy redacts, as it stands in the journal; empty where it redacts nothing.
+///
+/// # Errors
+/// [`PolicyError`] where the bytes are no policy.
+pub fn redactions(policy: &[u8]) -> Result<String, PolicyError> {
+    if Policy::parse(policy)?.redact.is_empty() {
+        return Ok(String::new());
+    }
+    Ok(serde_json::from_slice::<Value>(policy)?["redact"].to_string())
+}
+
 /// The patterns that stand for a rule's value.
 fn hashed(field: &Field, text: &str, key: &Key) -> Vec<String> {
     if *field == Field::Peer {

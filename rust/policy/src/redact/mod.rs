@@ -16,7 +16,7 @@ mod plan;
 mod redactor;
 mod value;
 
-pub use compile::{compile, hashes};
+pub use compile::{compile, hashes, redactions};
 pub(crate) use compile::{read_all, refuse};
 pub use field::Field;
 pub use key::{Key, LEAST_KEY, key_id_of};

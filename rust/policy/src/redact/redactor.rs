@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 use super::field::{At, Field};
 use super::plan::{Plan, of_key};
 use super::value::Hasher;
-use super::{How, Key, Redaction};
-use crate::Policy;
+use super::{How, Key, Redaction, read_all};
+use crate::{Policy, PolicyError};
 
 /// What became of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,19 +42,24 @@ impl Redactor {
     /// For a log's policy; none where it redacts nothing, or hashes with another key, or with one that is not given.
     #[must_use]
     pub fn new(policy: &Policy, key: Option<Key>) -> Option<Self> {
-        let hashes = policy.redact.iter().filter(|one| one.how == How::Hash);
-        let fits = hashes.map(|one| one.key_id.as_deref()).all(|id| id.is_some() && id == key.as_ref().map(Key::id));
-        (fits && !policy.redact.is_empty()).then(|| Self::of(policy, key))
+        (fits(&policy.redact, key.as_ref()) && !policy.redact.is_empty()).then(|| Self::of(policy.redact.clone(), key))
     }
 
-    /// For whoever has not the key: what would be hashed is left out, and marked.
-    #[must_use]
-    pub fn without_key(policy: &Policy) -> Option<Self> {
-        (!policy.redact.is_empty()).then(|| Self::of(policy, None))
+    /// For whoever ends another's journal: [`super::redactions`] says what that one redacted. Without its key what would be
+    /// hashed is left out, and marked.
+    ///
+    /// # Errors
+    /// [`PolicyError`] where that cannot be read: then nobody knows what may be written.
+    pub fn of_another(redact: &str, key: Option<&Key>) -> Result<Option<Self>, PolicyError> {
+        if redact.is_empty() {
+            return Ok(None);
+        }
+        let rules = read_all(serde_json::from_str(redact)?)?;
+        let key = key.filter(|key| fits(&rules, Some(key))).cloned();
+        Ok(Some(Self::of(rules, key)))
     }
 
-    fn of(policy: &Policy, key: Option<Key>) -> Self {
-        let rules = policy.redact.clone();
+    fn of(rules: Vec<Redaction>, key: Option<Key>) -> Self {
         let mut plans = vec![Plan::HIDDEN; CODES].into_boxed_slice();
         for spec in ACTIONS {
             plans[usize::from(spec.code)] = Plan::of_spec(spec, &rules);
@@ -184,6 +189,12 @@ impl Redactor {
         }
         notes
     }
+}
+
+/// Whether values can be hashed by a key: it is the one that the policy was compiled with.
+fn fits(rules: &[Redaction], key: Option<&Key>) -> bool {
+    let mut hashes = rules.iter().filter(|one| one.how == How::Hash).map(|one| one.key_id.as_deref());
+    hashes.all(|id| id.is_some() && id == key.map(Key::id))
 }
 
 /// Redacts one of a record's maps.

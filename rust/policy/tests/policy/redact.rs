@@ -7,7 +7,7 @@ use auditring_event::event::{Cell, Event};
 use auditring_event::record::{Encoder, RecordView};
 use auditring_event::rewrite::adds_up;
 use auditring_event::{Column, Context, Definitions, RowRef, RowSet, by_name, row};
-use auditring_policy::{Decision, Key, Policy, Redacted, Redactor, compile, key_id_of};
+use auditring_policy::{Decision, Key, Policy, Redacted, Redactor, compile, key_id_of, redactions};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
@@ -176,7 +176,16 @@ fn without_the_key_a_hashed_value_is_left_out_and_marked_and_the_others_are_as_e
     let redact = json!([{"field": "principal", "how": "hash"}, {"field": "client_id", "how": "truncate", "length": 3}]);
     let policy = compiled(&redact, &json!([]));
     assert!(Redactor::new(&policy, None).is_none() && Redactor::new(&policy, Key::new(OTHER)).is_none());
-    let mut redactor = Redactor::without_key(&policy).unwrap();
+    let bytes = compile(&form(&redact, &json!([])), &serde_json::to_vec(&redact).unwrap(), Key::new(KEY).as_ref());
+    let said = redactions(&bytes.unwrap()).unwrap();
+    assert!(Redactor::of_another("", None).unwrap().is_none() && Redactor::of_another("[{}]", None).is_err());
+    let another = |key: Option<Key>| Redactor::of_another(&said, key.as_ref()).unwrap().unwrap();
+    let mut theirs = another(Key::new(KEY));
+    let (mut plain, mut out) = (Vec::new(), Vec::new());
+    session().encode(&mut plain);
+    theirs.context(&plain, 0, &mut out);
+    assert_eq!(Context::decode(&out).unwrap().principal, Some(hash("alice")));
+    let mut redactor = another(Key::new(OTHER));
     let mut login = Encoder::new(by_name("ClientSaslAuthSuccess").unwrap());
     login.text("principal", "alice");
     let event = shown(&mut redactor, &login.to_vec(), &session());
