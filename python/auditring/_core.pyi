@@ -477,6 +477,9 @@ class Orphan:
     @property
     def salvage(self) -> dict[str, Any] | None:
         """What was found beside its journal; `None` where it had ended before."""
+    @property
+    def sinks(self) -> list[str]:
+        """The sinks that follow it, whether or not they lack rows. Raises `OSError`."""
     def behind(self) -> list[str]:
         """The sinks that still lack rows of it; none once its journal is removed."""
     def finish(self) -> bool:

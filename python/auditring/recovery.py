@@ -154,9 +154,10 @@ class Orphans:
             schema_version=_core.SCHEMA_VERSION,
         )
         actions = [action["name"] for action in _core.actions()]
-        behind = set(orphan.behind())
+        # Also one that has all rows: what its sink left half done (a file that it was compressing) is ended by it.
+        followed = set(orphan.sinks)
         for sink in self._sinks:
-            if sink.name not in behind:
+            if sink.name not in followed:
                 continue
             mine = sink.fresh()
             mine.open(context)

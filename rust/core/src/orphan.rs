@@ -134,6 +134,13 @@ impl Orphan {
         self.next_seq
     }
 
+    /// The sinks that follow it, whether or not they lack rows.
+    #[getter]
+    fn sinks(&self) -> PyResult<Vec<String>> {
+        let followers = Followers::load(&self.dir).map_err(os_error)?;
+        Ok(followers.entries.into_iter().map(|entry| entry.name).collect())
+    }
+
     /// The sinks that still lack rows of it; none once its journal is removed.
     fn behind(&self) -> PyResult<Vec<String>> {
         if self.held().is_none() {
