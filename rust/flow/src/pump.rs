@@ -4,6 +4,7 @@
 //! - journal write complete → records zeroed → head stored, in that order;
 //! - what the pump knows (next seq, batch number, counters) is what the writer's state knows, and that changes only after
 //!   a write returned in full; a failed batch is encoded anew, with the same number and seqs, into a new segment;
+//! - a segment's head names the policy that is in force at its first row: a change counts once its row is written;
 //! - the anchor is taken after the tail was loaded, so every stamp of the batch lies before it.
 
 use std::io;
@@ -17,6 +18,7 @@ use auditring_journal::counters;
 use auditring_journal::{
     Anchor, BatchFlags, BatchMeta, Followers, LaneRange, Writer, bytes_held, delete_oldest, delete_passed, free_bytes,
 };
+use auditring_policy::Policy;
 use auditring_ring::{Clock, OwnedConsumer, Position, Ring, consumer_of};
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -26,6 +28,7 @@ use crate::fill::Fill;
 use crate::losses::Losses;
 use crate::mailbox::Mailbox;
 use crate::progress::Progress;
+use crate::select::policy_in;
 use crate::syncer::{Syncer, Unsynced};
 use crate::timeline::Timeline;
 
@@ -78,6 +81,9 @@ pub struct Pump {
     definitions: Definitions,
     learnt: usize,
     mailbox: Arc<Mailbox>,
+    /// The policy that a row of the batch being filled brings into force, and the one that a written row has.
+    changing: Option<Vec<u8>>,
+    changed: Option<Vec<u8>>,
     progress: Arc<Progress>,
     syncer: Syncer,
     /// Bytes of all segments but the one being written.
@@ -130,6 +136,8 @@ impl Pump {
             definitions: Definitions::NONE,
             learnt: 0,
             mailbox: Arc::default(),
+            changing: None,
+            changed: None,
             progress: Arc::default(),
             syncer: Syncer::start(),
             sealed_bytes: 0,
@@ -260,6 +268,8 @@ impl Pump {
         }
         for record in &posted {
             self.own(record);
+            let policy = RecordView::parse(record).ok().and_then(|record| policy_in(&record));
+            self.changing = policy.or(self.changing.take());
         }
         self.fill_from_ring();
         let last = self.successor.is_none() && self.consumer.drained() && self.mailbox.peek().len() == posted.len();
@@ -312,12 +322,14 @@ impl Pump {
             self.consumer.rewind(0);
             self.fill.abandon();
             self.losses.abandon();
+            self.changing = None;
             return Err(error);
         }
         self.consumer.release(0);
         self.mailbox.taken(posted);
         self.fill.clear();
         self.losses.written();
+        self.changed = self.changing.take().or(self.changed.take());
         self.progress.space();
         self.publish();
         Ok(())
@@ -384,6 +396,10 @@ impl Pump {
         let empty = self.fresh().then(|| self.writer.path().to_owned());
         let mut head = self.writer.next_head();
         head.definitions = self.ring.definitions();
+        if let Some(policy) = &self.changed {
+            head.policy_digest = Policy::digest(policy);
+            head.policy.clone_from(policy);
+        }
         self.writer.roll(&head)?;
         self.defined = head.definitions.len();
         // Directly behind: whatever fails next, the new segment holds no context yet.
