@@ -27,6 +27,7 @@ use crate::birth::Born;
 use crate::fill::Fill;
 use crate::losses::Losses;
 use crate::mailbox::Mailbox;
+use crate::policies::{Policies, Stated};
 use crate::progress::Progress;
 use crate::select::policy_in;
 use crate::syncer::{Syncer, Unsynced};
@@ -81,9 +82,9 @@ pub struct Pump {
     definitions: Definitions,
     learnt: usize,
     mailbox: Arc<Mailbox>,
-    /// The policy that a row of the batch being filled brings into force, and the one that a written row has.
+    policies: Arc<Policies>,
+    /// The policy that a row of the batch being filled brings into force.
     changing: Option<Vec<u8>>,
-    changed: Option<Vec<u8>>,
     progress: Arc<Progress>,
     syncer: Syncer,
     /// Bytes of all segments but the one being written.
@@ -136,8 +137,8 @@ impl Pump {
             definitions: Definitions::NONE,
             learnt: 0,
             mailbox: Arc::default(),
+            policies: Arc::new(Policies::new(Stated::parse(head.map_or_else(Vec::new, |head| head.policy.clone()))?)),
             changing: None,
-            changed: None,
             progress: Arc::default(),
             syncer: Syncer::start(),
             sealed_bytes: 0,
@@ -170,6 +171,12 @@ impl Pump {
     #[must_use]
     pub fn mailbox(&self) -> Arc<Mailbox> {
         Arc::clone(&self.mailbox)
+    }
+
+    /// The log's policy, and what comes to be it.
+    #[must_use]
+    pub fn policies(&self) -> Arc<Policies> {
+        Arc::clone(&self.policies)
     }
 
     /// The process's directory.
@@ -238,6 +245,11 @@ impl Pump {
 
     /// One look at ring, mailbox and edge: at most one batch.
     fn step(&mut self) -> Result<Moved, Error> {
+        // Whatever fails before a write leaves in the mailbox what was looked at.
+        self.look().inspect_err(|_| self.mailbox.left())
+    }
+
+    fn look(&mut self) -> Result<Moved, Error> {
         if self.ended {
             return Ok(Moved::All);
         }
@@ -272,7 +284,7 @@ impl Pump {
             self.changing = policy.or(self.changing.take());
         }
         self.fill_from_ring();
-        let last = self.successor.is_none() && self.consumer.drained() && self.mailbox.peek().len() == posted.len();
+        let last = self.successor.is_none() && self.consumer.drained() && self.mailbox.len() == posted.len();
         self.learn();
         for row in self.losses.rows(self.ring.edge(), &self.definitions, self.timeline.now(), last) {
             self.own(&row);
@@ -329,7 +341,9 @@ impl Pump {
         self.mailbox.taken(posted);
         self.fill.clear();
         self.losses.written();
-        self.changed = self.changing.take().or(self.changed.take());
+        if let Some(policy) = self.changing.take() {
+            self.policies.settle(&policy);
+        }
         self.progress.space();
         self.publish();
         Ok(())
@@ -396,9 +410,10 @@ impl Pump {
         let empty = self.fresh().then(|| self.writer.path().to_owned());
         let mut head = self.writer.next_head();
         head.definitions = self.ring.definitions();
-        if let Some(policy) = &self.changed {
-            head.policy_digest = Policy::digest(policy);
-            head.policy.clone_from(policy);
+        let stated = self.policies.in_force();
+        if head.policy != stated.bytes {
+            head.policy_digest = Policy::digest(&stated.bytes);
+            head.policy.clone_from(&stated.bytes);
         }
         self.writer.roll(&head)?;
         self.defined = head.definitions.len();

@@ -6,8 +6,11 @@ use std::time::Duration;
 
 use auditring_event::record::Encoder;
 use auditring_event::{RowSet, by_name, code_of, row};
-use auditring_flow::{Born, Declined, Filter, Follower, Form, Limits, Pump, Settings, Snapshot, Tail};
-use auditring_journal::{ProcessDir, Reader, Step, segments};
+use auditring_flow::{
+    Born, Change, Declined, Filter, Follower, Form, Limits, Pump, Settings, Snapshot, Stated, Tail, Withdrawn, outside,
+};
+use auditring_journal::counters::journaled;
+use auditring_journal::{ProcessDir, Reader, Step, fold, segments};
 use auditring_policy::Policy;
 use auditring_ring::Ring;
 
@@ -60,10 +63,10 @@ impl Rig {
     }
 
     fn change(&mut self, policy: &str) {
-        let mut event = Encoder::new(by_name("auditring.PolicyChanged").unwrap());
-        event.text("policy", policy);
-        assert!(self.pump.mailbox().post(event.to_vec()));
+        let stated = Stated::parse(policy.into()).unwrap();
+        assert_eq!(self.pump.policies().bring(stated, "another", &self.pump.mailbox()), Change::Coming);
         self.pump.run(Duration::ZERO).unwrap();
+        assert!(self.pump.policies().wait(Duration::ZERO));
     }
 
     fn end(&mut self) {
@@ -104,7 +107,8 @@ fn story(rig: &mut Rig) -> Vec<(i64, char)> {
     expected.extend((1..11).map(|seq| (seq, 'r')));
     expected.extend([(11, 'c'), (22, 'c')]);
     expected.extend((23..28).map(|seq| (seq, 'r')));
-    expected.push((28, 'c'));
+    // Behind a change for a policy that may be blind stands the row that says so.
+    expected.extend([(28, 'c'), (29, '-')]);
     expected
 }
 
@@ -224,7 +228,9 @@ fn a_segments_head_has_the_policy_in_force_at_its_first_row() {
 fn a_policy_that_no_version_knows_stops_the_follower_at_its_row() {
     let mut rig = Rig::new(64 << 20);
     rig.reads(3);
-    rig.change(r#"{"version":99}"#);
+    let mut later = Encoder::new(by_name("auditring.PolicyChanged").unwrap());
+    later.text("policy", r#"{"version":99}"#);
+    assert!(rig.pump.mailbox().post(later.to_vec()));
     rig.reads(3);
     rig.end();
     let mut follower = rig.follow();
@@ -237,4 +243,52 @@ fn a_policy_that_no_version_knows_stops_the_follower_at_its_row() {
         follower.rewind().unwrap();
     }
     assert_eq!(follower.cursor().seq, 3);
+}
+
+#[test]
+fn bits_are_set_after_the_row_is_written_and_what_comes_in_between_is_left_out_by_the_followers() {
+    let mut rig = Rig::new(64 << 20);
+    let turns = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let (seen, dir, policies) = (Arc::clone(&turns), rig.dir().to_owned(), rig.pump.policies());
+    let asked = Arc::downgrade(&policies);
+    policies.on_turn(move || {
+        let read = by_name("Read").unwrap();
+        let off = asked.upgrade().unwrap().leave_out(read.code, Some("Read"), read.category, read.outcome);
+        let written = fold(&dir).unwrap().cells.get(journaled(code_of("auditring.PolicyChanged"), 0, true));
+        seen.lock().unwrap().push((written, off));
+    });
+    rig.change(NO_READS);
+    rig.reads(2);
+    rig.change(ALL);
+    // Nothing is refused before the first row is written, and nothing any more when the second one is.
+    assert_eq!(*turns.lock().unwrap(), [(0, false), (1, true), (1, false), (2, false)]);
+    rig.end();
+    let mut follower = rig.follow();
+    assert_eq!(followed(&mut follower, 1000), [(0, '-'), (1, 'c'), (4, 'c'), (5, '-')]);
+    follower.commit(Vec::new()).unwrap();
+    assert_eq!(outside(&rig.root).unwrap()[0].sinks["parquet"].totals["filtered_out"], 2);
+}
+
+#[test]
+fn a_change_that_is_not_written_yet_can_be_taken_back() {
+    let mut rig = Rig::new(64 << 20);
+    rig.reads(3);
+    let (policies, mailbox) = (rig.pump.policies(), rig.pump.mailbox());
+    let change = |policy: &str| policies.bring(Stated::parse(policy.into()).unwrap(), "", &mailbox);
+    assert_eq!(change(NO_READS), Change::Coming);
+    assert_eq!((change(ALL), policies.in_force().bytes.as_slice()), (Change::Busy, ALL.as_bytes()));
+    rig.pump.run(Duration::ZERO).unwrap();
+    assert!(policies.wait(Duration::ZERO));
+    assert_eq!(policies.withdraw(&mailbox), Withdrawn::TooLate);
+    assert_eq!(change(ALL), Change::Coming);
+    assert_eq!(
+        (policies.withdraw(&mailbox), policies.in_force().bytes.as_slice()),
+        (Withdrawn::Yes, NO_READS.as_bytes())
+    );
+    rig.reads(3);
+    rig.end();
+    let mut follower = rig.follow();
+    let rows = followed(&mut follower, 1000);
+    assert_eq!(rows.iter().filter(|(_, kind)| *kind == 'r').count(), 3);
+    assert_eq!(rows.iter().filter(|(_, kind)| *kind == 'c').count(), 1);
 }
