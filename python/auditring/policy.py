@@ -17,8 +17,9 @@ from typing import ClassVar, Final, Self
 from auditring import _core
 from auditring.config import unknown_key
 from auditring.exceptions import ConfigError
+from auditring.policy_diff import PolicyDiff, diff
 
-__all__ = ["Keep", "Policy", "Rule", "drawn_seed", "literal", "shorthand"]
+__all__ = ["Keep", "Policy", "PolicyDiff", "Rule", "diff", "drawn_seed", "literal", "shorthand"]
 
 _VERSION: Final = 2
 _SEED_BITS: Final = 64
@@ -238,6 +239,25 @@ class Policy:
             raise ConfigError(f"Policy: not TOML: {error}") from error
         return cls.from_mapping(values)
 
+    @classmethod
+    def from_journaled(cls, form: bytes | str) -> Self:
+        """A policy as it stands in a log: in rows `auditring.PolicyChanged` and `auditring.BlindSpots`.
+
+        Raises `ConfigError`, also for what only a later version knows.
+        """
+        try:
+            said = json.loads(form)
+        except ValueError as error:
+            raise ConfigError(f"Policy: not JSON: {error}") from error
+        version = said.pop("version", None) if isinstance(said, dict) else None
+        if version == 1:
+            said = {"seed": said["seed"], "rule": _rules_of_version_1(said)}
+        elif version == _VERSION and isinstance(said.get("rules"), list):
+            said["rule"] = [{**rule, "by": rule["by"] or None} if "by" in rule else rule for rule in said.pop("rules")]
+        else:
+            raise ConfigError(f"Policy: version {version} is not known here")
+        return cls.from_mapping(said)
+
     def journaled(self, *, seed: int) -> bytes:
         """The policy as canonical JSON: sorted keys, no spaces. `seed` stands where the policy has none of its own."""
         return _form(
@@ -253,6 +273,15 @@ def _form(rules: Sequence[Rule], *, seed: int, allow_blind_spots: bool) -> bytes
         "rules": [rule.form() for rule in rules],
     }
     return json.dumps(policy, sort_keys=True, separators=(",", ":")).encode("ascii")
+
+
+def _rules_of_version_1(said: Mapping[str, Mapping[str, object]]) -> list[dict[str, object]]:
+    every = {"keep": "all"}
+    return [
+        {"action": "Read", **said.get("read", every)},
+        {"action": "Write", **said.get("write", every)},
+        {"category": "request", **said.get("request", {"keep": "off"})},
+    ]
 
 
 def _check(policy: bytes, what: str, prefix: str = "") -> None:

@@ -3,6 +3,7 @@
 mod args;
 mod arrow;
 mod broker;
+mod change;
 mod declare;
 mod errors;
 mod ffi;
@@ -42,7 +43,7 @@ mod _core {
     #[pymodule_export]
     use crate::outside::{actions, columns, outside};
     #[pymodule_export]
-    use crate::policy::{check_policy, explain, literal, sample_by};
+    use crate::policy::{check_policy, explain, judge, literal, sample_by};
     #[pymodule_export]
     use crate::snapshot::Snapshot;
     #[pymodule_export]

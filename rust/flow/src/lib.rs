@@ -2,6 +2,7 @@
 //!
 //! Knows ring, event, policy and journal, and nothing of Python. What must always hold stands at the head of each file.
 
+mod balance;
 mod birth;
 mod fill;
 mod follower;

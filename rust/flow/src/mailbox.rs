@@ -70,12 +70,13 @@ impl Mailbox {
         }
     }
 
-    /// The records in front, to be written now. They stay until they are [`Mailbox::taken`] or [`Mailbox::left`].
+    /// The records in front, to be written now, each with the number of its posting. They stay until they are
+    /// [`Mailbox::taken`] or [`Mailbox::left`].
     #[must_use]
-    pub fn peek(&self) -> Vec<Vec<u8>> {
+    pub fn peek(&self) -> Vec<(u64, Vec<u8>)> {
         let mut queue = self.lock();
         queue.under_way = queue.records.len();
-        queue.records.iter().map(|(_, record)| record.clone()).collect()
+        queue.records.iter().cloned().collect()
     }
 
     /// The first `count` records are written.
@@ -115,7 +116,7 @@ mod tests {
         let seen = mailbox.peek();
         mailbox.post(vec![3]);
         mailbox.taken(seen.len());
-        assert_eq!(mailbox.peek(), [vec![3]]);
+        assert_eq!(mailbox.peek(), [(2, vec![3])]);
     }
 
     #[test]
@@ -128,7 +129,7 @@ mod tests {
     fn what_is_posted_together_is_withdrawn_together_and_not_while_it_is_written() {
         let mailbox = Mailbox::default();
         let first = mailbox.post_all(vec![vec![1], vec![2]]).unwrap();
-        assert_eq!(mailbox.peek(), [vec![1], vec![2]]);
+        assert_eq!(mailbox.peek(), [(0, vec![1]), (0, vec![2])]);
         let second = mailbox.post_all(vec![vec![3], vec![4]]).unwrap();
         assert_eq!((mailbox.withdraw(first), mailbox.withdraw(second)), (Withdrawn::UnderWay, Withdrawn::Yes));
         assert_eq!(mailbox.len(), 2);

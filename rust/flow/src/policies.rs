@@ -61,8 +61,17 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 #[derive(Debug)]
 struct State {
     in_force: Arc<Stated>,
-    coming: Option<Arc<Stated>>,
-    /// The number in the mailbox of the rows that bring it.
+    coming: Option<Coming>,
+    /// Changes so far, also those that came to nothing.
+    changes: u64,
+}
+
+/// A change on its way.
+#[derive(Debug)]
+struct Coming {
+    stated: Arc<Stated>,
+    number: u64,
+    /// The number in the mailbox of the rows that tell of it.
     posted: Option<u64>,
 }
 
@@ -87,8 +96,8 @@ impl std::fmt::Debug for Policies {
 pub enum Change {
     /// The policy is in force, and was before: nothing is told of it.
     Same,
-    /// It is in force once its row is written.
-    Coming,
+    /// It is in force once its row is written. The number of the change.
+    Coming(u64),
     /// Another change is not done yet, or there is no room for its rows: to be tried again.
     Busy,
 }
@@ -97,7 +106,7 @@ impl Policies {
     /// With the policy of a log's birth.
     #[must_use]
     pub fn new(first: Stated) -> Self {
-        let state = State { in_force: Arc::new(first), coming: None, posted: None };
+        let state = State { in_force: Arc::new(first), coming: None, changes: 0 };
         Self { state: Mutex::new(state), moved: Condvar::new(), turn: OnceLock::new() }
     }
 
@@ -133,7 +142,7 @@ impl Policies {
     #[must_use]
     pub fn leave_out(&self, code: u16, name: Option<&str>, category: Category, outcome: Outcome) -> bool {
         let state = self.lock();
-        let mut all = std::iter::once(&state.in_force).chain(&state.coming);
+        let mut all = std::iter::once(&state.in_force).chain(state.coming.as_ref().map(|coming| &coming.stated));
         all.all(|stated| stated.policy.is_off(code, name, category, outcome))
     }
 
@@ -148,56 +157,63 @@ impl Policies {
             return Change::Same;
         }
         let rows = rows(&state.in_force, &policy, diff);
-        state.coming = Some(Arc::new(policy));
+        state.changes += 1;
+        let number = state.changes;
+        state.coming = Some(Coming { stated: Arc::new(policy), number, posted: None });
         drop(state);
         self.turn();
         let posted = mailbox.post_all(rows);
-        self.lock().posted = posted;
         if posted.is_none() {
-            self.give_up();
+            self.give_up(number);
             return Change::Busy;
         }
-        Change::Coming
+        if let Some(coming) = self.lock().coming.as_mut().filter(|coming| coming.number == number) {
+            coming.posted = posted;
+        }
+        Change::Coming(number)
     }
 
     /// The row of the policy that was coming is written: it is in force, and what it turns off is refused from now on.
     pub(crate) fn settle(&self, bytes: &[u8]) {
         let mut state = self.lock();
-        if let Some(coming) = state.coming.take_if(|coming| coming.bytes == bytes) {
-            state.in_force = coming;
-            state.posted = None;
+        if let Some(coming) = state.coming.take_if(|coming| coming.stated.bytes == bytes) {
+            state.in_force = coming.stated;
         }
         drop(state);
         self.turn();
         self.moved.notify_all();
     }
 
-    /// Takes back what is on its way, unless the pump has it.
-    pub fn withdraw(&self, mailbox: &Mailbox) -> Withdrawn {
-        let Some(posted) = self.lock().posted else { return Withdrawn::TooLate };
+    /// Takes a change back, unless the pump has it.
+    pub fn withdraw(&self, number: u64, mailbox: &Mailbox) -> Withdrawn {
+        let posted = match &self.lock().coming {
+            Some(coming) if coming.number == number => coming.posted,
+            _ => None,
+        };
+        let Some(posted) = posted else { return Withdrawn::TooLate };
         let withdrawn = mailbox.withdraw(posted);
         if withdrawn == Withdrawn::Yes {
-            self.give_up();
+            self.give_up(number);
         }
         withdrawn
     }
 
-    fn give_up(&self) {
-        let mut state = self.lock();
-        state.coming = None;
-        state.posted = None;
-        drop(state);
+    fn give_up(&self, number: u64) {
+        let _gone = self.lock().coming.take_if(|coming| coming.number == number);
         self.turn();
         self.moved.notify_all();
     }
 
-    /// Waits until no change is on its way, or the time is over; returns whether none is.
-    pub fn wait(&self, timeout: Duration) -> bool {
-        let (state, _) = self
-            .moved
-            .wait_timeout_while(self.lock(), timeout, |state| state.coming.is_some())
-            .unwrap_or_else(PoisonError::into_inner);
-        state.coming.is_none()
+    /// Waits until a change is done, one way or the other, or the time is over; returns whether it is. Without a number:
+    /// until none is on its way.
+    pub fn wait(&self, number: Option<u64>, timeout: Duration) -> bool {
+        let on_its_way = |state: &State| match (&state.coming, number) {
+            (Some(coming), Some(number)) => coming.number == number,
+            (coming, _) => coming.is_some(),
+        };
+        let waited = self.moved.wait_timeout_while(self.lock(), timeout, |state| on_its_way(state));
+        let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        !on_its_way(&state)
     }
 }
 
@@ -237,29 +253,41 @@ mod tests {
     #[test]
     fn what_is_turned_off_is_refused_once_the_row_is_written_and_what_is_turned_on_taken_before() {
         let (policies, mailbox) = (Policies::new(stated("")), Mailbox::default());
-        assert_eq!(policies.bring(stated(OFF), "", &mailbox), Change::Coming);
+        assert_eq!(policies.bring(stated(OFF), "", &mailbox), Change::Coming(1));
         assert!(!refuses_reads(&policies) && policies.in_force().bytes == stated("").bytes);
         assert_eq!(policies.bring(stated(""), "", &mailbox), Change::Busy);
         policies.settle(&stated(OFF).bytes);
         assert!(refuses_reads(&policies) && policies.in_force().bytes == stated(OFF).bytes);
         assert_eq!(policies.bring(stated(OFF), "", &mailbox), Change::Same);
-        assert_eq!(policies.bring(stated(""), "", &mailbox), Change::Coming);
+        assert_eq!(policies.bring(stated(""), "", &mailbox), Change::Coming(2));
         assert!(!refuses_reads(&policies) && policies.in_force().bytes == stated(OFF).bytes);
         policies.settle(&stated("").bytes);
-        assert!(!refuses_reads(&policies) && policies.wait(Duration::ZERO));
+        assert!(!refuses_reads(&policies) && policies.wait(None, Duration::ZERO));
     }
 
     #[test]
     fn what_is_withdrawn_leaves_everything_as_it_was() {
         let (policies, mailbox) = (Policies::new(stated(OFF)), Mailbox::default());
-        assert_eq!(policies.withdraw(&mailbox), Withdrawn::TooLate);
+        assert_eq!(policies.withdraw(1, &mailbox), Withdrawn::TooLate);
         policies.bring(stated(""), "", &mailbox);
-        assert!(!refuses_reads(&policies) && !policies.wait(Duration::ZERO));
+        assert!(!refuses_reads(&policies) && !policies.wait(None, Duration::ZERO));
         let batch = mailbox.peek();
-        assert_eq!(policies.withdraw(&mailbox), Withdrawn::UnderWay);
+        assert_eq!(policies.withdraw(1, &mailbox), Withdrawn::UnderWay);
         mailbox.left();
-        assert_eq!((batch.len(), policies.withdraw(&mailbox)), (1, Withdrawn::Yes));
-        assert!(refuses_reads(&policies) && mailbox.is_empty() && policies.wait(Duration::ZERO));
+        assert_eq!((batch.len(), policies.withdraw(1, &mailbox)), (1, Withdrawn::Yes));
+        assert!(refuses_reads(&policies) && mailbox.is_empty() && policies.wait(None, Duration::ZERO));
+    }
+
+    #[test]
+    fn a_change_is_taken_back_by_its_own_number_alone() {
+        let (policies, mailbox) = (Policies::new(stated("")), Mailbox::default());
+        policies.bring(stated(OFF), "", &mailbox);
+        mailbox.taken(mailbox.peek().len());
+        policies.settle(&stated(OFF).bytes);
+        assert!(policies.wait(Some(1), Duration::ZERO));
+        assert_eq!(policies.bring(stated(""), "", &mailbox), Change::Coming(2));
+        assert!(policies.wait(Some(1), Duration::ZERO) && !policies.wait(Some(2), Duration::ZERO));
+        assert_eq!((policies.withdraw(1, &mailbox), mailbox.len()), (Withdrawn::TooLate, 1));
     }
 
     #[test]
@@ -267,7 +295,7 @@ mod tests {
         let (policies, mailbox) = (Policies::new(stated(OFF)), Mailbox::default());
         while mailbox.post(Vec::new()) {}
         assert_eq!(policies.bring(stated(""), "", &mailbox), Change::Busy);
-        assert!(refuses_reads(&policies) && policies.wait(Duration::ZERO));
+        assert!(refuses_reads(&policies) && policies.wait(None, Duration::ZERO));
     }
 
     #[test]
@@ -279,7 +307,7 @@ mod tests {
         policies.bring(stated(OFF), "", &mailbox);
         policies.settle(&stated(OFF).bytes);
         policies.bring(stated(""), "", &mailbox);
-        policies.withdraw(&mailbox);
+        policies.withdraw(2, &mailbox);
         assert_eq!(turned.load(Ordering::Relaxed), 4);
     }
 }

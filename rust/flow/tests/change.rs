@@ -64,9 +64,10 @@ impl Rig {
 
     fn change(&mut self, policy: &str) {
         let stated = Stated::parse(policy.into()).unwrap();
-        assert_eq!(self.pump.policies().bring(stated, "another", &self.pump.mailbox()), Change::Coming);
+        let change = self.pump.policies().bring(stated, "another", &self.pump.mailbox());
+        assert!(matches!(change, Change::Coming(_)));
         self.pump.run(Duration::ZERO).unwrap();
-        assert!(self.pump.policies().wait(Duration::ZERO));
+        assert!(self.pump.policies().wait(None, Duration::ZERO));
     }
 
     fn end(&mut self) {
@@ -275,14 +276,14 @@ fn a_change_that_is_not_written_yet_can_be_taken_back() {
     rig.reads(3);
     let (policies, mailbox) = (rig.pump.policies(), rig.pump.mailbox());
     let change = |policy: &str| policies.bring(Stated::parse(policy.into()).unwrap(), "", &mailbox);
-    assert_eq!(change(NO_READS), Change::Coming);
+    assert_eq!(change(NO_READS), Change::Coming(1));
     assert_eq!((change(ALL), policies.in_force().bytes.as_slice()), (Change::Busy, ALL.as_bytes()));
     rig.pump.run(Duration::ZERO).unwrap();
-    assert!(policies.wait(Duration::ZERO));
-    assert_eq!(policies.withdraw(&mailbox), Withdrawn::TooLate);
-    assert_eq!(change(ALL), Change::Coming);
+    assert!(policies.wait(None, Duration::ZERO));
+    assert_eq!(policies.withdraw(1, &mailbox), Withdrawn::TooLate);
+    assert_eq!(change(ALL), Change::Coming(2));
     assert_eq!(
-        (policies.withdraw(&mailbox), policies.in_force().bytes.as_slice()),
+        (policies.withdraw(2, &mailbox), policies.in_force().bytes.as_slice()),
         (Withdrawn::Yes, NO_READS.as_bytes())
     );
     rig.reads(3);

@@ -77,6 +77,30 @@ impl Policy {
     }
 }
 
+/// What two policies make of an event, and whose rule says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Judged {
+    /// The sink's policy, not the log's.
+    pub own: bool,
+    /// The rule that decides; none: no rule matches.
+    pub rule: Option<usize>,
+    /// What becomes of the event.
+    pub keep: Keep,
+}
+
+/// What becomes of an event at a sink with a policy of its own, or none.
+#[must_use]
+pub fn judge(log: &Policy, own: Option<&Policy>, event: &Facts<'_>) -> Judged {
+    let (of_log, otherwise) = (log.first(event), otherwise(event));
+    let of_own = own.and_then(|own| own.first(event));
+    let keep = both(of_log.map(|(_, keep)| keep), of_own.map(|(_, keep)| keep), otherwise);
+    let off = of_log.map_or(otherwise, |(_, keep)| keep) == Keep::Off;
+    match of_own.filter(|_| !off) {
+        Some((at, _)) => Judged { own: true, rule: Some(at), keep },
+        None => Judged { own: false, rule: of_log.map(|(at, _)| at), keep },
+    }
+}
+
 /// What becomes of an event that no rule of the log's policy matches.
 #[must_use]
 pub fn otherwise(event: &Facts<'_>) -> Keep {
