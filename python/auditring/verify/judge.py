@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
     from auditring.verify.lines import Lines
     from auditring.verify.moment import SinkStanding, Standing
-    from auditring.verify.balances import backwards
-from auditring.verify.ranges import Gap
+    from auditring.verify.ranges import Gap
     from auditring.verify.tables import Table
 
 __all__ = ["judge"]
