@@ -109,7 +109,7 @@ def test_duckdb_finds_the_equations_true_also_while_threads_emit_and_events_are_
 
 
 def test_a_quiet_log_says_nothing_new_but_once_at_its_end(tmp_path: Path) -> None:
-    """Nothing is told of the telling: after the last event one row of the process and of each sink, then one at close."""
+    """Nothing is told of the telling: after the last event one row of the process and of each sink, and so at close."""
     with auditring.open(tmp_path, balance=0.01, sinks=(ParquetSink(), JsonlSink())) as log:
         with log.session() as session:
             session.read("orders", 0, 1, 1)
@@ -197,7 +197,7 @@ def _settled(value: Callable[[], int]) -> int:
     """A number once it has been the same at many looks."""
     seen, same = value(), 0
     deadline = time.monotonic() + PATIENCE
-    while same < 30:  # noqa: PLR2004 - more often than the pump looks
+    while same < 30:
         assert time.monotonic() < deadline, "it never settles"
         time.sleep(0.02)
         now = value()

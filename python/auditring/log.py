@@ -7,7 +7,6 @@ closed when the interpreter exits.
 
 import asyncio
 import atexit
-import dataclasses
 import logging
 import multiprocessing
 import multiprocessing.util
@@ -284,13 +283,14 @@ class AuditLog(LogEvents):
             raise TimeoutError("the policy is as it was, and stays so: another change is not done yet")
         try:
             before = running.policy
-            after = dataclasses.replace(policy, seed=before.seed if policy.seed is None else policy.seed)
-            what = diff(before, after)
+            # What a log holds of a policy, and may show: its journaled form.
+            form = policy.journaled(seed=before.seed or 0)
+            what = diff(before, Policy.from_journaled(form))
             if self._policy_is_locked:
-                running.refuse_policy(after, what)
+                running.refuse_policy(form, what)
                 raise PolicyLocked("the log was opened with lock_policy=True: its policy stays as it is")
             left = None if limit is None else max(0.0, limit - (time.monotonic() - began))
-            running.set_policy(after, what, left)
+            running.set_policy(form, what, left)
         finally:
             self._changing.release()
         return what

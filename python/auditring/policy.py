@@ -22,6 +22,8 @@ from auditring.policy_diff import PolicyDiff, diff
 __all__ = ["Keep", "Policy", "PolicyDiff", "Rule", "diff", "drawn_seed", "literal", "shorthand"]
 
 _VERSION: Final = 2
+_RULES: Final = {2, 3}
+"""Versions whose rules are read as they stand."""
 _SEED_BITS: Final = 64
 _MOST: Final = 2**32 - 1
 _STORY: Final = ("session", "resource")
@@ -252,7 +254,7 @@ class Policy:
         version = said.pop("version", None) if isinstance(said, dict) else None
         if version == 1:
             said = {"seed": said["seed"], "rule": _rules_of_version_1(said)}
-        elif version == _VERSION and isinstance(said.get("rules"), list):
+        elif version in _RULES and isinstance(said.get("rules"), list):
             said["rule"] = [{**rule, "by": rule["by"] or None} if "by" in rule else rule for rule in said.pop("rules")]
         else:
             raise ConfigError(f"Policy: version {version} is not known here")

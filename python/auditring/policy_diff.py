@@ -7,7 +7,7 @@ whatever else a policy says is compared by its fields, so nothing that is new to
 import dataclasses
 import difflib
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 __all__ = ["PolicyDiff", "diff"]
 
@@ -15,7 +15,7 @@ __all__ = ["PolicyDiff", "diff"]
 class _Policy(Protocol):
     """A policy: a dataclass with rules."""
 
-    __dataclass_fields__: dict[str, Any]
+    __dataclass_fields__: ClassVar[dict[str, Any]]
 
     @property
     def rules(self) -> Sequence[Any]:
@@ -66,7 +66,7 @@ def diff(old: _Policy, new: _Policy) -> PolicyDiff:
     come = set(range(len(after))) - {block.b + at for block in stays for at in range(block.size)}
     moved = _pairs(before, after, gone, come, lambda rule: rule)
     changed = _pairs(before, after, gone, come, _conditions)
-    names = [field.name for field in dataclasses.fields(new) if field.name != "rules"]  # type: ignore[arg-type]  # a dataclass
+    names = [field.name for field in dataclasses.fields(new) if field.name != "rules"]
     values = [(name, getattr(old, name, None), getattr(new, name)) for name in names]
     return PolicyDiff(
         added=tuple((at + 1, after[at]) for at in sorted(come)),
@@ -82,7 +82,11 @@ def _conditions(rule: Any) -> Any:  # noqa: ANN401 - a rule, whatever its condit
 
 
 def _pairs(
-    before: Sequence[Any], after: Sequence[Any], gone: set[int], come: set[int], key: Any  # noqa: ANN401 - of a rule
+    before: Sequence[Any],
+    after: Sequence[Any],
+    gone: set[int],
+    come: set[int],
+    key: Any,  # noqa: ANN401 - of a rule
 ) -> list[tuple[int, int]]:
     """Rules that have gone and come with the same key; they are taken out of both."""
     waiting: dict[Any, list[int]] = {}

@@ -103,12 +103,11 @@ class Running:
             self._policy = form, Policy.from_journaled(form)
         return self._policy[1]
 
-    def set_policy(self, policy: Policy, what: PolicyDiff, timeout: float | None) -> None:
-        """Brings a policy, whole with its seed, into force.
+    def set_policy(self, form: bytes, what: PolicyDiff, timeout: float | None) -> None:
+        """Brings a policy, in its journaled form, into force.
 
         Raises `ConfigError`, `LogClosed`, `JournalError` or `TimeoutError`.
         """
-        form = policy.journaled(seed=0)
         try:
             self.core.set_policy(form, str(what), timeout)
         except ValueError as error:
@@ -119,11 +118,11 @@ class Running:
             raise
         if self._pump is None:
             # Nothing is kept, so nothing is judged.
-            self._policy = form, policy
+            self._policy = form, Policy.from_journaled(form)
 
-    def refuse_policy(self, policy: Policy, what: PolicyDiff) -> None:
+    def refuse_policy(self, form: bytes, what: PolicyDiff) -> None:
         """Records that a policy was wanted and refused."""
-        digest = hashlib.sha256(policy.journaled(seed=0)).hexdigest()
+        digest = hashlib.sha256(form).hexdigest()
         self._tell("auditring.PolicyRefused", digest=digest, diff=str(what))
 
     def stats(self) -> Stats:

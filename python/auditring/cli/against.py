@@ -38,7 +38,17 @@ _COLUMNS: Final = {
     "peer": "peer_ip",
 }
 """What a rule may ask for beside action, category and outcome, and where rows have it."""
-_LOOKED_AT: Final = ("authority", "origin", "status", "filter", "tap", "resource", "principal", "virtual_cluster", "peer")
+_LOOKED_AT: Final = (
+    "authority",
+    "origin",
+    "status",
+    "filter",
+    "tap",
+    "resource",
+    "principal",
+    "virtual_cluster",
+    "peer",
+)
 _CHUNK: Final = 50_000
 _TICK: Final = 0.2
 
@@ -121,7 +131,16 @@ def replay(directory: Path, policy: Policy, own: Policy | None, since: datetime 
     from auditring import query
 
     con = query.connect(directory)
-    asked = {name for one in (policy, own) if one is not None for rule in one.rules for name in _COLUMNS if getattr(rule, name) is not None}
+    # Its bar would stand between the lines of the answer; ours shows the same.
+    con.execute("SET enable_progress_bar = true; SET enable_progress_bar_print = false")
+    asked = {
+        name
+        for one in (policy, own)
+        if one is not None
+        for rule in one.rules
+        for name in _COLUMNS
+        if getattr(rule, name) is not None
+    }
     keys = ", ".join(_key(name, asked) for name in _LOOKED_AT)
     where = "" if since is None else "WHERE time >= $since"
     lines: dict[tuple[bool, int | None, str, int], Line] = {}

@@ -55,7 +55,7 @@ def _event(function: Callable[..., None]) -> Callable[..., None]:
 )
 @click.option("--since", metavar="TIME", callback=time_of, help="With --against: only what happened from then on.")
 @click.option("--json", "as_json", is_flag=True, help="One object, for scripts.")
-def command(  # noqa: PLR0913 - one argument an option
+def command(
     path: Path,
     own: Path | None,
     against: Path | None,

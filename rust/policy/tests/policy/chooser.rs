@@ -1,7 +1,7 @@
 //! Tables and cache against the plain reading.
 
 use auditring_event::{Authority, Category, Context, Origin, Outcome};
-use auditring_policy::{Decision, Keep, Policy, otherwise, protected};
+use auditring_policy::{Decision, Keep, Policy, judge, otherwise, protected};
 use proptest::prelude::*;
 
 use crate::common::{Sent, again, blind, chooser, decide, facts, policy};
@@ -305,6 +305,7 @@ proptest! {
             }] += 1;
             let columns = sent.columns();
             let facts = facts(&columns, sent.status);
+            prop_assert_eq!(judge(&log, own.as_ref(), &facts).keep, plainly(&log, own.as_ref(), &sent));
             let blind = log.allow_blind_spots || own.as_ref().is_some_and(|own| own.allow_blind_spots);
             if !blind && protected(facts.category, facts.outcome, sent.status).is_some() {
                 prop_assert_eq!(decision, KEPT, "protected: {:?}", sent);
