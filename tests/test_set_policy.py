@@ -195,6 +195,8 @@ def test_mistakes_are_told_before_anything_is_changed(tmp_path: Path) -> None:
             log.set_policy(large)
         with pytest.raises(ConfigError, match="timeout"):
             log.set_policy(NO_READS, timeout=-1)
+        with pytest.raises(ValueError, match="is set_policy"):
+            log._live().core.post("auditring.PolicyChanged", policy="{}")  # noqa: SLF001 - no public way either
         many = Policy(rules=large.rules[:400])
         log.set_policy(many)
         assert log.policy.rules == many.rules

@@ -28,6 +28,7 @@ __all__ = [
     "check_policy",
     "columns",
     "explain",
+    "judge",
     "kafka_apis",
     "lines",
     "literal",

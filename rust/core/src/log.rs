@@ -338,6 +338,11 @@ impl Log {
         let spec = by_name(action)
             .filter(|spec| spec.name.starts_with("auditring."))
             .ok_or_else(|| PyValueError::new_err(format!("{action:?} is no event of the library's own")))?;
+        if spec.name == "auditring.PolicyChanged" {
+            return Err(PyValueError::new_err(
+                "what changes the policy is set_policy: the row alone would be no change",
+            ));
+        }
         let mut event = Encoder::new(spec);
         if let Some(status) = status {
             event.status(status);
