@@ -5,6 +5,7 @@
 //! every row after it by the one that it carries; whoever passes over rows shows them to [`Selector::pass`], so that none
 //! is missed.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use auditring_event::record::RecordView;
@@ -12,7 +13,7 @@ use auditring_event::row::{self, RowView};
 use auditring_event::{
     CODES, Context, Definitions, Identity, OUTCOMES, Outcome, RowRef, RowSet, code_of, index_of, spec_at,
 };
-use auditring_journal::{BatchMeta, SegmentHead, contexts, counters, process_text};
+use auditring_journal::{BatchMeta, Reader, SegmentHead, Step, contexts, counters, process_text};
 use auditring_policy::{Chooser, Decision, Policy, Who, session_hash};
 
 use crate::Error;
@@ -30,7 +31,32 @@ pub(crate) fn is_change(view: &RowView<'_>) -> bool {
 /// The policy that a record tells of, where it tells that another is in force.
 pub(crate) fn policy_in(record: &RecordView<'_>) -> Option<Vec<u8>> {
     let policy = (record.code() == CHANGED).then(|| record.fields().text(POLICY))?;
-    Some(policy.unwrap_or_default().as_bytes().to_vec())
+    policy.map(|policy| policy.as_bytes().to_vec())
+}
+
+/// The policy in force behind the last row of a journal that nobody writes any more; none where no head of a segment says.
+/// `first_seq`: of the last segment whose head can be read.
+///
+/// # Errors
+/// If the journal cannot be read.
+pub(crate) fn policy_at_end(dir: &Path, first_seq: i64) -> Result<Option<Vec<u8>>, Error> {
+    let mut reader = Reader::open(dir, first_seq)?;
+    let (mut buf, mut policy) = (Vec::new(), None);
+    loop {
+        match reader.next(&mut buf)? {
+            Step::Segment(head) => policy = Some(head.policy),
+            Step::Batch(meta, sections) if has_change(&meta) => {
+                let mut rows = &buf[sections.rows];
+                while let Ok(view) = RowView::parse(rows) {
+                    let told = is_change(&view).then(|| view.fields().text(POLICY)).flatten();
+                    policy = told.map(|told| told.as_bytes().to_vec()).or(policy);
+                    rows = &rows[view.len()..];
+                }
+            }
+            Step::Batch(..) | Step::Corrupt { .. } | Step::Gone { .. } => {}
+            Step::NotYet | Step::End => return Ok(policy),
+        }
+    }
 }
 
 /// Whether there is such a row in a batch, by the counters that it carries.
@@ -170,7 +196,8 @@ impl Selector {
 
     #[cold]
     fn changed(&mut self, view: &RowView<'_>) -> Result<(), Error> {
-        let policy = view.fields().text(POLICY).unwrap_or_default().as_bytes();
+        // A row of the first version of the catalog carries none, and nothing ever wrote one.
+        let Some(policy) = view.fields().text(POLICY).map(str::as_bytes) else { return Ok(()) };
         // The head of a segment may have said so already, to one who begins to read in the middle.
         if self.chooser.as_ref().is_some_and(|(now, _)| now == policy) { Ok(()) } else { self.go_by(policy) }
     }
