@@ -433,6 +433,9 @@ def turn(root: Path) -> None:
                 session.read("orders", 0, offset, offset)
                 session.operation_denied("READ", "Topic", "orders")
                 offset += 1
+                if offset % 20 == 0:
+                    # All that is written is read back.
+                    time.sleep(0.001)
 
         threading.Thread(target=emit, daemon=True).start()
         while True:

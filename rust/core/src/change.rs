@@ -47,7 +47,8 @@ pub(crate) fn set_policy(
     let mut brought = None;
     loop {
         if brought.is_none() {
-            match site.policies.bring(stated.clone(), diff, site.mailbox) {
+            // Each action is asked of every rule: callers that emit do not wait for that.
+            match py.detach(|| site.policies.bring(stated.clone(), diff, site.mailbox)) {
                 Change::Same => return Ok(false),
                 Change::Coming(number) => brought = Some(number),
                 Change::Busy => {}
@@ -86,7 +87,7 @@ pub(crate) fn set_policy(
 fn withdraw(py: Python<'_>, site: &Site<'_>, number: u64) -> PyResult<bool> {
     let end = Instant::now() + GRACE;
     loop {
-        match site.policies.withdraw(number, site.mailbox) {
+        match py.detach(|| site.policies.withdraw(number, site.mailbox)) {
             Withdrawn::Yes => return Ok(true),
             Withdrawn::TooLate => {
                 // Its row is written; the pump is about to say so.
