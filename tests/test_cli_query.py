@@ -30,7 +30,10 @@ ESCAPES = "a\x1b[31mb\u202ec\u200bd\x9be"
 def audit(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A closed log with some rows, among them a resource that would like to be seen as something else."""
     path = tmp_path_factory.mktemp("audit")
-    with auditring.open(path, instance="proxy-1") as log, log.session(id="s", authority="decision") as session:
+    with (
+        auditring.open(path, instance="proxy-1", balance=None) as log,
+        log.session(id="s", authority="decision") as session,
+    ):
         session.client_sasl_auth_success("alice", mechanism="PLAIN")
         for offset in range(150):
             session.read("payments", 3, offset, offset, 1)
@@ -43,7 +46,7 @@ def audit(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def story(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three clients, of which two share a network; each fails to log in, uses a key, and is refused something."""
     path = tmp_path_factory.mktemp("story")
-    with auditring.open(path) as log:
+    with auditring.open(path, balance=None) as log:
         for number, address in enumerate(("10.1.2.3", "10.1.2.9", "2001:db8::7")):
             with log.session(id=f"s-{number}", peer=(address, 50_000), authority="decision") as session:
                 session.client_sasl_auth_failure("alice", mechanism="PLAIN")
@@ -138,7 +141,7 @@ def test_a_file_that_goes_while_a_question_is_put_means_a_new_snapshot(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Retention or compaction may be quicker than the question: it is put again."""
-    with auditring.open(tmp_path) as log:
+    with auditring.open(tmp_path, balance=None) as log:
         log.flush(20)
         log.emit("com.example.First")
     first, *_ = list_sealed(tmp_path)[0]

@@ -162,7 +162,8 @@ def test_standard_output_speaks_it_too(tmp_path: Path) -> None:
     program = (
         "import auditring, sys\n"
         "from auditring.sinks import JsonlSink\n"
-        "auditring.open(sys.argv[1], sinks=(JsonlSink('-', dialect='kroxylicious-v1'),)).close()\n"
+        "sinks = (JsonlSink('-', dialect='kroxylicious-v1'),)\n"
+        "auditring.open(sys.argv[1], sinks=sinks, balance=None).close()\n"
     )
     command = [sys.executable, "-c", program, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)

@@ -34,9 +34,10 @@ def run(name: str, *arguments: str) -> str:
 
 
 def counts(directory: Path, *columns: str) -> dict[tuple[object, ...], int]:
-    """How many rows there are by the values of `columns`."""
+    """How many rows there are by the values of `columns`, those of the balance left out."""
+    what = "FROM events WHERE NOT ends_with(action, 'Balance') GROUP BY ALL"
     with query.connect(directory) as connection:
-        rows = connection.execute(f"SELECT {', '.join(columns)}, count(*) FROM events GROUP BY ALL").fetchall()
+        rows = connection.execute(f"SELECT {', '.join(columns)}, count(*) {what}").fetchall()
     return {row[:-1]: row[-1] for row in rows}
 
 

@@ -117,7 +117,7 @@ def test_close_ends_although_callers_wait_for_ever(tmp_path: Path) -> None:
 
 def test_a_session_that_closes_during_an_update_stays_closed(tmp_path: Path) -> None:
     """What a mapping's own code does while it is read cannot bring a closed session back."""
-    log = auditring.open(tmp_path, sinks=[JsonlSink()])
+    log = auditring.open(tmp_path, sinks=[JsonlSink()], balance=None)
     session = log.session(id="s", authority="decision")
 
     class Closing(dict[str, str]):
@@ -278,7 +278,9 @@ class Slow(ParquetSink):
 def test_a_table_sink_that_lags_goes_on_when_the_journal_fills_up(tmp_path: Path) -> None:
     """At half of the budget checkpoints end early, also right behind a batch: nothing is gathered for ever."""
     full = WhenFull(wait=None)
-    with auditring.open(tmp_path / "audit", sinks=[Slow()], journal_bytes=16 << 20, when_full=full) as log:
+    with auditring.open(
+        tmp_path / "audit", sinks=[Slow()], journal_bytes=16 << 20, when_full=full, balance=None
+    ) as log:
         with log.session(id="s") as session:
             for n in range(400_000):
                 session.read("orders", n % 3, n, n)

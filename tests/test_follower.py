@@ -72,7 +72,7 @@ class Broken(ParquetSink):
 @pytest.mark.parametrize("where", ["start", "write", "commit"])
 def test_a_sink_that_fails_and_recovers_has_every_row_once(tmp_path: Path, where: str) -> None:
     """The failure is counted, seen in health and told by rows; after it every row is there once."""
-    with auditring.open(tmp_path, sinks=(Broken(where, 3),)) as log, log.session() as session:
+    with auditring.open(tmp_path, sinks=(Broken(where, 3),), balance=None) as log, log.session() as session:
         for i in range(20_000):
             session.read("orders", 0, i, i)
         while log.stats().sinks["parquet"].failures < 3 or not log.health().ok:
@@ -131,7 +131,7 @@ class Stuck(ParquetSink):
 def test_a_slow_sink_delays_only_itself_and_close_does_not_wait_longer_than_it_is_told(tmp_path: Path) -> None:
     """Flush and close end in time while one sink is stuck, the other has everything, and closing again goes on."""
     stuck = Stuck()
-    log = auditring.open(tmp_path, sinks=(stuck, JsonlSink()))
+    log = auditring.open(tmp_path, sinks=(stuck, JsonlSink()), balance=None)
     log.emit("com.example.Thing")
     with pytest.raises(TimeoutError, match="parquet"):
         log.flush(0.2)

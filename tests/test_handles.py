@@ -103,7 +103,7 @@ def test_a_connection_that_failed_is_a_row_and_no_connection(tmp_path: Path) -> 
 
 def test_a_broker_that_nobody_holds_ends_as_abandoned_and_keeps_its_session(tmp_path: Path) -> None:
     """A handle keeps the session; without any reference both end, the connection first."""
-    with auditring.open(tmp_path) as log:
+    with auditring.open(tmp_path, balance=None) as log:
         broker = log.session(id="c-1").broker("10.0.0.5:9092")
         gc.collect()
         broker.read("t", 0)

@@ -33,7 +33,7 @@ def actions_of(rows: list[dict[str, Any]]) -> list[str]:
 
 def run_script(root: Path, body: str, **env: str) -> subprocess.CompletedProcess[str]:
     """Runs `body` in an interpreter of its own, with `log` open in `root`."""
-    head = "import auditring, os, sys, threading\nlog = auditring.open(sys.argv[1])\n"
+    head = "import auditring, os, sys, threading\nlog = auditring.open(sys.argv[1], balance=None)\n"
     return subprocess.run(
         [
             sys.executable,
@@ -55,7 +55,8 @@ def run_script(root: Path, body: str, **env: str) -> subprocess.CompletedProcess
 
 def test_a_log_begins_with_startup_and_ends_with_clean_shutdown(tmp_path: Path) -> None:
     """The first row is ProxyStartup at age 0, the last ProxyCleanShutdown, and seq is dense between them."""
-    with auditring.open(tmp_path, instance="proxy-1") as log, log.session(peer=("192.0.2.7", 4711)) as session:
+    log = auditring.open(tmp_path, instance="proxy-1", balance=None)
+    with log, log.session(peer=("192.0.2.7", 4711)) as session:
         session.read("orders", 3, 1000, 1099)
     rows = rows_of(tmp_path)
     assert actions_of(rows) == ["ProxyStartup", "ClientAccept", "Read", "ClientClose", "ProxyCleanShutdown"]

@@ -131,7 +131,7 @@ def test_a_literal_is_matched_as_it_is(tmp_path: Path) -> None:
 
 def test_rules_leave_out_what_they_say_and_never_what_is_protected(tmp_path: Path) -> None:
     """The widest rule there is leaves denials, failures and whatever else is protected as rows; all is counted."""
-    with auditring.open(tmp_path, policy=Policy(rules=[Rule(keep=Keep.OFF)])) as log:
+    with auditring.open(tmp_path, policy=Policy(rules=[Rule(keep=Keep.OFF)]), balance=None) as log:
         traffic(log, sessions=3)
         log.flush(PATIENCE)
         stats = log.stats()
@@ -238,7 +238,7 @@ def test_readers_of_fresh_rows_see_what_the_table_will_have(tmp_path: Path) -> N
     )
     sinks = (ParquetSink(policy=own), JsonlSink())
     asked = "SELECT seq, weight FROM events WHERE action <> 'ProxyCleanShutdown' ORDER BY seq"
-    with auditring.open(tmp_path, sinks=sinks) as log:
+    with auditring.open(tmp_path, sinks=sinks, balance=None) as log:
         traffic(log)
         log._live().journaled(PATIENCE)  # noqa: SLF001 - before any sink has sealed
         fresh = query.connect(tmp_path).execute(asked).fetchall()

@@ -29,7 +29,7 @@ PATIENCE = 20.0
 @pytest.fixture
 def log(tmp_path: Path) -> Iterator[auditring.AuditLog]:
     """An open log in `tmp_path / "audit"`."""
-    with auditring.open(tmp_path / "audit", instance="proxy-1") as log:
+    with auditring.open(tmp_path / "audit", instance="proxy-1", balance=None) as log:
         yield log
 
 
@@ -88,7 +88,10 @@ def test_fresh_and_sealed_rows_are_each_seen_once(log: auditring.AuditLog) -> No
 def test_rows_are_each_seen_once_while_files_are_sealed(tmp_path: Path) -> None:
     """Reader against writer: whatever the moment, numbers are dense and none is doubled."""
     rotation = auditring.Rotation(rows=64)
-    with auditring.open(tmp_path, sinks=(ParquetSink(rotation=rotation),)) as log, log.session(id="s") as session:
+    with (
+        auditring.open(tmp_path, sinks=(ParquetSink(rotation=rotation),), balance=None) as log,
+        log.session(id="s") as session,
+    ):
         for batch in range(20):
             for offset in range(50):
                 session.read("orders", 0, offset, offset, batch)
@@ -131,7 +134,10 @@ def test_a_directory_without_rows_has_the_columns(tmp_path: Path) -> None:
 
 def test_connect_says_when_no_parquet_is_written(tmp_path: Path) -> None:
     """With a JSONL sink alone rows are in the view only as long as they are in the journal."""
-    with auditring.open(tmp_path, sinks=(JsonlSink(),)), pytest.warns(QueryWarning, match="no log here writes Parquet"):
+    with (
+        auditring.open(tmp_path, sinks=(JsonlSink(),), balance=None),
+        pytest.warns(QueryWarning, match="no log here writes Parquet"),
+    ):
         connect(tmp_path)
 
 
@@ -146,7 +152,7 @@ def test_what_is_no_audit_directory_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["it's", "a [1]*?", 'quo"te; --', "päth 日本"])
 def test_a_directory_may_have_any_name(tmp_path: Path, name: str) -> None:
     """Quotes and glob characters in a path stand for themselves."""
-    with auditring.open(tmp_path / name) as log:
+    with auditring.open(tmp_path / name, balance=None) as log:
         log.emit("com.example.First")
     assert len(seqs(connect(tmp_path / name, include_fresh=False))) == 3
 
@@ -174,7 +180,7 @@ def test_a_file_that_goes_between_listing_and_opening_means_a_new_snapshot(
 
 def test_a_file_that_is_covered_by_another_is_ignored(tmp_path: Path) -> None:
     """After a compaction that was killed before it removed its sources, each row is still seen once."""
-    with auditring.open(tmp_path) as log:
+    with auditring.open(tmp_path, balance=None) as log:
         log.flush(PATIENCE)
         log.emit("com.example.First")
     files, _ = list_sealed(tmp_path)
@@ -187,7 +193,7 @@ def test_a_file_that_is_covered_by_another_is_ignored(tmp_path: Path) -> None:
 
 def test_parquet_files_of_others_are_left_out_and_named(tmp_path: Path) -> None:
     """A file that no sink has named is not evidence."""
-    with auditring.open(tmp_path):
+    with auditring.open(tmp_path, balance=None):
         pass
     files, _ = list_sealed(tmp_path)
     shutil.copy(files[0].path, files[0].path.with_name("copy.parquet"))
@@ -205,7 +211,7 @@ def test_refresh_wants_a_connection_of_ours() -> None:
 @pytest.fixture
 def told(tmp_path: Path) -> duckdb.DuckDBPyConnection:
     """A connection to a small story: alice works, bob may not, somebody else is not bob."""
-    with auditring.open(tmp_path / "audit") as log:
+    with auditring.open(tmp_path / "audit", balance=None) as log:
         with log.session(peer=("10.0.0.1", 1), authority="decision") as session:
             session.client_sasl_auth_success("alice", mechanism="PLAIN")
             session.read("payments", 3, 1000, 1099, 1, records=100)
@@ -272,7 +278,7 @@ def test_a_timeline_has_what_a_principal_did_and_who_tried_to_be_it(told: duckdb
 
 def test_a_timeline_has_what_every_proven_name_of_a_session_did(tmp_path: Path) -> None:
     """A certificate's name is as good as the one that SASL proved after it, as `Type:name` too; as for `tail`."""
-    with auditring.open(tmp_path) as log:
+    with auditring.open(tmp_path, balance=None) as log:
         with log.session(authority="decision") as session:
             session.client_sasl_auth_success("alice", mechanism="PLAIN")
             session.read("payments", 3, 1000, 1099, 1)
@@ -306,7 +312,7 @@ def test_bounds_in_time_hold_the_first_and_not_the_last(told: duckdb.DuckDBPyCon
 
 def test_totals_hold_for_sampled_rows(tmp_path: Path) -> None:
     """A sampled row stands for as many as its weight says; a session on a topic is kept whole or not."""
-    with auditring.open(tmp_path, read=Keep.SAMPLE(one_in=10), seed=1) as log:
+    with auditring.open(tmp_path, read=Keep.SAMPLE(one_in=10), seed=1, balance=None) as log:
         for number in range(400):
             with log.session(id=f"s-{number}") as session:
                 for offset in range(11):
@@ -322,7 +328,7 @@ def test_totals_hold_for_sampled_rows(tmp_path: Path) -> None:
 
 def test_saved_questions_count_the_primary_tap_alone(tmp_path: Path) -> None:
     """One event that was seen at two points of the chain is one event; another tap can be asked for by name."""
-    with auditring.open(tmp_path, primary_tap="outer") as log, log.session(id="s") as session:
+    with auditring.open(tmp_path, primary_tap="outer", balance=None) as log, log.session(id="s") as session:
         for tap in ("outer", "outer", "inner"):
             session.read("payments", 0, 1, 1, 1, tap=tap)
         log.flush(PATIENCE)
@@ -363,7 +369,7 @@ def test_spikes_take_the_network_of_any_address() -> None:
 
 def test_spikes_leave_out_connections_that_the_proxy_ended(tmp_path: Path) -> None:
     """Closing the log or letting go of a handle is no failure of a client's; a connection that broke is."""
-    with auditring.open(tmp_path) as log:
+    with auditring.open(tmp_path, balance=None) as log:
         left_open = [log.session(peer=("10.0.0.1", port), authority="decision") for port in range(3)]
         brokers = [session.broker("10.9.9.9:9092") for session in left_open]
         log.session(peer=("10.0.0.2", 1)).broker("10.9.9.9:9092")
@@ -383,7 +389,7 @@ def test_spikes_leave_out_connections_that_the_proxy_ended(tmp_path: Path) -> No
 
 def test_what_a_filter_did_for_a_session_is_in_its_story(tmp_path: Path) -> None:
     """By `causeSession`, which a filter's event carries where a client's request was the cause."""
-    with auditring.open(tmp_path) as log:
+    with auditring.open(tmp_path, balance=None) as log:
         for name in ("client", "other"):
             with log.session(id=name) as session:
                 session.read("payments", 0, 1, 1, 1)

@@ -232,10 +232,43 @@ def test_a_sink_cannot_redact_and_a_log_cannot_without_its_key(tmp_path: Path, m
 
 def test_a_policy_that_follows_another_redacts_the_same() -> None:
     """Redaction is fixed while a log is open."""
-    same(hashing("peer"), hashing("peer"))
+    shown = hashing("peer", key="id:00112233")
+    same(hashing("peer"), shown, hashing("peer"))
+    same(hashing("peer"), shown, shown)
     for other in ((), hashing("principal"), hashing("peer", key="env:OTHER"), (Redact("peer", Drop()),)):
         with pytest.raises(ConfigError, match="fixed while the log is open"):
-            same(hashing("peer"), other)
+            same(hashing("peer"), shown, other)
+
+
+def test_a_policy_changes_while_a_log_redacts(tmp_path: Path) -> None:
+    """Its rules over hashed values are kept as hashes, in the row that carries it and in what the log shows."""
+    first = Policy(redact=hashing("principal"))
+    with auditring.open(tmp_path / "audit", policy=first, balance=None) as log:
+        assert [one.field for one in log.policy.redact] == ["principal"]
+        alice_off = Rule(action="Read", principal="alice", keep=Keep.OFF)
+        log.set_policy(Policy(rules=[alice_off], redact=first.redact))
+        shown = log.policy
+        # What the log shows can be given back to it, with more.
+        log.set_policy(
+            Policy(rules=[*shown.rules, Rule(action="Write", principal="bob", keep=Keep.OFF)], redact=shown.redact)
+        )
+        with pytest.raises(ConfigError, match="fixed while the log is open"):
+            log.set_policy(Policy(rules=[alice_off]))
+        for who in ("alice", "bob"):
+            with log.session(id=who, peer=("10.0.0.1", 1), authority="decision") as session:
+                session.client_sasl_auth_success(who, mechanism="PLAIN")
+                session.read("orders", 0, 1, 1)
+                session.write("orders", 0, 1, 1)
+        log.flush(10)
+    with query.connect(tmp_path / "audit") as con:
+        rows = con.execute("SELECT session, action FROM events WHERE category = 'data' ORDER BY ALL").fetchall()
+        texts = con.execute(
+            "SELECT policy FROM (SELECT context::JSON->>'policy' AS policy FROM events "
+            "WHERE action = 'auditring.PolicyChanged') ORDER BY ALL"
+        ).fetchall()
+    assert rows == [("alice", "Write"), ("bob", "Read")]
+    assert len(texts) == 2
+    assert not any("alice" in text or "bob" in text for (text,) in texts)
 
 
 def traffic(log: auditring.AuditLog, said: Mapping[str, str]) -> None:

@@ -81,7 +81,7 @@ def assert_gapless(root: Path) -> None:
 
 def test_a_table_is_written_as_measured(tmp_path: Path) -> None:
     """Zstd, dictionaries for strings, delta packing for whole numbers and times, statistics on five columns alone."""
-    with auditring.open(tmp_path, instance="proxy-1", primary_tap="edge") as log:
+    with auditring.open(tmp_path, instance="proxy-1", primary_tap="edge", balance=None) as log:
         emit_reads(log, 1000)
     (path,) = sealed(tmp_path)
     assert path.parent.name == datetime.now(UTC).strftime("%Y-%m-%d")
@@ -103,7 +103,7 @@ def test_a_table_is_written_as_measured(tmp_path: Path) -> None:
 
 def test_files_end_at_the_row_limit_and_row_groups_at_122_880(tmp_path: Path) -> None:
     """A file takes exactly as many rows as its rotation says, in full row groups, and ranges join without a gap."""
-    with auditring.open(tmp_path, sinks=(ParquetSink(rotation=Rotation(rows=300_000)),)) as log:
+    with auditring.open(tmp_path, sinks=(ParquetSink(rotation=Rotation(rows=300_000)),), balance=None) as log:
         emit_reads(log, 700_000)
     files = [pq.read_metadata(path) for path in sealed(tmp_path)]
     assert [file.num_rows for file in files] == [300_000, 300_000, 100_004]
@@ -114,20 +114,23 @@ def test_files_end_at_the_row_limit_and_row_groups_at_122_880(tmp_path: Path) ->
 def test_files_end_by_age_and_by_bytes(tmp_path: Path) -> None:
     """A row waits no longer than the age limit for its file, and a file past the byte limit is ended."""
     rotation = Rotation(age=0.2)
-    with auditring.open(tmp_path / "age", sinks=(ParquetSink(rotation=rotation),)) as log:
+    with auditring.open(tmp_path / "age", sinks=(ParquetSink(rotation=rotation),), balance=None) as log:
         log.emit("com.example.First")
         wait_for(lambda: len(sealed(tmp_path / "age")) == 1)
         log.emit("com.example.Second")
         wait_for(lambda: len(sealed(tmp_path / "age")) == 2)
     assert_gapless(tmp_path / "age")
-    with auditring.open(tmp_path / "bytes", sinks=(ParquetSink(rotation=Rotation(bytes=1)),)) as log:
+    with auditring.open(tmp_path / "bytes", sinks=(ParquetSink(rotation=Rotation(bytes=1)),), balance=None) as log:
         emit_reads(log, 250_000)
     assert [pq.read_metadata(path).num_rows for path in sealed(tmp_path / "bytes")] == [122_880, 122_880, 4_244]
 
 
 def test_a_range_of_which_nothing_is_kept_is_a_file_too(tmp_path: Path) -> None:
     """An empty checkpoint has a file whose metadata carries the range, so that ranges have no gap."""
-    with auditring.open(tmp_path, read=Keep.SAMPLE(one_in=1_000_000), seed=3) as log, log.session() as session:
+    with (
+        auditring.open(tmp_path, read=Keep.SAMPLE(one_in=1_000_000), seed=3, balance=None) as log,
+        log.session() as session,
+    ):
         session.read("orders", 0, 0, 0)
         log.flush(30)
         for i in range(1000):
@@ -150,7 +153,7 @@ class _Picky(ParquetSink):
 
 def test_what_a_sink_declines_is_filtered_by_name(tmp_path: Path) -> None:
     """Rows of a kind that the sink declines are not there, and counted as filtered in stats and in the file."""
-    with auditring.open(tmp_path, sinks=(_Picky(),)) as log:
+    with auditring.open(tmp_path, sinks=(_Picky(),), balance=None) as log:
         emit_reads(log, 50)
         log.flush(30)
         assert log.stats().sinks["parquet"].filtered == 50
@@ -165,7 +168,7 @@ def test_what_a_sink_declines_is_filtered_by_name(tmp_path: Path) -> None:
 
 def test_what_is_written_is_never_named_parquet_before_it_is_sealed(tmp_path: Path) -> None:
     """While a file is open its name does not end in .parquet, and a reader never meets a broken one."""
-    with auditring.open(tmp_path, sinks=(ParquetSink(),)) as log:
+    with auditring.open(tmp_path, sinks=(ParquetSink(),), balance=None) as log:
         emit_reads(log, 300_000)
         wait_for(lambda: any(tmp_path.glob("events/.*.tmp")))
         assert sealed(tmp_path) == []
@@ -191,7 +194,7 @@ class _CrashesAfterSealing(ParquetSink):
 def test_a_file_sealed_before_the_cursor_knew_is_not_written_twice(tmp_path: Path, read: Keep) -> None:
     """After a crash between rename and cursor each row is in one file only, and ranges still join."""
     sink = _CrashesAfterSealing(rotation=Rotation(rows=1000))
-    with auditring.open(tmp_path, sinks=(sink,), read=read, seed=1) as log:
+    with auditring.open(tmp_path, sinks=(sink,), read=read, seed=1, balance=None) as log:
         for part in range(50):
             emit_reads(log, 100, f"s-{part}")
     assert log.stats().sinks["parquet"].failures == 1
@@ -204,7 +207,7 @@ def test_a_file_sealed_before_the_cursor_knew_is_not_written_twice(tmp_path: Pat
 
 def test_lines_are_whole_named_at_birth_and_in_order(tmp_path: Path) -> None:
     """Each line is one object with its seq; the file's name has the first of them."""
-    with auditring.open(tmp_path, sinks=(JsonlSink(),)) as log:
+    with auditring.open(tmp_path, sinks=(JsonlSink(),), balance=None) as log:
         emit_reads(log, 20_000)
     lines = lines_of(tmp_path)
     first = lines[0]["seq"]
@@ -216,7 +219,7 @@ def test_lines_are_whole_named_at_birth_and_in_order(tmp_path: Path) -> None:
 @pytest.mark.parametrize("limit", [Rotation(rows=5000), Rotation(bytes=1 << 20), Rotation(age=0.05)])
 def test_lines_rotate_without_losing_one(tmp_path: Path, limit: Rotation) -> None:
     """By rows, bytes or age: several files, every line once, and the names in the order of the lines."""
-    with auditring.open(tmp_path, sinks=(JsonlSink(rotation=limit),)) as log:
+    with auditring.open(tmp_path, sinks=(JsonlSink(rotation=limit),), balance=None) as log:
         for part in range(4):
             emit_reads(log, 5000, f"s-{part}")
             wait_for(lambda: log.stats().sinks["jsonl"].pending == 0)
@@ -232,7 +235,7 @@ def test_lines_rotate_without_losing_one(tmp_path: Path, limit: Rotation) -> Non
 def test_rotated_lines_are_compressed(tmp_path: Path) -> None:
     """With `compress` every ended file lies in closed/ as zstd, and the plain one is gone."""
     sink = JsonlSink(rotation=Rotation(rows=1000), compress=True)
-    with auditring.open(tmp_path, sinks=(sink,)) as log:
+    with auditring.open(tmp_path, sinks=(sink,), balance=None) as log:
         emit_reads(log, 5000)
     assert list(tmp_path.glob("jsonl/*.jsonl")) == []
     assert len(list(tmp_path.glob("jsonl/closed/*.jsonl.zst"))) == 6
@@ -256,7 +259,7 @@ def test_a_compression_that_was_broken_off_is_done_again(tmp_path: Path) -> None
 
 def fresh_batch(root: Path) -> RowBatch:
     """The three rows of a log that has just been opened, and had a session."""
-    with auditring.open(root, sinks=[]) as log:
+    with auditring.open(root, sinks=[], balance=None) as log:
         with log.session(id="s"):
             pass
         wait_for(lambda: log.stats().journaled == 3)
@@ -308,7 +311,7 @@ def test_another_file_in_the_place_of_the_open_one_is_an_error(tmp_path: Path) -
 def test_a_file_ends_at_its_rows_whatever_a_checkpoint_takes(tmp_path: Path) -> None:
     """What is read ahead never makes a batch larger than the room that is left."""
     sink = JsonlSink(rotation=Rotation(rows=1500), checkpoint=Checkpoint(rows=1000))
-    with auditring.open(tmp_path, sinks=[sink]) as log:
+    with auditring.open(tmp_path, sinks=[sink], balance=None) as log:
         emit_reads(log, 20_000)
     files = sorted(tmp_path.glob("jsonl/*.jsonl"))
     counts = [len(path.read_bytes().splitlines()) for path in files]
@@ -318,7 +321,7 @@ def test_a_file_ends_at_its_rows_whatever_a_checkpoint_takes(tmp_path: Path) -> 
 @pytest.mark.parametrize("rows", [100, 20_000], ids=["in turns", "side by side"])
 def test_a_write_that_does_not_fit_leaves_whole_lines(tmp_path: Path, rows: int) -> None:
     """Whether pieces are made and written in turns or side by side, the error is raised and no half line is left."""
-    with auditring.open(tmp_path / "audit", sinks=[]) as log:
+    with auditring.open(tmp_path / "audit", sinks=[], balance=None) as log:
         emit_reads(log, rows)
         wait_for(lambda: log.stats().journaled == rows + 3)
         (batch,) = _core.Snapshot(str(tmp_path / "audit")).fresh([])
@@ -356,7 +359,7 @@ class _FailsHalfWay(JsonlSink):
 @pytest.mark.parametrize("rotation", [Rotation(), Rotation(rows=700)])
 def test_lines_written_and_not_committed_are_not_doubled(tmp_path: Path, rotation: Rotation) -> None:
     """A sink that failed after its write finds the lines again and writes none twice."""
-    with auditring.open(tmp_path, sinks=(_FailsHalfWay(rotation=rotation),)) as log:
+    with auditring.open(tmp_path, sinks=(_FailsHalfWay(rotation=rotation),), balance=None) as log:
         emit_reads(log, 3000)
         wait_for(lambda: log.stats().sinks["jsonl"].failures == 3 and log.health().ok)
         emit_reads(log, 3000, "t")
@@ -369,7 +372,7 @@ def test_standard_output_gets_every_line(tmp_path: Path) -> None:
     """`JsonlSink("-")` writes to standard output, and nothing else does."""
     script = (
         "import auditring, sys; from auditring.sinks import JsonlSink\n"
-        "with auditring.open(sys.argv[1], sinks=(JsonlSink('-'),)) as log, log.session() as s:\n"
+        "with auditring.open(sys.argv[1], sinks=(JsonlSink('-'),), balance=None) as log, log.session() as s:\n"
         "    for i in range(1000): s.read('orders', 0, i, i)\n"
     )
     done = subprocess.run(
@@ -384,7 +387,7 @@ def test_a_closed_pipe_is_a_failure_that_is_counted(tmp_path: Path) -> None:
     """A reader that has gone makes the sink fail; the log says so, close gives up on it, and nothing else suffers."""
     script = (
         "import auditring, os, sys, time; from auditring.sinks import JsonlSink, ParquetSink\n"
-        "log = auditring.open(sys.argv[1], sinks=(JsonlSink('-'), ParquetSink()))\n"
+        "log = auditring.open(sys.argv[1], sinks=(JsonlSink('-'), ParquetSink()), balance=None)\n"
         "log.emit('com.example.Thing')\n"
         "while not log.stats().sinks['stdout'].failures: time.sleep(0.01)\n"
         "assert log.health().problems[0].component == 'sink:stdout', log.health()\n"
@@ -449,7 +452,7 @@ def test_a_sink_of_ones_own_needs_no_base_class(tmp_path: Path) -> None:
             pass
 
     sink = Counting()
-    with auditring.open(tmp_path, sinks=(sink,)) as log:
+    with auditring.open(tmp_path, sinks=(sink,), balance=None) as log:
         log.emit("com.example.Thing")
     assert sum(sink.seen[:-1]) == 3
     assert sink.seen[-1] == -1

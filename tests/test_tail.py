@@ -69,9 +69,9 @@ def in_view(root: Path) -> list[tuple[str, int]]:
 def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A directory with a process that has gone and one that lives, with rows in files and in a journal."""
     root = tmp_path_factory.mktemp("audit")
-    with auditring.open(root, instance="gone") as log:
+    with auditring.open(root, instance="gone", balance=None) as log:
         tell(log, "alice")
-    with auditring.open(root, instance="lives") as log:
+    with auditring.open(root, instance="lives", balance=None) as log:
         tell(log, "bob")
         log.flush(PATIENCE)
         tell(log, "alice:x")
@@ -103,7 +103,7 @@ def test_what_was_is_told_once_from_files_and_journals(story: Path) -> None:
 
 def test_rows_out_of_files_are_the_same_lines(tmp_path: Path) -> None:
     """Word for word in JSON and for people, as they were when they came out of the journal."""
-    with auditring.open(tmp_path, instance="proxy") as log:
+    with auditring.open(tmp_path, instance="proxy", balance=None) as log:
         live, people = Tail(tmp_path, json=True, last=0), Tail(tmp_path, last=0)
         tell(log, "alice")
         lines = fresh(live, lambda events: len(events) >= 9)
@@ -168,13 +168,16 @@ def test_every_row_is_told_once_while_processes_come_and_go(tmp_path: Path) -> N
     """Born later, closed and removed between two looks, sealed while they are read: never none, never two."""
     rotation = auditring.Rotation(rows=64)
     events: list[dict[str, Any]] = []
-    with auditring.open(tmp_path, instance="first") as first:
+    with auditring.open(tmp_path, instance="first", balance=None) as first:
         first.emit("com.example.Before")
         tail = Tail(tmp_path, Wanted(since=LONG_AGO), json=True)
         events += history(tail)
         for number in range(12):
             sink = ParquetSink(rotation=rotation)
-            with auditring.open(tmp_path, instance=f"{number}", sinks=(sink,)) as log, log.session(id="s") as session:
+            with (
+                auditring.open(tmp_path, instance=f"{number}", sinks=(sink,), balance=None) as log,
+                log.session(id="s") as session,
+            ):
                 for offset in range(40 * number):
                     session.read("orders", 0, offset, offset, 1)
                 if number % 3 == 0:
@@ -196,9 +199,9 @@ def test_every_row_is_told_once_while_processes_come_and_go(tmp_path: Path) -> N
 
 def test_rows_that_nobody_keeps_are_said_to_be_missed(tmp_path: Path) -> None:
     """A process that comes and goes without a table leaves no rows, but a note."""
-    with auditring.open(tmp_path, sinks=(JsonlSink(),)):
+    with auditring.open(tmp_path, sinks=(JsonlSink(),), balance=None):
         tail = Tail(tmp_path, json=True, last=0)
-        with auditring.open(tmp_path, sinks=(JsonlSink(),)) as log:
+        with auditring.open(tmp_path, sinks=(JsonlSink(),), balance=None) as log:
             process = log.process
         deadline = time.monotonic() + PATIENCE
         while not tail.notes:
@@ -209,7 +212,7 @@ def test_rows_that_nobody_keeps_are_said_to_be_missed(tmp_path: Path) -> None:
 
 def test_the_policy_holds_for_a_tail_too(tmp_path: Path) -> None:
     """It is told of the rows that the table will have, with their weights."""
-    with auditring.open(tmp_path, read=Keep.SAMPLE(one_in=10), seed=1) as log:
+    with auditring.open(tmp_path, read=Keep.SAMPLE(one_in=10), seed=1, balance=None) as log:
         tail = Tail(tmp_path, json=True, last=0)
         for number in range(200):
             with log.session(id=f"s-{number}") as session:
@@ -227,7 +230,7 @@ def test_names_that_act_are_shown_and_nothing_else_is(tmp_path: Path) -> None:
         chr(code) for code in range(1, 0x11_0000) if unicodedata.category(chr(code)) not in {"Cn", "Cs", "Co"}
     ]
     assert len(characters) > 100_000
-    with auditring.open(tmp_path) as log, log.session(id="s") as session:
+    with auditring.open(tmp_path, balance=None) as log, log.session(id="s") as session:
         for at in range(0, len(characters), 256):
             session.operation_denied("WRITE", "Topic", "".join(characters[at : at + 256]))
     denied = Wanted(actions=("OperationDenied",))
@@ -288,12 +291,12 @@ def test_without_follow_the_last_ten_rows_are_printed(story: Path) -> None:
 
 def test_a_row_is_printed_soon_after_its_emit(tmp_path: Path) -> None:
     """By a process that follows, also for a log that is opened later, and not only when the next row comes."""
-    with auditring.open(tmp_path) as log, Watching("-f", tmp_path, "--json", "--last", 1) as watching:
+    with auditring.open(tmp_path, balance=None) as log, Watching("-f", tmp_path, "--json", "--last", 1) as watching:
         assert json.loads(watching.line())["action"] == "ProxyStartup"
         log.emit("com.example.First")
         event = json.loads(watching.line())
         assert event["action"] == "com.example.First"
-        with auditring.open(tmp_path, instance="later") as later:
+        with auditring.open(tmp_path, instance="later", balance=None) as later:
             assert json.loads(watching.line())["instance"] == "later"
             later.emit("com.example.Second")
             assert json.loads(watching.line())["action"] == "com.example.Second"
@@ -301,7 +304,7 @@ def test_a_row_is_printed_soon_after_its_emit(tmp_path: Path) -> None:
 
 def test_ctrl_c_ends_it_without_a_word(tmp_path: Path) -> None:
     """With the status that shells know."""
-    with auditring.open(tmp_path), Watching("-f", tmp_path) as watching:
+    with auditring.open(tmp_path, balance=None), Watching("-f", tmp_path) as watching:
         assert "ProxyStartup" in watching.line()
         watching.process.send_signal(signal.SIGINT)
         assert watching.end() == (130, "")
@@ -310,7 +313,7 @@ def test_ctrl_c_ends_it_without_a_word(tmp_path: Path) -> None:
 @pytest.mark.parametrize("busy", [False, True])
 def test_a_closed_pipe_ends_it_without_a_word(tmp_path: Path, *, busy: bool) -> None:
     """As with `| head`: also when nothing more is to be printed."""
-    with auditring.open(tmp_path) as log, Watching("-f", tmp_path) as watching:
+    with auditring.open(tmp_path, balance=None) as log, Watching("-f", tmp_path) as watching:
         assert "ProxyStartup" in watching.line()
         assert watching.process.stdout is not None
         watching.process.stdout.close()
@@ -324,7 +327,7 @@ def test_a_closed_pipe_ends_it_without_a_word(tmp_path: Path, *, busy: bool) -> 
 def test_a_directory_that_goes_is_one_line_and_status_2(tmp_path: Path) -> None:
     """So is one that was never there."""
     root = tmp_path / "audit"
-    with auditring.open(root):
+    with auditring.open(root, balance=None):
         pass
     with Watching("-f", root, "--last", 1) as watching:
         assert "ProxyCleanShutdown" in watching.line()

@@ -38,7 +38,7 @@ Change = Callable[[pa.Table], pa.Table]
 def written(path: Path, *, events: int = 150, **options: object) -> str:
     """A closed log of several files; its process."""
     sinks = (ParquetSink(rotation=Rotation(rows=ROWS)), JsonlSink(rotation=Rotation(rows=ROWS)))
-    with auditring.open(path, **{"instance": "proxy-1", "sinks": sinks, **options}) as log:  # type: ignore[arg-type]
+    with auditring.open(path, **{"instance": "proxy-1", "sinks": sinks, **options}, balance=None) as log:  # type: ignore[arg-type]
         with log.session(id="s", authority="decision") as session:
             session.client_sasl_auth_success("alice", mechanism="PLAIN")
             for offset in range(events):
@@ -64,7 +64,7 @@ def audit(pristine: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def lined(tmp_path: Path) -> Path:
     """A log of lines alone, in several files."""
-    with auditring.open(tmp_path / "audit", sinks=(JsonlSink(rotation=Rotation(rows=ROWS)),)) as log:
+    with auditring.open(tmp_path / "audit", sinks=(JsonlSink(rotation=Rotation(rows=ROWS)),), balance=None) as log:
         for _ in range(150):
             log.emit("com.example.Event")
     return tmp_path / "audit"
@@ -156,7 +156,7 @@ def test_footers_alone_come_to_the_same(audit: Path) -> None:
 def test_what_the_policy_leaves_out_is_not_missing(tmp_path: Path, keep: Keep, compress: bool) -> None:  # noqa: FBT001
     """Sampled events are a term of each file; those that are off never had a number, and are counted."""
     sinks = (ParquetSink(rotation=Rotation(rows=30)), JsonlSink(rotation=Rotation(rows=30), compress=compress))
-    with auditring.open(tmp_path, read=keep, sinks=sinks) as log:
+    with auditring.open(tmp_path, read=keep, sinks=sinks, balance=None) as log:
         for number in range(20):
             with log.session(id=f"s-{number}") as session:
                 for offset in range(10):
@@ -174,7 +174,7 @@ def test_what_the_policy_leaves_out_is_not_missing(tmp_path: Path, keep: Keep, c
 
 def test_a_living_process_is_complete_so_far(tmp_path: Path) -> None:
     """What is in no file yet is in the journal."""
-    with auditring.open(tmp_path, instance="alive") as log:
+    with auditring.open(tmp_path, instance="alive", balance=None) as log:
         log.emit("com.example.First")
         log.flush(20)
         log.emit("com.example.Second")
@@ -195,7 +195,7 @@ def test_a_log_under_load_is_never_suspected(tmp_path: Path) -> None:
                 ParquetSink(rotation=Rotation(rows=500)),
                 JsonlSink(rotation=Rotation(rows=700), compress=True, checkpoint=Checkpoint(rows=100, age=0.05)),
             )
-            with auditring.open(tmp_path, read=Keep.SAMPLE(one_in=2), sinks=sinks) as log:
+            with auditring.open(tmp_path, read=Keep.SAMPLE(one_in=2), sinks=sinks, balance=None) as log:
                 for number in range(20):
                     with log.session(id=f"s-{number}") as session:
                         for offset in range(200):
@@ -226,7 +226,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
 KILLED = """
 import os, signal, sys
 import auditring
-log = auditring.open(sys.argv[1], instance="killed")
+log = auditring.open(sys.argv[1], instance="killed", balance=None)
 log.emit("com.example.First")
 log.flush(20)
 log.emit("com.example.Second")
@@ -253,7 +253,10 @@ def test_a_killed_process_is_complete_up_to_its_journal(tmp_path: Path) -> None:
 def test_what_the_log_lost_is_told_and_is_no_mistake_of_the_files(tmp_path: Path) -> None:
     """How many, when and why; the verdict excepts them."""
     when_full = WhenFull(wait=0, then=Then.DROP)
-    with auditring.open(tmp_path, ring_bytes=1 << 20, when_full=when_full) as log, log.session() as session:
+    with (
+        auditring.open(tmp_path, ring_bytes=1 << 20, when_full=when_full, balance=None) as log,
+        log.session() as session,
+    ):
         deadline = time.monotonic() + DEADLINE
         while not log.stats().dropped:
             assert time.monotonic() < deadline
@@ -291,7 +294,7 @@ def test_processes_are_judged_one_by_one(tmp_path: Path) -> None:
 
 def test_a_log_of_lines_alone_is_verified_by_them(tmp_path: Path) -> None:
     """No Parquet file is missed where no sink was to write one."""
-    with auditring.open(tmp_path, sinks=(JsonlSink(rotation=Rotation(rows=2)),)) as log:
+    with auditring.open(tmp_path, sinks=(JsonlSink(rotation=Rotation(rows=2)),), balance=None) as log:
         for number in range(6):
             log.emit(f"com.example.Event{number}")
     (process,) = verify.check(tmp_path).processes
@@ -304,7 +307,9 @@ def test_a_log_of_lines_alone_is_verified_by_them(tmp_path: Path) -> None:
 
 def test_a_log_whose_sinks_write_elsewhere_has_its_counters_checked(tmp_path: Path) -> None:
     """That is all that there is, and it is said."""
-    with auditring.open(tmp_path / "audit", sinks=(JsonlSink(tmp_path / "elsewhere", name="far"),)) as log:
+    with auditring.open(
+        tmp_path / "audit", sinks=(JsonlSink(tmp_path / "elsewhere", name="far"),), balance=None
+    ) as log:
         log.emit("com.example.First")
     report = verify.check(tmp_path / "audit")
     assert (report.complete, [finding.kind for finding in report.everything]) == (True, [Kind.NOTE])
@@ -319,7 +324,9 @@ def test_a_reader_that_does_not_start_is_done_without(audit: Path, monkeypatch: 
 
 def test_a_lines_sink_with_a_directory_of_its_own_is_told_and_no_mistake(tmp_path: Path) -> None:
     """Whether its files are there cannot be told from here."""
-    with auditring.open(tmp_path / "audit", sinks=(ParquetSink(), JsonlSink(tmp_path / "elsewhere"))) as log:
+    with auditring.open(
+        tmp_path / "audit", sinks=(ParquetSink(), JsonlSink(tmp_path / "elsewhere")), balance=None
+    ) as log:
         log.emit("com.example.First")
     report = verify.check(tmp_path / "audit")
     assert report.complete
@@ -414,7 +421,7 @@ def test_what_was_removed_from_the_beginning_on_purpose_is_told_and_no_mistake(a
 
 def test_the_last_file_of_a_living_process_is_missed_by_its_cursor(tmp_path: Path) -> None:
     """What its sink has sealed must be there."""
-    with auditring.open(tmp_path) as log:
+    with auditring.open(tmp_path, balance=None) as log:
         for _ in range(3):
             log.emit("com.example.Event")
             log.flush(20)
@@ -776,7 +783,7 @@ def test_lines_of_somebody_else_are_told(lined: Path, tmp_path: Path) -> None:
 
 def test_compressed_lines_are_read_to_their_end(tmp_path: Path) -> None:
     """A cut or flipped one is told; one that is there plain as well is a leftover."""
-    with auditring.open(tmp_path, sinks=(JsonlSink(rotation=Rotation(rows=50), compress=True),)) as log:
+    with auditring.open(tmp_path, sinks=(JsonlSink(rotation=Rotation(rows=50), compress=True),), balance=None) as log:
         for _ in range(200):
             log.emit("com.example.Event")
     assert wrong(tmp_path) == []
@@ -798,7 +805,7 @@ def test_compressed_lines_are_read_to_their_end(tmp_path: Path) -> None:
 
 def test_half_a_line_of_a_living_process_is_no_mistake(tmp_path: Path) -> None:
     """A tailer may see the front of one; what the cursor has passed must be whole."""
-    with auditring.open(tmp_path, sinks=(JsonlSink(),)) as log:
+    with auditring.open(tmp_path, sinks=(JsonlSink(),), balance=None) as log:
         log.emit("com.example.First")
         log.flush(20)
         (path,) = lines_of(tmp_path)

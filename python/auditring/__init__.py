@@ -29,12 +29,13 @@ from auditring.exceptions import (
     EventTableFull,
     JournalError,
     LogClosed,
+    PolicyLocked,
     SessionClosed,
     SinkError,
 )
 from auditring.log import AuditLog, DeclaredEvent
 from auditring.opening import open  # noqa: A004 - the public name: auditring.open
-from auditring.policy import Keep, Policy, Rule
+from auditring.policy import Keep, Policy, PolicyDiff, Rule
 from auditring.redaction import Drop, Hash, Redact, Truncate
 from auditring.stats import Health, Problem, SinkStats, Stats
 
@@ -58,6 +59,8 @@ __all__ = [
     "LogClosed",
     "Plugin",
     "Policy",
+    "PolicyDiff",
+    "PolicyLocked",
     "Problem",
     "Redact",
     "Rotation",

@@ -35,6 +35,7 @@ __all__ = [
     "compile_policy",
     "explain",
     "in_memory",
+    "judge",
     "kafka_apis",
     "lines",
     "literal",
@@ -107,6 +108,16 @@ def explain(policy: bytes, event: Mapping[str, object]) -> dict[str, Any]:
     a pair: `misses` and the condition, `protected` and the reason, or `request`; `rule`, the one that decides, from 0,
     or None; `keep`, `one_in`, `by`; `protected`, why no rule leaves it out, or None; `refused`, whether the emit call
     itself refuses it. Raises `ValueError`.
+    """
+
+def judge(
+    policy: bytes, own: bytes | None, kinds: Sequence[tuple[Sequence[object], Sequence[object]]]
+) -> list[tuple[bool, int | None, Literal["all", "off", "sample"], int]]:
+    """What the log's policy, and a sink's own where there is one, make of kinds of recorded events.
+
+    A kind: action, category, outcome, authority, origin, whether there is a status; and filter, tap, resource,
+    principals, virtual cluster, peer. An answer: whether it is the sink's rule that decides, which one, from 0, or
+    None; what it says; and one in how many it keeps. What only a later version knows is kept. Raises `ValueError`.
     """
 
 def literal(text: str) -> str:
@@ -299,6 +310,7 @@ class Log:
         journal_bytes: int = ...,
         segment_bytes: int = ...,
         segment_seconds: float = ...,
+        balance_seconds: float | None = None,
         startup: Sequence[tuple[str, str]] = ...,
         key: RedactionKey | None = None,
     ) -> Self:
@@ -360,6 +372,14 @@ class Log:
         **fields: str | int,
     ) -> None:
         """Hands one of the library's own events (`auditring.…`) to the pump; never goes through the ring."""
+    def set_policy(self, policy: bytes, diff: str, timeout: float | None = None) -> bool:
+        """Brings another policy, in its journaled form, into force; returns once that is journaled.
+
+        `False` where the same one was in force. Raises `TimeoutError`, `LogClosed` and `ValueError`.
+        """
+    @property
+    def policy(self) -> bytes:
+        """The policy in force, in its journaled form; empty for a log that keeps nothing."""
     def run_pump(self, timeout: float) -> bool:
         """Moves records from ring to journal for up to `timeout` seconds with the GIL released.
 
@@ -401,8 +421,11 @@ class Log:
 
         Returns whether nothing is left. Raises `OSError`.
         """
-    def forked(self) -> None:
-        """In a forked child: lets go of the parent's ring, files and locks without touching them."""
+    def forked(self) -> bytes | None:
+        """In a forked child: lets go of the parent's ring, files and locks without touching them.
+
+        Returns the policy that was in force, unless another thread of the parent was about to change it.
+        """
 
 @final
 class Follower:

@@ -8,6 +8,7 @@ AuditError
 ├── EventConflict (ValueError)   an event is declared already, and otherwise
 ├── EventTableFull               a log takes 256 declared events and no more
 ├── ConfigError (ValueError)     a setting that cannot be; raised before anything is opened
+├── PolicyLocked                 the log was opened with `lock_policy=True`
 ├── JournalError                 the journal cannot be written now; what was accepted waits in the ring
 ├── SinkError                    a sink could not make rows safe; its follower goes on trying
 │   └── CursorError              what a sink left behind does not fit what the cursor says
@@ -28,6 +29,7 @@ __all__ = [
     "EventTableFull",
     "JournalError",
     "LogClosed",
+    "PolicyLocked",
     "SessionClosed",
     "SinkError",
 ]
@@ -59,6 +61,10 @@ class EventTableFull(AuditError):  # noqa: N818 - names a state, as hosts will c
 
 class ConfigError(AuditError, ValueError):
     """A setting that cannot be; the message says which, and what was probably meant."""
+
+
+class PolicyLocked(AuditError):  # noqa: N818 - names a state, as hosts will catch it
+    """The log's policy stays as it was opened with; nothing has changed, and the log has a row of the attempt."""
 
 
 class JournalError(AuditError):

@@ -12,16 +12,20 @@ import multiprocessing
 import multiprocessing.util
 import os
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Literal, Protocol, Self, overload
 
+from auditring import redaction
 from auditring._core import Authorizer, Broker, Plugin, Session
 from auditring.config import Seconds, seconds
-from auditring.exceptions import AuditError, LogClosed
+from auditring.exceptions import AuditError, ConfigError, LogClosed, PolicyLocked
 from auditring.log_events import LogEvents
 from auditring.metrics import LogCollector
+from auditring.policy import Policy, PolicyDiff, diff
+from auditring.redaction import Redact
 from auditring.running import Running
 from auditring.sinks import Sink
 from auditring.stats import Health, Stats
@@ -30,6 +34,7 @@ from auditring.types import Authority, ContextMap, Outcome, Text
 __all__ = ["AuditLog", "DeclaredEvent"]
 
 _EXIT_TIMEOUT: Final = 30.0
+_CHANGE_TIMEOUT: Final = 10.0
 _ROOM: Final = 0.5
 _FIRST_POLL: Final = 0.001
 _LONGEST_POLL: Final = 0.05
@@ -59,8 +64,19 @@ class DeclaredEvent(Protocol):
 class AuditLog(LogEvents):
     """An open log. Safe from any thread and any event loop; made by `auditring.open`."""
 
-    def __init__(self, root: Path | None, sinks: Sequence[Sink], settings: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        root: Path | None,
+        sinks: Sequence[Sink],
+        settings: Mapping[str, Any],
+        *,
+        lock_policy: bool,
+        redact: Sequence[Redact],
+    ) -> None:
         self._root = root
+        self._redact = redact
+        self._policy_is_locked = lock_policy
+        self._changing = threading.Lock()
         self._sinks = sinks if root is not None else ()
         self._settings = settings
         self._lock = threading.RLock()
@@ -247,6 +263,48 @@ class AuditLog(LogEvents):
         """The balance for Prometheus: `prometheus_client.REGISTRY.register(log.collector())`."""
         return LogCollector(self.stats, self.health, lambda: self.pressure)
 
+    # What can be changed
+
+    @property
+    def policy(self) -> Policy:
+        """The policy in force, its seed included."""
+        return self._current().policy
+
+    def set_policy(self, policy: Policy, *, timeout: Seconds | None = _CHANGE_TIMEOUT) -> PolicyDiff:
+        """Brings another policy into force and returns what is different.
+
+        A row `auditring.PolicyChanged` carries the whole policy: rows up to it were judged by the old one, in every
+        sink, reader and replay, and rows after it by this one. It is in the journal when the call returns, so every
+        event after the call is judged by this policy; one before the call that was not journaled yet is, too. A policy
+        without a seed keeps the one in force, so that samples stay the same. The same policy again is no change. Sinks'
+        own policies stay as they are.
+
+        Raises `ConfigError` for a policy that a row has no room for; `PolicyLocked`; and, when the change could not be
+        journaled within `timeout` seconds, `JournalError` while the journal cannot be written, else `TimeoutError`:
+        then the old policy is in force, and stays so unless the message says otherwise.
+        """
+        if not isinstance(policy, Policy):
+            raise ConfigError(f"policy: a Policy, not {policy!r}")
+        limit = seconds("timeout", timeout)
+        running = self._live()
+        began = time.monotonic()
+        if not self._changing.acquire(timeout=-1 if limit is None else limit):
+            raise TimeoutError("the policy is as it was, and stays so: another change is not done yet")
+        try:
+            before = running.policy
+            # What a log holds of a policy, and may show: its journaled form.
+            redaction.same(self._redact, before.redact, policy.redact)
+            form = policy.kept(seed=before.seed or 0, redact=policy.redact, key=self._settings["key"])
+            what = diff(before, Policy.from_journaled(form))
+            if self._policy_is_locked:
+                running.refuse_policy(form, what)
+                raise PolicyLocked("the log was opened with lock_policy=True: its policy stays as it is")
+            left = None if limit is None else max(0.0, limit - (time.monotonic() - began))
+            running.set_policy(form, what, left)
+        finally:
+            self._changing.release()
+        return what
+
     # What can be waited for
 
     def flush(self, timeout: Seconds | None = None) -> None:
@@ -337,10 +395,11 @@ class AuditLog(LogEvents):
     def _forked(self) -> None:
         """In a forked child: the lock may be held by a thread that does not exist here."""
         self._lock = threading.RLock()
+        self._changing = threading.Lock()
         running, self._running = self._running, None
         if running is not None:
             _INHERITED.append(running)
-            running.forked()
+            self._settings = {**self._settings, "policy": running.forked()}
 
 
 _OPEN: Final[set[AuditLog]] = set()

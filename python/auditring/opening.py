@@ -37,6 +37,7 @@ def open(  # noqa: A001, PLR0913 - the public name: auditring.open; every settin
     write: Keep | None = None,
     request: Keep | None = None,
     seed: int | None = None,
+    lock_policy: bool = False,
     when_full: WhenFull | Mapping[str, WhenFull] | None = None,
     durability: Durability = Durability.PROCESS,
     ring_bytes: int = 16 << 20,
@@ -44,6 +45,7 @@ def open(  # noqa: A001, PLR0913 - the public name: auditring.open; every settin
     journal_bytes: int = 4 << 30,
     segment_bytes: int = 64 << 20,
     segment_age: Seconds = 10.0,
+    balance: Seconds | None = 60.0,
 ) -> AuditLog:
     """Opens a log in directory `path` and records `ProxyStartup`; `None` makes a log that keeps nothing.
 
@@ -52,10 +54,12 @@ def open(  # noqa: A001, PLR0913 - the public name: auditring.open; every settin
     `instance`: which proxy this is, by default the host's name. `primary_tap`: the one tap that metrics count.
     `sinks`: by default one `ParquetSink`. `policy`: what is kept, by default everything but category `request`. `read`,
     `write`, `request` and `seed` are short for one: how much of the data events to keep; `Keep.ALL` to record every
-    protocol request that passes; the seed of the sample, by default drawn. `when_full`: for both classes of events, or
+    protocol request that passes; the seed of the sample, by default drawn. `lock_policy`: whether `AuditLog.set_policy`
+    is refused. `when_full`: for both classes of events, or
     by class (`droppable`, `protected`). `ring_bytes`: a power of two from 1 MiB.
     `ring_dir`: by default tmpfs where that outlives the process. `journal_bytes`: the most that the journal may take
-    on disk. `segment_bytes`, `segment_age`: when the journal begins a new file.
+    on disk. `segment_bytes`, `segment_age`: when the journal begins a new file. `balance`: how often rows say how the
+    balance stands, at most, and once at the end; `None` is never.
 
     Raises `ConfigError` before anything is touched, and `OSError`.
     """
@@ -66,6 +70,8 @@ def open(  # noqa: A001, PLR0913 - the public name: auditring.open; every settin
         raise ConfigError(f"ring_bytes: a power of two, at least {_LEAST_RING}, not {ring_bytes}")
     if durability is not Durability.PROCESS:
         raise ConfigError(f"durability: only Durability.PROCESS is implemented, not {durability!r}")
+    if seconds("balance", balance) == 0:
+        raise ConfigError("balance: 0 would write rows all the time; None is never")
     chosen = _checked(sinks)
     owned = [(sink, policy_of(sink)) for sink in chosen]
     policy = _policy(policy, read=read, write=write, request=request, seed=seed)
@@ -95,15 +101,20 @@ def open(  # noqa: A001, PLR0913 - the public name: auditring.open; every settin
         "journal_bytes": journal_bytes,
         "segment_bytes": segment_bytes,
         "segment_seconds": seconds("segment_age", segment_age),
+        "balance_seconds": seconds("balance", balance),
     }
-    said = {**settings, "policy": _said(policy, policy, key)}
+    if not isinstance(lock_policy, bool):
+        raise ConfigError(f"lock_policy: True or False, not {lock_policy!r}")
+    said = {**settings, "policy": _said(policy, policy, key), "lock_policy": lock_policy}
     said["sinks"] = [
         [sink.name, type(sink).__qualname__, repr(None) if own is None else _said(own, policy, key)]
         for sink, own in owned
     ]
     settings["startup"] = _startup(said, durability)
     settings["key"] = key
-    return AuditLog(None if path is None else Path(path).absolute(), chosen, settings)
+    return AuditLog(
+        None if path is None else Path(path).absolute(), chosen, settings, lock_policy=lock_policy, redact=policy.redact
+    )
 
 
 def _kept(sink: Sink, own: Policy, policy: Policy, seed: int, key: RedactionKey | None) -> bytes:

@@ -14,15 +14,18 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 from typing import ClassVar, Final, Self, TypeVar
 
-from auditring import _core
+from auditring import _core, redaction
 from auditring.config import unknown_key
 from auditring.exceptions import ConfigError
+from auditring.policy_diff import PolicyDiff, diff
 from auditring.redaction import Redact, RedactionKey, reference
 
-__all__ = ["Keep", "Policy", "Rule", "drawn_seed", "literal", "shorthand"]
+__all__ = ["Keep", "Policy", "PolicyDiff", "Rule", "diff", "drawn_seed", "literal", "shorthand"]
 
 _VERSION: Final = 2
 _REDACTING: Final = 3
+_RULES: Final = {2, 3}
+"""Versions whose rules are read as they stand."""
 _SEED_BITS: Final = 64
 _MOST: Final = 2**32 - 1
 _STORY: Final = ("session", "resource")
@@ -227,9 +230,13 @@ class Policy:
         for key in values:
             if key not in known:
                 raise unknown_key("Policy", key, known)
+        return cls._read(values, Redact.from_mapping)
+
+    @classmethod
+    def _read(cls, values: Mapping[str, object], of_redact: Callable[[Mapping[str, object]], Redact]) -> Self:
         said = dict(values)
         rules = _tables("rule", said.pop("rule", []), Rule.from_mapping)
-        redact = _tables("redact", said.pop("redact", []), Redact.from_mapping)
+        redact = _tables("redact", said.pop("redact", []), of_redact)
         return cls(rules=rules, redact=redact, **said)  # type: ignore[arg-type]  # checked by the class
 
     @classmethod
@@ -244,6 +251,25 @@ class Policy:
         except tomllib.TOMLDecodeError as error:
             raise ConfigError(f"Policy: not TOML: {error}") from error
         return cls.from_mapping(values)
+
+    @classmethod
+    def from_journaled(cls, form: bytes | str) -> Self:
+        """A policy as it stands in a log: in rows `auditring.PolicyChanged` and `auditring.BlindSpots`.
+
+        Raises `ConfigError`, also for what only a later version knows.
+        """
+        try:
+            said = json.loads(form)
+        except ValueError as error:
+            raise ConfigError(f"Policy: not JSON: {error}") from error
+        version = said.pop("version", None) if isinstance(said, dict) else None
+        if version == 1:
+            said = {"seed": said["seed"], "rule": _rules_of_version_1(said)}
+        elif version in _RULES and isinstance(said.get("rules"), list):
+            said["rule"] = [{**rule, "by": rule["by"] or None} if "by" in rule else rule for rule in said.pop("rules")]
+        else:
+            raise ConfigError(f"Policy: version {version} is not known here")
+        return cls._read(said, redaction.from_journaled)
 
     def journaled(self, *, seed: int) -> bytes:
         """The policy as canonical JSON: sorted keys, no spaces. `seed` stands where the policy has none of its own."""
@@ -297,6 +323,15 @@ def _form(rules: Sequence[Rule], *, seed: int, allow_blind_spots: bool, redact: 
 
 def _canonical(value: object) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode("ascii")
+
+
+def _rules_of_version_1(said: Mapping[str, Mapping[str, object]]) -> list[dict[str, object]]:
+    every = {"keep": "all"}
+    return [
+        {"action": "Read", **said.get("read", every)},
+        {"action": "Write", **said.get("write", every)},
+        {"category": "request", **said.get("request", {"keep": "off"})},
+    ]
 
 
 def _check(policy: bytes, what: str, prefix: str = "") -> None:

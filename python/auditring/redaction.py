@@ -6,6 +6,7 @@ reference, read once when a log is opened, and stands in no representation, no e
 
 import dataclasses
 import os
+import re
 import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,6 +25,8 @@ _LEAST_KEY: Final = 16
 _MOST_KEY: Final = 4096
 _OTHERS: Final = stat.S_IRWXO | stat.S_IWGRP
 _TMPFS: Final = Path("/dev/shm")  # noqa: S108 - where rings lie, for their owner alone
+_ID: Final = "id"
+_KEY_ID: Final = re.compile("[0-9a-f]{8}")
 _IPV4: Final = 24
 _IPV6: Final = 48
 
@@ -71,8 +74,9 @@ class Hash:
     """A keyed hash takes the value's place: equal values stay equal, and who has the key can find one again.
 
     `key` says where the key is, never what it is: `env:NAME`, a variable of the environment, or `file:/path`, a file
-    that others cannot read. It is at least 16 random bytes; the end of a file's last line is not part of it. Lost: the
-    value, to whoever has not the key. Who has it can try every value that might be.
+    that others cannot read. It is at least 16 random bytes; the end of a file's last line is not part of it. In the
+    policy of an open log it is `id:` and the key's id, as rows have it. Lost: the value, to whoever has not the key.
+    Who has it can try every value that might be.
     """
 
     key: str
@@ -82,6 +86,8 @@ class Hash:
         given: object = self.key
         scheme, _, rest = given.partition(":") if isinstance(given, str) else ("", "", "")
         # Whatever this is, it may be the key itself: it is not repeated.
+        if scheme == _ID and _KEY_ID.fullmatch(rest):
+            return
         if scheme not in {"env", "file"} or not rest or "\0" in rest or "=" in rest * (scheme == "env"):
             raise ConfigError(
                 "Hash.key: where the key is, as 'env:NAME' or 'file:/path'; the key itself belongs into neither code "
@@ -158,6 +164,8 @@ def reference(redact: Sequence[Redact]) -> str | None:
 def read_key(reference: str) -> RedactionKey:
     """The key behind a reference. Raises `ConfigError`, which never says anything of what is in it."""
     scheme, _, rest = Hash(reference).key.partition(":")
+    if scheme == _ID:
+        raise ConfigError(f"{reference}: that is what a key is called, not where it is; say 'env:NAME' or 'file:/path'")
     key = _from_environment(rest) if scheme == "env" else _from_file(rest)
     if len(key) < _LEAST_KEY:
         raise ConfigError(f"{reference}: the key has fewer than {_LEAST_KEY} bytes; make one: openssl rand -hex 32")
@@ -202,9 +210,20 @@ def check_ring(redact: Sequence[Redact], ring: str | os.PathLike[str] | None) ->
         )
 
 
-def same(one: Sequence[Redact], other: Sequence[Redact]) -> None:
-    """Raises `ConfigError` where a policy that is to follow another redacts otherwise."""
-    if tuple(one) != tuple(other):
+def from_journaled(form: Mapping[str, object]) -> Redact:
+    """A redaction as it stands in a journaled policy, which knows of a key what it is called."""
+    said = dict(form)
+    if "key_id" in said:
+        said["key"] = f"{_ID}:{said.pop('key_id')}"
+    return Redact.from_mapping(said)
+
+
+def same(given: Sequence[Redact], in_force: Sequence[Redact], other: Sequence[Redact]) -> None:
+    """Raises `ConfigError` where a policy that is to follow another redacts otherwise.
+
+    `given`: as the log was opened with; `in_force`: the same as the log shows it.
+    """
+    if tuple(other) not in {tuple(given), tuple(in_force)}:
         raise ConfigError(
             "Policy.redact: redaction is fixed while the log is open; give the new policy the redact of the one in "
             "force, or open a new log"

@@ -6,16 +6,17 @@ nothing here waits for ever for a disk or a sink that does not come back.
 """
 
 import contextlib
-import json
+import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from auditring import _core
-from auditring.exceptions import CloseIncomplete, JournalError
+from auditring.exceptions import CloseIncomplete, ConfigError, JournalError
 from auditring.follower import SinkFollower, declined
 from auditring.health import HealthBoard
+from auditring.policy import Policy, PolicyDiff
 from auditring.pump import Pump
 from auditring.recovery import Orphans
 from auditring.redaction import RedactionKey
@@ -34,6 +35,7 @@ _BUDGET_ADVICE: Final = "look at the sink that lags (see stats), or give the jou
 _RING_GONE_ADVICE: Final = "restart the process: what is in the ring is lost if the process is killed; see ring_dir"
 _RECOVERY_ADVICE: Final = "look at the cause, then run `auditring recover` on the directory; nothing there is lost"
 _EVENTS_ADVICE: Final = "look at the other problems: the library itself had more to tell than could be kept"
+_BLIND: Final = "{} may leave out protected events (allow_blind_spots)"
 _OFF_TMPFS: Final = (
     "the ring does not lie on tmpfs: it survives the container, but an emit may wait for a page; see ring_dir"
 )
@@ -53,6 +55,7 @@ class Running:
         self._finished = root is None
         self._closing = False
         self._notes: tuple[str, ...] = ()
+        self._policy = settings["policy"], Policy.from_journaled(settings["policy"])
         self._orphans: Orphans | None = None
         if root is None:
             return
@@ -98,15 +101,43 @@ class Running:
         ring = self.core.ring_path
         if ring is not None and Path(ring).is_relative_to(root.resolve()):
             self._notes = (_OFF_TMPFS,)
-        for sink, policy in ((None, settings["policy"]), *settings["sinks"]):
-            if policy and json.loads(policy)["allow_blind_spots"]:
-                self._blind(sink, policy.decode())
+        # A policy that may leave out what is protected is told of in the log, and for as long as it is in force.
+        if self.policy.allow_blind_spots:
+            self._tell("auditring.BlindSpots", policy=settings["policy"].decode())
+        for sink, policy in settings["sinks"]:
+            if policy and Policy.from_journaled(policy).allow_blind_spots:
+                self._notes = (*self._notes, _BLIND.format(f"the policy of sink {sink}"))
+                self._tell("auditring.BlindSpots", policy=policy.decode(), sink=sink)
 
-    def _blind(self, sink: str | None, policy: str) -> None:
-        """Says of a policy that it may leave out what is protected: in the log, and for as long as it is in force."""
-        whose = "the log's policy" if sink is None else f"the policy of sink {sink}"
-        self._notes = (*self._notes, f"{whose} may leave out protected events (allow_blind_spots)")
-        self._tell("auditring.BlindSpots", policy=policy, **({} if sink is None else {"sink": sink}))
+    @property
+    def policy(self) -> Policy:
+        """The log's policy in force."""
+        form = self.core.policy or self._policy[0]
+        if form != self._policy[0]:
+            self._policy = form, Policy.from_journaled(form)
+        return self._policy[1]
+
+    def set_policy(self, form: bytes, what: PolicyDiff, timeout: float | None) -> None:
+        """Brings a policy, in its journaled form, into force.
+
+        Raises `ConfigError`, `LogClosed`, `JournalError` or `TimeoutError`.
+        """
+        try:
+            self.core.set_policy(form, str(what), timeout)
+        except ValueError as error:
+            raise ConfigError(f"policy: {error}") from None
+        except TimeoutError as error:
+            if self._pump is not None and self._pump.failed is not None:
+                raise JournalError(str(error)) from self._pump.failed
+            raise
+        if self._pump is None:
+            # Nothing is kept, so nothing is judged.
+            self._policy = form, Policy.from_journaled(form)
+
+    def refuse_policy(self, form: bytes, what: PolicyDiff) -> None:
+        """Records that a policy was wanted and refused."""
+        digest = hashlib.sha256(form).hexdigest()
+        self._tell("auditring.PolicyRefused", digest=digest, diff=str(what))
 
     def stats(self) -> Stats:
         """The balance now; what the sinks have is read first, so that a sink is never ahead of the journal."""
@@ -121,7 +152,8 @@ class Running:
     def health(self) -> Health:
         """What is wrong now."""
         self._look()
-        return self._board.health(self._notes)
+        blind = (_BLIND.format("the log's policy"),) if self.policy.allow_blind_spots else ()
+        return self._board.health((*self._notes, *blind))
 
     @property
     def troubled(self) -> bool:
@@ -210,13 +242,17 @@ class Running:
             ) from error
         self._finished = True
 
-    def forked(self) -> None:
-        """In a forked child: the threads are the parent's, and so is everything that they hold."""
-        self.core.forked()
+    def forked(self) -> bytes:
+        """In a forked child: the threads are the parent's, and so is everything that they hold.
+
+        Returns the policy that the child goes by, in its journaled form.
+        """
+        form = self.core.forked()
         for follower in self._followers:
             follower.forked()
         if self._orphans is not None:
             self._orphans.forked()
+        return form or self._policy[0]
 
     def _tell(self, action: str, **fields: Any) -> None:  # noqa: ANN401 - the fields are the catalog's
         """Records one of the library's own events. Too many at once cannot be, and would be a problem of their own."""

@@ -23,7 +23,8 @@ def lines_of(root: Path) -> list[dict[str, Any]]:
 
 def test_what_filter_or_proxy_start_never_looks_like_the_clients(tmp_path: Path) -> None:
     """With a client's request as cause the row names its session, without one none; the actor is never the client."""
-    with auditring.open(tmp_path, sinks=(ParquetSink(), JsonlSink()), request=auditring.Keep.ALL) as log:
+    sinks = (ParquetSink(), JsonlSink())
+    with auditring.open(tmp_path, sinks=sinks, request=auditring.Keep.ALL, balance=None) as log:
         with log.session(id="c-1", authority="witness") as session:
             session.client_sasl_auth_success("alice")
             session.request_inject("Metadata")

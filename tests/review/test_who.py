@@ -244,7 +244,7 @@ def test_a_close_says_who_how_and_after_how_long(tmp_path: Path) -> None:
 
 def test_what_is_open_at_shutdown_ends_with_it(tmp_path: Path) -> None:
     """A session that is open when the log closes, and its brokers before it, end with status ProxyShutdown."""
-    log = auditring.open(tmp_path)
+    log = auditring.open(tmp_path, balance=None)
     session = log.session(id="left-open")
     brokers = [session.broker(f"10.0.0.{node}:9092", node_id=node) for node in (1, 2)]
     brokers[0].close(initiator="client")

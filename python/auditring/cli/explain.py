@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from auditring.cli.asked import time_of
 from auditring.cli.errors import Complaint
 from auditring.cli.text import json_text, visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from datetime import datetime
 
     from auditring.policy import Policy, Rule
 
@@ -41,12 +43,28 @@ def _event(function: Callable[..., None]) -> Callable[..., None]:
 @click.command("explain")
 @click.option("--policy", "path", metavar="FILE", type=_PATH, required=True, help="The log's policy, as TOML.")
 @click.option("--sink-policy", "own", metavar="FILE", type=_PATH, help="A sink's own policy, as TOML.")
-@click.option("--action", metavar="NAME", required=True, help="What happened: Read, OperationAllowed, com.example.Own.")
+@click.option("--action", metavar="NAME", help="What happened: Read, OperationAllowed, com.example.Own.")
 @_event
 @click.option("--principal", "principals", metavar="NAME", multiple=True, help="Who: a user's name, or Type:name.")
 @click.option("--status", is_flag=True, help="The call carries a status: it failed, unless --outcome says denied.")
+@click.option(
+    "--against",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Instead of one event: everything that is recorded there, rule by rule.",
+)
+@click.option("--since", metavar="TIME", callback=time_of, help="With --against: only what happened from then on.")
 @click.option("--json", "as_json", is_flag=True, help="One object, for scripts.")
-def command(path: Path, own: Path | None, *, as_json: bool, principals: tuple[str, ...], **event: Any) -> None:  # noqa: ANN401 - words and a flag, as the options say
+def command(
+    path: Path,
+    own: Path | None,
+    against: Path | None,
+    since: datetime | None,
+    *,
+    as_json: bool,
+    principals: tuple[str, ...],
+    **event: Any,  # noqa: ANN401 - words and a flag, as the options say
+) -> None:
     """Which rule decides about an event, why none before it does, and what becomes of the event.
 
     \b
@@ -56,23 +74,23 @@ def command(path: Path, own: Path | None, *, as_json: bool, principals: tuple[st
       auditring explain --policy policy.toml --sink-policy kafka.toml --action Read --resource orders
     Is a denial ever left out?
       auditring explain --policy policy.toml --action OperationDenied --resource orders
+    What would a new policy have made of the last week?
+      auditring explain --policy new.toml --against audit/ --since 7d
 
     The first rule that matches decides. What is not said is not there, and a rule that names it does not match. Nothing
     is opened but the files. docs/policy.md says what rules can say.
     """
-    from auditring.exceptions import ConfigError
-    from auditring.policy import Policy
-
+    given = [name for name, value in {**event, "principal": principals}.items() if value]
+    if against is not None and given:
+        raise Complaint(f"--{given[0].replace('_', '-')} is of one event, and --against of all that are recorded")
+    if against is None and (event["action"] is None or since is not None):
+        raise Complaint("say which event with --action, or --against DIR for all that are recorded")
+    read = {whose: policy_in(file) for whose, file in (("log", path), ("sink", own)) if file is not None}
+    if against is not None:
+        replayed(against, read, since, as_json=as_json)
+        return
     asked = {**event, "principals": [one if ":" in one else f"User:{one}" for one in principals]}
-    said = []
-    for whose, file in (("log", path), ("sink", own)):
-        if file is None:
-            continue
-        try:
-            policy = Policy.from_toml(file)
-        except (ConfigError, OSError) as error:
-            raise Complaint(f"{file}: {error.strerror if isinstance(error, OSError) else error}") from error
-        said.append((whose, policy, explained(policy, asked)))
+    said = [(whose, policy, explained(policy, asked)) for whose, policy in read.items()]
     log = said[0][2]
     whose, _, decisive = said[-1] if log["keep"] != "off" and said[-1][2]["rule"] is not None else said[0]
     if as_json:
@@ -87,6 +105,42 @@ def command(path: Path, own: Path | None, *, as_json: bool, principals: tuple[st
         for line in reasons(policy, answer, last=name == said[-1][0]):
             click.echo(line)
     click.echo(f"\n{verdict(decisive, whose)}")
+
+
+def policy_in(file: Path) -> Policy:
+    """The policy in a file."""
+    from auditring.exceptions import ConfigError
+    from auditring.policy import Policy
+
+    try:
+        return Policy.from_toml(file)
+    except (ConfigError, OSError) as error:
+        raise Complaint(f"{file}: {error.strerror if isinstance(error, OSError) else error}") from error
+
+
+def replayed(directory: Path, policies: dict[str, Policy], since: datetime | None, *, as_json: bool) -> None:
+    """What the policies would make of everything that is recorded."""
+    import warnings
+
+    try:
+        from auditring.cli import against
+        from auditring.query import QueryWarning
+    except ImportError as error:
+        raise Complaint(str(error)) from error
+    from auditring.exceptions import AuditError
+
+    try:
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always", QueryWarning)
+            found = against.replay(directory, policies["log"], policies.get("sink"), since)
+    except (AuditError, OSError) as error:
+        raise Complaint(str(error)) from error
+    for warning in warned:
+        click.echo(f"Note: {warning.message}", err=True)
+    if as_json:
+        click.echo(json_text(against.as_json(found, policies)))
+    else:
+        against.show(found, policies)
 
 
 def explained(policy: Policy, event: Mapping[str, object]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from auditring.verify.balances import backwards
 from auditring.verify.ranges import gaps, overlaps, sort_out
 from auditring.verify.report import Finding, Kind, ProcessReport, State
 from auditring.verify.rows import MOST_LOSSES
@@ -62,6 +63,7 @@ class _Judge:
         whole = self.ranges()
         whole &= self.ending()
         whole &= all(table.sound for table in self.counted)
+        self.balances(whole=whole)
         if self.standing is not None:
             for equation in self.standing.equations:
                 if not equation.holds:
@@ -258,6 +260,27 @@ class _Judge:
         text = f"{left}, and {seen}: whether files follow {last.path} cannot be told"
         self.find(Kind.END_UNKNOWN, text, last.last_seq, last.last_seq, path=last.path)
         return False
+
+    def balances(self, *, whole: bool) -> None:
+        """Hold what rows say of the balance against one another, and against the files that lie before them."""
+        balances = sorted((one for table in self.counted for one in table.balances), key=lambda one: one.seq)
+        for seq, text in backwards(balances):
+            self.find(Kind.UNBALANCED, text, seq, seq)
+        if not whole or self.kept_since is not None:
+            return
+        ends, rows, events = {0: (0, 0)}, 0, 0
+        for table in self.counted:
+            rows, events = rows + table.rows, events + table.events
+            ends[table.last_seq + 1] = rows, events - rows
+        for one in balances:
+            held = ends.get(one.of("cursor")) if one.sink == _SINK else None
+            # A cursor that lies within a file is that of a crash, or of files that were merged since.
+            if held is not None and held != (one.of("delivered"), one.of("merged")):
+                text = (
+                    f"at seq {one.seq} the log says that {one.of('delivered'):,} rows and {one.of('merged'):,} merged "
+                    f"into them lie before seq {one.of('cursor')}; they are {held[0]:,} and {held[1]:,}"
+                )
+                self.find(Kind.UNBALANCED, text, one.seq, one.seq)
 
     def totals(self, standing: Standing) -> None:
         """Hold the sums over the files against the sink's own totals, up to its cursor."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from auditring.verify.balances import ACTIONS, Balance
 from auditring.verify.report import Loss
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Rows:
         """Some row came behind one of a greater seq, as a merged one may: whether a seq is doubled is not known yet."""
         self.last_action: str | None = None
         self.losses: list[Loss] = []
+        self.balances: list[Balance] = []
         self.events_lost = 0
         self.unknown_losses = 0
         self._greatest_ns: int | None = None
@@ -93,10 +95,16 @@ class Rows:
     def _told(self, group: pa.Table) -> None:
         """What the log says that it lost, and what the last row of the range is."""
         action = group.column("action")
-        if _EVENTS_LOST in pc.unique(action).to_pylist():
+        there = set(pc.unique(action).to_pylist())
+        if _EVENTS_LOST in there:
             rows = group.select(REQUIRED).filter(pc.equal(action.cast(pa.string()), _EVENTS_LOST))
             for row in rows.to_pylist():
                 self.lose(loss_of(row["seq"], row["time_ns"], row["lost"], _object(row["context"])))
+        if not there.isdisjoint(ACTIONS) and "resource" in group.column_names:
+            ours = pc.is_in(action.cast(pa.string()), pa.array(ACTIONS))
+            for row in group.select(["seq", "action", "resource", "context"]).filter(ours).to_pylist():
+                terms = _object(row["context"])
+                self.balances.append(Balance(row["seq"], row["action"], row["resource"], terms))
         at = pc.index(group.column("seq"), pa.scalar(self._last, pa.int64())).as_py()
         if at >= 0:
             self.last_action = action[at].as_py()

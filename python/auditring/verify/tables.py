@@ -21,6 +21,8 @@ from auditring.verify.rows import REQUIRED, Rows
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from auditring.verify.balances import Balance
+
 __all__ = ["Table", "examine", "given_up"]
 
 _MAGIC = b"PAR1"
@@ -47,6 +49,8 @@ class Table:
     last_action: str | None = None
     """What the row of the last seq is, where there is one."""
     losses: tuple[Loss, ...] = ()
+    balances: tuple[Balance, ...] = ()
+    """What its rows say of the balance."""
     events_lost: int = 0
     unknown_losses: int = 0
     readable: bool = True
@@ -198,6 +202,9 @@ class _Examination:
             for text, first, last in rows.wrong(self.left_out):
                 self.find(Kind.ALTERED, text, first, last)
             self.folder(rows.date)
+            for balance in rows.balances:
+                for text in balance.wrong():
+                    self.find(Kind.UNBALANCED, text, balance.seq, balance.seq)
             if rows.disordered:
                 for text, first, last in self.doubled():
                     self.find(Kind.DOUBLED, text, first, last)
@@ -207,6 +214,7 @@ class _Examination:
             events=rows.events,
             last_action=rows.last_action,
             losses=tuple(rows.losses),
+            balances=tuple(rows.balances),
             events_lost=rows.events_lost,
             unknown_losses=rows.unknown_losses,
         )

@@ -64,6 +64,11 @@ impl Declared {
         Ok(code as u16)
     }
 
+    /// All of them.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Definition> {
+        self.by_name.values()
+    }
+
     /// The names by code.
     pub(crate) fn names(&self) -> HashMap<u16, String> {
         self.by_name.values().map(|one| (one.code, one.name.clone())).collect()

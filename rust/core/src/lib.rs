@@ -3,6 +3,7 @@
 mod args;
 mod arrow;
 mod broker;
+mod change;
 mod declare;
 mod errors;
 mod ffi;
@@ -45,7 +46,7 @@ mod _core {
     #[pymodule_export]
     use crate::outside::{actions, columns, outside};
     #[pymodule_export]
-    use crate::policy::{RedactionKey, check_policy, compile_policy, explain, in_memory, literal, sample_by};
+    use crate::policy::{RedactionKey, check_policy, compile_policy, explain, in_memory, judge, literal, sample_by};
     #[pymodule_export]
     use crate::snapshot::Snapshot;
     #[pymodule_export]

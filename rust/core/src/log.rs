@@ -14,10 +14,11 @@ use auditring_policy::Policy;
 use auditring_ring::{Clock, ClockKind, Identity, Kind as Edge, Ring};
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyTimeoutError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyTuple};
 use uuid::Uuid;
 
 use crate::args;
+use crate::change::{Site, set_policy};
 use crate::declare::Declaration;
 use crate::ffi::{callable, instance};
 use crate::handle::Close;
@@ -107,7 +108,7 @@ impl Log {
     #[new]
     #[pyo3(signature = (root, *, instance, host, policy, sinks, primary_tap=None, ring_dir=None, ring_bytes=16 << 20,
         droppable=(Some(0.05), false), protected=(Some(0.05), false), journal_bytes=4 << 30, segment_bytes=64 << 20,
-        segment_seconds=10.0, startup=vec![], key=None))]
+        segment_seconds=10.0, balance_seconds=None, startup=vec![], key=None))]
     #[allow(clippy::too_many_arguments, reason = "keyword-only, and called from one place")]
     fn new(
         py: Python<'_>,
@@ -124,13 +125,16 @@ impl Log {
         journal_bytes: u64,
         segment_bytes: u64,
         segment_seconds: f64,
+        balance_seconds: Option<f64>,
         startup: Vec<(String, String)>,
         key: Option<&RedactionKey>,
     ) -> PyResult<Self> {
         let (droppable, protected) = (when_full(droppable)?, when_full(protected)?);
-        let parsed = Policy::parse(&policy).map_err(|error| PyValueError::new_err(error.to_string()))?;
+        Policy::parse(&policy).map_err(|error| PyValueError::new_err(error.to_string()))?;
         let segment_age = Duration::try_from_secs_f64(segment_seconds)
             .map_err(|error| PyValueError::new_err(format!("segment_seconds: {error}")))?;
+        let balance = balance_seconds.map(Duration::try_from_secs_f64).transpose();
+        let balance = balance.map_err(|error| PyValueError::new_err(format!("balance_seconds: {error}")))?;
         let known = by_name("ProxyStartup").map(|spec| spec.fields).unwrap_or_default();
         let text = |name: &str| known.iter().any(|field| field.name == name && field.kind == Kind::Str);
         if let Some((unknown, _)) = startup.iter().find(|(name, _)| !text(name)) {
@@ -161,14 +165,31 @@ impl Log {
                 // Nothing was accepted yet: without its ring the directory is swept by the next opener.
                 let _ = ring.unlink();
             }
-            pump.map(|(pump, held)| (process, ring, clock, pump, held))
+            pump.map(|(mut pump, held)| {
+                pump.balance_every(balance);
+                (process, ring, clock, pump, held)
+            })
         });
         let (process, ring, clock, pump, held) = made.map_err(os_error)?;
-        let shared = Shared::new(Some(ring), clock, pump.progress(), Some(parsed), droppable, protected);
+        let policies = pump.policies();
+        let shared = Arc::new(Shared::new(
+            Some(ring),
+            clock,
+            pump.progress(),
+            Some(Arc::clone(&policies)),
+            droppable,
+            protected,
+        ));
+        let gates = Arc::downgrade(&shared);
+        policies.on_turn(move || {
+            if let Some(shared) = gates.upgrade() {
+                shared.turn();
+            }
+        });
         let (dir, mailbox, unsynced) = (pump.dir().to_owned(), pump.mailbox(), pump.unsynced());
         let (pump, held) = (Mutex::new(Some(pump)), Mutex::new(Some(held)));
         Ok(Self {
-            shared: Arc::new(shared),
+            shared,
             machine: Some(Machine { process, root, dir, pump, held, mailbox, unsynced }),
             closed: AtomicBool::new(false),
         })
@@ -330,6 +351,13 @@ impl Log {
         let spec = by_name(action)
             .filter(|spec| spec.name.starts_with("auditring."))
             .ok_or_else(|| PyValueError::new_err(format!("{action:?} is no event of the library's own")))?;
+        if spec.name == "auditring.PolicyChanged"
+            && fields.is_some_and(|fields| fields.contains("policy").unwrap_or(true))
+        {
+            return Err(PyValueError::new_err(
+                "what changes the policy is set_policy: the row alone would be no change",
+            ));
+        }
         let mut event = Encoder::new(spec);
         if let Some(status) = status {
             event.status(status);
@@ -364,6 +392,30 @@ impl Log {
             hot.ring().wake();
         }
         Ok(())
+    }
+
+    /// Brings another policy, in its journaled form, into force: returns once that is journaled, `False` where the same one
+    /// was before. `diff` says in words what is different.
+    #[pyo3(signature = (policy, diff, timeout=None))]
+    fn set_policy(&self, py: Python<'_>, policy: Vec<u8>, diff: &str, timeout: Option<f64>) -> PyResult<bool> {
+        let shared = self.live()?;
+        let (Some(machine), Some(policies)) = (&self.machine, &shared.policies) else { return Ok(true) };
+        let timeout = timeout.map(Duration::try_from_secs_f64).transpose();
+        let timeout = timeout.map_err(|error| PyValueError::new_err(format!("timeout: {error}")))?;
+        let wake = || {
+            if let Some(hot) = shared.hot.get() {
+                hot.ring().wake();
+            }
+        };
+        let site = Site { policies, mailbox: &machine.mailbox, progress: &shared.progress, wake: &wake };
+        set_policy(py, &site, policy, diff, timeout)
+    }
+
+    /// The policy in force, in its journaled form; empty for a log that keeps nothing.
+    #[getter]
+    fn policy<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        let bytes = self.shared.policies.as_ref().map(|policies| policies.in_force());
+        PyBytes::new(py, bytes.as_ref().map_or(&[][..], |stated| &stated.bytes))
     }
 
     /// Moves records from ring to journal for up to `timeout` seconds with the GIL released.
@@ -552,8 +604,9 @@ impl Log {
         py.detach(|| finish(machine, &self.shared)).map_err(os_error)
     }
 
-    /// In a forked child: lets go of the parent's ring, files and locks without touching them.
-    fn forked(&self) {
+    /// In a forked child: lets go of the parent's ring, files and locks without touching them. Returns the policy that was
+    /// in force, unless another thread of the parent was about to change it.
+    fn forked<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
         self.shared.shut(true);
         if let Some(machine) = &self.machine
             && let Ok(held) = machine.held.try_lock()
@@ -561,6 +614,8 @@ impl Log {
         {
             held.close_lock_in_child();
         }
+        let stated = self.shared.policies.as_ref()?.in_force_now()?;
+        Some(PyBytes::new(py, &stated.bytes))
     }
 }
 

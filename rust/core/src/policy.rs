@@ -176,3 +176,52 @@ pub(crate) fn explain<'py>(py: Python<'py>, policy: &[u8], event: Event) -> PyRe
     said.set_item("refused", refused)?;
     Ok(said)
 }
+
+/// A kind of recorded events, as their rows have it: action, category, outcome, authority, origin, whether there is a
+/// status; filter, tap, resource, principals, virtual cluster, peer.
+type Kind = (
+    (String, String, String, Option<String>, Option<String>, bool),
+    (Option<String>, Option<String>, Option<String>, Option<Vec<String>>, Option<String>, Option<String>),
+);
+
+/// What becomes of a kind: whether the sink's rule says so, which rule, `keep`, and one in how many.
+type Judgement = (bool, Option<usize>, &'static str, u32);
+
+/// What the log's policy and a sink's make of kinds of recorded events. What only a later version knows is kept.
+#[pyfunction]
+#[pyo3(signature = (policy, own, kinds))]
+pub(crate) fn judge(py: Python<'_>, policy: &[u8], own: Option<&[u8]>, kinds: Vec<Kind>) -> PyResult<Vec<Judgement>> {
+    let (policy, own) = (read(policy)?, own.map(read).transpose()?);
+    let of = |kind: &Kind| {
+        let Some(facts) = facts(kind) else { return (false, None, "all", 1) };
+        let judged = auditring_policy::judge(&policy, own.as_ref(), &facts);
+        let (keep, one_in) = match judged.keep {
+            Keep::All => ("all", 1),
+            Keep::Off => ("off", 1),
+            Keep::Sample { one_in, .. } => ("sample", one_in),
+        };
+        (judged.own, judged.rule, keep, one_in)
+    };
+    Ok(py.detach(|| kinds.iter().map(of).collect()))
+}
+
+/// What rules may look at of a kind; none where it has words that this version does not know.
+fn facts(kind: &Kind) -> Option<Facts<'_>> {
+    let ((action, category, outcome, authority, origin, status), (filter, tap, resource, principals, cluster, peer)) =
+        kind;
+    Some(Facts {
+        action,
+        category: Category::from_word(category)?,
+        outcome: Outcome::from_word(outcome)?,
+        authority: authority.as_deref().and_then(Authority::from_word),
+        origin: origin.as_deref().and_then(Origin::from_word).unwrap_or(Origin::Client),
+        status: *status,
+        filter: filter.as_deref(),
+        tap: tap.as_deref(),
+        resource: resource.as_deref(),
+        principals: principals.iter().flatten().map(|one| one.as_str().into()).collect(),
+        virtual_cluster: cluster.as_deref(),
+        peer: peer.as_deref().and_then(auditring_policy::address),
+        peer_hash: peer.as_deref().filter(|peer| auditring_policy::key_id_of(peer).is_some()),
+    })
+}

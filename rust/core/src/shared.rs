@@ -9,9 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use auditring_event::{ACTIONS, CODES, Category, Definition, FREEFORM, OUTCOMES, Outcome, droppable};
-use auditring_flow::Progress;
+use auditring_flow::{Policies, Progress};
 use auditring_kafka::Topics as Names;
-use auditring_policy::Policy;
 use auditring_ring::{Clock, Kind as Edge, Refusal, Ring};
 use pyo3::prelude::*;
 
@@ -59,13 +58,13 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     pub(crate) progress: Arc<Progress>,
     /// The log's; none in a log that keeps nothing.
-    policy: Option<Policy>,
+    pub(crate) policies: Option<Arc<Policies>>,
     droppable: WhenFull,
     protected: WhenFull,
     next_id: AtomicU64,
     forked: AtomicBool,
     sessions: Mutex<HashMap<u64, Weak<Handle>>>,
-    /// Also held while the ring is replaced: the new one begins with the definitions of the old.
+    /// Also held while the ring is replaced: the new one begins with the definitions of the old; and while gates are set.
     declared: Mutex<Declared>,
     /// What Kafka's topics are called.
     topics: Mutex<Shelf>,
@@ -83,7 +82,7 @@ impl Shared {
         ring: Option<Arc<Ring>>,
         clock: Clock,
         progress: Arc<Progress>,
-        policy: Option<Policy>,
+        policies: Option<Arc<Policies>>,
         droppable: WhenFull,
         protected: WhenFull,
     ) -> Self {
@@ -96,7 +95,7 @@ impl Shared {
             hot,
             clock,
             progress,
-            policy,
+            policies,
             droppable,
             protected,
             next_id: AtomicU64::new(1),
@@ -106,9 +105,7 @@ impl Shared {
             topics: Mutex::default(),
             kept_nothing: AtomicU64::new(0),
         };
-        for spec in ACTIONS {
-            shared.turn_off(spec.code, (spec.code != FREEFORM).then_some(spec.name), spec.category);
-        }
+        shared.turn();
         shared
     }
 
@@ -120,22 +117,33 @@ impl Shared {
         self.gates.get(at).map_or(GATE_CLOSED, |gate| gate.load(Ordering::Relaxed))
     }
 
-    /// Turns off what of an action the log's policy leaves out whatever else a call says: that is counted, and nothing more.
-    /// `name` is none where events of one code have names of their own.
-    fn turn_off(&self, code: u16, name: Option<&str>, category: Category) {
-        let Some(policy) = &self.policy else { return };
-        for outcome in Outcome::ALL {
-            if droppable(category, *outcome) && policy.is_off(code, name, category, *outcome) {
-                let gate = &self.gates[code as usize * OUTCOMES + *outcome as usize];
-                // A gate that is closed stays so.
-                let _ = gate.compare_exchange(GATE_OPEN, GATE_OFF, Ordering::Relaxed, Ordering::Relaxed);
-            }
+    /// Sets the bits anew: what every policy leaves out that may come to judge it is counted, and nothing more.
+    pub(crate) fn turn(&self) {
+        let declared = lock(&self.declared);
+        for spec in ACTIONS {
+            self.turn_one(spec.code, (spec.code != FREEFORM).then_some(spec.name), spec.category);
+        }
+        for one in declared.iter() {
+            self.turn_one(one.code, Some(&one.name), one.category);
+        }
+    }
+
+    /// The bits of one action, with the declarations locked: whoever looks last at the policies sets them last. `name` is
+    /// none where events of one code have names of their own.
+    fn turn_one(&self, code: u16, name: Option<&str>, category: Category) {
+        let Some(policies) = &self.policies else { return };
+        for outcome in Outcome::ALL.iter().filter(|outcome| droppable(category, **outcome)) {
+            let gate = &self.gates[code as usize * OUTCOMES + *outcome as usize];
+            let off = policies.leave_out(code, name, category, *outcome);
+            let (from, to) = if off { (GATE_OPEN, GATE_OFF) } else { (GATE_OFF, GATE_OPEN) };
+            // A gate that is closed stays so.
+            let _ = gate.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed);
         }
     }
 
     /// Whether the log's policy redacts anything.
     pub(crate) fn redacts(&self) -> bool {
-        self.policy.as_ref().is_some_and(|policy| !policy.redact.is_empty())
+        self.policies.as_ref().is_some_and(|policies| !policies.in_force().policy.redact.is_empty())
     }
 
     /// The code of a declared event, given out where it is new. Its definition is in the ring first.
@@ -148,7 +156,7 @@ impl Shared {
             Some(hot) => hot.ring().definitions_append(bytes).map_err(|_| Refused::Full),
             None => Ok(()),
         })?;
-        self.turn_off(code, Some(&definition.name), definition.category);
+        self.turn_one(code, Some(&definition.name), definition.category);
         Ok(code)
     }
 

@@ -13,6 +13,7 @@ use auditring_ring::{Clock, Geometry, Identity, Ring, boot_id};
 use uuid::Uuid;
 
 use crate::Error;
+use crate::policies::hex;
 
 /// What a host says of itself and wants.
 #[derive(Clone, Debug)]
@@ -93,15 +94,6 @@ fn owner(settings: &Settings, process: Uuid, ring_path: PathBuf) -> Owner {
 /// Which machine this is; empty where it does not say.
 pub(crate) fn machine_id() -> String {
     std::fs::read_to_string("/etc/machine-id").unwrap_or_default().trim().to_owned()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::new(), |mut out, byte| {
-        // Writing into a string cannot fail.
-        let _ = write!(out, "{byte:02x}");
-        out
-    })
 }
 
 /// The audit directory, for its owner alone.

@@ -293,7 +293,7 @@ impl Follower {
                 return Ok(true);
             }
             if !self.left.rows.is_empty() {
-                self.choose(max_rows);
+                self.choose(max_rows)?;
                 self.making.take(&mut self.chosen.set, max_rows)?;
             } else if !self.step()? {
                 return Ok(false);
@@ -377,7 +377,10 @@ impl Follower {
     }
 
     /// Chooses from the rows at hand, until there are enough or a later date begins.
-    fn choose(&mut self, max_rows: usize) {
+    ///
+    /// # Errors
+    /// If a row tells of a policy that cannot be read.
+    fn choose(&mut self, max_rows: usize) -> Result<(), Error> {
         while !self.left.rows.is_empty() && self.rows() < max_rows {
             let bytes = &self.buf[self.left.rows.clone()];
             let Ok(view) = RowView::parse(bytes) else {
@@ -385,11 +388,12 @@ impl Follower {
                 let rest = self.reader.next_seq() - self.chosen.next_seq.max(self.left.seq);
                 self.lose(self.chosen.next_seq, rest.max(0) as u64, CORRUPT);
                 self.left = Left::default();
-                return;
+                return Ok(());
             };
             let len = view.len();
             if self.left.seq < self.chosen.next_seq {
-                // Before the cursor: only its contexts were needed.
+                // Before the cursor: only its contexts were needed, and the policy in force.
+                self.selector.pass(&view)?;
                 self.left.rows.start += len;
                 self.left.seq += 1;
                 continue;
@@ -397,13 +401,14 @@ impl Follower {
             let day = view.time_ns().div_euclid(DAY_NS);
             if self.day.is_some_and(|seen| day > seen) {
                 self.boundary = true;
-                return;
+                return Ok(());
             }
             self.day = Some(self.day.unwrap_or(day));
-            self.selector.row(&view, &bytes[..len], &mut self.chosen);
+            self.selector.row(&view, &bytes[..len], &mut self.chosen)?;
             self.left.rows.start += len;
             self.left.seq += 1;
         }
+        Ok(())
     }
 
     /// Hands out what was gathered; nothing where there is nothing.

@@ -2,6 +2,7 @@
 //!
 //! Knows ring, event, policy and journal, and nothing of Python. What must always hold stands at the head of each file.
 
+mod balance;
 mod birth;
 mod fill;
 mod follower;
@@ -9,6 +10,7 @@ mod lines;
 mod losses;
 mod mailbox;
 mod outside;
+mod policies;
 mod progress;
 mod pump;
 mod recovery;
@@ -23,8 +25,9 @@ mod timeline;
 pub use birth::{Born, Settings};
 pub use follower::{Batch, Follower, Form};
 pub use lines::{Line, Lines, Style, lines, lines_each};
-pub use mailbox::Mailbox;
+pub use mailbox::{Mailbox, Withdrawn};
 pub use outside::{Outside, SinkOutside, outside};
+pub use policies::{Change, Policies, Stated};
 pub use progress::{Journaled, Progress};
 pub use pump::{Limits, Pump};
 pub use recovery::{Recovery, Salvage, recover};

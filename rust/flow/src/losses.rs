@@ -117,6 +117,12 @@ impl Losses {
         rows
     }
 
+    /// Off, dropped and refused, as they were seen for this batch.
+    pub(crate) fn edge(&self) -> [u64; 3] {
+        let of = |kind| self.seen.iter().filter(|count| count.kind == kind).map(|count| count.count).sum();
+        [of(Kind::Off), of(Kind::Dropped), of(Kind::Refused)]
+    }
+
     /// The counters as the batch carries them.
     pub(crate) fn cells(&self, cells: &mut Counters) {
         for count in &self.seen {

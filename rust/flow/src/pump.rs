@@ -5,6 +5,7 @@
 //! - journal write complete → records zeroed → head stored, in that order;
 //! - what the pump knows (next seq, batch number, counters) is what the writer's state knows, and that changes only after
 //!   a write returned in full; a failed batch is encoded anew, with the same number and seqs, into a new segment;
+//! - a segment's head names the policy that is in force at its first row: a change counts once its row is written;
 //! - the anchor is taken after the tail was loaded, so every stamp of the batch lies before it.
 
 use std::io;
@@ -18,15 +19,19 @@ use auditring_journal::counters;
 use auditring_journal::{
     Anchor, BatchFlags, BatchMeta, Followers, LaneRange, Writer, bytes_held, delete_oldest, delete_passed, free_bytes,
 };
+use auditring_policy::Policy;
 use auditring_ring::{Clock, OwnedConsumer, Position, Ring, consumer_of};
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::Error;
+use crate::balance::{Balance, Stand, Terms, cursors, sink};
 use crate::birth::Born;
 use crate::fill::Fill;
 use crate::losses::Losses;
 use crate::mailbox::Mailbox;
+use crate::policies::{Policies, Stated};
 use crate::progress::Progress;
+use crate::select::policy_in;
 use crate::syncer::{Syncer, Unsynced};
 use crate::timeline::Timeline;
 
@@ -46,6 +51,8 @@ const RESERVE: u64 = 32 << 20;
 const ENOSPC: i32 = 28;
 /// How long a claim may stay open after the ring was closed.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// Bits of a lane's count of claims.
+const CLAIMS: u32 = u32::MAX >> 1;
 /// Less than this in a batch is next to nothing.
 const QUIET_BYTES: usize = 16 << 10;
 
@@ -72,6 +79,7 @@ pub struct Pump {
     timeline: Timeline,
     fill: Fill,
     losses: Losses,
+    balance: Balance,
     /// Bytes of the ring's definitions that the segment is known to hold: a ring that follows another begins with the
     /// same ones.
     defined: usize,
@@ -79,6 +87,11 @@ pub struct Pump {
     definitions: Definitions,
     learnt: usize,
     mailbox: Arc<Mailbox>,
+    policies: Arc<Policies>,
+    /// The policy that a row of the batch being filled brings into force.
+    changing: Option<Vec<u8>>,
+    /// Where a change that waits in the mailbox belongs.
+    behind: Option<Behind>,
     progress: Arc<Progress>,
     syncer: Syncer,
     /// Bytes of all segments but the one being written.
@@ -101,6 +114,17 @@ const fn action(name: &str) -> &'static ActionSpec {
 
 fn anchor(anchor: auditring_ring::Anchor) -> Anchor {
     Anchor { stamp: anchor.stamp, mono_ns: anchor.mono_ns, real_ns: anchor.real_ns }
+}
+
+/// A change of the policy stands behind all that was recorded before anybody asked for it.
+#[derive(Clone, Copy, Debug)]
+struct Behind {
+    /// The number of its posting.
+    number: u64,
+    /// Of the ring.
+    generation: u32,
+    /// So many claims of it.
+    claims: u64,
 }
 
 /// What one look at the ring came to.
@@ -127,10 +151,14 @@ impl Pump {
             timeline: Timeline::new(ring.clock(), *ring.birth()),
             fill: Fill::new(primary_tap.as_deref(), redactor),
             losses: Losses::default(),
+            balance: Balance::default(),
             defined: 0,
             definitions: Definitions::NONE,
             learnt: 0,
             mailbox: Arc::default(),
+            policies: Arc::new(Policies::new(Stated::parse(head.map_or_else(Vec::new, |head| head.policy.clone()))?)),
+            changing: None,
+            behind: None,
             progress: Arc::default(),
             syncer: Syncer::start(),
             sealed_bytes: 0,
@@ -165,6 +193,12 @@ impl Pump {
         Arc::clone(&self.mailbox)
     }
 
+    /// The log's policy, and what comes to be it.
+    #[must_use]
+    pub fn policies(&self) -> Arc<Policies> {
+        Arc::clone(&self.policies)
+    }
+
     /// The process's directory.
     #[must_use]
     pub fn dir(&self) -> &Path {
@@ -175,6 +209,11 @@ impl Pump {
     #[must_use]
     pub fn unsynced(&self) -> Arc<Unsynced> {
         self.syncer.unsynced()
+    }
+
+    /// Rows that say how the balance stands come no closer together, and once at the end; none: there are no such rows.
+    pub fn balance_every(&mut self, period: Option<Duration>) {
+        self.balance.every(period);
     }
 
     /// Goes on with another ring once this one, which the caller has closed, is drained. Seqs, birth and counters go on.
@@ -231,6 +270,11 @@ impl Pump {
 
     /// One look at ring, mailbox and edge: at most one batch.
     fn step(&mut self) -> Result<Moved, Error> {
+        // Whatever fails before a write leaves in the mailbox what was looked at.
+        self.look().inspect_err(|_| self.mailbox.left())
+    }
+
+    fn look(&mut self) -> Result<Moved, Error> {
         if self.ended {
             return Ok(Moved::All);
         }
@@ -259,19 +303,33 @@ impl Pump {
             event.int("old_offset_ns", step.before_ns).int("new_offset_ns", step.after_ns);
             self.own(&event.to_vec());
         }
-        for record in &posted {
+        let change = posted.iter().position(|(_, record)| changes(record).is_some());
+        let (first, rest) = posted.split_at(change.unwrap_or(posted.len()));
+        for (_, record) in first {
             self.own(record);
         }
+        self.look_behind(rest.first().map(|(number, _)| *number));
         self.fill_from_ring();
-        let last = self.successor.is_none() && self.consumer.drained() && self.mailbox.peek().len() == posted.len();
+        let mut taken = first.len();
+        if let Some(behind) = self.behind.filter(|behind| self.consumer.position(0).claims >= behind.claims) {
+            for (_, record) in rest.iter().take_while(|(number, _)| *number == behind.number) {
+                self.own(record);
+                taken += 1;
+            }
+            self.changing = rest.first().and_then(|(_, record)| changes(record));
+        }
+        let last = self.successor.is_none() && self.consumer.drained() && self.mailbox.len() == taken;
         self.learn();
         for row in self.losses.rows(self.ring.edge(), &self.definitions, self.timeline.now(), last) {
             self.own(&row);
         }
+        if self.balance.is_time(last) {
+            self.tell_balance(last);
+        }
         let bytes = self.fill.rows.len();
         if last {
             self.own(&Encoder::new(action("ProxyCleanShutdown")).to_vec());
-            self.write(BatchFlags::FINAL_CLEAN, posted.len())?;
+            self.write(BatchFlags::FINAL_CLEAN, taken)?;
             self.ended = true;
             self.progress.publish(|journaled| journaled.ended = true);
             return Ok(Moved::All);
@@ -280,8 +338,54 @@ impl Pump {
             self.look_for_open_claim()?;
             return Ok(Moved::Nothing);
         }
-        self.write(BatchFlags::NONE, posted.len())?;
+        self.write(BatchFlags::NONE, taken)?;
         Ok(Moved::Bytes(bytes))
+    }
+
+    /// How things stand at the row that comes next, and so the rows of process and sinks that say so.
+    fn tell_balance(&mut self, last: bool) {
+        let (stand, in_ring, journaled) = self.stand();
+        if !self.balance.begin(stand, last) {
+            return;
+        }
+        let stand = Stand { born: stand.born + 1, ..stand };
+        let row = Terms { stand, in_ring, journaled: journaled + 1, cells: &self.writer.state().cells }.row();
+        self.own(&row);
+        self.balance.made();
+        for (name, cursor) in cursors(&self.dir) {
+            let (_, _, journaled) = self.stand();
+            self.own(&sink(&name, &cursor, journaled + 1));
+            self.balance.made();
+        }
+    }
+
+    /// What moves, with the batch being filled; claims still in the ring; rows.
+    fn stand(&self) -> (Stand, u64, u64) {
+        let cells = &self.writer.state().cells;
+        let position = self.consumer.position(0).claims;
+        let taken = position - self.consumer.released(0).claims;
+        let rows = u64::from(self.fill.count);
+        let next = self.successor.as_ref().map_or(0, |ring| u64::from(ring.lane(0).claims()));
+        let in_ring = u64::from(self.ring.lane(0).claims().wrapping_sub(position as u32) & CLAIMS) + next;
+        let stand = Stand {
+            claimed: cells.get(counters::CLAIMED) + taken + in_ring,
+            edge: self.losses.edge(),
+            born: cells.get(counters::BORN) + rows - taken,
+        };
+        (stand, in_ring, cells.get(counters::JOURNALED) + rows)
+    }
+
+    /// Notes where a change of this number belongs, the first time that it is seen.
+    fn look_behind(&mut self, change: Option<u64>) {
+        let generation = self.ring.identity().generation;
+        let known = self.behind.filter(|known| Some(known.number) == change && known.generation == generation);
+        let position = self.consumer.position(0).claims;
+        self.behind = known.or_else(|| {
+            let waiting = self.ring.lane(0).claims().wrapping_sub(position as u32) & CLAIMS;
+            // What is in the ring that follows this one may be older, too.
+            let claims = if self.successor.is_some() { u64::MAX } else { position + u64::from(waiting) };
+            change.map(|number| Behind { number, generation, claims })
+        });
     }
 
     fn fill_from_ring(&mut self) {
@@ -319,12 +423,18 @@ impl Pump {
             self.consumer.rewind(0);
             self.fill.abandon();
             self.losses.abandon();
+            self.balance.abandon();
+            self.changing = None;
             return Err(error);
         }
         self.consumer.release(0);
         self.mailbox.taken(posted);
         self.fill.clear();
         self.losses.written();
+        self.balance.written();
+        if let Some(policy) = self.changing.take() {
+            self.policies.settle(&policy);
+        }
         self.progress.space();
         self.publish();
         Ok(())
@@ -391,6 +501,11 @@ impl Pump {
         let empty = self.fresh().then(|| self.writer.path().to_owned());
         let mut head = self.writer.next_head();
         head.definitions = self.ring.definitions();
+        let stated = self.policies.in_force();
+        if head.policy != stated.bytes {
+            head.policy_digest = Policy::digest(&stated.bytes);
+            head.policy.clone_from(&stated.bytes);
+        }
         self.writer.roll(&head)?;
         self.defined = head.definitions.len();
         // Directly behind: whatever fails next, the new segment holds no context yet.
@@ -510,6 +625,11 @@ impl Pump {
         }
         Err(Error::OpenClaim)
     }
+}
+
+/// The policy that a record brings into force.
+fn changes(record: &[u8]) -> Option<Vec<u8>> {
+    policy_in(&RecordView::parse(record).ok()?)
 }
 
 /// The row in place of a record that cannot be read.

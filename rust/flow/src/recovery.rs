@@ -25,6 +25,7 @@ use crate::birth::{machine_id, ring_name, text};
 use crate::fill::Fill;
 use crate::losses::Losses;
 use crate::pump::unreadable;
+use crate::select::policy_at_end;
 use crate::timeline::{Instant, Timeline};
 
 /// A batch of recovered rows ends when it has reached this; killed, recovery goes on behind it.
@@ -275,6 +276,13 @@ impl Salvager {
         // Without a head that can be read, or with one of an earlier try of ours that died before its first batch.
         let damaged = state.head.is_none() || (state.born && state.batch_no == 0);
         let mut head = state.next_head().unwrap_or_else(|| from_owner(owner, process, &state, ring));
+        if let Some(last) = &state.head
+            && let Some(policy) = policy_at_end(dir, last.first_seq)?
+        {
+            // What was changed since the last head holds for all that comes.
+            head.policy_digest = Policy::digest(&policy);
+            head.policy = policy;
+        }
         let fresh = ring.is_some_and(|ring| ring.identity().generation > state.generation);
         if let Some(ring) = ring {
             head.definitions = ring.definitions();

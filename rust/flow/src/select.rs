@@ -1,16 +1,69 @@
 //! From journal rows to the rows of one sink: the policy applied, contexts gathered, counts kept.
 //!
 //! What must always hold: a pure function of the journal; every row of the range is kept, sampled out, filtered out or
-//! counted as lost, never none of them, never two.
+//! counted as lost, never none of them, never two. A row `auditring.PolicyChanged` is judged by the policy that it ends, and
+//! every row after it by the one that it carries; whoever passes over rows shows them to [`Selector::pass`], so that none
+//! is missed.
 
+use std::path::Path;
 use std::sync::Arc;
 
+use auditring_event::record::RecordView;
 use auditring_event::row::{self, RowView};
-use auditring_event::{CODES, Context, Definitions, Identity, OUTCOMES, Outcome, RowRef, RowSet};
-use auditring_journal::{SegmentHead, contexts, process_text};
+use auditring_event::{
+    CODES, Context, Definitions, Identity, OUTCOMES, Outcome, RowRef, RowSet, code_of, index_of, spec_at,
+};
+use auditring_journal::{BatchMeta, Reader, SegmentHead, Step, contexts, counters, process_text};
 use auditring_policy::{Chooser, Decision, Policy, Who, session_hash};
 
 use crate::Error;
+
+const CHANGED: u16 = code_of("auditring.PolicyChanged");
+/// Presence bit of the policy that such a row carries.
+const POLICY: u32 = 1 << spec_at(index_of(CHANGED)).position("policy");
+
+/// Whether another policy is in force after this row: there lies a cut before it, and one behind it.
+#[inline]
+pub(crate) fn is_change(view: &RowView<'_>) -> bool {
+    view.code() == CHANGED
+}
+
+/// The policy that a record tells of, where it tells that another is in force.
+pub(crate) fn policy_in(record: &RecordView<'_>) -> Option<Vec<u8>> {
+    let policy = (record.code() == CHANGED).then(|| record.fields().text(POLICY))?;
+    policy.map(|policy| policy.as_bytes().to_vec())
+}
+
+/// The policy in force behind the last row of a journal that nobody writes any more; none where no head of a segment says.
+/// `first_seq`: of the last segment whose head can be read.
+///
+/// # Errors
+/// If the journal cannot be read.
+pub(crate) fn policy_at_end(dir: &Path, first_seq: i64) -> Result<Option<Vec<u8>>, Error> {
+    let mut reader = Reader::open(dir, first_seq)?;
+    let (mut buf, mut policy) = (Vec::new(), None);
+    loop {
+        match reader.next(&mut buf)? {
+            Step::Segment(head) => policy = Some(head.policy),
+            Step::Batch(meta, sections) if has_change(&meta) => {
+                let mut rows = &buf[sections.rows];
+                while let Ok(view) = RowView::parse(rows) {
+                    let told = is_change(&view).then(|| view.fields().text(POLICY)).flatten();
+                    policy = told.map(|told| told.as_bytes().to_vec()).or(policy);
+                    rows = &rows[view.len()..];
+                }
+            }
+            Step::Batch(..) | Step::Corrupt { .. } | Step::Gone { .. } => {}
+            Step::NotYet | Step::End => return Ok(policy),
+        }
+    }
+}
+
+/// Whether there is such a row in a batch, by the counters that it carries.
+pub(crate) fn has_change(meta: &BatchMeta) -> bool {
+    let counted = |name| matches!(name, counters::Name::Journaled { code: CHANGED, .. });
+    meta.cells.iter().any(|(cell, _)| counted(counters::name(*cell)))
+}
 
 /// (action, outcome) pairs that a sink is not interested in.
 #[derive(Clone, Debug)]
@@ -81,6 +134,7 @@ pub(crate) struct Selector {
     chooser: Option<(Vec<u8>, Chooser)>,
     /// Whether they leave out anything at all.
     keeps_all: bool,
+    process: [u8; 16],
     identity: Arc<Identity>,
     known: Vec<Option<Known>>,
     definitions: Arc<Definitions>,
@@ -96,6 +150,7 @@ impl Selector {
             own,
             chooser: None,
             keeps_all: true,
+            process: [0; 16],
             identity: Arc::default(),
             known: Vec::new(),
             definitions: Arc::default(),
@@ -105,13 +160,10 @@ impl Selector {
 
     /// A segment begins: identity, policy and definitions are at its head, its contexts will come anew.
     pub(crate) fn segment(&mut self, head: &SegmentHead, chosen: &mut Chosen) -> Result<(), Error> {
+        self.process = head.process;
         match &mut self.chooser {
             Some((policy, chooser)) if *policy == head.policy => chooser.segment(),
-            _ => {
-                let mut chooser = Chooser::new(Policy::parse(&head.policy)?, self.own.clone(), &head.process);
-                chooser.define(&self.definitions);
-                self.chooser = Some((head.policy.clone(), chooser));
-            }
+            _ => self.go_by(&head.policy)?,
         }
         let identity =
             Identity { process: process_text(&head.process), instance: head.instance.clone(), host: head.host.clone() };
@@ -122,6 +174,32 @@ impl Selector {
         self.keeps_all = self.chooser.as_ref().is_none_or(|(_, chooser)| chooser.keeps_all());
         self.known.clear();
         Ok(())
+    }
+
+    /// Rows are judged by another policy of the log from here on.
+    fn go_by(&mut self, policy: &[u8]) -> Result<(), Error> {
+        let mut chooser = Chooser::new(Policy::parse(policy)?, self.own.clone(), &self.process);
+        chooser.define(&self.definitions);
+        self.keeps_all = chooser.keeps_all();
+        self.chooser = Some((policy.to_vec(), chooser));
+        Ok(())
+    }
+
+    /// Takes in what a row that nobody chooses may say: that another policy is in force after it.
+    ///
+    /// # Errors
+    /// If that is no policy that this version understands.
+    #[inline]
+    pub(crate) fn pass(&mut self, view: &RowView<'_>) -> Result<(), Error> {
+        if is_change(view) { self.changed(view) } else { Ok(()) }
+    }
+
+    #[cold]
+    fn changed(&mut self, view: &RowView<'_>) -> Result<(), Error> {
+        // A row of the first version of the catalog carries none, and nothing ever wrote one.
+        let Some(policy) = view.fields().text(POLICY).map(str::as_bytes) else { return Ok(()) };
+        // The head of a segment may have said so already, to one who begins to read in the middle.
+        if self.chooser.as_ref().is_some_and(|(now, _)| now == policy) { Ok(()) } else { self.go_by(policy) }
     }
 
     /// Definitions, before the first row that uses them: also those of a set that was begun without them. The list only
@@ -170,8 +248,17 @@ impl Selector {
     }
 
     /// Chooses one row; it takes the next seq of the range.
+    ///
+    /// # Errors
+    /// As [`Selector::pass`]; the row itself is chosen.
     #[inline]
-    pub(crate) fn row(&mut self, view: &RowView<'_>, bytes: &[u8], chosen: &mut Chosen) {
+    pub(crate) fn row(&mut self, view: &RowView<'_>, bytes: &[u8], chosen: &mut Chosen) -> Result<(), Error> {
+        self.choose(view, bytes, chosen);
+        self.pass(view)
+    }
+
+    #[inline]
+    fn choose(&mut self, view: &RowView<'_>, bytes: &[u8], chosen: &mut Chosen) {
         let seq = chosen.next_seq;
         chosen.next_seq += 1;
         let time_ns = view.time_ns();

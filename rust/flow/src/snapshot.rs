@@ -140,13 +140,14 @@ impl Snapshot {
                     let mut seq = meta.first_seq;
                     while let Ok(view) = RowView::parse(rows) {
                         let (bytes, rest) = rows.split_at(view.len());
-                        if !sealed.iter().any(|(first, last)| (*first..=*last).contains(&seq)) {
-                            if later && view.validate().is_err() {
-                                self.unknown += 1;
-                            } else {
-                                chosen.next_seq = seq;
-                                selector.row(&view, bytes, &mut chosen);
-                            }
+                        if sealed.iter().any(|(first, last)| (*first..=*last).contains(&seq)) {
+                            selector.pass(&view)?;
+                        } else if later && view.validate().is_err() {
+                            self.unknown += 1;
+                            selector.pass(&view)?;
+                        } else {
+                            chosen.next_seq = seq;
+                            selector.row(&view, bytes, &mut chosen)?;
                         }
                         rows = rest;
                         seq += 1;

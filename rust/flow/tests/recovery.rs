@@ -10,7 +10,8 @@ use auditring_event::event::Event;
 use auditring_event::record::Encoder;
 use auditring_event::{Column, Context, RowRef, code_of, index_of, row, spec_at};
 use auditring_flow::{
-    Born, Declined, Follower, Form, Limits, Pump, Recovery, Salvage, Settings, Snapshot, outside, recover, retire,
+    Born, Declined, Follower, Form, Limits, Pump, Recovery, Salvage, Settings, Snapshot, Stated, outside, recover,
+    retire,
 };
 use auditring_journal::{Ending, Owner, ProcessDir, fold, segments};
 use auditring_ring::{Kind, Ring};
@@ -475,4 +476,27 @@ fn an_orphan_goes_when_its_sinks_are_past_it_and_its_totals_stay() {
     assert!(!remains.dir.exists());
     let all = outside(&remains.root()).unwrap();
     assert_eq!((all.len(), all[0].terms["claimed"], all[0].sinks[SINK].totals["delivered"]), (1, 20, 22));
+}
+
+#[test]
+fn what_is_recovered_is_judged_by_the_policy_that_was_in_force_last() {
+    for reads in [0, 3] {
+        let mut rig = rig();
+        rig.reads(0..3);
+        rig.pump();
+        let off = r#"{"allow_blind_spots":false,"rules":[{"action":["Read"],"keep":"off"}],"seed":1,"version":2}"#;
+        let policies = rig.pump.policies();
+        policies.bring(Stated::parse(off.into()).unwrap(), "", &rig.pump.mailbox());
+        rig.pump();
+        assert_eq!(policies.in_force().bytes, off.as_bytes());
+        // In the journal behind the change, and in the ring.
+        rig.reads(3..3 + reads);
+        rig.pump();
+        rig.reads(10..13);
+        let remains = rig.die();
+        assert_eq!(remains.recover().rows, 3);
+        remains.balanced();
+        assert_eq!(fold(&remains.dir).unwrap().head.unwrap().policy, off.as_bytes());
+        assert_eq!(remains.story().0, [(1, 0), (2, 1), (3, 2)]);
+    }
 }

@@ -9,8 +9,11 @@ use crate::policy::Policy;
 use crate::protected::protected;
 use crate::rule::{Keep, Kind, Rule};
 
-/// What tells that a policy may be blind.
-const BLIND_SPOTS: &str = "auditring.BlindSpots";
+/// What tells that a policy may be blind, and which policy it is.
+const TOLD: [(&str, &str); 2] = [
+    ("auditring.BlindSpots", "the row that tells of blind spots is always kept"),
+    ("auditring.PolicyChanged", "the row that tells of another policy is always kept"),
+];
 
 /// Why a rule does not decide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,13 +67,37 @@ impl Policy {
         if rule.keep == Keep::All {
             return None;
         }
-        if kind.action == Some(BLIND_SPOTS) {
-            return Some(Why::Protected("the row that tells of blind spots is always kept"));
+        if let Some((_, why)) = TOLD.iter().find(|(action, _)| kind.action == Some(action)) {
+            return Some(Why::Protected(why));
         }
         if self.allow_blind_spots {
             return None;
         }
         protected(kind.category, kind.outcome, status).map(Why::Protected)
+    }
+}
+
+/// What two policies make of an event, and whose rule says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Judged {
+    /// The sink's policy, not the log's.
+    pub own: bool,
+    /// The rule that decides; none: no rule matches.
+    pub rule: Option<usize>,
+    /// What becomes of the event.
+    pub keep: Keep,
+}
+
+/// What becomes of an event at a sink with a policy of its own, or none.
+#[must_use]
+pub fn judge(log: &Policy, own: Option<&Policy>, event: &Facts<'_>) -> Judged {
+    let (of_log, otherwise) = (log.first(event), otherwise(event));
+    let of_own = own.and_then(|own| own.first(event));
+    let keep = both(of_log.map(|(_, keep)| keep), of_own.map(|(_, keep)| keep), otherwise);
+    let off = of_log.map_or(otherwise, |(_, keep)| keep) == Keep::Off;
+    match of_own.filter(|_| !off) {
+        Some((at, _)) => Judged { own: true, rule: Some(at), keep },
+        None => Judged { own: false, rule: of_log.map(|(at, _)| at), keep },
     }
 }
 

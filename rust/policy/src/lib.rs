@@ -25,7 +25,7 @@ mod sample;
 mod table;
 
 pub use chooser::{Chooser, Decision, Who};
-pub use explain::{Explained, Why, otherwise};
+pub use explain::{Explained, Judged, Why, judge, otherwise};
 pub use facts::{Facts, address};
 pub use first_touch::{FirstTouch, session_hash, touch_key};
 pub use pattern::literal;

@@ -1,7 +1,7 @@
 //! Tables and cache against the plain reading.
 
 use auditring_event::{Authority, Category, Context, Origin, Outcome};
-use auditring_policy::{Decision, Keep, Policy, otherwise, protected};
+use auditring_policy::{Decision, Keep, Policy, judge, otherwise, protected};
 use proptest::prelude::*;
 
 use crate::common::{Sent, again, blind, chooser, decide, facts, policy};
@@ -135,8 +135,9 @@ fn a_policy_that_may_be_blind_leaves_out_what_its_rules_say() {
     assert_eq!(decide(&mut wide, &Sent::new("ProxyStartup"), 1), KEPT);
     let mut nothing = chooser(blind(r#"{"keep":"off"}"#), None);
     assert_eq!(decide(&mut nothing, &denied, 1), Decision::FilteredOut);
-    // But for the row that says that it is blind.
+    // But for the rows that say that it is blind, and which policy it is.
     assert_eq!(decide(&mut nothing, &Sent::new("auditring.BlindSpots"), 1), KEPT);
+    assert_eq!(decide(&mut nothing, &Sent::new("auditring.PolicyChanged"), 1), KEPT);
 }
 
 fn names(known: &'static [&'static str]) -> impl Strategy<Value = String> {
@@ -304,6 +305,7 @@ proptest! {
             }] += 1;
             let columns = sent.columns();
             let facts = facts(&columns, sent.status);
+            prop_assert_eq!(judge(&log, own.as_ref(), &facts).keep, plainly(&log, own.as_ref(), &sent));
             let blind = log.allow_blind_spots || own.as_ref().is_some_and(|own| own.allow_blind_spots);
             if !blind && protected(facts.category, facts.outcome, sent.status).is_some() {
                 prop_assert_eq!(decision, KEPT, "protected: {:?}", sent);
