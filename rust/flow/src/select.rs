@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use auditring_event::row::{self, RowView};
 use auditring_event::{CODES, Context, Definitions, Identity, OUTCOMES, Outcome, RowRef, RowSet};
-use auditring_journal::{SegmentHead, contexts, process_text};
-use auditring_policy::{Chooser, Decision, Policy, Who, session_hash};
+use auditring_journal::{BatchFlags, BatchMeta, SegmentHead, contexts, process_text};
+use auditring_policy::{Chooser, Decision, Event, Policy, Who, Whose, Windows, session_hash};
 
 use crate::Error;
 
@@ -47,6 +47,8 @@ pub(crate) struct Chosen {
     pub(crate) sampled_out: u64,
     pub(crate) filtered_out: u64,
     pub(crate) lost: u64,
+    /// Rows that were merged into others.
+    pub(crate) merged: u64,
     /// Least and greatest wall time of the rows seen (also of those left out).
     pub(crate) time: Option<(i64, i64)>,
 }
@@ -56,8 +58,9 @@ impl Chosen {
         Self { first_seq, next_seq: first_seq, ..Self::default() }
     }
 
+    /// Whether there is nothing in it: also no row of an earlier range that has closed since.
     pub(crate) fn is_empty(&self) -> bool {
-        self.first_seq == self.next_seq
+        self.first_seq == self.next_seq && self.set.rows.is_empty()
     }
 }
 
@@ -68,7 +71,9 @@ struct Known {
     session: u64,
     /// Its position in the set of generation `generation`.
     local: u32,
-    generation: u64,
+    generation: u32,
+    /// The same for a row that waits in a window, where there is one.
+    whose: Option<Arc<Whose>>,
 }
 
 /// What is needed to choose rows of one segment.
@@ -84,7 +89,11 @@ pub(crate) struct Selector {
     identity: Arc<Identity>,
     known: Vec<Option<Known>>,
     definitions: Arc<Definitions>,
-    generation: u64,
+    generation: u32,
+    /// The windows in force, and what waits in them.
+    windows: Option<Windows>,
+    birth_ns: i64,
+    kind: Vec<u8>,
 }
 
 impl Selector {
@@ -100,6 +109,9 @@ impl Selector {
             known: Vec::new(),
             definitions: Arc::default(),
             generation: 0,
+            windows: None,
+            birth_ns: 0,
+            kind: Vec::new(),
         })
     }
 
@@ -110,9 +122,12 @@ impl Selector {
             _ => {
                 let mut chooser = Chooser::new(Policy::parse(&head.policy)?, self.own.clone(), &head.process);
                 chooser.define(&self.definitions);
+                self.cut(chosen);
+                self.windows = Windows::new(&chooser.windows());
                 self.chooser = Some((head.policy.clone(), chooser));
             }
         }
+        self.birth_ns = head.birth.mono_ns;
         let identity =
             Identity { process: process_text(&head.process), instance: head.instance.clone(), host: head.host.clone() };
         if *self.identity != identity {
@@ -158,13 +173,66 @@ impl Selector {
             if self.known.len() <= index {
                 self.known.resize_with(index + 1, || None);
             }
-            self.known[index] = Some(Known { context: Arc::new(context), session, local: 0, generation: 0 });
+            let context = Arc::new(context);
+            let whose = self.windows.is_some().then(|| Arc::new(Whose::new(Arc::clone(&context), entry.bytes)));
+            self.known[index] = Some(Known { context, session, local: 0, generation: 0, whose });
         }
+    }
+
+    /// Whether nothing waits here, so that whoever begins here comes to the same rows. Without a window that is so behind
+    /// every row.
+    pub(crate) fn at_cut(&self) -> bool {
+        self.windows.as_ref().is_none_or(Windows::at_cut)
+    }
+
+    /// Whether rows may wait.
+    pub(crate) fn has_windows(&self) -> bool {
+        self.windows.is_some()
+    }
+
+    /// Whether a cut lies before this row, where there are windows.
+    pub(crate) fn cuts(&self, view: &RowView<'_>, seq: i64) -> bool {
+        self.windows.as_ref().is_some_and(|windows| windows.cuts(view.age_ns(), seq, view.code()))
+    }
+
+    /// A cut: whatever waits is a row now.
+    pub(crate) fn cut(&mut self, chosen: &mut Chosen) {
+        if let Some(windows) = &mut self.windows {
+            windows.cut();
+            self.take(chosen);
+        }
+    }
+
+    /// A batch without rows: time has passed, or the pump wants a cut.
+    pub(crate) fn pass(&mut self, meta: &BatchMeta, chosen: &mut Chosen) {
+        let Some(windows) = &mut self.windows else { return };
+        if meta.flags.contains(BatchFlags::CUT) {
+            windows.cut();
+        } else {
+            windows.pass(meta.anchor.mono_ns - self.birth_ns);
+        }
+        self.take(chosen);
+    }
+
+    /// Takes over the rows that have closed.
+    fn take(&mut self, chosen: &mut Chosen) {
+        let Some(windows) = self.windows.as_mut().filter(|windows| windows.merger.has_closed()) else { return };
+        let generation = self.generation;
+        let Chosen { set, merged, .. } = chosen;
+        windows.merger.take(|closed, bytes| {
+            *merged += u64::from(closed.count - 1);
+            if !closed.shown {
+                return;
+            }
+            let local = closed.whose.as_ref().map_or(row::NO_CONTEXT, |whose| place(whose, generation, set));
+            push(set, bytes, local, RowRef { seq: closed.seq, offset: 0, weight: 1, count: closed.count });
+        });
     }
 
     /// A new set begins.
     pub(crate) fn begin(&mut self, chosen: &mut Chosen) {
-        self.generation += 1;
+        // 0 is what no set has.
+        self.generation = self.generation.wrapping_add(1).max(1);
         chosen.set.identity = Arc::clone(&self.identity);
         chosen.set.definitions = Arc::clone(&self.definitions);
     }
@@ -172,6 +240,10 @@ impl Selector {
     /// Chooses one row; it takes the next seq of the range.
     #[inline]
     pub(crate) fn row(&mut self, view: &RowView<'_>, bytes: &[u8], chosen: &mut Chosen) {
+        if self.windows.is_some() {
+            self.row_shown(view, bytes, chosen, true);
+            return;
+        }
         let seq = chosen.next_seq;
         chosen.next_seq += 1;
         let time_ns = view.time_ns();
@@ -190,6 +262,8 @@ impl Selector {
         };
         let weight = match decision {
             Decision::Keep { weight } => weight,
+            // Only where there are windows.
+            Decision::Coalesce { .. } | Decision::First { .. } => 1,
             Decision::SampledOut => {
                 chosen.sampled_out += 1;
                 return;
@@ -208,9 +282,81 @@ impl Selector {
             }
             known.local
         });
-        let offset = set.data.len();
-        set.data.extend_from_slice(bytes);
-        row::set_context(&mut set.data, offset, local);
-        set.rows.push(RowRef { seq, offset: offset as u32, weight });
+        push(set, bytes, local, RowRef { seq, offset: 0, weight, count: 1 });
     }
+
+    /// The same where rows may wait in windows. What is not `shown` is chosen, and left out of the set.
+    pub(crate) fn row_shown(&mut self, view: &RowView<'_>, bytes: &[u8], chosen: &mut Chosen, shown: bool) {
+        let seq = chosen.next_seq;
+        chosen.next_seq += 1;
+        let time_ns = view.time_ns();
+        chosen.time = Some(chosen.time.map_or((time_ns, time_ns), |(a, b)| (a.min(time_ns), b.max(time_ns))));
+        let Some(windows) = &mut self.windows else { return };
+        if windows.cuts(view.age_ns(), seq, view.code()) {
+            windows.cut();
+        }
+        windows.come(view.age_ns());
+        let known = self.known.get(view.context() as usize).and_then(Option::as_ref);
+        let whose = known.and_then(|known| known.whose.as_ref());
+        let decision = match &mut self.chooser {
+            _ if self.declined.has(view.code(), view.bits()) => Decision::FilteredOut,
+            Some((_, chooser)) => {
+                let who = known.map(|known| Who { context: &known.context, session: known.session });
+                chooser.decide(view, view.context(), who, seq)
+            }
+            None => Decision::Keep { weight: 1 },
+        };
+        let event = Event { row: view, bytes, seq, whose, shown };
+        let weight = match decision {
+            Decision::Keep { weight } => {
+                windows.merger.interrupt(&event);
+                Some(weight)
+            }
+            Decision::Coalesce { window_ns } => (!windows.merger.coalesce(&event, window_ns)).then_some(1),
+            Decision::First { window_ns, rule } => {
+                self.kind.clear();
+                if let Some((_, chooser)) = &self.chooser {
+                    chooser.kind(rule, view, known.map(|known| &*known.context), &mut self.kind);
+                }
+                windows.merger.interrupt(&event);
+                (!windows.merger.first(&event, window_ns, &self.kind)).then_some(1)
+            }
+            Decision::SampledOut => {
+                chosen.sampled_out += 1;
+                None
+            }
+            Decision::FilteredOut => {
+                chosen.filtered_out += 1;
+                None
+            }
+        };
+        // What has closed because of this row lies before it.
+        self.take(chosen);
+        if let Some(weight) = weight.filter(|_| shown) {
+            let known = self.known.get(view.context() as usize).and_then(Option::as_ref);
+            let whose = known.and_then(|known| known.whose.as_ref());
+            let local = whose.map_or(row::NO_CONTEXT, |whose| place(whose, self.generation, &mut chosen.set));
+            push(&mut chosen.set, bytes, local, RowRef { seq, offset: 0, weight, count: 1 });
+        }
+        if self.windows.as_ref().is_some_and(|windows| windows.ends_with(view.code())) {
+            self.cut(chosen);
+        }
+    }
+}
+
+/// Appends a row of a context that is in the set.
+#[inline]
+fn push(set: &mut RowSet, bytes: &[u8], context: u32, at: RowRef) {
+    let offset = set.data.len();
+    set.data.extend_from_slice(bytes);
+    row::set_context(&mut set.data, offset, context);
+    set.rows.push(RowRef { offset: offset as u32, ..at });
+}
+
+/// The position of a context in the set of this generation.
+fn place(whose: &Whose, generation: u32, set: &mut RowSet) -> u32 {
+    whose.place(generation, || {
+        set.contexts.push(Arc::clone(&whose.context));
+        set.contexts.len() as u32 - 1
+    })
 }
