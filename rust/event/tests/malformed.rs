@@ -205,7 +205,11 @@ fn the_largest_event_fits_into_a_record() {
     let mut bytes = Vec::new();
     context.encode(&mut bytes);
     assert!(bytes.len() <= auditring_event::context::MAX_CONTEXT);
-    for spec in auditring_event::ACTIONS {
+    // What the log says of itself never lies in a ring.
+    let own = |spec: &auditring_event::ActionSpec| {
+        spec.category == auditring_event::Category::Audit && spec.scope == auditring_event::Scope::Process
+    };
+    for spec in auditring_event::ACTIONS.iter().filter(|spec| !own(spec)) {
         let mut encoder = Encoder::new(spec);
         for field in spec.fields {
             match field.kind {

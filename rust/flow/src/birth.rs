@@ -13,6 +13,7 @@ use auditring_ring::{Clock, Geometry, Identity, Ring, boot_id};
 use uuid::Uuid;
 
 use crate::Error;
+use crate::policies::hex;
 
 /// What a host says of itself and wants.
 #[derive(Clone, Debug)]
@@ -66,15 +67,6 @@ fn in_container() -> bool {
 
 fn text(bytes: [u8; 16]) -> String {
     Uuid::from_bytes(bytes).to_string()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::new(), |mut out, byte| {
-        // Writing into a string cannot fail.
-        let _ = write!(out, "{byte:02x}");
-        out
-    })
 }
 
 /// The audit directory, for its owner alone.

@@ -9,6 +9,7 @@ mod lines;
 mod losses;
 mod mailbox;
 mod outside;
+mod policies;
 mod progress;
 mod pump;
 mod select;
@@ -16,13 +17,15 @@ mod sieve;
 mod snapshot;
 mod syncer;
 mod tail;
+mod ticks;
 mod timeline;
 
 pub use birth::{Born, Settings};
 pub use follower::{Batch, Follower, Form};
 pub use lines::{Line, Lines, Style, lines, lines_each};
-pub use mailbox::Mailbox;
+pub use mailbox::{Mailbox, Withdrawn};
 pub use outside::{Outside, SinkOutside, outside};
+pub use policies::{Change, Policies, Stated};
 pub use progress::{Journaled, Progress};
 pub use pump::{Limits, Pump};
 pub use select::Declined;
@@ -66,6 +69,9 @@ pub enum Error {
     /// A row's checksum held, and it says what no row can say.
     #[error("rows could not be converted: {0}")]
     Convert(String),
+    /// Rows of this range may still be merged with what follows.
+    #[error("seq {0} is in the middle of a window: a checkpoint ends at a cut")]
+    MidWindow(i64),
     /// An earlier call failed half-way.
     #[error("{0}")]
     Spoilt(String),

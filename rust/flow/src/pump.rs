@@ -4,6 +4,8 @@
 //! - journal write complete → records zeroed → head stored, in that order;
 //! - what the pump knows (next seq, batch number, counters) is what the writer's state knows, and that changes only after
 //!   a write returned in full; a failed batch is encoded anew, with the same number and seqs, into a new segment;
+//! - a segment's head names the policy that is in force at its first row: a change counts once its row is written;
+//! - rows that wait in a window are told when it is over: by a later row, else by a batch without rows;
 //! - the anchor is taken after the tail was loaded, so every stamp of the batch lies before it.
 
 use std::io;
@@ -17,6 +19,7 @@ use auditring_journal::counters;
 use auditring_journal::{
     Anchor, BatchFlags, BatchMeta, Followers, LaneRange, Writer, bytes_held, delete_oldest, delete_passed, free_bytes,
 };
+use auditring_policy::Policy;
 use auditring_ring::{Clock, OwnedConsumer, Position, Ring, consumer_of};
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -25,8 +28,11 @@ use crate::birth::Born;
 use crate::fill::Fill;
 use crate::losses::Losses;
 use crate::mailbox::Mailbox;
+use crate::policies::{Policies, Stated};
 use crate::progress::Progress;
+use crate::select::policy_in;
 use crate::syncer::{Syncer, Unsynced};
+use crate::ticks::Ticks;
 use crate::timeline::Timeline;
 
 /// A batch ends when its rows have reached this.
@@ -78,6 +84,10 @@ pub struct Pump {
     definitions: Definitions,
     learnt: usize,
     mailbox: Arc<Mailbox>,
+    policies: Arc<Policies>,
+    /// The policy that a row of the batch being filled brings into force.
+    changing: Option<Vec<u8>>,
+    ticks: Ticks,
     progress: Arc<Progress>,
     syncer: Syncer,
     /// Bytes of all segments but the one being written.
@@ -121,6 +131,12 @@ impl Pump {
         let Born { dir, ring, clock, writer, startup, .. } = born;
         let head = writer.state().head.as_ref();
         let primary_tap = head.and_then(|head| head.primary_tap.clone());
+        let policy = Stated::parse(head.map_or_else(Vec::new, |head| head.policy.clone()))?;
+        let mut own = Vec::new();
+        for entry in Followers::load(dir.path())?.entries {
+            own.push(if entry.policy.is_empty() { None } else { Some(Policy::parse(&entry.policy)?) });
+        }
+        let ticks = Ticks::new(&policy.policy, own);
         let consumer = consumer_of(Arc::clone(&ring)).ok_or(Error::TwoPumps)?;
         let mut pump = Self {
             timeline: Timeline::new(ring.clock(), *ring.birth()),
@@ -130,6 +146,9 @@ impl Pump {
             definitions: Definitions::NONE,
             learnt: 0,
             mailbox: Arc::default(),
+            policies: Arc::new(Policies::new(policy)),
+            changing: None,
+            ticks,
             progress: Arc::default(),
             syncer: Syncer::start(),
             sealed_bytes: 0,
@@ -162,6 +181,12 @@ impl Pump {
     #[must_use]
     pub fn mailbox(&self) -> Arc<Mailbox> {
         Arc::clone(&self.mailbox)
+    }
+
+    /// The log's policy, and what comes to be it.
+    #[must_use]
+    pub fn policies(&self) -> Arc<Policies> {
+        Arc::clone(&self.policies)
     }
 
     /// The process's directory.
@@ -230,6 +255,11 @@ impl Pump {
 
     /// One look at ring, mailbox and edge: at most one batch.
     fn step(&mut self) -> Result<Moved, Error> {
+        // Whatever fails before a write leaves in the mailbox what was looked at.
+        self.look().inspect_err(|_| self.mailbox.left())
+    }
+
+    fn look(&mut self) -> Result<Moved, Error> {
         if self.ended {
             return Ok(Moved::All);
         }
@@ -260,9 +290,11 @@ impl Pump {
         }
         for record in &posted {
             self.own(record);
+            let policy = RecordView::parse(record).ok().and_then(|record| policy_in(&record));
+            self.changing = policy.or(self.changing.take());
         }
         self.fill_from_ring();
-        let last = self.successor.is_none() && self.consumer.drained() && self.mailbox.peek().len() == posted.len();
+        let last = self.successor.is_none() && self.consumer.drained() && self.mailbox.len() == posted.len();
         self.learn();
         for row in self.losses.rows(self.ring.edge(), &self.definitions, self.timeline.now(), last) {
             self.own(&row);
@@ -276,6 +308,9 @@ impl Pump {
             return Ok(Moved::All);
         }
         if self.fill.count == 0 {
+            if self.ticks.is_due(self.timeline.now().age_ns) {
+                self.write(BatchFlags::NONE, posted.len())?;
+            }
             self.look_for_open_claim()?;
             return Ok(Moved::Nothing);
         }
@@ -312,14 +347,29 @@ impl Pump {
             self.consumer.rewind(0);
             self.fill.abandon();
             self.losses.abandon();
+            self.changing = None;
             return Err(error);
         }
         self.consumer.release(0);
         self.mailbox.taken(posted);
+        let (rows, age_ns) = (self.fill.count > 0, self.fill.age.1);
         self.fill.clear();
         self.losses.written();
+        if let Some(policy) = self.changing.take() {
+            self.policies.settle(&policy);
+            self.ticks.go_by(&self.policies.in_force().policy);
+        }
+        if rows {
+            self.ticks.rows(age_ns);
+        } else {
+            self.ticks.told(self.timeline.now().age_ns);
+        }
         self.progress.space();
         self.publish();
+        if !rows {
+            // No number has moved, but what waits may have closed.
+            self.progress.nudge();
+        }
         Ok(())
     }
 
@@ -384,6 +434,11 @@ impl Pump {
         let empty = self.fresh().then(|| self.writer.path().to_owned());
         let mut head = self.writer.next_head();
         head.definitions = self.ring.definitions();
+        let stated = self.policies.in_force();
+        if head.policy != stated.bytes {
+            head.policy_digest = Policy::digest(&stated.bytes);
+            head.policy.clone_from(&stated.bytes);
+        }
         self.writer.roll(&head)?;
         self.defined = head.definitions.len();
         // Directly behind: whatever fails next, the new segment holds no context yet.
@@ -469,6 +524,10 @@ impl Pump {
         self.look_at_bytes();
         // Without followers the budget is kept by deleting alone: there is nothing that waiting would bring.
         let over = self.is_over() && self.followed && !self.ring.lane(0).is_closed();
+        if over && self.ticks.take_uncut() {
+            // Followers commit at cuts, and nothing goes before they have: they are not kept waiting for a window's end.
+            self.write(BatchFlags::CUT, 0)?;
+        }
         if over && self.free_bytes < self.reserve {
             return Err(Error::Io {
                 what: "write a batch and leave the sinks room to seal their files in",

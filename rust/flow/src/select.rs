@@ -1,16 +1,43 @@
 //! From journal rows to the rows of one sink: the policy applied, contexts gathered, counts kept.
 //!
 //! What must always hold: a pure function of the journal; every row of the range is kept, sampled out, filtered out or
-//! counted as lost, never none of them, never two.
+//! counted as lost, never none of them, never two. A row `auditring.PolicyChanged` is judged by the policy that it ends, and
+//! every row after it by the one that it carries; whoever passes over rows shows them to [`Selector::pass`], so that none
+//! is missed.
 
 use std::sync::Arc;
 
+use auditring_event::record::RecordView;
 use auditring_event::row::{self, RowView};
-use auditring_event::{CODES, Context, Definitions, Identity, OUTCOMES, Outcome, RowRef, RowSet};
-use auditring_journal::{BatchFlags, BatchMeta, SegmentHead, contexts, process_text};
+use auditring_event::{
+    CODES, Context, Definitions, Identity, OUTCOMES, Outcome, RowRef, RowSet, code_of, index_of, spec_at,
+};
+use auditring_journal::{BatchFlags, BatchMeta, SegmentHead, contexts, counters, process_text};
 use auditring_policy::{Chooser, Decision, Event, Policy, Who, Whose, Windows, session_hash};
 
 use crate::Error;
+
+const CHANGED: u16 = code_of("auditring.PolicyChanged");
+/// Presence bit of the policy that such a row carries.
+const POLICY: u32 = 1 << spec_at(index_of(CHANGED)).position("policy");
+
+/// Whether another policy is in force after this row: there lies a cut before it, and one behind it.
+#[inline]
+pub(crate) fn is_change(view: &RowView<'_>) -> bool {
+    view.code() == CHANGED
+}
+
+/// The policy that a record tells of, where it tells that another is in force.
+pub(crate) fn policy_in(record: &RecordView<'_>) -> Option<Vec<u8>> {
+    let policy = (record.code() == CHANGED).then(|| record.fields().text(POLICY))?;
+    Some(policy.unwrap_or_default().as_bytes().to_vec())
+}
+
+/// Whether there is such a row in a batch, by the counters that it carries.
+pub(crate) fn has_change(meta: &BatchMeta) -> bool {
+    let counted = |name| matches!(name, counters::Name::Journaled { code: CHANGED, .. });
+    meta.cells.iter().any(|(cell, _)| counted(counters::name(*cell)))
+}
 
 /// (action, outcome) pairs that a sink is not interested in.
 #[derive(Clone, Debug)]
@@ -86,6 +113,7 @@ pub(crate) struct Selector {
     chooser: Option<(Vec<u8>, Chooser)>,
     /// Whether they leave out anything at all.
     keeps_all: bool,
+    process: [u8; 16],
     identity: Arc<Identity>,
     known: Vec<Option<Known>>,
     definitions: Arc<Definitions>,
@@ -105,6 +133,7 @@ impl Selector {
             own,
             chooser: None,
             keeps_all: true,
+            process: [0; 16],
             identity: Arc::default(),
             known: Vec::new(),
             definitions: Arc::default(),
@@ -117,14 +146,12 @@ impl Selector {
 
     /// A segment begins: identity, policy and definitions are at its head, its contexts will come anew.
     pub(crate) fn segment(&mut self, head: &SegmentHead, chosen: &mut Chosen) -> Result<(), Error> {
+        self.process = head.process;
         match &mut self.chooser {
             Some((policy, chooser)) if *policy == head.policy => chooser.segment(),
             _ => {
-                let mut chooser = Chooser::new(Policy::parse(&head.policy)?, self.own.clone(), &head.process);
-                chooser.define(&self.definitions);
                 self.cut(chosen);
-                self.windows = Windows::new(&chooser.windows());
-                self.chooser = Some((head.policy.clone(), chooser));
+                self.go_by(&head.policy)?;
             }
         }
         self.birth_ns = head.birth.mono_ns;
@@ -137,6 +164,40 @@ impl Selector {
         self.keeps_all = self.chooser.as_ref().is_none_or(|(_, chooser)| chooser.keeps_all());
         self.known.clear();
         Ok(())
+    }
+
+    /// Rows are judged by another policy of the log from here on.
+    fn go_by(&mut self, policy: &[u8]) -> Result<(), Error> {
+        let mut chooser = Chooser::new(Policy::parse(policy)?, self.own.clone(), &self.process);
+        chooser.define(&self.definitions);
+        self.keeps_all = chooser.keeps_all();
+        // Whoever comes here has made a cut before: nothing waits.
+        self.windows = Windows::new(&chooser.windows());
+        if self.windows.is_some() {
+            for known in self.known.iter_mut().flatten().filter(|known| known.whose.is_none()) {
+                let mut bytes = Vec::new();
+                known.context.encode(&mut bytes);
+                known.whose = Some(Arc::new(Whose::new(Arc::clone(&known.context), &bytes)));
+            }
+        }
+        self.chooser = Some((policy.to_vec(), chooser));
+        Ok(())
+    }
+
+    /// Takes in what a row that nobody chooses may say: that another policy is in force after it.
+    ///
+    /// # Errors
+    /// If that is no policy that this version understands.
+    #[inline]
+    pub(crate) fn pass(&mut self, view: &RowView<'_>) -> Result<(), Error> {
+        if is_change(view) { self.changed(view) } else { Ok(()) }
+    }
+
+    #[cold]
+    fn changed(&mut self, view: &RowView<'_>) -> Result<(), Error> {
+        let policy = view.fields().text(POLICY).unwrap_or_default().as_bytes();
+        // The head of a segment may have said so already, to one who begins to read in the middle.
+        if self.chooser.as_ref().is_some_and(|(now, _)| now == policy) { Ok(()) } else { self.go_by(policy) }
     }
 
     /// Definitions, before the first row that uses them: also those of a set that was begun without them. The list only
@@ -203,8 +264,16 @@ impl Selector {
         }
     }
 
+    /// Whatever waits is read again.
+    pub(crate) fn forget(&mut self) {
+        if let Some(windows) = &mut self.windows {
+            windows.cut();
+            windows.merger.take(|_, _| ());
+        }
+    }
+
     /// A batch without rows: time has passed, or the pump wants a cut.
-    pub(crate) fn pass(&mut self, meta: &BatchMeta, chosen: &mut Chosen) {
+    pub(crate) fn elapse(&mut self, meta: &BatchMeta, chosen: &mut Chosen) {
         let Some(windows) = &mut self.windows else { return };
         if meta.flags.contains(BatchFlags::CUT) {
             windows.cut();
@@ -238,12 +307,41 @@ impl Selector {
     }
 
     /// Chooses one row; it takes the next seq of the range.
+    ///
+    /// # Errors
+    /// As [`Selector::pass`]; the row itself is chosen.
     #[inline]
-    pub(crate) fn row(&mut self, view: &RowView<'_>, bytes: &[u8], chosen: &mut Chosen) {
+    pub(crate) fn row(&mut self, view: &RowView<'_>, bytes: &[u8], chosen: &mut Chosen) -> Result<(), Error> {
         if self.windows.is_some() {
-            self.row_shown(view, bytes, chosen, true);
-            return;
+            self.choose_in_windows(view, bytes, chosen, true);
+        } else {
+            self.choose(view, bytes, chosen);
         }
+        self.pass(view)
+    }
+
+    /// The same for a reader that does not want to see all: what is not `shown` is left out of the set, but where rows may
+    /// wait for others it is what they are merged with, or not.
+    ///
+    /// # Errors
+    /// As [`Selector::pass`].
+    pub(crate) fn row_shown(
+        &mut self,
+        view: &RowView<'_>,
+        bytes: &[u8],
+        chosen: &mut Chosen,
+        shown: bool,
+    ) -> Result<(), Error> {
+        if self.windows.is_some() {
+            self.choose_in_windows(view, bytes, chosen, shown);
+        } else if shown {
+            self.choose(view, bytes, chosen);
+        }
+        self.pass(view)
+    }
+
+    #[inline]
+    fn choose(&mut self, view: &RowView<'_>, bytes: &[u8], chosen: &mut Chosen) {
         let seq = chosen.next_seq;
         chosen.next_seq += 1;
         let time_ns = view.time_ns();
@@ -285,8 +383,8 @@ impl Selector {
         push(set, bytes, local, RowRef { seq, offset: 0, weight, count: 1 });
     }
 
-    /// The same where rows may wait in windows. What is not `shown` is chosen, and left out of the set.
-    pub(crate) fn row_shown(&mut self, view: &RowView<'_>, bytes: &[u8], chosen: &mut Chosen, shown: bool) {
+    /// Chooses one row where rows may wait in windows.
+    fn choose_in_windows(&mut self, view: &RowView<'_>, bytes: &[u8], chosen: &mut Chosen, shown: bool) {
         let seq = chosen.next_seq;
         chosen.next_seq += 1;
         let time_ns = view.time_ns();

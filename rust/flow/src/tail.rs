@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 
 use auditring_event::row::RowView;
 use auditring_event::{Definitions, RowSet};
-use auditring_journal::{BatchMeta, Followers, Reader, SegmentHead, Step, Totals, fold, list, process_text};
+use auditring_journal::{BatchFlags, BatchMeta, Followers, Reader, SegmentHead, Step, Totals, fold, list, process_text};
 
 use crate::Error;
-use crate::select::{Chosen, Declined, Selector};
+use crate::select::{Chosen, Declined, Selector, has_change};
 use crate::sieve::{Filter, Sieve};
 use crate::snapshot::PARQUET;
 
@@ -280,13 +280,20 @@ impl Followed {
                     self.define(sections.definitions, &mut chosen);
                     self.sieve.contexts(&self.buf[sections.contexts.clone()]);
                     self.selector.contexts(&self.buf[sections.contexts]);
-                    self.choose(&meta, sections.rows, &mut chosen, missed);
+                    if meta.rows == 0 && !meta.flags.contains(BatchFlags::PASSED) {
+                        self.selector.elapse(&meta, &mut chosen);
+                    }
+                    self.choose(&meta, sections.rows, &mut chosen, missed)?;
                 }
                 Step::Gone { first_seq, rows } | Step::Corrupt { first_seq, rows } => {
+                    self.selector.cut(&mut chosen);
                     self.miss(missed, first_seq, rows);
                 }
                 Step::NotYet => break,
-                Step::End => self.ended = true,
+                Step::End => {
+                    self.selector.cut(&mut chosen);
+                    self.ended = true;
+                }
             }
             moved = true;
         }
@@ -294,21 +301,31 @@ impl Followed {
     }
 
     /// Chooses from the rows of a batch.
-    fn choose(&mut self, meta: &BatchMeta, rows: Range<usize>, chosen: &mut Chosen, missed: &mut Vec<Missed>) {
-        if !self.sieve.reaches(meta.max_time_ns) {
-            return;
+    fn choose(
+        &mut self,
+        meta: &BatchMeta,
+        rows: Range<usize>,
+        chosen: &mut Chosen,
+        missed: &mut Vec<Missed>,
+    ) -> Result<(), Error> {
+        if !self.sieve.reaches(meta.max_time_ns) && !has_change(meta) {
+            return Ok(());
         }
         let mut rows = &self.buf[rows];
         let mut seq = meta.first_seq;
         while let Ok(view) = RowView::parse(rows) {
             let (bytes, rest) = rows.split_at(view.len());
-            if seq >= self.floor && self.sieve.wants(&view) {
+            if seq >= self.floor {
                 chosen.next_seq = seq;
-                self.selector.row(&view, bytes, chosen);
+                let wanted = self.sieve.wants(&view);
+                self.selector.row_shown(&view, bytes, chosen, wanted)?;
+            } else {
+                self.selector.pass(&view)?;
             }
             rows = rest;
             seq += 1;
         }
         self.miss(missed, seq, meta.end_seq().saturating_sub(seq).max(0) as u64);
+        Ok(())
     }
 }

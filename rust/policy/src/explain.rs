@@ -9,8 +9,11 @@ use crate::policy::{Policy, is_data};
 use crate::protected::protected;
 use crate::rule::{Keep, Kind, Rule};
 
-/// What tells that a policy may be blind.
-const BLIND_SPOTS: &str = "auditring.BlindSpots";
+/// What tells that a policy may be blind, and which policy it is.
+const TOLD: [(&str, &str); 2] = [
+    ("auditring.BlindSpots", "the row that tells of blind spots is always kept"),
+    ("auditring.PolicyChanged", "the row that tells of another policy is always kept"),
+];
 
 /// Why a rule does not decide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,8 +72,8 @@ impl Policy {
         if matches!(rule.keep, Keep::Coalesce { .. }) && !kind.action.is_some_and(is_data) {
             return Some(Why::Apart);
         }
-        if kind.action == Some(BLIND_SPOTS) {
-            return Some(Why::Protected("the row that tells of blind spots is always kept"));
+        if let Some((_, why)) = TOLD.iter().find(|(action, _)| kind.action == Some(action)) {
+            return Some(Why::Protected(why));
         }
         if self.allow_blind_spots {
             return None;

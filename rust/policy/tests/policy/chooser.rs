@@ -135,8 +135,9 @@ fn a_policy_that_may_be_blind_leaves_out_what_its_rules_say() {
     assert_eq!(decide(&mut wide, &Sent::new("ProxyStartup"), 1), KEPT);
     let mut nothing = chooser(blind(r#"{"keep":"off"}"#), None);
     assert_eq!(decide(&mut nothing, &denied, 1), Decision::FilteredOut);
-    // But for the row that says that it is blind.
+    // But for the rows that say that it is blind, and which policy it is.
     assert_eq!(decide(&mut nothing, &Sent::new("auditring.BlindSpots"), 1), KEPT);
+    assert_eq!(decide(&mut nothing, &Sent::new("auditring.PolicyChanged"), 1), KEPT);
 }
 
 fn names(known: &'static [&'static str]) -> impl Strategy<Value = String> {
