@@ -14,7 +14,7 @@ from typing import Any, Final
 from auditring.config import Durability, Seconds, WhenFull, positive, seconds
 from auditring.exceptions import ConfigError
 from auditring.log import AuditLog
-from auditring.policy import Keep, Policy, drawn_seed, shorthand
+from auditring.policy import Keep, Policy, check_windows, drawn_seed, shorthand
 from auditring.sinks import ParquetSink, Sink
 from auditring.sinks.base import policy_of
 
@@ -72,6 +72,9 @@ def open(  # noqa: A001, PLR0913 - the public name: auditring.open; every settin
     journaled = policy.journaled(seed=drawn)
     # Without a seed of its own a sink samples as the log does: two sinks of the same rules keep the same rows.
     seed = drawn if policy.seed is None else policy.seed
+    for sink, own in owned:
+        if own is not None:
+            check_windows(journaled, own.journaled(seed=seed), f"sinks: the policy of {sink.name!r}")
     host = socket.gethostname()
     settings: dict[str, Any] = {
         "instance": host if instance is None else instance,

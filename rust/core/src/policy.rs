@@ -23,6 +23,12 @@ pub(crate) fn check_policy(policy: &[u8]) -> PyResult<()> {
     read(policy)?.check().map_err(mistake)
 }
 
+/// Checks that all windows of the log's policy and a sink's own divide the longest of both.
+#[pyfunction]
+pub(crate) fn check_windows(log: &[u8], own: &[u8]) -> PyResult<()> {
+    read(log)?.check_windows(Some(&read(own)?)).map_err(mistake)
+}
+
 /// What a sample may go by.
 #[pyfunction]
 pub(crate) fn sample_by() -> Vec<&'static str> {
@@ -95,7 +101,7 @@ impl Event {
 }
 
 /// What `policy` says of an event, and which rule: `category`, `outcome`, `authority`, `origin` as they are taken; `rules`,
-/// why each rule up to the one that decides does not; `rule`, its number from 0, or none; `keep`, `one_in`, `by`; and
+/// why each rule up to the one that decides does not; `rule`, its number from 0, or none; `keep`, `one_in`, `by`, `window_ns`; and
 /// `refused`, whether nothing of the event is ever recorded, `protected`, why no rule leaves it out.
 #[pyfunction]
 pub(crate) fn explain<'py>(py: Python<'py>, policy: &[u8], event: Event) -> PyResult<Bound<'py, PyDict>> {
@@ -113,6 +119,7 @@ pub(crate) fn explain<'py>(py: Python<'py>, policy: &[u8], event: Event) -> PyRe
             Why::Misses(what) => ("misses", what),
             Why::Protected(why) => ("protected", why),
             Why::Request => ("request", ""),
+            Why::Apart => ("apart", ""),
         };
         rules.append((kind, text))?;
     }
@@ -123,10 +130,13 @@ pub(crate) fn explain<'py>(py: Python<'py>, policy: &[u8], event: Event) -> PyRe
         Keep::All => ("all", None, None),
         Keep::Off => ("off", None, None),
         Keep::Sample { one_in, by } => ("sample", Some(one_in), Some(by.iter().collect::<Vec<_>>())),
+        Keep::Coalesce { .. } => ("coalesce", None, None),
+        Keep::First { by, .. } => ("first", None, Some(by.iter().collect())),
     };
     said.set_item("keep", name)?;
     said.set_item("one_in", one_in)?;
     said.set_item("by", by)?;
+    said.set_item("window_ns", keep.window_ns())?;
     said.set_item("protected", auditring_policy::protected(facts.category, facts.outcome, facts.status))?;
     let refused = by_name(facts.action).is_some_and(|spec| {
         auditring_event::droppable(facts.category, facts.outcome)

@@ -123,8 +123,10 @@ impl Making {
         self.table.as_ref().map_or(0, Table::bytes)
     }
 
-    fn finish(&mut self, set: &RowSet) -> Result<(), Error> {
+    fn finish(&mut self, set: &mut RowSet) -> Result<(), Error> {
         if self.form == Form::Table && self.done.is_none() {
+            // Rows that closed without one that was chosen.
+            self.take(set, 0)?;
             let table = self.table.take().unwrap_or_else(|| Table::new(0));
             self.done = Some(table.finish(set).map_err(Error::convert)?);
         }
@@ -332,14 +334,13 @@ impl Follower {
             self.boundary |= due && self.cutting;
             if due || self.is_ready(max_rows) || self.making.bytes() + self.chosen.set.data.len() >= MOST_BYTES {
                 if !self.is_idle() {
-                    self.making.finish(&self.chosen.set)?;
+                    self.making.finish(&mut self.chosen.set)?;
                 }
                 return Ok(true);
             }
             if !self.left.rows.is_empty() {
                 self.choose(max_rows, to_cut)?;
             } else if !self.step()? {
-                self.making.take(&mut self.chosen.set, max_rows)?;
                 return Ok(false);
             }
             self.making.take(&mut self.chosen.set, max_rows)?;
@@ -495,7 +496,7 @@ impl Follower {
             return Ok(None);
         }
         self.cut = self.selector.at_cut();
-        if let Err(error) = self.making.finish(&self.chosen.set) {
+        if let Err(error) = self.making.finish(&mut self.chosen.set) {
             self.spoil(&error);
             return Err(error);
         }

@@ -287,9 +287,13 @@ impl Selector {
     fn take(&mut self, chosen: &mut Chosen) {
         let Some(windows) = self.windows.as_mut().filter(|windows| windows.merger.has_closed()) else { return };
         let generation = self.generation;
-        let Chosen { set, merged, .. } = chosen;
+        let Chosen { set, merged, time, .. } = chosen;
         windows.merger.take(|closed, bytes| {
             *merged += u64::from(closed.count - 1);
+            if let Ok(row) = RowView::parse(bytes) {
+                let time_ns = row.time_ns();
+                *time = Some(time.map_or((time_ns, time_ns), |(a, b)| (a.min(time_ns), b.max(time_ns))));
+            }
             if !closed.shown {
                 return;
             }

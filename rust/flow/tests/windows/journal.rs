@@ -79,7 +79,7 @@ impl Sent {
             event.int("client_correlation_id", id);
         }
         if let Some(group) = self.group {
-            event.text("group_id", group);
+            event.text(if self.action == "Write" { "transactional_id" } else { "group_id" }, group);
         }
         if let Some(tap) = self.tap {
             event.tap(tap);
