@@ -202,6 +202,8 @@ class Tail:
 
         Each with its time in nanoseconds, its process, its seq, and its line. Raises `OSError`.
         """
+    def rest(self) -> bytes:
+        """Lines of the rows that wait in windows that are not over, as they stand."""
     def next(self) -> bytes:
         """Lines of the rows that were journaled since the last call, merged by time; empty when there are none for now.
 

@@ -21,6 +21,8 @@ use crate::snapshot::PARQUET;
 
 /// How often directories are listed while rows flow; without rows the caller's own rhythm holds.
 const LOOK: Duration = Duration::from_millis(50);
+/// Rows that wait in a window of a living process come out sooner: the longest there can be, and some.
+const LONGEST: Duration = Duration::from_secs(310);
 /// A set ends at so many bytes of rows: text made of them is ten times as much, and had better stay in the cache.
 const SET_BYTES: usize = 512 << 10;
 
@@ -49,6 +51,8 @@ struct Followed {
     /// The next row when the directory was opened: what is before it is history.
     until: i64,
     ended: bool,
+    /// When there was last something to read.
+    moved: Instant,
 }
 
 /// The reader.
@@ -97,7 +101,8 @@ impl Tail {
         std::mem::take(&mut self.missed)
     }
 
-    /// Reads all that was journaled when the directory was opened, and keeps the last `most` wanted rows of each process.
+    /// Reads all that was journaled when the directory was opened, and keeps the last `most` wanted rows of each process;
+    /// a window that is not over shows as it stands.
     ///
     /// # Errors
     /// If a journal cannot be read.
@@ -105,7 +110,8 @@ impl Tail {
         let mut kept = Vec::new();
         for one in self.followed.values_mut() {
             let (mut sets, mut rows) = (VecDeque::<RowSet>::new(), 0);
-            while let Some(set) = one.read(&mut self.missed, one.until)? {
+            loop {
+                let Some(set) = one.read(&mut self.missed, one.until)?.or_else(|| one.rest()) else { break };
                 rows += set.rows.len();
                 sets.push_back(set);
                 while sets.front().is_some_and(|first| rows - first.rows.len() >= most) {
@@ -136,8 +142,10 @@ impl Tail {
         let left: Vec<_> = self.followed.iter().filter(|(_, one)| !one.dir.exists()).map(|(id, _)| *id).collect();
         let sets = self.read()?;
         if sets.is_empty() {
+            let mut rest = Vec::new();
             for process in left {
-                let Some(one) = self.followed.remove(&process) else { continue };
+                let Some(mut one) = self.followed.remove(&process) else { continue };
+                rest.extend(one.rest().filter(|set| !set.rows.is_empty()));
                 if !one.ended {
                     self.missed.push(Missed {
                         first_seq: one.reader.next_seq(),
@@ -147,8 +155,16 @@ impl Tail {
                 }
             }
             self.look()?;
+            return Ok(rest);
         }
         Ok(sets)
+    }
+
+    /// The rows that wait in windows that are not over, as they stand: for a reader that does not go on. One that does
+    /// makes further rows of what follows.
+    pub fn rest(&mut self) -> Vec<RowSet> {
+        let rest = self.followed.values_mut().filter_map(Followed::rest);
+        rest.filter(|set| !set.rows.is_empty()).collect()
     }
 
     fn read(&mut self) -> Result<Vec<RowSet>, Error> {
@@ -205,6 +221,7 @@ impl Tail {
             floor,
             until,
             ended: false,
+            moved: Instant::now(),
         };
         // Up to the first segment, so that it is known from the start what the journal no longer has.
         one.begin(&mut self.missed)?;
@@ -225,6 +242,17 @@ impl Followed {
             Err(error) if self.dir.exists() => Err(error.into()),
             _ => Ok(()),
         }
+    }
+
+    /// What waits in windows, as it stands.
+    fn rest(&mut self) -> Option<RowSet> {
+        if self.selector.at_cut() {
+            return None;
+        }
+        let mut chosen = Chosen::default();
+        self.selector.begin(&mut chosen);
+        self.selector.cut(&mut chosen);
+        Some(chosen.set)
     }
 
     fn miss(&self, missed: &mut Vec<Missed>, first_seq: i64, rows: u64) {
@@ -296,6 +324,13 @@ impl Followed {
                 }
             }
             moved = true;
+        }
+        if moved {
+            self.moved = Instant::now();
+        } else if !self.selector.at_cut() && self.moved.elapsed() > LONGEST {
+            // Its pump would have said long ago that the window is over: it is dead, and nobody has recovered it yet.
+            self.selector.cut(&mut chosen);
+            return Ok(Some(chosen.set));
         }
         Ok(moved.then_some(chosen.set))
     }
