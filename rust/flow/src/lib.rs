@@ -12,6 +12,8 @@ mod outside;
 mod policies;
 mod progress;
 mod pump;
+mod recovery;
+mod retire;
 mod select;
 mod sieve;
 mod snapshot;
@@ -28,6 +30,8 @@ pub use outside::{Outside, SinkOutside, outside};
 pub use policies::{Change, Policies, Stated};
 pub use progress::{Journaled, Progress};
 pub use pump::{Limits, Pump};
+pub use recovery::{Recovery, Salvage, recover};
+pub use retire::retire;
 pub use select::Declined;
 pub use sieve::Filter;
 pub use snapshot::{Sealed, Snapshot};
@@ -66,6 +70,22 @@ pub enum Error {
     /// Somebody else drives the sink.
     #[error("sink {0:?} of this process is being driven by somebody else")]
     SinkHeld(String),
+    /// On a file system that machines share.
+    #[error("{dir} is of another machine, {host:?}, which alone can recover it: its ring is in that one's memory", dir = dir.display())]
+    OtherMachine {
+        /// The process's directory.
+        dir: std::path::PathBuf,
+        /// What that machine is called.
+        host: String,
+    },
+    /// What is there is no process's directory.
+    #[error("{dir} cannot be recovered: {why}", dir = dir.display())]
+    NotOurs {
+        /// The process's directory.
+        dir: std::path::PathBuf,
+        /// Why.
+        why: String,
+    },
     /// A row's checksum held, and it says what no row can say.
     #[error("rows could not be converted: {0}")]
     Convert(String),
