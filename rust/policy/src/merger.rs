@@ -419,3 +419,64 @@ impl Merger {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use auditring_event::record::{Encoder, RecordView};
+    use auditring_event::row::from_record;
+    use auditring_event::{Context, by_name};
+
+    use super::*;
+
+    /// A Read of a session's partition.
+    fn row(partition: i64, offset: i64) -> Vec<u8> {
+        let mut read = Encoder::new(by_name("Read").unwrap());
+        read.text("topic", "orders").int("partition", partition).int("first_offset", offset);
+        let record = read.int("last_offset", offset).int("records", 1).to_vec();
+        let mut bytes = Vec::new();
+        from_record(&RecordView::parse(&record).unwrap(), 0, offset, offset, 0, &mut bytes);
+        bytes
+    }
+
+    fn whose() -> Arc<Whose> {
+        let context = Context { session: Some("s".into()), ..Context::default() };
+        Arc::new(Whose::new(Arc::new(context), b"s"))
+    }
+
+    /// What closes: seq and count.
+    fn fed(merger: &mut Merger, events: &[(i64, i64)]) -> Vec<(i64, u32)> {
+        let (mut closed, whose) = (Vec::new(), whose());
+        for (seq, (partition, offset)) in events.iter().enumerate() {
+            let bytes = row(*partition, *offset);
+            let view = RowView::parse(&bytes).unwrap();
+            let event = Event { row: &view, bytes: &bytes, seq: seq as i64, whose: Some(&whose), shown: true };
+            assert!(merger.coalesce(&event, 1));
+            merger.take(|one, _| closed.push((one.seq, one.count)));
+            assert!(merger.len() <= merger.most);
+        }
+        merger.close_all();
+        merger.take(|one, _| closed.push((one.seq, one.count)));
+        closed
+    }
+
+    #[test]
+    fn where_there_is_no_room_the_least_recently_used_closes() {
+        // The third partition pushes out the second, which was not touched since.
+        let events = [(0, 0), (1, 0), (0, 1), (2, 0), (0, 2), (1, 1)];
+        assert_eq!(fed(&mut Merger::new(2), &events), [(1, 1), (3, 1), (0, 3), (5, 1)]);
+        assert_eq!(fed(&mut Merger::new(3), &events), [(0, 3), (1, 2), (3, 1)]);
+    }
+
+    #[test]
+    fn what_was_before_the_table_was_empty_makes_no_difference() {
+        let mut used = Merger::new(50);
+        let events: Vec<_> = (0..5000).map(|n: i64| (n * n % 83, n / 10)).collect();
+        let fresh = fed(&mut Merger::new(50), &events);
+        for _ in 0..3 {
+            assert_eq!(fed(&mut used, &events), fresh);
+            assert!(used.is_empty() && used.bytes == 0 && used.sessions.is_empty());
+            assert_eq!((used.newest, used.oldest, used.free.len()), (NONE, NONE, used.slots.len()));
+        }
+        assert_eq!(fresh.iter().map(|(_, count)| u64::from(*count)).sum::<u64>(), 5000);
+    }
+}
