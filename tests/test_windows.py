@@ -1,7 +1,6 @@
 """Rows that wait in windows: what a host says, what sinks and readers have, and that it all adds up."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -258,12 +257,11 @@ while True:
 @pytest.mark.parametrize("seconds", [0.35, 0.8, 1.3])
 def test_killed_in_the_middle_of_a_window_nothing_is_missing_or_double(tmp_path: Path, seconds: float) -> None:
     """The next opener recovers the journal and seals the rest: both sinks have the same rows, and all events."""
-    child = subprocess.Popen([sys.executable, "-c", CHILD, str(tmp_path)], stdout=subprocess.PIPE)
-    assert child.stdout is not None
-    assert child.stdout.readline() == b"ready\n"
-    threading.Event().wait(seconds)
-    os.kill(child.pid, signal.SIGKILL)
-    child.wait()
+    with subprocess.Popen([sys.executable, "-c", CHILD, str(tmp_path)], stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"ready\n"
+        threading.Event().wait(seconds)
+        child.send_signal(signal.SIGKILL)
     with auditring.open(tmp_path, sinks=[ParquetSink(), JsonlSink()]) as log:
         end = time.monotonic() + PATIENCE
         while len(list((tmp_path / "journal").iterdir())) > 1 and time.monotonic() < end:
