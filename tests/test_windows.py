@@ -183,7 +183,7 @@ def test_rows_that_wait_are_seen_by_readers_and_a_flush_waits_a_window(tmp_path:
         for n in range(50):
             session.read("orders", 0, n, n, n)
         log._current().journaled(PATIENCE)  # noqa: SLF001 - into the journal, and no further
-        asked = 'SELECT sum("count"), max(last_offset), count(*) FROM events WHERE action = \'Read\''
+        asked = "SELECT sum(\"count\"), max(last_offset), count(*) FROM events WHERE action = 'Read'"
         events, last, rows = query.connect(tmp_path).sql(asked).fetchall()[0]
         assert (events, last) == (50, 49)
         assert rows < 10
@@ -225,7 +225,7 @@ def test_files_end_at_cuts_whatever_their_rotation(tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("jsonl/*.jsonl"))) > 3
     report = verify.check(tmp_path)
     assert report.complete, report
-    reads = [row for row in rows_of(tmp_path, "Read")]
+    reads = rows_of(tmp_path, "Read")
     assert sum(row["records"] for row in reads) == each * 4 * 5
     assert [key(row) for row in sorted(lines_of(tmp_path), key=lambda row: row["seq"])] == [
         key(row) for row in rows_of(tmp_path)
@@ -274,7 +274,7 @@ def test_killed_in_the_middle_of_a_window_nothing_is_missing_or_double(tmp_path:
 
 
 def test_the_first_of_each_key_is_a_row_and_the_others_are_counted(tmp_path: Path) -> None:
-    """Which keys were used at all?"""
+    """It can be told which keys were used at all."""
     policy = Policy(rules=[Rule(action="com.example.kms.*", keep=Keep.FIRST(300, by="resource"))])
     with auditring.open(tmp_path, policy=policy) as log, log.session(id="s", authority="decision") as session:
         for n in range(300):
@@ -307,9 +307,7 @@ def test_a_million_mixed_events_add_up(tmp_path: Path) -> None:
                     session.write("orders", 3, n, n)
                     session.operation_allowed("READ", "Topic", "orders")
                 reads, writes, allowed = reads + 30_000, writes + 10_000, allowed + 10_000
-    totals = query.connect(tmp_path).sql(
-        "SELECT action, sum(events_total), count(*) FROM events GROUP BY ALL"
-    )
+    totals = query.connect(tmp_path).sql("SELECT action, sum(events_total), count(*) FROM events GROUP BY ALL")
     by_action = {action: (events, rows) for action, events, rows in totals.fetchall()}
     assert by_action["Read"][0] == reads == 600_000
     assert by_action["OperationAllowed"][0] == allowed

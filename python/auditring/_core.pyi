@@ -83,8 +83,8 @@ def explain(policy: bytes, event: Mapping[str, object]) -> dict[str, Any]:
     `principals` (`Type:name`), `virtual_cluster` and `peer`; what is None is the catalog's, or not there. Returns
     `category`, `outcome`, `authority`, `origin` as they were taken; `rules`, for each rule before the one that decides
     a pair: `misses` and the condition, `protected` and the reason, `request` or `apart`; `rule`, the one that decides,
-    from 0, or None; `keep`, `one_in`, `by`, `window_ns`; `protected`, why no rule leaves it out, or None; `refused`, whether the emit call
-    itself refuses it. Raises `ValueError`.
+    from 0, or None; `keep`, `one_in`, `by`, `window_ns`; `protected`, why no rule leaves it out, or None; `refused`,
+    whether the emit call itself refuses it. Raises `ValueError`.
     """
 
 def literal(text: str) -> str:

@@ -167,7 +167,9 @@ def _written(window: object) -> object:
     try:
         return float(number) * _UNITS[window.removeprefix(number).strip()]
     except (ValueError, KeyError):
-        raise ConfigError(f'Rule.window: seconds as a number, or with a unit as "500ms", "1s" or "1m", not {window!r}') from None
+        raise ConfigError(
+            f'Rule.window: seconds as a number, or with a unit as "500ms", "1s" or "1m", not {window!r}'
+        ) from None
 
 
 Keep.ALL = Keep("all")
@@ -217,7 +219,7 @@ class Rule:
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, object]) -> Self:
-        """A rule as it stands in TOML: `keep` is a word, with `one_in`, `by` and `window` beside it where it has them."""
+        """A rule as it stands in TOML: `keep` is a word, with `one_in`, `by` or `window` where it has them."""
         known = {"keep", "one_in", "by", "window", *_CONDITIONS}
         for key in values:
             if key not in known:

@@ -154,12 +154,12 @@ def verdict(answer: Mapping[str, Any], whose: str) -> str:
         case "coalesce":
             return (
                 f"It is one row with those of the next {seconds(answer)} whose offsets follow it: {rule} says so. "
-                "A session's first Read and first Write on a resource are rows of their own, as is whatever has no offsets."
+                "A session's first Read and first Write on a resource are rows of their own, as is what has no offsets."
             )
         case "first":
             kind = " and ".join(["action", "outcome", *answer["by"]])
             return (
-                f"It is kept where it is the first of its {kind} in {seconds(answer)}, else it is one row with all others: "
+                f"It is kept where it is the first of its {kind} in {seconds(answer)}, else one row with all others: "
                 f"{rule} says so. A session's first Read and first Write on a resource are rows of their own."
             )
     story = ", ".join(answer["by"])
