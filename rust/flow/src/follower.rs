@@ -136,6 +136,7 @@ impl Making {
 
 /// The follower.
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "each answers a question of its own")]
 pub struct Follower {
     dir: PathBuf,
     sink: String,
@@ -350,8 +351,7 @@ impl Follower {
     /// Whether a cut that was wanted lies here: one that ends the checkpoint, or what is asked for.
     fn is_due(&self, to_cut: bool) -> bool {
         let wanted = if self.selector.has_windows() {
-            (self.cutting && self.chosen.next_seq > self.cursor.seq)
-                || (to_cut && !(self.cut && self.is_idle()))
+            (self.cutting && self.chosen.next_seq > self.cursor.seq) || (to_cut && !(self.cut && self.is_idle()))
         } else {
             self.cutting
         };

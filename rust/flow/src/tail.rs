@@ -12,7 +12,9 @@ use std::time::{Duration, Instant};
 
 use auditring_event::row::RowView;
 use auditring_event::{Definitions, RowSet};
-use auditring_journal::{BatchFlags, BatchMeta, Followers, Reader, SegmentHead, Step, Totals, fold, list, process_text};
+use auditring_journal::{
+    BatchFlags, BatchMeta, Followers, Reader, SegmentHead, Step, Totals, fold, list, process_text,
+};
 
 use crate::Error;
 use crate::select::{Chosen, Declined, Selector, has_change};
@@ -110,8 +112,7 @@ impl Tail {
         let mut kept = Vec::new();
         for one in self.followed.values_mut() {
             let (mut sets, mut rows) = (VecDeque::<RowSet>::new(), 0);
-            loop {
-                let Some(set) = one.read(&mut self.missed, one.until)?.or_else(|| one.rest()) else { break };
+            while let Some(set) = one.read(&mut self.missed, one.until)?.or_else(|| one.rest()) {
                 rows += set.rows.len();
                 sets.push_back(set);
                 while sets.front().is_some_and(|first| rows - first.rows.len() >= most) {

@@ -175,12 +175,8 @@ impl Waiting {
         if !ranges {
             without |= first | last | shape.correlation[0] | shape.correlation[1];
         }
-        let numbers = [
-            (last, self.last_offset),
-            (records, self.sums[0]),
-            (bytes, self.sums[1]),
-            (duration, self.sums[2]),
-        ];
+        let numbers =
+            [(last, self.last_offset), (records, self.sums[0]), (bytes, self.sums[1]), (duration, self.sums[2])];
         row::merged(&view, without, &numbers, self.end_time_ns, out);
     }
 }

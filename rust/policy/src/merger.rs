@@ -350,7 +350,8 @@ impl Merger {
         let (mut at, mut those) = (head.copied().unwrap_or(NONE), Vec::new());
         while at != NONE {
             let slot = &self.slots[at as usize];
-            let is = |mine: &Arc<Whose>| if connection { mine.is_connection_of(whose) } else { mine.is_session_of(whose) };
+            let is =
+                |mine: &Arc<Whose>| if connection { mine.is_connection_of(whose) } else { mine.is_session_of(whose) };
             if slot.waiting.whose.as_ref().is_some_and(is) {
                 those.push((slot.waiting.seq, at));
             }

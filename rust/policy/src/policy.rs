@@ -236,7 +236,9 @@ fn mergeable(rule: &Rule) -> Result<(), String> {
     let found = exact("action", &rule.action, &is_data)
         .or_else(|| exact("category", &rule.category, &|name| name == Category::Data.word()));
     match found {
-        Some(found) => Err(format!("it coalesces {found}, but only Read and Write have offsets that follow each other")),
+        Some(found) => {
+            Err(format!("it coalesces {found}, but only Read and Write have offsets that follow each other"))
+        }
         None => Ok(()),
     }
 }

@@ -39,7 +39,8 @@ pub(crate) fn divides(window_ns: i64, longest: i64) -> Result<(), String> {
     }
     // The nearest number of parts that divides the longest window into whole nanoseconds; one part always does.
     let parts = longest / window_ns;
-    let near = (0..=parts).flat_map(|far| [parts - far, parts + 1 + far]).find(|parts| *parts > 0 && longest % parts == 0);
+    let near =
+        (0..=parts).flat_map(|far| [parts - far, parts + 1 + far]).find(|parts| *parts > 0 && longest % parts == 0);
     Err(format!(
         "its window of {} seconds does not divide the longest in force, {} seconds, so they cannot end together; {} would do",
         seconds(window_ns),

@@ -198,7 +198,12 @@ pub fn row_set(contexts: Vec<Context>, events: &[Made]) -> RowSet {
         let record = RecordView::parse(&event.record).expect("the encoder writes records");
         assert_eq!(Ok(()), record.validate());
         let context = event.context.map_or(NO_CONTEXT, |at| at as u32);
-        set.rows.push(RowRef { seq: seq as i64, offset: set.data.len() as u32, weight: event.weight, count: event.count });
+        set.rows.push(RowRef {
+            seq: seq as i64,
+            offset: set.data.len() as u32,
+            weight: event.weight,
+            count: event.count,
+        });
         row::from_record(&record, context, event.time_ns, event.age_ns, 0, &mut set.data);
     }
     set

@@ -22,8 +22,10 @@ fn made(policy: &str, events: &[Sent]) -> Vec<Row> {
     rows
 }
 
-/// (seq, count, offsets) of the rows.
-fn ranges(policy: &str, events: &[Sent]) -> Vec<(i64, i64, Option<(i64, i64)>)> {
+/// Seq, count and offsets.
+type Range = (i64, i64, Option<(i64, i64)>);
+
+fn ranges(policy: &str, events: &[Sent]) -> Vec<Range> {
     made(policy, events).iter().map(|row| (row.seq, row.count, row.offsets)).collect()
 }
 
@@ -312,9 +314,8 @@ fn shorter_windows_end_within_the_longest_and_cuts_only_with_that() {
     let mut follower = journal.follow("parquet", Form::Rows);
     let batch = follower.next_to(1000, NOW, false, true).unwrap().unwrap();
     let rows = rows(&batch);
-    let counts = |action: &str| -> Vec<i64> {
-        rows.iter().filter(|row| row.action == action).map(|row| row.count).collect()
-    };
+    let counts =
+        |action: &str| -> Vec<i64> { rows.iter().filter(|row| row.action == action).map(|row| row.count).collect() };
     assert_eq!((counts("Read"), counts("Write")), (vec![10; 4], vec![40]));
     assert_eq!(batch.last_seq, 79);
 }

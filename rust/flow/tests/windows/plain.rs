@@ -149,12 +149,9 @@ fn event(sent: &Sent, seq: i64, keep: Keep, open: &mut Vec<Open>, out: &mut Vec<
                 return;
             }
             let mine = row(sent, seq);
-            let rest = match &mut one.row {
-                None => {
-                    one.row = Some(mine);
-                    return;
-                }
-                Some(rest) => rest,
+            let Some(rest) = &mut one.row else {
+                one.row = Some(mine);
+                return;
             };
             rest.count += 1;
             rest.offsets = None;

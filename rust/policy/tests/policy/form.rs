@@ -142,7 +142,8 @@ fn windows_that_do_not_end_together_are_refused_with_one_that_would_do() {
         assert!(why.ends_with(says), "{longest} and {other}: {why}");
     }
     let one = |seconds| {
-        let text = format!(r#"{{"version":3,"seed":1,"allow_blind_spots":false,"rules":[{}]}}"#, of("coalesce", seconds));
+        let text =
+            format!(r#"{{"version":3,"seed":1,"allow_blind_spots":false,"rules":[{}]}}"#, of("coalesce", seconds));
         Policy::parse(text.as_bytes()).unwrap()
     };
     assert!(one(1.0).check_windows(Some(&one(0.5))).is_ok());
