@@ -157,3 +157,35 @@ impl Windows {
         self.begun = false;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cuts_lie_where_the_longest_window_ends_at_round_seqs_and_around_edges() {
+        let mut windows = Windows::new(&[5, 20]).unwrap();
+        assert!(windows.at_cut() && !windows.cuts(40, CUT_SEQS, SHUTDOWN), "behind a cut there is nothing to cut off");
+        windows.come(3);
+        assert!(!windows.at_cut());
+        for (age, seq, code, cut) in [
+            (19, 1, 0, false),
+            (20, 1, 0, true),
+            (3, CUT_SEQS, 0, true),
+            (3, 3 * CUT_SEQS, 0, true),
+            (3, CUT_SEQS + 1, 0, false),
+            (3, 1, POLICY_CHANGED, true),
+            (3, 1, RECOVERED, true),
+        ] {
+            assert_eq!(windows.cuts(age, seq, code), cut, "{age} {seq} {code}");
+        }
+        // A late row that begins behind a cut has its own window's end.
+        windows.cut();
+        windows.come(2);
+        assert!(windows.cuts(20, 7, 0));
+        windows.pass(19);
+        assert!(!windows.at_cut());
+        windows.pass(20);
+        assert!(windows.at_cut());
+    }
+}
