@@ -172,10 +172,20 @@ impl Merger {
         let shape = shapes()[usize::from(event.row.code())];
         let Some(place) = place(event, shape) else { return false };
         let fits = has_range(event.row, shape);
-        if let Some(at) = self.find(&place, event) {
-            let slot = &mut self.slots[at as usize];
-            if fits && slot.window_ns == window_ns && slot.waiting.join(event, shape) {
-                self.touch(at);
+        // What joins says the same of session, topic, partition and tap, so mostly the place itself need not be compared.
+        let slots = &self.slots;
+        let likely = self.places.find(place.hash, |at| {
+            let slot = &slots[*at as usize];
+            slot.hash == place.hash && slot.kind.is_empty()
+        });
+        let likely = likely.copied();
+        if likely.is_some_and(|at| fits && self.join(at, event, shape, window_ns)) {
+            return true;
+        }
+        if likely.is_some()
+            && let Some(at) = self.find(&place, event)
+        {
+            if fits && Some(at) != likely && self.join(at, event, shape, window_ns) {
                 return true;
             }
             self.close(at);
@@ -191,6 +201,17 @@ impl Merger {
             self.join_session();
         }
         fits
+    }
+
+    /// Makes an event part of a range, if it goes on there.
+    #[inline]
+    fn join(&mut self, at: u32, event: &Event<'_>, shape: Shape, window_ns: i64) -> bool {
+        let slot = &mut self.slots[at as usize];
+        let joins = slot.window_ns == window_ns && slot.waiting.join(event, shape);
+        if joins {
+            self.touch(at);
+        }
+        joins
     }
 
     /// An event of which the policy keeps the first of its kind; whether it is in the row of the others now.
