@@ -47,7 +47,7 @@ const CUT_NAME: &str = "…";
 
 /// Whether a row can be coalesced at all: it has a range of offsets, and nothing about it is out of the ordinary.
 #[inline]
-pub(crate) fn has_range(row: &RowView<'_>, shape: Shape) -> bool {
+pub(crate) fn has_range(row: &RowView<'_>, shape: &Shape) -> bool {
     let [first, last] = shape.offsets;
     let needed = first | last | shape.partition | shape.resource;
     let fields = row.fields();
@@ -60,7 +60,7 @@ pub(crate) fn has_range(row: &RowView<'_>, shape: Shape) -> bool {
 
 impl Waiting {
     /// The first event.
-    pub(crate) fn begin(&mut self, event: &Event<'_>, shape: Shape) {
+    pub(crate) fn begin(&mut self, event: &Event<'_>, shape: &Shape) {
         let fields = event.row.fields();
         self.row.clear();
         self.row.extend_from_slice(event.bytes);
@@ -76,7 +76,7 @@ impl Waiting {
 
     /// Makes the event part of the row, if its offsets follow and it says the same.
     #[inline]
-    pub(crate) fn join(&mut self, event: &Event<'_>, shape: Shape) -> bool {
+    pub(crate) fn join(&mut self, event: &Event<'_>, shape: &Shape) -> bool {
         let (Ok(mine), theirs) = (RowView::parse(&self.row), event.row) else { return false };
         let (my, their) = (mine.fields(), theirs.fields());
         let [client, server] = shape.correlation;
@@ -123,7 +123,7 @@ impl Waiting {
     }
 
     /// Makes the event part of the row, whatever it says.
-    pub(crate) fn absorb(&mut self, event: &Event<'_>, shape: Shape) {
+    pub(crate) fn absorb(&mut self, event: &Event<'_>, shape: &Shape) {
         let Ok(mine) = RowView::parse(&self.row) else { return };
         let (my, their) = (mine.fields(), event.row.fields());
         let mut without = self.without | mine.presence() & !event.row.presence();
@@ -161,7 +161,7 @@ impl Waiting {
     }
 
     /// Appends the row. One event alone stays as it was.
-    pub(crate) fn finish(&self, shape: Shape, ranges: bool, out: &mut Vec<u8>) {
+    pub(crate) fn finish(&self, shape: &Shape, ranges: bool, out: &mut Vec<u8>) {
         let view = match RowView::parse(&self.row) {
             Ok(view) if self.count > 1 => view,
             _ => {

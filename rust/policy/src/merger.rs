@@ -110,7 +110,7 @@ fn own_tap<'a>(row: &RowView<'a>, whose: Option<&'a Arc<Whose>>) -> Option<&'a s
 }
 
 #[inline]
-fn place<'a>(event: &Event<'a>, shape: Shape) -> Option<Place<'a>> {
+fn place<'a>(event: &Event<'a>, shape: &Shape) -> Option<Place<'a>> {
     let partition = shape.partition(event.row)?;
     let topic = shape.has_resource(event.row)?;
     // The tap is not in the hash: rows of two taps are few, and found by looking.
@@ -169,7 +169,7 @@ impl Merger {
     /// A Read or Write that the policy coalesces; whether it is in a row now. Else it is one by itself.
     #[inline]
     pub fn coalesce(&mut self, event: &Event<'_>, window_ns: i64) -> bool {
-        let shape = shapes()[usize::from(event.row.code())];
+        let shape = &shapes()[usize::from(event.row.code())];
         let Some(place) = place(event, shape) else { return false };
         let fits = has_range(event.row, shape);
         // What joins says the same of session, topic, partition and tap, so mostly the place itself need not be compared.
@@ -205,7 +205,7 @@ impl Merger {
 
     /// Makes an event part of a range, if it goes on there.
     #[inline]
-    fn join(&mut self, at: u32, event: &Event<'_>, shape: Shape, window_ns: i64) -> bool {
+    fn join(&mut self, at: u32, event: &Event<'_>, shape: &Shape, window_ns: i64) -> bool {
         let slot = &mut self.slots[at as usize];
         let joins = slot.window_ns == window_ns && slot.waiting.join(event, shape);
         if joins {
@@ -231,7 +231,7 @@ impl Merger {
         if event.row.flags() & FIRST_TOUCH != 0 {
             return false;
         }
-        let shape = shapes()[usize::from(code)];
+        let shape = &shapes()[usize::from(code)];
         match &mut self.slots[at as usize].waiting {
             waiting if waiting.count > 0 => waiting.absorb(event, shape),
             _ => self.wait(event, shape),
@@ -248,7 +248,7 @@ impl Merger {
         let code = event.row.code();
         if code == CLIENT_CLOSE || code == BROKER_CLOSE {
             self.close_session(event, code == BROKER_CLOSE);
-        } else if let Some(place) = place(event, shapes()[usize::from(code)])
+        } else if let Some(place) = place(event, &shapes()[usize::from(code)])
             && let Some(at) = self.find(&place, event)
         {
             self.close(at);
@@ -315,7 +315,7 @@ impl Merger {
     }
 
     /// The newest begins to wait with an event.
-    fn wait(&mut self, event: &Event<'_>, shape: Shape) {
+    fn wait(&mut self, event: &Event<'_>, shape: &Shape) {
         let slot = &mut self.slots[self.newest as usize];
         slot.waiting.begin(event, shape);
         self.bytes += event.bytes.len();
@@ -395,7 +395,7 @@ impl Merger {
         let waiting = &mut slot.waiting;
         if waiting.count > 0 {
             let code = RowView::parse(&waiting.row).map_or(0, |view| view.code());
-            waiting.finish(shapes()[usize::from(code)], slot.kind.is_empty(), &mut self.data);
+            waiting.finish(&shapes()[usize::from(code)], slot.kind.is_empty(), &mut self.data);
             let (seq, count, shown) = (waiting.seq, waiting.count, waiting.shown);
             self.closed.push(Closed { seq, count, whose: waiting.whose.take(), shown, end: self.data.len() });
         }
