@@ -39,6 +39,18 @@ def test_explain_says_which_rule_decides_and_why_none_before_it(toml: Path) -> N
     assert "It is kept, with weight 1: no rule says otherwise." in elsewhere
 
 
+def test_explain_tells_what_is_redacted_and_meets_exact_values_of_it(tmp_path: Path) -> None:
+    """No key is needed for it, and none is read."""
+    path = tmp_path / "redacting.toml"
+    path.write_text(
+        "[[rule]]\naction = 'Read'\nprincipal = 'noisy'\nkeep = 'off'\n"
+        "[[redact]]\nfield = 'principal'\nhow = 'hash'\nkey = 'env:NO_SUCH_KEY'\n"
+    )
+    told = explain(path, "--action", "Read", "--principal", "noisy")
+    assert "Redacted before it is journaled: principal (hash)." in told
+    assert "It is left out: rule 1" in told
+
+
 def test_explain_tells_of_protection_of_requests_and_of_what_the_call_refuses(tmp_path: Path) -> None:
     """Why a wide rule does not apply; and that an action that is off is refused before it costs anything."""
     path = tmp_path / "wide.toml"

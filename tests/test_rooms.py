@@ -19,7 +19,7 @@ CRATES: dict[str, set[str]] = {
     "core": {"ring", "event", "policy", "journal", "flow", "kafka"},
 }
 
-VALUES = {"config", "exceptions", "policy", "sealed", "stats", "types"}
+VALUES = {"config", "exceptions", "policy", "redaction", "sealed", "stats", "types"}
 """Modules that hold values: everybody may know them."""
 
 MODULES: dict[str, set[str]] = {
@@ -30,7 +30,8 @@ MODULES: dict[str, set[str]] = {
     "types": set(),
     "health": {"stats"},
     "config": {"exceptions"},
-    "policy": {"_core", "config", "exceptions"},
+    "policy": {"_core", "config", "exceptions", "redaction"},
+    "redaction": {"_core", "config", "exceptions"},
     "sinks": {"_core", "sinks"} | VALUES,
     "follower": {"_core", "health", "sinks"} | VALUES,
     "pump": {"_core", "health"} | VALUES,
@@ -42,7 +43,7 @@ MODULES: dict[str, set[str]] = {
     "tail": {"_core", "directory", "questions", "sealed", "types"},
     "verify": {"_core", "directory", "sealed", "stats", "verify"},
     "asgi": {"_core", "exceptions", "log"},
-    "recovery": {"_core", "directory", "follower", "health", "sinks"},
+    "recovery": {"_core", "directory", "follower", "health", "redaction", "sinks"},
     "running": {"_core", "follower", "health", "pump", "recovery", "sinks"} | VALUES,
     "log_events": {"_core"} | VALUES,
     "log": {"_core", "log_events", "metrics", "running", "sinks"} | VALUES,

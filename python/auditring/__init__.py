@@ -35,6 +35,7 @@ from auditring.exceptions import (
 from auditring.log import AuditLog, DeclaredEvent
 from auditring.opening import open  # noqa: A004 - the public name: auditring.open
 from auditring.policy import Keep, Policy, Rule
+from auditring.redaction import Drop, Hash, Redact, Truncate
 from auditring.stats import Health, Problem, SinkStats, Stats
 
 __all__ = [
@@ -46,9 +47,11 @@ __all__ = [
     "CloseIncomplete",
     "ConfigError",
     "DeclaredEvent",
+    "Drop",
     "Durability",
     "EventConflict",
     "EventTableFull",
+    "Hash",
     "Health",
     "JournalError",
     "Keep",
@@ -56,6 +59,7 @@ __all__ = [
     "Plugin",
     "Policy",
     "Problem",
+    "Redact",
     "Rotation",
     "Rule",
     "Session",
@@ -64,6 +68,7 @@ __all__ = [
     "SinkStats",
     "Stats",
     "Then",
+    "Truncate",
     "WhenFull",
     "open",
 ]

@@ -21,6 +21,7 @@ __all__ = [
     "Log",
     "Orphan",
     "Plugin",
+    "RedactionKey",
     "RowBatch",
     "Session",
     "Snapshot",
@@ -32,7 +33,9 @@ __all__ = [
     "check_policy",
     "check_windows",
     "columns",
+    "compile_policy",
     "explain",
+    "in_memory",
     "kafka_apis",
     "lines",
     "literal",
@@ -75,6 +78,29 @@ def check_policy(policy: bytes) -> None:
 
 def check_windows(log: bytes, own: bytes) -> None:
     """Raises `ValueError` where a window does not divide the longest of the log's policy and a sink's own."""
+
+@final
+class RedactionKey:
+    """A key by which values are hashed. What goes in never comes out. Raises `ValueError` below 16 bytes."""
+
+    def __new__(cls, key: bytes) -> Self: ...
+    @property
+    def id(self) -> str:
+        """What names the key in rows."""
+    def hash(self, field: str, value: str) -> list[str]:
+        """What stands in rows for a value of a field that is hashed, the likeliest first.
+
+        Raises `ValueError` for a field that there is not.
+        """
+
+def compile_policy(policy: bytes, redact: bytes, key: RedactionKey | None = None) -> bytes:
+    """The policy of a log that redacts, or of one of its sinks, as it stands in the journal.
+
+    `redact` is the log's, as JSON. Exact values of hashed fields become their hashes. Raises `ValueError`.
+    """
+
+def in_memory(path: str) -> bool:
+    """Whether a path lies on tmpfs."""
 
 def explain(policy: bytes, event: Mapping[str, object]) -> dict[str, Any]:
     """What a policy says of an event, and why.
@@ -284,6 +310,7 @@ class Log:
         segment_bytes: int = ...,
         segment_seconds: float = ...,
         startup: Sequence[tuple[str, str]] = ...,
+        key: RedactionKey | None = None,
     ) -> Self:
         """`sinks`: names, each with its own policy in its journaled form, empty where it has none.
 
@@ -465,6 +492,9 @@ class Orphan:
     @property
     def salvage(self) -> dict[str, Any] | None:
         """What was found beside its journal; `None` where it had ended before."""
+    @property
+    def sinks(self) -> list[str]:
+        """The sinks that follow it, whether or not they lack rows. Raises `OSError`."""
     def behind(self) -> list[str]:
         """The sinks that still lack rows of it; none once its journal is removed."""
     def finish(self) -> bool:
@@ -474,9 +504,12 @@ class Orphan:
     def forked(self) -> None:
         """In a forked child: the hold is the parent's."""
 
-def adopt_orphans(root: str | PathLike[str], *, by: str = "") -> tuple[list[Orphan], list[tuple[Path, str]]]:
+def adopt_orphans(
+    root: str | PathLike[str], *, by: str = "", key: RedactionKey | None = None
+) -> tuple[list[Orphan], list[tuple[Path, str]]]:
     """Adopts and recovers every process under `root` that has died; beside them what could not be, and why.
 
+    What those that had the same `key` hashed is hashed by it; without it such values are left out.
     Raises `OSError` if the directory cannot be read.
     """
 

@@ -15,6 +15,7 @@ from auditring.config import Durability, Seconds, WhenFull, positive, seconds
 from auditring.exceptions import ConfigError
 from auditring.log import AuditLog
 from auditring.policy import Keep, Policy, check_windows, drawn_seed, shorthand
+from auditring.redaction import RedactionKey, check_ring, read_key, reference
 from auditring.sinks import ParquetSink, Sink
 from auditring.sinks.base import policy_of
 
@@ -69,7 +70,16 @@ def open(  # noqa: A001, PLR0913 - the public name: auditring.open; every settin
     owned = [(sink, policy_of(sink)) for sink in chosen]
     policy = _policy(policy, read=read, write=write, request=request, seed=seed)
     drawn = drawn_seed()
-    journaled = policy.journaled(seed=drawn)
+    where = reference(policy.redact)
+    for sink, own in owned:
+        if own is not None and own.redact:
+            raise ConfigError(
+                f"sinks: the policy of {sink.name!r} redacts, which only the log's can; put it into policy="
+            )
+    key = None if where is None else read_key(where)
+    if path is not None:
+        check_ring(policy.redact, ring_dir)
+    journaled = policy.kept(seed=drawn, redact=policy.redact, key=key)
     # Without a seed of its own a sink samples as the log does: two sinks of the same rules keep the same rows.
     seed = drawn if policy.seed is None else policy.seed
     for sink, own in owned:
@@ -80,7 +90,7 @@ def open(  # noqa: A001, PLR0913 - the public name: auditring.open; every settin
         "instance": host if instance is None else instance,
         "host": host,
         "policy": journaled,
-        "sinks": [(sink.name, b"" if own is None else own.journaled(seed=seed)) for sink, own in owned],
+        "sinks": [(sink.name, b"" if own is None else _kept(sink, own, policy, seed, key)) for sink, own in owned],
         "primary_tap": primary_tap,
         "ring_dir": None if ring_dir is None else os.fspath(ring_dir),
         "ring_bytes": ring_bytes,
@@ -89,10 +99,30 @@ def open(  # noqa: A001, PLR0913 - the public name: auditring.open; every settin
         "segment_bytes": segment_bytes,
         "segment_seconds": seconds("segment_age", segment_age),
     }
-    said = {**settings, "policy": repr(policy)}
-    said["sinks"] = [[sink.name, type(sink).__qualname__, repr(own)] for sink, own in owned]
+    said = {**settings, "policy": _said(policy, policy, key)}
+    said["sinks"] = [
+        [sink.name, type(sink).__qualname__, repr(None) if own is None else _said(own, policy, key)]
+        for sink, own in owned
+    ]
     settings["startup"] = _startup(said, durability)
+    settings["key"] = key
     return AuditLog(None if path is None else Path(path).absolute(), chosen, settings)
+
+
+def _kept(sink: Sink, own: Policy, policy: Policy, seed: int, key: RedactionKey | None) -> bytes:
+    """A sink's own policy as its journal keeps it."""
+    try:
+        return own.kept(seed=seed, redact=policy.redact, key=key)
+    except ConfigError as error:
+        raise ConfigError(f"sinks: {sink.name!r}: {error}") from error
+
+
+def _said(policy: Policy, log: Policy, key: RedactionKey | None) -> str:
+    """A policy as it goes into the digest of the settings: with redactions as the journal has it.
+
+    What rules name may be what is redacted, and a digest of it could be tried out.
+    """
+    return policy.kept(seed=0, redact=log.redact, key=key).decode() if log.redact else repr(policy)
 
 
 def _policy(policy: Policy | None, **short: Any) -> Policy:  # noqa: ANN401 - checked by what they are short for

@@ -14,22 +14,25 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
-from typing import ClassVar, Final, Self
+from typing import ClassVar, Final, Self, TypeVar
 
 from auditring import _core
 from auditring.config import Seconds, unknown_key
 from auditring.exceptions import ConfigError
+from auditring.redaction import Redact, RedactionKey, reference
 
 __all__ = ["Keep", "Policy", "Rule", "drawn_seed", "literal", "shorthand"]
 
 _VERSION: Final = 2
-_WITH_WINDOWS: Final = 3
+_LATER: Final = 3
 _SEED_BITS: Final = 64
 _MOST: Final = 2**32 - 1
 _STORY: Final = ("session", "resource")
 _EVENT: Final = "event"
 _ACTION: Final = "action"
 _SHOWN: Final = "Keep.ALL, Keep.OFF, Keep.SAMPLE(one_in=n), Keep.COALESCE(window) or Keep.FIRST(window)"
+
+_Read = TypeVar("_Read")
 
 Names = str | Sequence[str] | None
 """One name or several, each exact or a glob."""
@@ -278,6 +281,9 @@ class Policy:
     """Of the samples: the same seed keeps the same. By default each log draws its own, and a sink's is its log's."""
     allow_blind_spots: bool = False
     """Rules apply to protected events, too. The log says so in a row, and its health in a note."""
+    redact: Sequence[Redact] = ()
+    """Values that never reach the disk; of a value that several are of, the first decides. The log's alone: a sink's
+    policy has none, and sees what is left."""
 
     def __post_init__(self) -> None:
         """Checks the rules, each by itself and against what is protected."""
@@ -292,26 +298,26 @@ class Policy:
             _check_seed(self.seed)
         if not isinstance(self.allow_blind_spots, bool):
             raise ConfigError(f"Policy.allow_blind_spots: True or False, not {self.allow_blind_spots!r}")
+        if isinstance(self.redact, Redact) or not isinstance(self.redact, Sequence):
+            raise ConfigError(f"Policy.redact: a sequence of Redacts, not {self.redact!r}")
+        for redact in self.redact:
+            if not isinstance(redact, Redact):
+                raise ConfigError(f"Policy.redact: a sequence of Redacts, and {type(redact).__name__} is none")
+        object.__setattr__(self, "redact", tuple(self.redact))
         _check(self.journaled(seed=0), "Policy")
+        reference(self.redact)
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, object]) -> Self:
-        """A policy as it stands in TOML: `seed`, `allow_blind_spots`, and `rule`, a list of rules."""
-        known = {"rule", "seed", "allow_blind_spots"}
+        """A policy as it stands in TOML: `seed`, `allow_blind_spots`, `rule` and `redact`, lists of tables."""
+        known = {"rule", "redact", "seed", "allow_blind_spots"}
         for key in values:
             if key not in known:
                 raise unknown_key("Policy", key, known)
         said = dict(values)
-        rules = said.pop("rule", [])
-        if not isinstance(rules, list) or not all(isinstance(rule, Mapping) for rule in rules):
-            raise ConfigError("Policy: each rule is a table of its own, under [[rule]]")
-        made = []
-        for number, rule in enumerate(rules, start=1):
-            try:
-                made.append(Rule.from_mapping(rule))
-            except ConfigError as error:
-                raise ConfigError(f"rule {number}: {error}") from error
-        return cls(rules=made, **said)  # type: ignore[arg-type]  # checked by the class
+        rules = _tables("rule", said.pop("rule", []), Rule.from_mapping)
+        redact = _tables("redact", said.pop("redact", []), Redact.from_mapping)
+        return cls(rules=rules, redact=redact, **said)  # type: ignore[arg-type]  # checked by the class
 
     @classmethod
     def from_toml(cls, source: str | os.PathLike[str]) -> Self:
@@ -329,19 +335,55 @@ class Policy:
     def journaled(self, *, seed: int) -> bytes:
         """The policy as canonical JSON: sorted keys, no spaces. `seed` stands where the policy has none of its own."""
         return _form(
-            self.rules, seed=seed if self.seed is None else self.seed, allow_blind_spots=self.allow_blind_spots
+            self.rules,
+            seed=seed if self.seed is None else self.seed,
+            allow_blind_spots=self.allow_blind_spots,
+            redact=self.redact,
         )
 
+    def kept(self, *, seed: int, redact: Sequence[Redact], key: RedactionKey | None) -> bytes:
+        """The policy as a log that redacts keeps it: exact values of what is hashed are their hashes.
 
-def _form(rules: Sequence[Rule], *, seed: int, allow_blind_spots: bool) -> bytes:
+        `redact` is the log's, also for the policy of a sink. Raises `ConfigError` where a rule asks for a value that no
+        event will have.
+        """
+        form = self.journaled(seed=seed)
+        if not redact:
+            return form
+        try:
+            compiled = _core.compile_policy(form, _canonical([one.form() for one in redact]), key)
+        except ValueError as error:
+            raise ConfigError(f"Policy: {error}") from None
+        return _canonical(json.loads(compiled))
+
+
+def _tables(name: str, given: object, read: Callable[[Mapping[str, object]], _Read]) -> list[_Read]:
+    """What stands in TOML under `[[name]]`."""
+    if not isinstance(given, list) or not all(isinstance(one, Mapping) for one in given):
+        raise ConfigError(f"Policy: each {name} is a table of its own, under [[{name}]]")
+    made = []
+    for number, one in enumerate(given, start=1):
+        try:
+            made.append(read(one))
+        except ConfigError as error:
+            raise ConfigError(f"{name} {number}: {error}") from error
+    return made
+
+
+def _form(rules: Sequence[Rule], *, seed: int, allow_blind_spots: bool, redact: Sequence[Redact] = ()) -> bytes:
     policy = {
-        # The least that can say it: whoever knows no more goes on reading what is no more.
-        "version": _VERSION if all(rule.keep.window_ns is None for rule in rules) else _WITH_WINDOWS,
+        # What needs nothing of a later version is written as the earlier one, so that older readers go on.
+        "version": _LATER if redact or any(rule.keep.window_ns is not None for rule in rules) else _VERSION,
         "seed": seed,
         "allow_blind_spots": allow_blind_spots,
         "rules": [rule.form() for rule in rules],
+        **({"redact": [one.form() for one in redact]} if redact else {}),
     }
-    return json.dumps(policy, sort_keys=True, separators=(",", ":")).encode("ascii")
+    return _canonical(policy)
+
+
+def _canonical(value: object) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode("ascii")
 
 
 def _check(policy: bytes, what: str, prefix: str = "") -> None:

@@ -11,11 +11,12 @@ that was seen at two places in the chain would count twice.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     import duckdb
@@ -25,10 +26,12 @@ __all__ = [
     "Bounds",
     "Question",
     "denied",
+    "hashed",
     "keys_used",
     "logins",
     "session",
     "spikes",
+    "statement",
     "timeline",
     "who_touched",
     "who_touched_offset",
@@ -99,6 +102,12 @@ SELECT {columns}
 ORDER BY "time", process, seq
 """
 
+# A hash is like nothing else, so wherever it stands in a text it is meant.
+_OF_HASHES = """(
+    list_has_any({0}, [principal, attempted_principal, peer_ip, client_id, resource, reason])
+    OR len(list_filter({0}, lambda one: contains(coalesce(object_ref, '') || coalesce(context, '')
+                                                 || array_to_string(coalesce(principals, []), ' '), one))) > 0)"""
+
 # A plugin's event names what it used in `object_ref`, such as {"com.example.kek": "kek-7"}.
 _KEYS_USED = """
 SELECT action, entry.key AS key_type, entry.value AS key, principal, outcome, filter,
@@ -129,6 +138,7 @@ list_transform(
 """
 _NETWORK = rf"""
 CASE
+  WHEN contains(peer_ip, '/') THEN peer_ip
   WHEN regexp_full_match(peer_ip, '(::[fF]{{{{4}}}}:)?(\d+\.){{{{3}}}}\d+')
     THEN regexp_extract(peer_ip, '(\d+\.\d+\.\d+)\.\d+$', 1) || '.0/24'
   WHEN contains(peer_ip, ':')
@@ -243,6 +253,24 @@ def spikes(bounds: Bounds = _ALWAYS) -> Question:
     """
     where = ["outcome IN ('failure', 'denied')", _NOT_ENDED_BY_US]
     return _question(_SPIKES.replace("{network}", _NETWORK), where, {}, bounds)
+
+
+def hashed(hashes: Sequence[str], bounds: Bounds = _ALWAYS) -> Question:
+    """All rows in which one of these keyed hashes stands, wherever it does, in order."""
+    columns = (
+        '"time", action, outcome, principal, attempted_principal, peer_ip, client_id, operation, resource_type, '
+        'resource, partition, first_offset, last_offset, "count", weight, status, session, event_id'
+    )
+    return _question(_ROWS, [_OF_HASHES.format("$hashes")], {"hashes": list(hashes)}, bounds, columns)
+
+
+def statement(hashes: Sequence[str]) -> str:
+    """The same as a statement with the hashes in it. Raises `ValueError` for what is no hash."""
+    for one in hashes:
+        if re.fullmatch(r"hmac_[0-9a-f]{8}_[0-9a-f]{32}", one) is None:
+            raise ValueError(f"{one!r} is no keyed hash")
+    where = " ".join(_OF_HASHES.format(list(hashes)).split())
+    return f"SELECT * FROM events WHERE {where} ORDER BY time"  # noqa: S608 - of hexadecimal digits, as was just seen
 
 
 def _question(

@@ -15,6 +15,7 @@ from typing import Final
 from auditring import _core, directory
 from auditring.follower import SinkFollower, declined
 from auditring.health import HealthBoard
+from auditring.redaction import RedactionKey
 from auditring.sinks import JsonlSink, ParquetSink
 from auditring.sinks.base import Sink, SinkContext
 
@@ -82,12 +83,13 @@ class Orphans:
         self.results: list[Recovered] = []
         """One for each process, as it is done with."""
 
-    def adopt(self, by: str = "") -> None:
+    def adopt(self, by: str = "", key: RedactionKey | None = None) -> None:
         """Takes over every process that has died, and ends its journal.
 
+        Of what it redacted by the same `key` the hashes are made; without it such values are left out.
         Raises `OSError` if the directory cannot be read.
         """
-        self._orphans, refused = _core.adopt_orphans(self._root, by=by)
+        self._orphans, refused = _core.adopt_orphans(self._root, by=by, key=key)
         for path, why in refused:
             self._board.bad(f"recovery:{path.name}", why, _ADVICE)
             self.results.append(Recovered(process=path.name, instance="", host="", salvage=None, behind=(), failed=why))
@@ -152,9 +154,10 @@ class Orphans:
             schema_version=_core.SCHEMA_VERSION,
         )
         actions = [action["name"] for action in _core.actions()]
-        behind = set(orphan.behind())
+        # Also one that has all rows: what its sink left half done (a file that it was compressing) is ended by it.
+        followed = set(orphan.sinks)
         for sink in self._sinks:
-            if sink.name not in behind:
+            if sink.name not in followed:
                 continue
             mine = sink.fresh()
             mine.open(context)

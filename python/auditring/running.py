@@ -18,6 +18,7 @@ from auditring.follower import SinkFollower, declined
 from auditring.health import HealthBoard
 from auditring.pump import Pump
 from auditring.recovery import Orphans
+from auditring.redaction import RedactionKey
 from auditring.sinks.base import Sink, SinkContext
 from auditring.stats import Health, SinkStats, Stats
 
@@ -66,13 +67,13 @@ class Running:
             with contextlib.suppress(CloseIncomplete, OSError):  # why the log could not be opened says more
                 self.close(None)
             raise
-        self._adopt(root, sinks)
+        self._adopt(root, sinks, settings["key"])
 
-    def _adopt(self, root: Path, sinks: Sequence[Sink]) -> None:
+    def _adopt(self, root: Path, sinks: Sequence[Sink], key: RedactionKey | None) -> None:
         """Takes over processes of this directory that have died. What they left must not keep this one from working."""
         self._orphans = Orphans(root, sinks, self._board, self._tell)
         try:
-            self._orphans.adopt(self.core.process)
+            self._orphans.adopt(self.core.process, key)
         except OSError as error:
             self._board.bad("recovery", f"{type(error).__name__}: {error}", _RECOVERY_ADVICE)
         self._orphans.start()

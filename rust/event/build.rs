@@ -84,6 +84,8 @@ struct Field {
     max: Option<i64>,
     #[serde(default)]
     words: Vec<String>,
+    /// With which field of a redaction the value goes, where its column does not tell.
+    redact: Option<String>,
     doc: String,
 }
 
@@ -430,14 +432,21 @@ fn write_field(field: &Field, columns: &BTreeMap<String, String>) -> Result<(Str
         return Err("a number has no `words`".into());
     }
     let (min, max) = if is_str { (0, 0) } else { (min, max) };
+    if let Some(redact) = &field.redact {
+        one_of("redact", redact, &["peer", "principal", "principals"])?;
+        if !is_str || field.column.is_some() && field.column.as_deref() != Some("resource") {
+            return Err("only strings have `redact`, and of the columns only the resource".into());
+        }
+    }
     let text = format!(
-        "        FieldSpec {{ name: {:?}, kind: Kind::{}, target: {target}, required: {}, cap: {cap}, min: {}, max: {}, words: &{:?}, doc: {:?} }},\n",
+        "        FieldSpec {{ name: {:?}, kind: Kind::{}, target: {target}, required: {}, cap: {cap}, min: {}, max: {}, words: &{:?}, redact: {:?}, doc: {:?} }},\n",
         field.name,
         camel(&field.r#type),
         field.required,
         grouped(min),
         grouped(max),
         field.words,
+        field.redact,
         field.doc,
     );
     let bytes = if is_str { u64::from(cap) + LENGTH_WORD } else { 8 };

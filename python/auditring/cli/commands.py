@@ -14,6 +14,7 @@ from auditring.cli.errors import missing, suggestion
 SUMMARIES = {
     "demo": "Audit a real HTTP gateway under load, then ask DuckDB who did what.",
     "explain": "Which rule of a policy decides about an event, and why.",
+    "hash": "What stands in the log for a value that was hashed, and where.",
     "query": "Ask an audit directory: SQL, or a saved question.",
     "recover": "End the journals of processes that died, and bring their rows to the sinks.",
     "schema": "What lines and rows may have: a JSON Schema, or the table's columns.",

@@ -80,6 +80,8 @@ def command(path: Path, own: Path | None, *, as_json: bool, principals: tuple[st
         click.echo(json_text({"decides": whose, "keep": decisive["keep"], "policies": policies}))
         return
     click.echo(heading(asked, log))
+    for line in redactions(said[0][1]):
+        click.echo(line)
     for name, policy, answer in said:
         click.echo(f"\nThe {name}'s policy:")
         for line in reasons(policy, answer, last=name == said[-1][0]):
@@ -104,6 +106,13 @@ def heading(event: Mapping[str, Any], taken: Mapping[str, Any]) -> str:
     action = facts.pop("action")
     facts["status"] = "given" if facts["status"] else None
     return visible(f"{action}: " + ", ".join(f"{name} {value}" for name, value in facts.items() if value))
+
+
+def redactions(policy: Policy) -> Iterator[str]:
+    """What is done to values before any rule is asked; an exact value is met all the same."""
+    if policy.redact:
+        told = ", ".join(f"{one.field} ({one.how.form()['how']})" for one in policy.redact)
+        yield visible(f"Redacted before it is journaled: {told}. Rules and rows have what is left.")
 
 
 def reasons(policy: Policy, answer: Mapping[str, Any], *, last: bool) -> Iterator[str]:

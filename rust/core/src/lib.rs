@@ -45,7 +45,9 @@ mod _core {
     #[pymodule_export]
     use crate::outside::{actions, columns, outside};
     #[pymodule_export]
-    use crate::policy::{check_policy, check_windows, explain, literal, sample_by};
+    use crate::policy::{
+        RedactionKey, check_policy, check_windows, compile_policy, explain, in_memory, literal, sample_by,
+    };
     #[pymodule_export]
     use crate::snapshot::Snapshot;
     #[pymodule_export]

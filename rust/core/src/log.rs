@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use auditring_event::record::Encoder;
 use auditring_event::sanitize::Marks;
 use auditring_event::{Context, Kind, Outcome, by_name, spec};
-use auditring_flow::{Born, Journaled, Limits, Mailbox, Progress, Pump, Settings, Unsynced, retire};
-use auditring_journal::{ProcessDir, fold};
+use auditring_flow::{Born, Error, Journaled, Limits, Mailbox, Progress, Pump, Settings, Unsynced, retire};
+use auditring_journal::{ProcessDir, fold, in_memory};
 use auditring_policy::Policy;
 use auditring_ring::{Clock, ClockKind, Identity, Kind as Edge, Ring};
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyTimeoutError, PyTypeError, PyValueError};
@@ -23,6 +23,7 @@ use crate::ffi::{callable, instance};
 use crate::handle::Close;
 use crate::methods;
 use crate::own;
+use crate::policy::RedactionKey;
 use crate::session::Session;
 use crate::shared::{Shared, WhenFull};
 use crate::slow;
@@ -106,7 +107,7 @@ impl Log {
     #[new]
     #[pyo3(signature = (root, *, instance, host, policy, sinks, primary_tap=None, ring_dir=None, ring_bytes=16 << 20,
         droppable=(Some(0.05), false), protected=(Some(0.05), false), journal_bytes=4 << 30, segment_bytes=64 << 20,
-        segment_seconds=10.0, startup=vec![]))]
+        segment_seconds=10.0, startup=vec![], key=None))]
     #[allow(clippy::too_many_arguments, reason = "keyword-only, and called from one place")]
     fn new(
         py: Python<'_>,
@@ -124,6 +125,7 @@ impl Log {
         segment_bytes: u64,
         segment_seconds: f64,
         startup: Vec<(String, String)>,
+        key: Option<&RedactionKey>,
     ) -> PyResult<Self> {
         let (droppable, protected) = (when_full(droppable)?, when_full(protected)?);
         let parsed = Policy::parse(&policy).map_err(|error| PyValueError::new_err(error.to_string()))?;
@@ -134,11 +136,22 @@ impl Log {
         if let Some((unknown, _)) = startup.iter().find(|(name, _)| !text(name)) {
             return Err(PyValueError::new_err(format!("ProxyStartup has no text {unknown:?}")));
         }
+        let key = key.map(|key| key.0.clone());
         let Some(root) = root else { return Ok(Self::nothing(droppable, protected)) };
         let root = std::path::absolute(root)?;
         let followed = !sinks.is_empty();
-        let settings =
-            Settings { root: root.clone(), instance, host, policy, sinks, primary_tap, ring_dir, ring_bytes, startup };
+        let settings = Settings {
+            root: root.clone(),
+            instance,
+            host,
+            policy,
+            sinks,
+            primary_tap,
+            ring_dir,
+            ring_bytes,
+            startup,
+            key,
+        };
         let limits = Limits { segment_bytes, segment_age, journal_bytes };
         let made = py.detach(|| {
             let born = Born::new(&settings)?;
@@ -373,6 +386,11 @@ impl Log {
         let identity = Identity { generation: old.identity().generation + 1, ..*old.identity() };
         let made = py.detach(|| Ring::create(old.path(), old.geometry(), &identity, old.clock(), old.birth()));
         let ring = Arc::new(made.map_err(os_error)?);
+        if self.shared.redacts() && !in_memory(ring.path()) {
+            let path = ring.path().to_owned();
+            let _ = ring.unlink();
+            return Err(os_error(Error::NotInMemory(path)));
+        }
         // With the GIL held no caller is in the middle of counting, so no count is left behind in the old ring.
         old.edge().visit(|c| ring.edge().add(c.lane, c.code, c.outcome, c.kind, c.count));
         if self.shared.replace(&ring).is_err() {

@@ -193,6 +193,7 @@ const NODE_ID: FieldSpec = FieldSpec {
     min: i32::MIN as i64,
     max: i32::MAX as i64,
     words: &[],
+    redact: None,
     doc: "",
 };
 

@@ -5,10 +5,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use auditring_flow::{Recovery, Salvage, recover, retire};
 use auditring_journal::{Cursor, Followers, Owner, ProcessDir, SegmentHead, fold, list, process_text, purge};
+use auditring_policy::Key;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::log::os_error;
+use crate::policy::RedactionKey;
 
 /// The journal of a process that has died, held by this one; its last row is there.
 #[pyclass(frozen, module = "auditring._core")]
@@ -33,12 +35,18 @@ impl Orphan {
 }
 
 /// Recovers one directory; none where somebody holds it, or nothing is left of it.
-fn adopt(root: &Path, process: [u8; 16], dir: PathBuf, by: &str) -> Result<Option<Orphan>, auditring_flow::Error> {
+fn adopt(
+    root: &Path,
+    process: [u8; 16],
+    dir: PathBuf,
+    by: &str,
+    key: Option<&Key>,
+) -> Result<Option<Orphan>, auditring_flow::Error> {
     let mut held = ProcessDir::adopt(&dir)?;
     if held.is_none() {
         return Ok(None);
     }
-    let salvage = match recover(&mut held, by)? {
+    let salvage = match recover(&mut held, by, key)? {
         Recovery::Unborn => return Ok(None),
         Recovery::Ended => None,
         Recovery::Recovered(salvage) => Some(salvage),
@@ -59,17 +67,18 @@ fn adopt(root: &Path, process: [u8; 16], dir: PathBuf, by: &str) -> Result<Optio
 type Adopted = (Vec<Orphan>, Vec<(PathBuf, String)>);
 
 /// Adopts and recovers every process under `root` that has died. Beside them: the directories that could not be recovered,
-/// each with the reason.
+/// each with the reason. `key`: what those who had the same one redacted is hashed by it, and otherwise left out.
 #[pyfunction]
-#[pyo3(signature = (root, *, by=""))]
-pub(crate) fn adopt_orphans(py: Python<'_>, root: PathBuf, by: &str) -> PyResult<Adopted> {
+#[pyo3(signature = (root, *, by="", key=None))]
+pub(crate) fn adopt_orphans(py: Python<'_>, root: PathBuf, by: &str, key: Option<&RedactionKey>) -> PyResult<Adopted> {
+    let key = key.map(|key| key.0.clone());
     py.detach(|| {
         let (mut orphans, mut refused) = (Vec::new(), Vec::new());
         if let Err(error) = purge(&root) {
             refused.push((root.clone(), error.to_string()));
         }
         for (process, dir) in list(&root)? {
-            match adopt(&root, process, dir.clone(), by) {
+            match adopt(&root, process, dir.clone(), by, key.as_ref()) {
                 Ok(orphan) => orphans.extend(orphan),
                 // Removed by its next adopter, who was faster.
                 Err(_) if !dir.exists() => {}
@@ -123,6 +132,13 @@ impl Orphan {
     #[getter]
     fn next_seq(&self) -> i64 {
         self.next_seq
+    }
+
+    /// The sinks that follow it, whether or not they lack rows.
+    #[getter]
+    fn sinks(&self) -> PyResult<Vec<String>> {
+        let followers = Followers::load(&self.dir).map_err(os_error)?;
+        Ok(followers.entries.into_iter().map(|entry| entry.name).collect())
     }
 
     /// The sinks that still lack rows of it; none once its journal is removed.

@@ -1,7 +1,9 @@
 //! Policies before a log has one: checked, and explained.
 
+use std::path::PathBuf;
+
 use auditring_event::{Authority, Category, Origin, Outcome, by_name, sanitize};
-use auditring_policy::{By, Facts, Keep, Policy, PolicyError, Why};
+use auditring_policy::{By, Facts, Field, Keep, Key, Policy, PolicyError, Why};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
@@ -27,6 +29,43 @@ pub(crate) fn check_policy(policy: &[u8]) -> PyResult<()> {
 #[pyfunction]
 pub(crate) fn check_windows(log: &[u8], own: &[u8]) -> PyResult<()> {
     read(log)?.check_windows(Some(&read(own)?)).map_err(mistake)
+}
+
+/// The policy of a log that redacts, or of one of its sinks, as it stands in the journal.
+#[pyfunction]
+#[pyo3(signature = (policy, redact, key=None))]
+pub(crate) fn compile_policy(policy: &[u8], redact: &[u8], key: Option<&RedactionKey>) -> PyResult<Vec<u8>> {
+    auditring_policy::compile(policy, redact, key.map(|key| &key.0)).map_err(mistake)
+}
+
+/// A key by which values are hashed. What goes in never comes out: no representation, no copy, no pickle.
+#[pyclass(frozen, module = "auditring._core")]
+pub(crate) struct RedactionKey(pub(crate) Key);
+
+#[pymethods]
+impl RedactionKey {
+    #[new]
+    fn new(key: &[u8]) -> PyResult<Self> {
+        Key::new(key).map(Self).ok_or_else(|| mistake(PolicyError::Key("has fewer than 16 bytes")))
+    }
+
+    /// What names the key in rows.
+    #[getter]
+    fn id(&self) -> &str {
+        self.0.id()
+    }
+
+    /// What stands in rows for a value of a field that is hashed, the likeliest first.
+    fn hash(&self, field: &str, value: &str) -> PyResult<Vec<String>> {
+        let field = Field::parse(field).map_err(PyValueError::new_err)?;
+        Ok(auditring_policy::hashes(&field, value, &self.0))
+    }
+}
+
+/// Whether a path lies on tmpfs.
+#[pyfunction]
+pub(crate) fn in_memory(path: PathBuf) -> bool {
+    auditring_journal::in_memory(&path)
 }
 
 /// What a sample may go by.
@@ -96,6 +135,7 @@ impl Event {
             principals: self.principals.iter().map(|one| one.as_str().into()).collect(),
             virtual_cluster: self.virtual_cluster.as_deref(),
             peer: peer.transpose()?,
+            peer_hash: None,
         })
     }
 }

@@ -133,6 +133,11 @@ impl Shared {
         }
     }
 
+    /// Whether the log's policy redacts anything.
+    pub(crate) fn redacts(&self) -> bool {
+        self.policy.as_ref().is_some_and(|policy| !policy.redact.is_empty())
+    }
+
     /// The code of a declared event, given out where it is new. Its definition is in the ring first.
     pub(crate) fn declare(&self, definition: &Definition) -> Result<u16, Refused> {
         if self.is_shut() {

@@ -183,7 +183,7 @@ impl<'a> Body<'a> {
         if !strings.is_complete() {
             return Err(Malformed::Short);
         }
-        if strings.bytes.len() >= 8 || strings.bytes.iter().any(|byte| *byte != 0) {
+        if !strings.is_padding() {
             return Err(Malformed::LeftOver);
         }
         Ok(())
@@ -197,7 +197,16 @@ pub struct Strings<'a> {
     bytes: &'a [u8],
 }
 
-impl Strings<'_> {
+impl<'a> Strings<'a> {
+    pub(crate) const fn new(left: u32, bytes: &'a [u8]) -> Self {
+        Self { left, bytes }
+    }
+
+    /// Whether nothing but padding lies behind those that were met.
+    pub(crate) fn is_padding(&self) -> bool {
+        self.bytes.len() < 8 && self.bytes.iter().all(|byte| *byte == 0)
+    }
+
     /// Whether every string that should be there was met.
     #[inline]
     pub(crate) const fn is_complete(&self) -> bool {

@@ -229,6 +229,18 @@ impl Context {
         }
     }
 
+    /// Puts entries of ours into `context`. What of the caller's then finds no room is left out, and that is marked.
+    pub fn note(&mut self, notes: Map<String, Value>) {
+        let room = serde_json::to_string(&notes).map_or(0, |text| text.len());
+        let map = self.context.get_or_insert_default();
+        let (text, done) = map_text(map, spec::SESSION_CONTEXT_CAP.saturating_sub(2 * MARKS_ROOM + room));
+        if done.any() {
+            *map = flat::context(&text).unwrap_or_default();
+            mark(map, done);
+        }
+        map.extend(notes);
+    }
+
     /// Name of the first principal: the one set, else that of the list's first.
     #[must_use]
     pub fn first_principal(&self) -> Option<&str> {

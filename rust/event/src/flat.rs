@@ -19,6 +19,12 @@ pub fn is_flat(value: &Value) -> bool {
     scalar(value) || value.as_array().is_some_and(|list| list.iter().all(scalar))
 }
 
+/// The text of a map, cut to a cap.
+#[must_use]
+pub fn text(map: &FlatMap, cap: usize) -> (String, Marks) {
+    crate::context::map_text(map, cap)
+}
+
 /// The map in a text, if it is a JSON object of strings.
 #[must_use]
 pub fn object_ref(text: &str) -> Option<Map<String, Value>> {

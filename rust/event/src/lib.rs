@@ -38,6 +38,7 @@ pub mod flat;
 pub mod json;
 mod plan;
 pub mod record;
+pub mod rewrite;
 pub mod row;
 mod rowset;
 pub mod sanitize;

@@ -193,6 +193,15 @@ impl<'a> RecordView<'a> {
         Ok(Self { head, context: &rest[..context], body: &rest[body_at..body_at + body] })
     }
 
+    /// The same event with another body, as [`crate::rewrite::rewrite`] makes it, and without its context; `flags` are
+    /// added to its own.
+    #[must_use]
+    pub const fn with<'b>(&self, presence: u32, flags: u8, body: &'b [u8]) -> RecordView<'b> {
+        let flags = self.head.flags | flags;
+        let head = Head { presence, flags, context_len: 0, body_len: body.len() as u32, ..self.head };
+        RecordView { head, context: &[], body }
+    }
+
     /// The head.
     #[inline]
     #[must_use]

@@ -217,6 +217,9 @@ pub struct FieldSpec {
     pub max: i64,
     /// All that a string may say, where the host itself chooses it; empty: anything.
     pub words: &'static [&'static str],
+    /// With which field of a redaction it goes, where its column does not tell: `peer`, `principal`, or `principals` where
+    /// it is a `Type:name`.
+    pub redact: Option<&'static str>,
     /// What it means.
     pub doc: &'static str,
 }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use auditring_event::record::Encoder;
 use auditring_event::{CODES, SCHEMA_VERSION, code_of, index_of, spec_at};
-use auditring_journal::{Anchor, Follower, Followers, Owner, ProcessDir, SegmentHead, Writer, purge};
-use auditring_policy::Policy;
+use auditring_journal::{Anchor, Follower, Followers, Owner, ProcessDir, SegmentHead, Writer, in_memory, purge};
+use auditring_policy::{Key, Policy, Redactor, redactions};
 use auditring_ring::{Clock, Geometry, Identity, Ring, boot_id};
 use uuid::Uuid;
 
@@ -36,6 +36,8 @@ pub struct Settings {
     pub ring_bytes: u32,
     /// What `ProxyStartup` says beside what is known here: fields of the catalog and their values.
     pub startup: Vec<(String, String)>,
+    /// The key by which the log's policy hashes what it redacts.
+    pub key: Option<Key>,
 }
 
 /// A process that has been born.
@@ -53,6 +55,8 @@ pub struct Born {
     pub(crate) writer: Writer,
     /// `ProxyStartup`, to be the birth batch's row.
     pub(crate) startup: Vec<u8>,
+    /// What redacts, where the log's policy does.
+    pub(crate) redactor: Option<Redactor>,
 }
 
 /// Where rings lie when nobody says: tmpfs, so that no page of a ring is ever written to a disk.
@@ -83,6 +87,7 @@ fn owner(settings: &Settings, process: Uuid, ring_path: PathBuf) -> Owner {
         boot_id: text(boot_id()),
         machine_id: machine_id(),
         ring_path,
+        redact: String::new(),
     }
 }
 
@@ -106,7 +111,11 @@ impl Born {
     /// # Errors
     /// [`Error`] names the path and what the system said.
     pub fn new(settings: &Settings) -> Result<Self, Error> {
-        Policy::parse(&settings.policy)?;
+        let policy = Policy::parse(&settings.policy)?;
+        let redactor = Redactor::new(&policy, settings.key.clone());
+        if redactor.is_none() && !policy.redact.is_empty() {
+            return Err(Error::RedactionKey);
+        }
         for (_, policy) in settings.sinks.iter().filter(|(_, policy)| !policy.is_empty()) {
             Policy::parse(policy)?;
         }
@@ -117,6 +126,8 @@ impl Born {
         let birth = clock.anchor();
         let (ring_dir, fallback) = match &settings.ring_dir {
             Some(dir) => (dir.clone(), None),
+            // What is to be redacted stands in the ring as it is: no disk may have that, also where tmpfs goes sooner.
+            None if redactor.is_some() => (PathBuf::from(TMPFS), None),
             None if in_container() || !Path::new(TMPFS).is_dir() => (settings.root.clone(), None),
             None => (PathBuf::from(TMPFS), Some(settings.root.clone())),
         };
@@ -131,7 +142,8 @@ impl Born {
             codes: CODES as u32,
         };
         // The directory first: whoever finds it knows where to look for the ring, so that none is left behind unknown.
-        let mut owner = owner(settings, process, ring_dir.join(&name));
+        let mut owner =
+            Owner { redact: redactions(&settings.policy)?, ..owner(settings, process, ring_dir.join(&name)) };
         let dir = ProcessDir::create(&settings.root, &owner)?;
         let make = |path: &Path| Ring::create(path, &geometry, &identity, clock.kind(), &birth);
         let ring = match (make(&owner.ring_path), fallback) {
@@ -143,6 +155,14 @@ impl Born {
             }
             (Err(error), None) => Err(error.into()),
         };
+        // What is asked is the ring itself, not where it was to lie.
+        let ring = ring.and_then(|ring| {
+            if redactor.is_none() || in_memory(ring.path()) {
+                return Ok(ring);
+            }
+            let _ = ring.unlink();
+            Err(Error::NotInMemory(ring.path().to_owned()))
+        });
         let made = ring.and_then(|ring| match Self::journal(settings, &dir, process, clock, birth) {
             Ok(rest) => Ok((ring, rest)),
             Err(error) => {
@@ -152,7 +172,9 @@ impl Born {
             }
         });
         match made {
-            Ok((ring, (writer, startup))) => Ok(Self { process, dir, ring: Arc::new(ring), clock, writer, startup }),
+            Ok((ring, (writer, startup))) => {
+                Ok(Self { process, dir, ring: Arc::new(ring), clock, writer, startup, redactor })
+            }
             Err(error) => {
                 let _ = dir.remove();
                 Err(error)

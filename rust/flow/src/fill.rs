@@ -1,15 +1,19 @@
 //! One batch in the making: rows, the contexts they need, and what is counted about them.
 //!
 //! What must always hold: nothing here outlives a failed write. The batch is encoded anew then, from the ring and the
-//! mailbox, so contexts and first touches that only the failed batch told of are forgotten.
+//! mailbox, so contexts and first touches that only the failed batch told of are forgotten. With redactions in force no
+//! byte of a context or a body comes in here that has not gone through them.
+//!
+//! What was done to a row's own values is said in its context: a context is there once for each set of redactions of its
+//! rows, so that rows stay as short as they were and readers need know nothing of it.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
 use auditring_event::record::{self, RecordView};
-use auditring_event::{Context, code_of, row};
+use auditring_event::{Context, Definitions, code_of, row};
 use auditring_journal::{Tally, contexts};
-use auditring_policy::{FirstTouch, session_hash, touch_key};
+use auditring_policy::{FirstTouch, Redacted, Redactor, session_hash, touch_key};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::timeline::Instant;
@@ -25,6 +29,8 @@ const TOUCHES: usize = 1 << 17;
 #[derive(Clone, Copy, Debug)]
 struct Known {
     id: u64,
+    /// Which redactions of its rows it tells of.
+    marks: u64,
     index: u32,
     session: u64,
     /// Hash of the context's own tap; 0 without one.
@@ -61,15 +67,18 @@ pub(crate) struct Fill {
     pub(crate) age: (i64, i64),
     /// Contexts of the segment by id.
     segment: HashMap<u64, Known, BuildHasherDefault<IdHasher>>,
+    /// The same, where they tell of redactions of their rows; of the context 0, which rows without a session have, too.
+    marked: HashMap<(u64, u64), Known>,
     last: Option<Known>,
     touched: FirstTouch,
     /// The touch that came last. One request is about many partitions of one topic, so it mostly comes again.
     last_touch: u64,
     primary_tap: Option<u64>,
+    redactor: Option<Box<Redactor>>,
 }
 
 impl Fill {
-    pub(crate) fn new(primary_tap: Option<&str>) -> Self {
+    pub(crate) fn new(primary_tap: Option<&str>, redactor: Option<Redactor>) -> Self {
         Self {
             rows: Vec::with_capacity(2 << 20),
             contexts: Vec::new(),
@@ -78,10 +87,24 @@ impl Fill {
             time: (i64::MAX, i64::MIN),
             age: (i64::MAX, i64::MIN),
             segment: HashMap::default(),
+            marked: HashMap::default(),
             last: None,
             touched: FirstTouch::new(TOUCHES),
             last_touch: 0,
             primary_tap: primary_tap.map(|tap| xxh3_64(tap.as_bytes())),
+            redactor: redactor.map(Box::new),
+        }
+    }
+
+    /// Whether anything is redacted.
+    pub(crate) const fn redacts(&self) -> bool {
+        self.redactor.is_some()
+    }
+
+    /// Definitions, before the first record that uses them.
+    pub(crate) fn define(&mut self, definitions: &Definitions) {
+        if let Some(redactor) = &mut self.redactor {
+            redactor.define(definitions);
         }
     }
 
@@ -102,6 +125,7 @@ impl Fill {
     /// A new segment begins: it repeats the contexts it needs.
     pub(crate) fn begin_segment(&mut self) {
         self.segment.clear();
+        self.marked.clear();
         self.last = None;
     }
 
@@ -114,9 +138,12 @@ impl Fill {
         self.last_touch = 0;
     }
 
-    /// Adds one record as a row.
+    /// Adds one record as a row. False, and nothing is added, where redactions are in force and it cannot be read.
     #[inline]
-    pub(crate) fn push(&mut self, record: &RecordView<'_>, at: Instant) {
+    pub(crate) fn push(&mut self, record: &RecordView<'_>, at: Instant) -> bool {
+        if self.redactor.is_some() {
+            return self.push_redacted(record, at);
+        }
         let known = match record.context_id() {
             0 => None,
             id => Some(match self.last {
@@ -124,6 +151,35 @@ impl Fill {
                 _ => self.context(id, record.context_bytes()),
             }),
         };
+        self.add(record, record, known, at);
+        true
+    }
+
+    fn push_redacted(&mut self, record: &RecordView<'_>, at: Instant) -> bool {
+        let Some(mut redactor) = self.redactor.take() else { return false };
+        let redacted = redactor.record(record);
+        if redacted != Redacted::Unreadable {
+            let marks = if let Redacted::Body { marks, .. } = redacted { marks } else { 0 };
+            let known = match (record.context_id(), marks) {
+                (0, 0) => None,
+                (id, marks) => Some(match self.last {
+                    Some(known) if known.id == id && known.marks == marks => known,
+                    _ => self.redacted_context(&mut redactor, id, marks, record.context_bytes()),
+                }),
+            };
+            let shown = match redacted {
+                Redacted::Body { presence, flags, .. } => record.with(presence, flags, redactor.body()),
+                _ => *record,
+            };
+            self.add(record, &shown, known, at);
+        }
+        self.redactor = Some(redactor);
+        redacted != Redacted::Unreadable
+    }
+
+    /// Adds the row of a record, with the body as it is shown.
+    #[inline]
+    fn add(&mut self, record: &RecordView<'_>, shown: &RecordView<'_>, known: Option<Known>, at: Instant) {
         let code = record.code();
         let mut flags = 0;
         if code == READ || code == WRITE {
@@ -145,24 +201,50 @@ impl Fill {
         self.time = (self.time.0.min(at.time_ns), self.time.1.max(at.time_ns));
         self.age = (self.age.0.min(at.age_ns), self.age.1.max(at.age_ns));
         let index = known.map_or(row::NO_CONTEXT, |known| known.index);
-        row::from_record(record, index, at.time_ns, at.age_ns, flags, &mut self.rows);
+        row::from_record(shown, index, at.time_ns, at.age_ns, flags, &mut self.rows);
     }
 
     fn context(&mut self, id: u64, bytes: &[u8]) -> Known {
-        let next = self.segment.len() as u32;
+        let next = self.next_index();
         let contexts = &mut self.contexts;
-        let known = *self.segment.entry(id).or_insert_with(|| {
-            contexts::push(contexts, next, id, bytes);
-            let context = Context::decode(bytes).unwrap_or_default();
-            Known {
-                id,
-                index: next,
-                session: session_hash(context.session.as_deref().unwrap_or_default()),
-                tap: context.tap.map_or(0, |tap| xxh3_64(tap.as_bytes())),
-            }
-        });
+        let known = *self.segment.entry(id).or_insert_with(|| Known::new(contexts, id, 0, next, bytes));
         self.last = Some(known);
         known
+    }
+
+    fn redacted_context(&mut self, redactor: &mut Redactor, id: u64, marks: u64, bytes: &[u8]) -> Known {
+        let next = self.next_index();
+        let contexts = &mut self.contexts;
+        let new = || {
+            let mut other = Vec::new();
+            redactor.context(bytes, marks, &mut other);
+            Known::new(contexts, id, marks, next, &other)
+        };
+        let known = match marks {
+            0 => *self.segment.entry(id).or_insert_with(new),
+            _ => *self.marked.entry((id, marks)).or_insert_with(new),
+        };
+        self.last = Some(known);
+        known
+    }
+
+    fn next_index(&self) -> u32 {
+        (self.segment.len() + self.marked.len()) as u32
+    }
+}
+
+impl Known {
+    /// Puts a context that the segment does not hold yet into its batch.
+    fn new(contexts: &mut Vec<u8>, id: u64, marks: u64, index: u32, bytes: &[u8]) -> Self {
+        contexts::push(contexts, index, id, bytes);
+        let context = Context::decode(bytes).unwrap_or_default();
+        Self {
+            id,
+            marks,
+            index,
+            session: session_hash(context.session.as_deref().unwrap_or_default()),
+            tap: context.tap.map_or(0, |tap| xxh3_64(tap.as_bytes())),
+        }
     }
 }
 

@@ -61,6 +61,12 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A ring holds what is to be redacted in the clear.
+    #[error("redaction wants the ring in memory alone, and {path} is not on tmpfs", path = .0.display())]
+    NotInMemory(std::path::PathBuf),
+    /// Values cannot be hashed.
+    #[error("the policy redacts by a key that is not the one that was given, or none was")]
+    RedactionKey,
     /// A claim is neither committed nor given up.
     #[error("a claim in the closed ring stays open: its writer is off the processor, or its header is damaged")]
     OpenClaim,

@@ -1,6 +1,7 @@
 //! The pump: takes records out of the ring, numbers every one, and appends them to the journal in batches.
 //!
-//! It drops, merges and samples nothing, and it decides nothing. What must always hold:
+//! It drops, merges and samples nothing, and it decides nothing but what of a value may reach the disk, which the policy
+//! says. What must always hold:
 //! - journal write complete → records zeroed → head stored, in that order;
 //! - what the pump knows (next seq, batch number, counters) is what the writer's state knows, and that changes only after
 //!   a write returned in full; a failed batch is encoded anew, with the same number and seqs, into a new segment;
@@ -128,7 +129,7 @@ impl Pump {
     /// # Errors
     /// If the batch cannot be written.
     pub fn new(born: Born, limits: Limits, followed: bool) -> Result<(Self, auditring_journal::ProcessDir), Error> {
-        let Born { dir, ring, clock, writer, startup, .. } = born;
+        let Born { dir, ring, clock, writer, startup, redactor, .. } = born;
         let head = writer.state().head.as_ref();
         let primary_tap = head.and_then(|head| head.primary_tap.clone());
         let policy = Stated::parse(head.map_or_else(Vec::new, |head| head.policy.clone()))?;
@@ -140,7 +141,7 @@ impl Pump {
         let consumer = consumer_of(Arc::clone(&ring)).ok_or(Error::TwoPumps)?;
         let mut pump = Self {
             timeline: Timeline::new(ring.clock(), *ring.birth()),
-            fill: Fill::new(primary_tap.as_deref()),
+            fill: Fill::new(primary_tap.as_deref(), redactor),
             losses: Losses::default(),
             defined: 0,
             definitions: Definitions::NONE,
@@ -319,12 +320,18 @@ impl Pump {
     }
 
     fn fill_from_ring(&mut self) {
+        if self.fill.redacts() {
+            // What is in front of the tail that was loaded had been declared before: it must be known to be redacted.
+            self.learn();
+            self.fill.define(&self.definitions);
+        }
         while self.fill.bytes() < BATCH_BYTES {
             let Some(payload) = self.consumer.next(0) else { break };
-            if let Ok(record) = RecordView::parse(payload) {
+            let taken = RecordView::parse(payload).is_ok_and(|record| {
                 let at = self.timeline.at(record.stamp());
-                self.fill.push(&record, at);
-            } else {
+                self.fill.push(&record, at)
+            });
+            if !taken {
                 // Decoding is a pure function: a second try would fail alike.
                 let row = unreadable(payload);
                 self.own(&row);

@@ -16,7 +16,7 @@ use auditring_journal::{
     Anchor, BatchFlags, BatchMeta, Cursor, Followers, LanePosition, LaneRange, Owner, ProcessDir, SegmentHead, State,
     Writer, fold, segments,
 };
-use auditring_policy::Policy;
+use auditring_policy::{Key, Policy, Redactor};
 use auditring_ring::{Clock, EdgeCount, Found, Position, Ring, RingError, boot_id};
 use uuid::Uuid;
 
@@ -62,12 +62,12 @@ pub struct Salvage {
     pub dropped: u64,
 }
 
-/// Ends a dead process's journal. `by` is the process that does it, empty for a command. The hold is given up where nothing
-/// is left to hold.
+/// Ends a dead process's journal. `by` is the process that does it, empty for a command; `key`, where it is the dead one's, is
+/// that by which values are hashed, else they are left out. The hold is given up where nothing is left to hold.
 ///
 /// # Errors
 /// What journal, ring or system say; nothing is lost by it, and the same call may be made again.
-pub fn recover(held: &mut Option<ProcessDir>, by: &str) -> Result<Recovery, Error> {
+pub fn recover(held: &mut Option<ProcessDir>, by: &str, key: Option<&Key>) -> Result<Recovery, Error> {
     let Some(dir) = held.as_ref().map(|dir| dir.path().to_owned()) else { return Ok(Recovery::Ended) };
     let owner = Owner::load(&dir)?;
     let process = process(&owner, &dir)?;
@@ -90,7 +90,7 @@ pub fn recover(held: &mut Option<ProcessDir>, by: &str) -> Result<Recovery, Erro
         }
         return Ok(Recovery::Unborn);
     }
-    let mut salvager = Salvager::new(&dir, &dir, &owner, process, state, ring.as_ref())?;
+    let mut salvager = Salvager::new(&dir, &dir, &owner, process, state, ring.as_ref(), key)?;
     let salvage = salvager.run(ring.as_ref(), by)?;
     // The ring is its only other copy.
     salvager.writer.sync_handle()?.sync()?;
@@ -112,7 +112,7 @@ pub(crate) fn preview(dir: &Path, into: &Path) -> Result<bool, Error> {
         return Ok(false);
     }
     let ring = ring_of(&owner, &process, &state)?;
-    Salvager::new(dir, into, &owner, process, state, ring.as_ref())?.run(ring.as_ref(), "")?;
+    Salvager::new(dir, into, &owner, process, state, ring.as_ref(), None)?.run(ring.as_ref(), "")?;
     Ok(true)
 }
 
@@ -268,7 +268,10 @@ impl Salvager {
         process: Uuid,
         state: State,
         ring: Option<&Ring>,
+        key: Option<&Key>,
     ) -> Result<Self, Error> {
+        // Before anything is written: where it cannot be read, nobody knows what may be.
+        let redactor = Redactor::of_another(&owner.redact, key)?;
         // Without a head that can be read, or with one of an earlier try of ours that died before its first batch.
         let damaged = state.head.is_none() || (state.born && state.batch_no == 0);
         let mut head = state.next_head().unwrap_or_else(|| from_owner(owner, process, &state, ring));
@@ -295,13 +298,15 @@ impl Salvager {
         let primary_tap = head.primary_tap.clone();
         let definitions = Definitions::decode(&head.definitions).unwrap_or_default();
         let losses = Losses::resumed(&state.cells, state.anchor.real_ns);
+        let mut fill = Fill::new(primary_tap.as_deref(), redactor);
+        fill.define(&definitions);
         let writer = Writer::resume(into, &head, state)?;
         Ok(Self {
             writer,
             process,
             generation: head.generation,
             times,
-            fill: Fill::new(primary_tap.as_deref()),
+            fill,
             losses,
             definitions,
             lanes,
@@ -362,10 +367,11 @@ impl Salvager {
     }
 
     fn record(&mut self, payload: &[u8]) {
-        if let Ok(record) = RecordView::parse(payload) {
+        let taken = RecordView::parse(payload).is_ok_and(|record| {
             let at = self.times.at(record.stamp());
-            self.fill.push(&record, at);
-        } else {
+            self.fill.push(&record, at)
+        });
+        if !taken {
             // It was accepted, and a row in its place says how long it was.
             if let Ok(record) = RecordView::parse(&unreadable(payload)) {
                 self.fill.push(&record, self.times.now());

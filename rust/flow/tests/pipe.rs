@@ -31,6 +31,7 @@ fn rig(policy: &str, sinks: &[&str], limits: Limits) -> Rig {
         ring_dir: Some(folder.path().to_owned()),
         ring_bytes: 1 << 20,
         startup: vec![("python".into(), "CPython 3".into())],
+        key: None,
     };
     let born = Born::new(&settings).unwrap();
     let ring = Arc::clone(&born.ring);

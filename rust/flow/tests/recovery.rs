@@ -46,6 +46,7 @@ fn born(root: &Path, ring_dir: &Path) -> Born {
         ring_dir: Some(ring_dir.to_owned()),
         ring_bytes: 1 << 20,
         startup: Vec::new(),
+        key: None,
     };
     Born::new(&settings).unwrap()
 }
@@ -112,7 +113,7 @@ impl Remains {
     fn try_recover(&self) -> Recovery {
         let mut held = ProcessDir::adopt(&self.dir).unwrap();
         assert!(held.is_some(), "nobody holds it");
-        recover(&mut held, "another").unwrap()
+        recover(&mut held, "another", None).unwrap()
     }
 
     /// All that a sink would be given.
@@ -461,7 +462,7 @@ fn who_lives_is_left_alone() {
 fn an_orphan_goes_when_its_sinks_are_past_it_and_its_totals_stay() {
     let remains = with_ten_journaled_and_ten_in_the_ring();
     let mut held = ProcessDir::adopt(&remains.dir).unwrap();
-    recover(&mut held, "").unwrap();
+    recover(&mut held, "", None).unwrap();
     let process = fold(&remains.dir).unwrap().head.unwrap().process;
     assert!(!retire(&remains.root(), &process, &mut held).unwrap(), "its sink has not had it");
     let mut follower = Follower::open(&remains.dir, SINK, Declined::default(), Form::Rows, Arc::default()).unwrap();

@@ -45,6 +45,10 @@ pub struct Owner {
     pub machine_id: String,
     /// Where its ring lies.
     pub ring_path: PathBuf,
+    /// What of its events no file may have, as its policy says; opaque here, and empty where it says nothing. It stands
+    /// beside the journal, so that it is known also where no segment can be read.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub redact: String,
 }
 
 impl Owner {

@@ -291,6 +291,7 @@ impl Chooser {
             principals: shape.own_principal(row).map_or_else(Vec::new, own),
             virtual_cluster: None,
             peer: None,
+            peer_hash: None,
         };
         Some(match who {
             Some(who) => event.of_session(who.context),

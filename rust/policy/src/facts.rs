@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use auditring_event::{Authority, Category, Context, Origin, Outcome};
 
+use crate::redact::key_id_of;
 use crate::rule::Kind;
 
 /// One event. What is none is matched by no rule that names it.
@@ -33,6 +34,8 @@ pub struct Facts<'a> {
     pub virtual_cluster: Option<&'a str>,
     /// The client's address.
     pub peer: Option<IpAddr>,
+    /// The keyed hash that stands for it, where peers are hashed.
+    pub peer_hash: Option<&'a str>,
 }
 
 impl<'a> Facts<'a> {
@@ -49,7 +52,10 @@ impl<'a> Facts<'a> {
         if self.principals.is_empty() {
             self.principals = session.all_principals();
         }
-        self.peer = self.peer.or_else(|| session.peer_ip.as_deref().and_then(address));
+        if let Some(peer) = session.peer_ip.as_deref() {
+            self.peer = self.peer.or_else(|| address(peer));
+            self.peer_hash = self.peer_hash.or_else(|| key_id_of(peer).map(|_| peer));
+        }
         self
     }
 }

@@ -1,6 +1,6 @@
 //! What a log keeps, decided as a pure function of the journal.
 //!
-//! Owns: the journaled form of a policy, its digest, and the decision for one row.
+//! Owns: the journaled form of a policy, its digest, the decision for one row, and what is redacted before there is one.
 //!
 //! ```text
 //! JSON ─▶ Policy (rules: conditions and a keep) ─┬─▶ Chooser: by code and outcome, then by cached questions ─▶ Decision
@@ -21,6 +21,7 @@ mod merger;
 mod pattern;
 mod policy;
 mod protected;
+mod redact;
 mod rule;
 mod sample;
 mod table;
@@ -35,6 +36,7 @@ pub use merger::{Closed, Event, Merger};
 pub use pattern::literal;
 pub use policy::{Policy, PolicyError, windows};
 pub use protected::protected;
+pub use redact::{Field, How, Key, LEAST_KEY, Redacted, Redaction, Redactor, compile, hashes, key_id_of, redactions};
 pub use rule::{Keep, Rule};
 pub use sample::By;
 pub use whose::Whose;

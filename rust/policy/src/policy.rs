@@ -3,17 +3,19 @@
 //! ```text
 //! version 1  {"version":1,"seed":7,"read":{"keep":"sample","one_in":100},"write":{"keep":"all"},"request":{"keep":"off"}}
 //! version 2  {"version":2,"seed":7,"allow_blind_spots":false,"rules":[{"action":["Read"],"keep":"off"}, …]}
-//! version 3  the same, and rules may say {"keep":"coalesce","window_ns":1000000000}
-//!            and {"keep":"first","window_ns":…,"by":[…]}
+//! version 3  the same; rules may say {"keep":"coalesce","window_ns":1000000000} and {"keep":"first","window_ns":…,"by":[…]},
+//!            and "redact":[{"field":"principal","how":"hash","key_id":"9cf2b563"}, …] stands where something is redacted
 //! ```
 //!
-//! Version 1 is read as the rules that it stands for. What is written is the least version that can say it.
+//! Version 1 is read as the rules that it stands for. What needs nothing of version 3 is written as version 2, so that
+//! older readers go on. A key is never in it, nor where it lies.
 
 use auditring_event::{ACTIONS, Authority, Category, Origin, Outcome, by_name};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use crate::protected::protected;
+use crate::redact::{Form as Redact, Redaction, read_all, refuse};
 use crate::rule::{Form, Keep, Names, Rule};
 use crate::sample::By;
 use crate::window;
@@ -27,6 +29,8 @@ pub struct Policy {
     pub allow_blind_spots: bool,
     /// In order.
     pub rules: Vec<Rule>,
+    /// What of an event never reaches the disk; of a value that several are of, the first decides.
+    pub redact: Vec<Redaction>,
 }
 
 /// Why a policy was refused.
@@ -46,6 +50,17 @@ pub enum PolicyError {
         /// Why.
         why: String,
     },
+    /// A redaction that cannot be. Counted from 1.
+    #[error("redact {at}: {why}")]
+    Redact {
+        /// Which.
+        at: usize,
+        /// Why.
+        why: String,
+    },
+    /// The key of the hashes.
+    #[error("the key {0}")]
+    Key(&'static str),
 }
 
 /// More is no policy that anybody reads; and a rule's number has 16 bits.
@@ -82,19 +97,21 @@ struct VersionOne {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct OfRules {
+struct Later {
     #[serde(rename = "version")]
     _version: u32,
     seed: u64,
     allow_blind_spots: bool,
     rules: Vec<Form>,
+    #[serde(default)]
+    redact: Vec<Redact>,
 }
 
 impl Policy {
     /// The policy without a rule.
     #[must_use]
     pub fn everything(seed: u64) -> Self {
-        Self { seed, allow_blind_spots: false, rules: Vec::new() }
+        Self { seed, allow_blind_spots: false, rules: Vec::new(), redact: Vec::new() }
     }
 
     /// Reads the journaled form.
@@ -104,7 +121,7 @@ impl Policy {
     pub fn parse(bytes: &[u8]) -> Result<Self, PolicyError> {
         match serde_json::from_slice::<Versioned>(bytes)?.version {
             1 => Self::version_one(serde_json::from_slice(bytes)?),
-            2 | 3 => Self::of_rules(serde_json::from_slice(bytes)?),
+            version @ (2 | 3) => Self::later(version, serde_json::from_slice(bytes)?),
             version => Err(PolicyError::Version(version)),
         }
     }
@@ -124,10 +141,14 @@ impl Policy {
                 Rule::of_action("Write", keep(2, form.write)?),
                 Rule::of_category(Category::Request, keep(3, form.request.unwrap_or(First::Off))?),
             ],
+            redact: Vec::new(),
         })
     }
 
-    fn of_rules(form: OfRules) -> Result<Self, PolicyError> {
+    fn later(version: u32, form: Later) -> Result<Self, PolicyError> {
+        if version < 3 && !form.redact.is_empty() {
+            return Err(PolicyError::Redact { at: 1, why: "a policy that redacts has version 3".to_owned() });
+        }
         if form.rules.len() > MOST_RULES {
             return Err(PolicyError::Rule { at: MOST_RULES + 1, why: format!("a policy has at most {MOST_RULES}") });
         }
@@ -136,11 +157,12 @@ impl Policy {
             seed: form.seed,
             allow_blind_spots: form.allow_blind_spots,
             rules: form.rules.into_iter().enumerate().map(read).collect::<Result<_, _>>()?,
+            redact: read_all(form.redact)?,
         })
     }
 
     /// What a host's own policy must stand up to beside its syntax: names that there are, and no rule that says of a
-    /// protected kind of event by name what it does not do. A journal's policy may name what came with a later version.
+    /// protected kind of event by name what it does not do, and none that asks for a value that is redacted. A journal's policy may name what came with a later version.
     ///
     /// # Errors
     /// [`PolicyError::Rule`].
@@ -149,7 +171,8 @@ impl Policy {
             let fine = words(rule).and_then(|()| if self.allow_blind_spots { Ok(()) } else { blind(rule) });
             fine.and_then(|()| mergeable(rule)).map_err(|why| PolicyError::Rule { at: at + 1, why })?;
         }
-        self.check_windows(None)
+        self.check_windows(None)?;
+        refuse(&self.rules, &self.redact)
     }
 
     /// Whether every window, also of a sink's own policy, divides the longest, so that they all end together.
@@ -203,7 +226,7 @@ fn words(rule: &Rule) -> Result<(), String> {
 }
 
 /// The known word that was probably meant, or all that there are.
-fn nearest(word: &str, known: &[&str]) -> String {
+pub(crate) fn nearest(word: &str, known: &[&str]) -> String {
     let distance = |one: &str| edits(&word.to_lowercase(), &one.to_lowercase());
     let near = known.iter().min_by_key(|one| distance(one)).filter(|one| distance(one) * 3 <= one.len() + 2);
     near.map_or_else(|| format!("known: {}", known.join(", ")), |near| format!("did you mean {near:?}?"))

@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use crate::facts::Facts;
 use crate::pattern::Pattern;
+use crate::redact::key_id_of;
 use crate::sample::By;
 use crate::window::{self, MOST_COALESCE, MOST_FIRST};
 
@@ -79,6 +80,14 @@ impl Names {
     }
 }
 
+/// A peer that a rule names.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Peer {
+    Within(IpNet),
+    /// By its keyed hash.
+    Hashed(String),
+}
+
 /// A rule: a row that meets all conditions is kept as it says.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rule {
@@ -92,7 +101,7 @@ pub struct Rule {
     pub(crate) resource: Option<Names>,
     pub(crate) principal: Option<Names>,
     pub(crate) virtual_cluster: Option<Names>,
-    pub(crate) peer: Option<Vec<IpNet>>,
+    pub(crate) peer: Option<Vec<Peer>>,
     /// What becomes of the rows.
     pub keep: Keep,
 }
@@ -148,7 +157,7 @@ impl Rule {
         let keep = keep(&form)?;
         let peer = match form.peer {
             Some(list) if list.is_empty() => return Err("peer: no network at all, which nothing can match".to_owned()),
-            Some(list) => Some(list.iter().map(|text| network(text)).collect::<Result<_, _>>()?),
+            Some(list) => Some(list.iter().map(|text| named_peer(text)).collect::<Result<_, _>>()?),
             None => None,
         };
         Ok(Self {
@@ -223,8 +232,11 @@ impl Rule {
         if self.principal.as_ref().is_some_and(|names| !event.principals.iter().any(|one| is_of(names, one))) {
             return Some("principal");
         }
-        let within = |nets: &Vec<IpNet>| event.peer.is_some_and(|peer| nets.iter().any(|net| net.contains(&peer)));
-        self.peer.as_ref().is_some_and(|nets| !within(nets)).then_some("peer")
+        let is = |peer: &Peer| match peer {
+            Peer::Within(net) => event.peer.is_some_and(|peer| net.contains(&peer)),
+            Peer::Hashed(hash) => event.peer_hash == Some(hash),
+        };
+        self.peer.as_ref().is_some_and(|peers| !peers.iter().any(is)).then_some("peer")
     }
 }
 
@@ -256,6 +268,10 @@ fn keep(form: &Form) -> Result<Keep, String> {
 fn is_of(names: &Names, principal: &str) -> bool {
     let name = principal.split_once(':').map_or(principal, |(_, name)| name);
     names.matches(principal) || names.matches(name)
+}
+
+fn named_peer(text: &str) -> Result<Peer, String> {
+    if key_id_of(text).is_some() { Ok(Peer::Hashed(text.to_owned())) } else { network(text).map(Peer::Within) }
 }
 
 /// A network, or one address.

@@ -43,6 +43,7 @@ impl Rig {
             ring_dir: Some(folder.path().to_owned()),
             ring_bytes: 1 << 20,
             startup: Vec::new(),
+            key: None,
         };
         let born = Born::new(&settings).unwrap();
         let ring = Arc::clone(&born.ring);

@@ -17,6 +17,7 @@ fn owner(n: u8) -> Owner {
         boot_id: "b".to_owned(),
         machine_id: "m".to_owned(),
         ring_path: "/dev/shm/ring".into(),
+        redact: String::new(),
     }
 }
 

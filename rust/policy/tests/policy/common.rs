@@ -167,6 +167,7 @@ pub(crate) fn facts(event: &Event, status: bool) -> Facts<'_> {
         principals,
         virtual_cluster: event.text(Column::VirtualCluster),
         peer: event.text(Column::PeerIp).and_then(address),
+        peer_hash: event.text(Column::PeerIp).filter(|peer| auditring_policy::key_id_of(peer).is_some()),
     }
 }
 

@@ -50,6 +50,8 @@ fn what_is_not_understood_is_refused() {
     for bad in [
         &b"{}"[..],
         br#"{"version":3,"seed":1}"#,
+        br#"{"version":4,"seed":1,"allow_blind_spots":false,"rules":[]}"#,
+        br#"{"version":2,"seed":1,"allow_blind_spots":false,"rules":[],"redact":[{"field":"peer","how":"drop"}]}"#,
         br#"{"version":1,"seed":1,"reed":{"keep":"all"}}"#,
         br#"{"version":1,"seed":1,"read":{"keep":"sample","one_in":0}}"#,
         br#"{"version":1,"seed":1,"read":{"keep":"sometimes"}}"#,

@@ -3,4 +3,5 @@
 mod chooser;
 mod common;
 mod form;
+mod redact;
 mod unbiased;
