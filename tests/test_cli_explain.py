@@ -70,6 +70,21 @@ def test_explain_tells_of_protection_of_requests_and_of_what_the_call_refuses(tm
     assert (said["decides"], said["keep"], said["policies"]["log"]["refused"]) == ("log", "off", True)
 
 
+def test_explain_tells_of_windows(tmp_path: Path) -> None:
+    """What is merged with what, for how long, and why a wide rule does not apply to what cannot be."""
+    path = tmp_path / "merging.toml"
+    path.write_text(
+        "[[rule]]\nkeep = 'coalesce'\nwindow = '500ms'\n[[rule]]\nkeep = 'first'\nwindow = 1\nby = 'resource'\n"
+    )
+    assert "It is one row with those of the next 0.5 s whose offsets follow it: rule 1" in explain(
+        path, "--action", "Read", "--resource", "orders"
+    )
+    other = explain(path, "--action", "OperationAllowed", "--resource", "orders")
+    assert "rule 1  no   only Read and Write are coalesced" in other
+    assert "the first of its action and outcome and resource in 1 s, else one row with all others: rule 2" in other
+    assert "denials are always kept" in explain(path, "--action", "OperationDenied")
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

@@ -104,7 +104,7 @@ def test_a_policy_reads_the_same_from_toml_and_from_code(tmp_path: Path) -> None
         (lambda: Policy(seed=-1), "seed"),
         (lambda: Policy.from_toml("rules = []\n"), "did you mean 'rule'"),
         (lambda: Policy.from_toml("[[rule]]\nacton = 'Read'\nkeep = 'off'\n"), "rule 1: .*did you mean 'action'"),
-        (lambda: Policy.from_toml("[[rule]]\nkeep = 'coalesce'\n"), "known: all, off, sample"),
+        (lambda: Policy.from_toml("[[rule]]\nkeep = 'sometimes'\n"), "known: all, coalesce, first, off, sample"),
         (lambda: Policy.from_toml("[[rule]]\nkeep = 'sample'\n"), "needs one_in"),
         (lambda: Policy.from_toml("[[rule]]\nkeep = 'off'\none_in = 3\n"), "has no one_in"),
         (lambda: Policy.from_toml("[[rule]\n\n"), "not TOML"),

@@ -301,7 +301,11 @@ def traffic(log: auditring.AuditLog, said: Mapping[str, str]) -> None:
 def opened(root: Path, policy: Policy) -> Iterator[auditring.AuditLog]:
     """A log with both sinks of files."""
     with auditring.open(
-        root, instance="i", policy=policy, sinks=(ParquetSink(), JsonlSink(policy=Policy(rules=policy.rules)))
+        root,
+        instance="i",
+        policy=policy,
+        sinks=(ParquetSink(), JsonlSink(policy=Policy(rules=policy.rules))),
+        balance=None,
     ) as log:
         yield log
 

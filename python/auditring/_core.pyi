@@ -31,6 +31,7 @@ __all__ = [
     "actions",
     "adopt_orphans",
     "check_policy",
+    "check_windows",
     "columns",
     "compile_policy",
     "explain",
@@ -76,6 +77,9 @@ def lines(
 def check_policy(policy: bytes) -> None:
     """Raises `ValueError` for a policy that a host may not write: the message names the rule, counted from 1."""
 
+def check_windows(log: bytes, own: bytes) -> None:
+    """Raises `ValueError` where a window does not divide the longest of the log's policy and a sink's own."""
+
 @final
 class RedactionKey:
     """A key by which values are hashed. What goes in never comes out. Raises `ValueError` below 16 bytes."""
@@ -105,9 +109,9 @@ def explain(policy: bytes, event: Mapping[str, object]) -> dict[str, Any]:
     `event` has `action`, `category`, `outcome`, `authority`, `origin`, `status` (bool), `filter`, `tap`, `resource`,
     `principals` (`Type:name`), `virtual_cluster` and `peer`; what is None is the catalog's, or not there. Returns
     `category`, `outcome`, `authority`, `origin` as they were taken; `rules`, for each rule before the one that decides
-    a pair: `misses` and the condition, `protected` and the reason, or `request`; `rule`, the one that decides, from 0,
-    or None; `keep`, `one_in`, `by`; `protected`, why no rule leaves it out, or None; `refused`, whether the emit call
-    itself refuses it. Raises `ValueError`.
+    a pair: `misses` and the condition, `protected` and the reason, `request` or `apart`; `rule`, the one that decides,
+    from 0, or None; `keep`, `one_in`, `by`, `window_ns`; `protected`, why no rule leaves it out, or None; `refused`,
+    whether the emit call itself refuses it. Raises `ValueError`.
     """
 
 def judge(
@@ -145,7 +149,11 @@ class RowBatch:
     @property
     def rows(self) -> int: ...
     @property
-    def first_seq(self) -> int: ...
+    def merged(self) -> int:
+        """Events that were merged into the rows, beside the first of each."""
+    @property
+    def first_seq(self) -> int:
+        """First seq of the range; behind `last_seq` where rows of an earlier one have closed, and no more."""
     @property
     def last_seq(self) -> int: ...
     @property
@@ -235,6 +243,8 @@ class Tail:
 
         Each with its time in nanoseconds, its process, its seq, and its line. Raises `OSError`.
         """
+    def rest(self) -> bytes:
+        """Lines of the rows that wait in windows that are not over, as they stand."""
     def next(self) -> bytes:
         """Lines of the rows that were journaled since the last call, merged by time; empty when there are none for now.
 
@@ -456,13 +466,18 @@ class Follower:
     def boundary(self) -> bool:
         """The next row begins a later UTC date, or lies behind a jump in seq: nothing is handed out before a commit."""
     @property
+    def at_cut(self) -> bool:
+        """What was handed out ends at a cut, so it may be committed. Without a window in force every row is one."""
+    @property
     def ended(self) -> bool:
         """The final row has been handed out."""
     @property
     def totals(self) -> dict[str, int]:
         """delivered, merged, sampled_out, filtered_out and lost_… up to the last commit."""
-    def next(self, max_rows: int, timeout: float, *, partial: bool, ahead: int = 0) -> RowBatch | None:
-        """The next rows, waiting up to `timeout` seconds without the GIL.
+    def next(
+        self, max_rows: int, timeout: float, *, partial: bool, to_cut: bool = False, ahead: int = 0
+    ) -> RowBatch | None:
+        """The next rows, waiting up to `timeout` seconds without the GIL; with `to_cut` up to the next cut.
 
         With `partial` whatever is there at once counts, else only a full batch of `max_rows`, the last row before
         a new UTC date, or the end (what is short of that stays inside and is given later). An empty batch can come: its

@@ -190,24 +190,27 @@ class SinkFollower:
         rows.rewind()
         sink.start(rows.state)
         tally = Tally(sink.checkpoint, time.monotonic())
+        due = False
         while not rows.ended:
             # After a failure a checkpoint of whatever is there, so that it is soon known whether the sink works again.
             urgent = self._closing or self._target > rows.cursor or self.failed is not None
             left = tally.left(time.monotonic())
             # By age a checkpoint ends only after a partial batch: what was waiting for a full one belongs to it.
             aged = left == 0
-            partial = sink.batching.partial or urgent or aged
+            partial = sink.batching.partial
             most = sink.batching.rows
-            asked = tally.room(most)
-            wait = _IDLE if left is None else min(left, _IDLE)
+            # One that is due goes on to the next cut: rows may wait in a window, which no cursor knows of.
+            asked = most if due else tally.room(most)
+            wait = _IDLE if left is None or due else min(left, _IDLE)
             # Rows can be counted ahead only where each checkpoint may take as many; tables, which are worth it, do.
             ahead = tally.room_after(asked, most) if sink.batching.tables or sink.checkpoint.rows is None else 0
-            batch = rows.next(asked, wait, partial=partial, ahead=ahead)
+            batch = rows.next(asked, wait, partial=partial, to_cut=urgent or aged or due, ahead=0 if due else ahead)
             if batch is not None:
                 tally.add(batch.rows, sink.write(batch))
-            if aged or self._is_due(tally):
+            due = due or aged or self._is_due(tally)
+            if due and rows.at_cut:
                 self._commit()
-                tally = Tally(sink.checkpoint, time.monotonic())
+                tally, due = Tally(sink.checkpoint, time.monotonic()), False
             elif partial and sink.batching.linger and (batch is None or batch.rows < asked):
                 self._linger(sink.batching.linger)
         self._commit()

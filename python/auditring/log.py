@@ -24,7 +24,7 @@ from auditring.config import Seconds, seconds
 from auditring.exceptions import AuditError, ConfigError, LogClosed, PolicyLocked
 from auditring.log_events import LogEvents
 from auditring.metrics import LogCollector
-from auditring.policy import Policy, PolicyDiff, diff
+from auditring.policy import Policy, PolicyDiff, check_windows, diff
 from auditring.redaction import Redact
 from auditring.running import Running
 from auditring.sinks import Sink
@@ -295,6 +295,9 @@ class AuditLog(LogEvents):
             # What a log holds of a policy, and may show: its journaled form.
             redaction.same(self._redact, before.redact, policy.redact)
             form = policy.kept(seed=before.seed or 0, redact=policy.redact, key=self._settings["key"])
+            for name, own in self._settings["sinks"]:
+                if own:
+                    check_windows(form, own, f"policy: beside that of sink {name!r}")
             what = diff(before, Policy.from_journaled(form))
             if self._policy_is_locked:
                 running.refuse_policy(form, what)

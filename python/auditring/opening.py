@@ -14,7 +14,7 @@ from typing import Any, Final
 from auditring.config import Durability, Seconds, WhenFull, positive, seconds
 from auditring.exceptions import ConfigError
 from auditring.log import AuditLog
-from auditring.policy import Keep, Policy, drawn_seed, shorthand
+from auditring.policy import Keep, Policy, check_windows, drawn_seed, shorthand
 from auditring.redaction import RedactionKey, check_ring, read_key, reference
 from auditring.sinks import ParquetSink, Sink
 from auditring.sinks.base import policy_of
@@ -77,11 +77,6 @@ def open(  # noqa: A001, PLR0913 - the public name: auditring.open; every settin
     policy = _policy(policy, read=read, write=write, request=request, seed=seed)
     drawn = drawn_seed()
     where = reference(policy.redact)
-    for sink, own in owned:
-        if own is not None and own.redact:
-            raise ConfigError(
-                f"sinks: the policy of {sink.name!r} redacts, which only the log's can; put it into policy="
-            )
     key = None if where is None else read_key(where)
     if path is not None:
         check_ring(policy.redact, ring_dir)
@@ -93,7 +88,9 @@ def open(  # noqa: A001, PLR0913 - the public name: auditring.open; every settin
         "instance": host if instance is None else instance,
         "host": host,
         "policy": journaled,
-        "sinks": [(sink.name, b"" if own is None else _kept(sink, own, policy, seed, key)) for sink, own in owned],
+        "sinks": [
+            (sink.name, b"" if own is None else _kept(sink, own, policy, journaled, seed, key)) for sink, own in owned
+        ],
         "primary_tap": primary_tap,
         "ring_dir": None if ring_dir is None else os.fspath(ring_dir),
         "ring_bytes": ring_bytes,
@@ -117,12 +114,18 @@ def open(  # noqa: A001, PLR0913 - the public name: auditring.open; every settin
     )
 
 
-def _kept(sink: Sink, own: Policy, policy: Policy, seed: int, key: RedactionKey | None) -> bytes:
-    """A sink's own policy as its journal keeps it."""
+def _kept(  # noqa: PLR0917 - what a sink's policy stands beside
+    sink: Sink, own: Policy, policy: Policy, journaled: bytes, seed: int, key: RedactionKey | None
+) -> bytes:
+    """A sink's own policy as its journal keeps it, held against the log's, whose form is `journaled`."""
+    if own.redact:
+        raise ConfigError(f"sinks: the policy of {sink.name!r} redacts, which only the log's can; put it into policy=")
     try:
-        return own.kept(seed=seed, redact=policy.redact, key=key)
+        form = own.kept(seed=seed, redact=policy.redact, key=key)
     except ConfigError as error:
         raise ConfigError(f"sinks: {sink.name!r}: {error}") from error
+    check_windows(journaled, form, f"sinks: the policy of {sink.name!r}")
+    return form
 
 
 def _said(policy: Policy, log: Policy, key: RedactionKey | None) -> str:

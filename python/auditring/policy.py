@@ -6,16 +6,18 @@ rules can be. What must always hold: a policy that exists is one that Rust takes
 
 import dataclasses
 import json
+import math
 import os
 import secrets
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 from typing import ClassVar, Final, Self, TypeVar
 
 from auditring import _core, redaction
-from auditring.config import unknown_key
+from auditring.config import Seconds, unknown_key
 from auditring.exceptions import ConfigError
 from auditring.policy_diff import PolicyDiff, diff
 from auditring.redaction import Redact, RedactionKey, reference
@@ -23,13 +25,15 @@ from auditring.redaction import Redact, RedactionKey, reference
 __all__ = ["Keep", "Policy", "PolicyDiff", "Rule", "diff", "drawn_seed", "literal", "shorthand"]
 
 _VERSION: Final = 2
-_REDACTING: Final = 3
+_LATER: Final = 3
 _RULES: Final = {2, 3}
 """Versions whose rules are read as they stand."""
 _SEED_BITS: Final = 64
 _MOST: Final = 2**32 - 1
 _STORY: Final = ("session", "resource")
 _EVENT: Final = "event"
+_ACTION: Final = "action"
+_SHOWN: Final = "Keep.ALL, Keep.OFF, Keep.SAMPLE(one_in=n), Keep.COALESCE(window) or Keep.FIRST(window)"
 
 _Read = TypeVar("_Read")
 
@@ -46,11 +50,12 @@ def literal(text: str) -> str:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Keep:
-    """How much of some events is kept: `Keep.ALL`, `Keep.OFF` or `Keep.SAMPLE(one_in=n)`."""
+    """How much of some events is kept: `ALL`, `OFF`, `SAMPLE(one_in=n)`, `COALESCE(window)` or `FIRST(window)`."""
 
     kind: str
     one_in: int = 1
     by: tuple[str, ...] = ()
+    window_ns: int | None = None
 
     ALL: ClassVar["Keep"]
     """Every event is a row."""
@@ -77,31 +82,112 @@ class Keep:
             raise ConfigError(f"Keep.SAMPLE: one_in is 1 to {_MOST}, not {one_in}")
         if by is None or by == _EVENT:
             return Keep("sample", one_in)
-        known = _core.sample_by()
-        names = (by,) if isinstance(by, str) else tuple(by)
-        for name in names:
-            if name not in known:
-                raise unknown_key("Keep.SAMPLE: by", name, [*known, _EVENT])
+        names = _by("SAMPLE", by, _EVENT)
         if not names:
             raise ConfigError("Keep.SAMPLE: by names nothing; None takes each event for itself")
-        return Keep("sample", one_in, tuple(name for name in known if name in names))
+        return Keep("sample", one_in, names)
+
+    @staticmethod
+    def COALESCE(window: Seconds) -> "Keep":  # noqa: N802 - stands beside ALL and OFF
+        """Reads, and Writes, whose offsets follow each other within `window` (at most 60 s) become one row.
+
+        The row has `count`, first and last offset, summed `records`, `bytes` and `duration_ns`, `time` of the first and
+        `end_time` of the last. Merged is what is alike in all else, of one session on one partition with nothing of
+        the session on it in between. Lost: the single times, sizes and correlation ids; no event and no offset.
+        A window tells when rows come, too: up to that much later, and a `flush` waits for it. What a merged row cannot
+        say truly, stays a row by itself. Any other action is kept, or what a later rule says.
+        """
+        return Keep("coalesce", window_ns=_window("COALESCE", window))
+
+    @staticmethod
+    def FIRST(window: Seconds, *, by: str | Sequence[str] | None = _STORY) -> "Keep":  # noqa: N802 - stands beside ALL and OFF
+        """The first event of its kind in each `window` (at most 300 s) as it is, all others of it as one row.
+
+        A kind is what agrees in all of `by` (names as for `SAMPLE`; `None`: nothing more), and in action, outcome,
+        authority and origin, which is always asked. The row of the others has their `count`, summed `records`, `bytes`
+        and `duration_ns`, `time` of the first of them and `end_time` of the last. Lost: what is not the same in all
+        of these, and offsets and correlation ids; no event is lost from the count.
+        """
+        return Keep("first", by=_by("FIRST", by, _ACTION), window_ns=_window("FIRST", window))
 
     def __repr__(self) -> str:
         """As it is written in code."""
-        if self.kind != "sample":
-            return f"Keep.{self.kind.upper()}"
-        by = "" if self.by == _STORY else f", by={self.by or None!r}"
-        return f"Keep.SAMPLE(one_in={self.one_in}{by})"
+        match self.kind:
+            case "sample":
+                said = [f"one_in={self.one_in}"]
+            case "coalesce" | "first":
+                said = [f"{_seconds(self.window_ns)}"]
+            case _:
+                return f"Keep.{self.kind.upper()}"
+        if self.kind != "coalesce" and self.by != _STORY:
+            said.append(f"by={self.by or None!r}")
+        return f"Keep.{self.kind.upper()}({', '.join(said)})"
 
     def form(self) -> dict[str, object]:
         """As it stands in a rule's journaled form."""
-        sample = {"one_in": self.one_in, "by": list(self.by)} if self.kind == "sample" else {}
-        return {"keep": self.kind, **sample}
+        form: dict[str, object] = {"keep": self.kind}
+        if self.kind == "sample":
+            form["one_in"] = self.one_in
+        if self.kind in {"sample", "first"}:
+            form["by"] = list(self.by)
+        if self.window_ns is not None:
+            form["window_ns"] = self.window_ns
+        return form
+
+
+def _by(what: str, by: str | Sequence[str] | None, nothing: str) -> tuple[str, ...]:
+    """The names of what makes a story or a kind, in their order; `nothing` is the word for none of them."""
+    known = _core.sample_by()
+    names = () if by is None else (by,) if isinstance(by, str) else tuple(by)
+    if names == (nothing,):
+        return ()
+    for name in names:
+        if name not in known and not (what == "FIRST" and name == nothing):
+            raise unknown_key(f"Keep.{what}: by", name, [*known, nothing])
+    return tuple(name for name in known if name in names)
+
+
+def _window(what: str, window: object) -> int:
+    """A window in nanoseconds; that it can be one is said by the rule that it is in."""
+    if isinstance(window, timedelta):
+        return (window // timedelta(microseconds=1)) * 1000
+    if isinstance(window, bool) or not isinstance(window, int | float) or not math.isfinite(window):
+        raise ConfigError(f"Keep.{what}: a window is seconds, or a timedelta, not {window!r}")
+    return round(window * 1e9)
+
+
+def _seconds(window_ns: int | None) -> float:
+    """As it was most likely written."""
+    seconds = (window_ns or 0) / 1e9
+    return int(seconds) if seconds.is_integer() else seconds
+
+
+_UNITS: Final = {"ms": 1e-3, "s": 1.0, "m": 60.0}
+
+
+def _written(window: object) -> object:
+    """Seconds from TOML: a number, or a text with its unit (`"500ms"`, `"1s"`, `"1m"`)."""
+    if not isinstance(window, str):
+        return window
+    number = window.rstrip("ms")
+    try:
+        return float(number) * _UNITS[window.removeprefix(number).strip()]
+    except (ValueError, KeyError):
+        raise ConfigError(
+            f'Rule.window: seconds as a number, or with a unit as "500ms", "1s" or "1m", not {window!r}'
+        ) from None
 
 
 Keep.ALL = Keep("all")
 Keep.OFF = Keep("off")
-_KEPT: Final = {"all": Keep.ALL, "off": Keep.OFF}
+_MADE: Final[Mapping[str, tuple[Callable[..., Keep], str | None, tuple[str, ...]]]] = {
+    "all": (lambda: Keep.ALL, None, ()),
+    "off": (lambda: Keep.OFF, None, ()),
+    "sample": (Keep.SAMPLE, "one_in", ("by",)),
+    "coalesce": (Keep.COALESCE, "window", ()),
+    "first": (Keep.FIRST, "window", ("by",)),
+}
+"""What each word in TOML makes, of what it needs and what it may have."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -130,7 +216,7 @@ class Rule:
     def __post_init__(self) -> None:
         """Checks every condition, and makes each a tuple."""
         if not isinstance(self.keep, Keep):
-            raise ConfigError(f"Rule.keep: Keep.ALL, Keep.OFF or Keep.SAMPLE(one_in=n), not {self.keep!r}")
+            raise ConfigError(f"Rule.keep: {_SHOWN}, not {self.keep!r}")
         for name in _CONDITIONS:
             value = getattr(self, name)
             if value is not None:
@@ -139,23 +225,24 @@ class Rule:
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, object]) -> Self:
-        """A rule as it stands in TOML: `keep` is a word, with `one_in` and `by` beside it for a sample."""
-        known = {"keep", "one_in", "by", *_CONDITIONS}
+        """A rule as it stands in TOML: `keep` is a word, with `one_in`, `by` or `window` where it has them."""
+        known = {"keep", "one_in", "by", "window", *_CONDITIONS}
         for key in values:
             if key not in known:
                 raise unknown_key("Rule", key, known)
         conditions = {name: value for name, value in values.items() if name in _CONDITIONS}
-        sample = {name: value for name, value in values.items() if name in {"one_in", "by"}}
+        said = {name: value for name, value in values.items() if name in {"one_in", "by", "window"}}
         keep = values.get("keep")
-        if isinstance(keep, str) and keep in _KEPT:
-            if sample:
-                raise ConfigError(f"Rule: keep = {keep!r} has no {' and no '.join(sample)}")
-            return cls(keep=_KEPT[keep], **conditions)  # type: ignore[arg-type]  # checked by the class
-        if keep != "sample":
-            raise unknown_key("Rule.keep", keep, [*_KEPT, "sample"])
-        if "one_in" not in sample:
-            raise ConfigError("Rule: keep = 'sample' needs one_in")
-        return cls(keep=Keep.SAMPLE(**sample), **conditions)  # type: ignore[arg-type]  # checked by both
+        if not isinstance(keep, str) or keep not in _MADE:
+            raise unknown_key("Rule.keep", keep, list(_MADE))
+        make, needed, others = _MADE[keep]
+        if wrong := [name for name in said if name not in {needed, *others}]:
+            raise ConfigError(f"Rule: keep = {keep!r} has no {' and no '.join(wrong)}")
+        if needed is not None and needed not in said:
+            raise ConfigError(f"Rule: keep = {keep!r} needs {needed}")
+        if "window" in said:
+            said["window"] = _written(said["window"])
+        return cls(keep=make(**said), **conditions)  # type: ignore[arg-type]  # checked by both
 
     def form(self) -> dict[str, object]:
         """As it stands in the journaled form."""
@@ -266,7 +353,7 @@ class Policy:
         if version == 1:
             said = {"seed": said["seed"], "rule": _rules_of_version_1(said)}
         elif version in _RULES and isinstance(said.get("rules"), list):
-            said["rule"] = [{**rule, "by": rule["by"] or None} if "by" in rule else rule for rule in said.pop("rules")]
+            said["rule"] = [_as_in_toml(rule) for rule in said.pop("rules")]
         else:
             raise ConfigError(f"Policy: version {version} is not known here")
         return cls._read(said, redaction.from_journaled)
@@ -312,7 +399,7 @@ def _tables(name: str, given: object, read: Callable[[Mapping[str, object]], _Re
 def _form(rules: Sequence[Rule], *, seed: int, allow_blind_spots: bool, redact: Sequence[Redact] = ()) -> bytes:
     policy = {
         # What needs nothing of a later version is written as the earlier one, so that older readers go on.
-        "version": _REDACTING if redact else _VERSION,
+        "version": _LATER if redact or any(rule.keep.window_ns is not None for rule in rules) else _VERSION,
         "seed": seed,
         "allow_blind_spots": allow_blind_spots,
         "rules": [rule.form() for rule in rules],
@@ -323,6 +410,17 @@ def _form(rules: Sequence[Rule], *, seed: int, allow_blind_spots: bool, redact: 
 
 def _canonical(value: object) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode("ascii")
+
+
+def _as_in_toml(rule: Mapping[str, object]) -> dict[str, object]:
+    """A rule's journaled form as it stands in a file."""
+    said = dict(rule)
+    if "by" in said:
+        said["by"] = said["by"] or None
+    if "window_ns" in said:
+        # To the nanosecond: a float has twelve digits more than a window has.
+        said["window"] = _seconds(said.pop("window_ns"))  # type: ignore[arg-type]  # what it must be is checked by the rule
+    return said
 
 
 def _rules_of_version_1(said: Mapping[str, Mapping[str, object]]) -> list[dict[str, object]]:
@@ -341,6 +439,14 @@ def _check(policy: bytes, what: str, prefix: str = "") -> None:
         raise ConfigError(f"{what}: {str(error).removeprefix(prefix)}") from None
 
 
+def check_windows(log: bytes, own: bytes, what: str) -> None:
+    """Raises `ConfigError` where the windows of a log's policy and of a sink's own do not end together."""
+    try:
+        _core.check_windows(log, own)
+    except ValueError as error:
+        raise ConfigError(f"{what}: with the log's policy: {error}") from None
+
+
 def _check_seed(seed: object) -> None:
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 1 << _SEED_BITS:
         raise ConfigError(f"seed: a whole number from 0 to 2**{_SEED_BITS} - 1, not {seed!r}")
@@ -355,7 +461,7 @@ def shorthand(*, read: Keep | None, write: Keep | None, request: Keep | None, se
     """The policy that `read=`, `write=` and `request=` of `open` stand for; `None` says nothing."""
     for name, keep in (("read", read), ("write", write)):
         if keep is not None and not isinstance(keep, Keep):
-            raise ConfigError(f"{name}: Keep.ALL, Keep.OFF or Keep.SAMPLE(one_in=n), not {keep!r}")
+            raise ConfigError(f"{name}: {_SHOWN}, not {keep!r}")
     if request not in {None, Keep.ALL, Keep.OFF}:
         raise ConfigError(f"request: Keep.ALL or Keep.OFF, not {request!r}")
     named = (("action", "Read", read), ("action", "Write", write), ("category", "request", request))

@@ -147,6 +147,9 @@ class Tail:
                 yield b"".join(line for *_, line in chunk)
             while lines := self._core.next():
                 yield lines
+            # A window that is not over shows as it stands.
+            if lines := self._core.rest():
+                yield lines
         else:
             newest = self._newest(parts, self._core.last(self._last), self._last)
             yield b"".join(line for *_, line in newest)

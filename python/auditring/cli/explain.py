@@ -188,8 +188,15 @@ def _why(rule: Rule, kind: str, text: str) -> str:
         return text
     if kind == "request":
         return "it names neither action nor category, which requests need"
+    if kind == "apart":
+        return "only Read and Write are coalesced"
     wanted = getattr(rule, text)
     return f"{text} is not {' or '.join(wanted)}"
+
+
+def seconds(answer: Mapping[str, Any]) -> str:
+    """A window, as it was written."""
+    return f"{answer['window_ns'] / 1e9:g} s"
 
 
 def verdict(answer: Mapping[str, Any], whose: str) -> str:
@@ -207,6 +214,17 @@ def verdict(answer: Mapping[str, Any], whose: str) -> str:
             refused = whose == "log" and answer["refused"]
             where = "The emit call itself refuses it, counted as off" if refused else "Counted as filtered"
             return f"It is left out: {because}. {where}."
+        case "coalesce":
+            return (
+                f"It is one row with those of the next {seconds(answer)} whose offsets follow it: {rule} says so. "
+                "A session's first Read and first Write on a resource are rows of their own, as is what has no offsets."
+            )
+        case "first":
+            kind = " and ".join(["action", "outcome", *answer["by"]])
+            return (
+                f"It is kept where it is the first of its {kind} in {seconds(answer)}, else one row with all others: "
+                f"{rule} says so. A session's first Read and first Write on a resource are rows of their own."
+            )
     story = ", ".join(answer["by"])
     what = f"all of one {' and '.join(answer['by'])} together" if story else "each event for itself"
     return (

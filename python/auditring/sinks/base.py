@@ -32,7 +32,8 @@ __all__ = ["Batching", "Checkpoint", "RowBatch", "Sink", "SinkContext", "policy_
 class Checkpoint:
     """How much a sink takes before it is made safe: at the first limit that is reached; `None` is no limit.
 
-    Beside that a checkpoint ends wherever a new UTC date begins, so no checkpoint has rows of two days.
+    Beside that a checkpoint ends wherever a new UTC date begins, so no checkpoint has rows of two days. Where the
+    policy has windows, it ends at the end of one: at the first past the limit, or past midnight.
     """
 
     rows: int | None = None
@@ -104,7 +105,11 @@ class Sink(Protocol):
         ...
 
     def write(self, batch: RowBatch) -> int:
-        """Takes rows (also a batch of none: a range that was left out whole) and says how many bytes they became."""
+        """Takes rows and says how many bytes they became.
+
+        A batch may have none: a range that was left out whole, or whose rows wait in a window. They come in a later
+        batch of the same checkpoint, with a lesser seq.
+        """
         ...
 
     def commit(self) -> bytes:

@@ -257,5 +257,8 @@ class ParquetSink(Sink):
 
     @staticmethod
     def _unsealed(rows: pa.RecordBatch, first: int, wanted: int) -> pa.RecordBatch:
-        """Rows from seq `wanted` on, of a batch that begins at seq `first`; the others lie sealed already."""
-        return rows if first >= wanted else rows.filter(pc.greater_equal(rows.column("seq"), wanted))
+        """Rows from seq `wanted` on, of a batch that begins at seq `first`; the others lie sealed already.
+
+        Rows that close at a cut can be the first of the batch behind it.
+        """
+        return rows if first > wanted else rows.filter(pc.greater_equal(rows.column("seq"), wanted))

@@ -73,7 +73,13 @@ impl RowBatch {
         self.0.rows
     }
 
-    /// First seq of the range.
+    /// Events that were merged into the rows, beside the first of each.
+    #[getter]
+    fn merged(&self) -> u64 {
+        self.0.merged
+    }
+
+    /// First seq of the range; behind the last where rows of an earlier one have closed, and no more.
     #[getter]
     fn first_seq(&self) -> i64 {
         self.0.first_seq

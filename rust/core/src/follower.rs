@@ -29,6 +29,7 @@ struct View {
     cursor: i64,
     position: i64,
     boundary: bool,
+    at_cut: bool,
     ended: bool,
     totals: BTreeMap<String, u64>,
 }
@@ -95,6 +96,7 @@ impl Follower {
         view.cursor = cursor.seq;
         view.position = inner.position();
         view.boundary = inner.boundary();
+        view.at_cut = inner.at_cut();
         view.ended = inner.ended();
         view.totals.clone_from(&cursor.totals);
         view.state.clone_from(&cursor.state);
@@ -196,6 +198,12 @@ impl Follower {
         lock(&self.view).boundary
     }
 
+    /// What was handed out ends at a cut: a commit is possible. Without a window in force every row is one.
+    #[getter]
+    fn at_cut(&self) -> bool {
+        lock(&self.view).at_cut
+    }
+
     /// The final row has been handed out.
     #[getter]
     fn ended(&self) -> bool {
@@ -208,15 +216,16 @@ impl Follower {
         lock(&self.view).totals.clone()
     }
 
-    /// The next rows, waiting up to `timeout` seconds without the GIL. While a full batch is made use of, the next one is
-    /// gathered, of `ahead` rows.
-    #[pyo3(signature = (max_rows, timeout, *, partial, ahead=0))]
+    /// The next rows, waiting up to `timeout` seconds without the GIL; with `to_cut` up to the next cut. While a full batch
+    /// is made use of, the next one is gathered, of `ahead` rows.
+    #[pyo3(signature = (max_rows, timeout, *, partial, to_cut=false, ahead=0))]
     fn next(
         &self,
         py: Python<'_>,
         max_rows: usize,
         timeout: f64,
         partial: bool,
+        to_cut: bool,
         ahead: usize,
     ) -> PyResult<Option<RowBatch>> {
         let timeout =
@@ -224,7 +233,7 @@ impl Follower {
         let batch = match self.gathered(max_rows) {
             // Getting the GIL back from a thread that emits all the time takes milliseconds.
             Some(batch) => Some(batch),
-            None => self.with(py, |follower| follower.next(max_rows, timeout, partial))?,
+            None => self.with(py, |follower| follower.next_to(max_rows, timeout, partial, to_cut))?,
         };
         let full = batch.as_ref().is_some_and(|batch| batch.rows >= max_rows);
         if let Some(sender) = lock(&self.ahead).as_ref().filter(|_| full && ahead > 0) {

@@ -46,7 +46,9 @@ mod _core {
     #[pymodule_export]
     use crate::outside::{actions, columns, outside};
     #[pymodule_export]
-    use crate::policy::{RedactionKey, check_policy, compile_policy, explain, in_memory, judge, literal, sample_by};
+    use crate::policy::{
+        RedactionKey, check_policy, check_windows, compile_policy, explain, in_memory, judge, literal, sample_by,
+    };
     #[pymodule_export]
     use crate::snapshot::Snapshot;
     #[pymodule_export]

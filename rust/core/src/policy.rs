@@ -25,6 +25,12 @@ pub(crate) fn check_policy(policy: &[u8]) -> PyResult<()> {
     read(policy)?.check().map_err(mistake)
 }
 
+/// Checks that all windows of the log's policy and a sink's own divide the longest of both.
+#[pyfunction]
+pub(crate) fn check_windows(log: &[u8], own: &[u8]) -> PyResult<()> {
+    read(log)?.check_windows(Some(&read(own)?)).map_err(mistake)
+}
+
 /// The policy of a log that redacts, or of one of its sinks, as it stands in the journal.
 #[pyfunction]
 #[pyo3(signature = (policy, redact, key=None))]
@@ -135,7 +141,7 @@ impl Event {
 }
 
 /// What `policy` says of an event, and which rule: `category`, `outcome`, `authority`, `origin` as they are taken; `rules`,
-/// why each rule up to the one that decides does not; `rule`, its number from 0, or none; `keep`, `one_in`, `by`; and
+/// why each rule up to the one that decides does not; `rule`, its number from 0, or none; `keep`, `one_in`, `by`, `window_ns`; and
 /// `refused`, whether nothing of the event is ever recorded, `protected`, why no rule leaves it out.
 #[pyfunction]
 pub(crate) fn explain<'py>(py: Python<'py>, policy: &[u8], event: Event) -> PyResult<Bound<'py, PyDict>> {
@@ -153,6 +159,7 @@ pub(crate) fn explain<'py>(py: Python<'py>, policy: &[u8], event: Event) -> PyRe
             Why::Misses(what) => ("misses", what),
             Why::Protected(why) => ("protected", why),
             Why::Request => ("request", ""),
+            Why::Apart => ("apart", ""),
         };
         rules.append((kind, text))?;
     }
@@ -163,10 +170,13 @@ pub(crate) fn explain<'py>(py: Python<'py>, policy: &[u8], event: Event) -> PyRe
         Keep::All => ("all", None, None),
         Keep::Off => ("off", None, None),
         Keep::Sample { one_in, by } => ("sample", Some(one_in), Some(by.iter().collect::<Vec<_>>())),
+        Keep::Coalesce { .. } => ("coalesce", None, None),
+        Keep::First { by, .. } => ("first", None, Some(by.iter().collect())),
     };
     said.set_item("keep", name)?;
     said.set_item("one_in", one_in)?;
     said.set_item("by", by)?;
+    said.set_item("window_ns", keep.window_ns())?;
     said.set_item("protected", auditring_policy::protected(facts.category, facts.outcome, facts.status))?;
     let refused = by_name(facts.action).is_some_and(|spec| {
         auditring_event::droppable(facts.category, facts.outcome)
@@ -199,6 +209,8 @@ pub(crate) fn judge(py: Python<'_>, policy: &[u8], own: Option<&[u8]>, kinds: Ve
             Keep::All => ("all", 1),
             Keep::Off => ("off", 1),
             Keep::Sample { one_in, .. } => ("sample", one_in),
+            Keep::Coalesce { .. } => ("coalesce", 1),
+            Keep::First { .. } => ("first", 1),
         };
         (judged.own, judged.rule, keep, one_in)
     };

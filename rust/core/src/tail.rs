@@ -106,6 +106,13 @@ impl Tail {
         Ok(lines.into_iter().map(line).collect())
     }
 
+    /// Lines of the rows that wait in windows that are not over, as they stand.
+    fn rest<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        let lines = py.detach(|| auditring_flow::lines(lock(&self.inner).rest(), self.style));
+        *lock(&self.unreadable) += lines.unreadable;
+        PyBytes::new(py, &lines.text)
+    }
+
     /// Lines of the rows that were journaled since the last call; empty when there are none for now.
     fn next<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
         let lines = py

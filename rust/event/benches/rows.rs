@@ -58,7 +58,7 @@ fn rows(records: &[Vec<u8>]) -> RowSet {
     for (at, record) in records.iter().enumerate() {
         let record = RecordView::parse(record).expect("the encoder writes records");
         let time = 1_795_464_900_000_000_000 + at as i64 * 250;
-        set.rows.push(RowRef { seq: at as i64, offset: set.data.len() as u32, weight: 1 });
+        set.rows.push(RowRef { seq: at as i64, offset: set.data.len() as u32, weight: 1, count: 1 });
         row::from_record(&record, (at * 7 % SESSIONS) as u32, time, at as i64 * 250, 0, &mut set.data);
     }
     set

@@ -112,6 +112,20 @@ impl<'a> Body<'a> {
         Strings { left: self.presence & self.layout.strs, bytes: self.bytes.get(ints..).unwrap_or(&[]) }
     }
 
+    /// Presence bits of the numbers that are there.
+    #[inline]
+    #[must_use]
+    pub const fn ints(&self) -> u32 {
+        self.presence & self.layout.ints
+    }
+
+    /// All strings as they lie, with the padding behind them: equal bytes are equal strings where the presence is equal.
+    #[inline]
+    #[must_use]
+    pub fn text_bytes(&self) -> &'a [u8] {
+        self.bytes.get(8 * self.ints().count_ones() as usize..).unwrap_or(&[])
+    }
+
     /// The string behind one presence bit, if it is there and UTF-8.
     #[inline]
     #[must_use]

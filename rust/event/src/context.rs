@@ -118,6 +118,37 @@ impl Context {
         ]
     }
 
+    /// Whether `other` says the same wherever this one says anything.
+    #[must_use]
+    pub fn is_part_of(&self, other: &Self) -> bool {
+        let text = |(one, other): (&Option<String>, &Option<String>)| one.is_none() || one == other;
+        (self.peer_port.is_none() || self.peer_port == other.peer_port)
+            && (self.node_id.is_none() || self.node_id == other.node_id)
+            && self.strings().into_iter().zip(other.strings()).all(text)
+            && (self.principals.is_empty() || self.principals == other.principals)
+            && (self.context.is_none() || self.context == other.context)
+    }
+
+    /// What both say.
+    #[must_use]
+    pub fn common(&self, other: &Self) -> Self {
+        let mut common = self.clone();
+        common.peer_port = common.peer_port.filter(|one| Some(*one) == other.peer_port);
+        common.node_id = common.node_id.filter(|one| Some(*one) == other.node_id);
+        for (one, other) in common.strings_mut().into_iter().zip(other.strings()) {
+            if one != other {
+                *one = None;
+            }
+        }
+        if common.principals != other.principals {
+            common.principals.clear();
+        }
+        if common.context != other.context {
+            common.context = None;
+        }
+        common
+    }
+
     /// Appends the encoded context. Values are made to fit first, as [`Context::fit`] does.
     pub fn encode(&self, out: &mut Vec<u8>) {
         let mut fitted = self.clone();

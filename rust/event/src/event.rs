@@ -89,7 +89,7 @@ impl Event {
         event.set_int(Column::TimeNs, Some(row.time_ns()));
         event.set_int(Column::AgeNs, Some(row.age_ns()));
         event.set_int(Column::Seq, Some(at.seq));
-        event.set_int(Column::Count, Some(1));
+        event.set_int(Column::Count, Some(at.count.into()));
         event.set_int(Column::Weight, Some(at.weight.into()));
         event.set_text(Column::Process, Some(&set.identity.process));
         event.set_text(Column::Instance, Some(&set.identity.instance));

@@ -15,7 +15,7 @@
 //! let mut set = RowSet::default();
 //! let record = RecordView::parse(&record)?;
 //! row::from_record(&record, row::NO_CONTEXT, 1_795_464_900_000_000_000, 250, 0, &mut set.data);
-//! set.rows.push(RowRef { seq: 1, offset: 0, weight: 1 });
+//! set.rows.push(RowRef { seq: 1, offset: 0, weight: 1, count: 1 });
 //!
 //! let mut lines = Vec::new();
 //! json::lines(&set, &mut lines)?;

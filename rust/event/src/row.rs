@@ -70,6 +70,36 @@ pub fn set_context(data: &mut [u8], offset: usize, context: u32) {
     }
 }
 
+/// Appends a row that is `view` without the fields in `without`, with these numbers in place of its own, and with an end:
+/// what several rows have become. A number that the row does not have is not added.
+pub fn merged(view: &RowView<'_>, without: u32, numbers: &[(u32, i64)], end_time_ns: i64, out: &mut Vec<u8>) {
+    let fields = view.fields();
+    let begin = out.len();
+    out.extend_from_slice(&[0; HEAD]);
+    let mut left = fields.ints() & !without & !record::END_TIME;
+    let mut presence = left | record::END_TIME;
+    while left != 0 {
+        let bit = left & left.wrapping_neg();
+        let own = || fields.int(bit).unwrap_or_default();
+        let value = numbers.iter().find(|(of, _)| *of == bit).map_or_else(own, |(_, value)| *value);
+        out.extend_from_slice(&value.to_le_bytes());
+        left &= left - 1;
+    }
+    out.extend_from_slice(&end_time_ns.to_le_bytes());
+    for (bit, text) in fields.strings().filter(|(bit, _)| without & bit == 0) {
+        presence |= bit;
+        out.extend_from_slice(&(text.len() as u16).to_le_bytes());
+        out.extend_from_slice(text);
+    }
+    let length = padded(out.len() - begin);
+    out.resize(begin + length, 0);
+    let mut head = view.head;
+    head[0] = length as u64 | u64::from(presence) << 32;
+    for (place, word) in out[begin..begin + HEAD].chunks_exact_mut(8).zip(head) {
+        place.copy_from_slice(&word.to_le_bytes());
+    }
+}
+
 /// A row's bytes, with the length checked.
 #[derive(Clone, Copy, Debug)]
 pub struct RowView<'a> {

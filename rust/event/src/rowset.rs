@@ -24,6 +24,8 @@ pub struct RowRef {
     pub offset: u32,
     /// How many events it stands for by sampling.
     pub weight: u32,
+    /// How many events were merged into it without loss; `seq` is that of the first.
+    pub count: u32,
 }
 
 /// Rows of one process.

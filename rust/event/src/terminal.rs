@@ -119,7 +119,7 @@ impl Fields for Row<'_> {
     fn int(&self, column: Column) -> Option<i64> {
         match column {
             Column::TimeNs => Some(self.view.time_ns()),
-            Column::Count => Some(1),
+            Column::Count => Some(self.at.count.into()),
             Column::Weight => Some(self.at.weight.into()),
             Column::PeerPort => self.context?.peer_port.map(i64::from),
             _ => self.values.int(column),

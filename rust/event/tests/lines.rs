@@ -26,7 +26,7 @@ fn line(encoder: &Encoder) -> Value {
     let mut set = common::row_set(vec![context], &[]);
     let record = encoder.to_vec();
     row::from_record(&RecordView::parse(&record).expect("a record"), 0, 0, 0, 0, &mut set.data);
-    set.rows.push(RowRef { seq: 1, offset: 0, weight: 1 });
+    set.rows.push(RowRef { seq: 1, offset: 0, weight: 1, count: 1 });
     let mut out = Vec::new();
     lines(&set, &mut out).expect("the row is fine");
     serde_json::from_slice(&out).expect("a line is JSON")
@@ -120,7 +120,7 @@ fn a_declared_event_without_its_definition_is_shown_all_the_same() {
     event.declared_text(0, "kek-7").declared_text(9, "more");
     let record = event.to_vec();
     row::from_record(&RecordView::parse(&record).expect("a record"), NO_CONTEXT, 0, 0, 0, &mut set.data);
-    set.rows.push(RowRef { seq: 1, offset: 0, weight: 1 });
+    set.rows.push(RowRef { seq: 1, offset: 0, weight: 1, count: 1 });
     let shown = |set: &auditring_event::RowSet| {
         let mut out = Vec::new();
         lines(set, &mut out).expect("the row is fine");

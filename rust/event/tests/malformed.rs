@@ -74,7 +74,7 @@ proptest! {
             let valid = record.validate();
             let mut set = common::row_set(Vec::new(), &[]);
             row::from_record(&record, row::NO_CONTEXT, 1, 2, 0, &mut set.data);
-            set.rows.push(RowRef { seq: 1, offset: 0, weight: 1 });
+            set.rows.push(RowRef { seq: 1, offset: 0, weight: 1, count: 1 });
             if valid.is_ok() {
                 prop_assert_eq!(Ok(()), RowView::parse(&set.data).and_then(|row| row.validate()));
             }

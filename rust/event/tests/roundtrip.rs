@@ -168,7 +168,7 @@ fn the_first_offset_of_a_read_is_where_a_reader_looks_for_it() {
         0,
         &mut set.data,
     );
-    set.rows.push(auditring_event::RowRef { seq: 9, offset: 0, weight: 100 });
+    set.rows.push(auditring_event::RowRef { seq: 9, offset: 0, weight: 100, count: 1 });
 
     let view = RowView::parse(&set.data).unwrap();
     assert_eq!(Some("orders"), row::resource(&view));

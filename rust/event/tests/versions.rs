@@ -28,7 +28,11 @@ fn in_next(set: &RowSet) -> next::RowSet {
         }),
         contexts: set.contexts.iter().map(|one| context(one)).collect(),
         data: set.data.clone(),
-        rows: set.rows.iter().map(|at| next::RowRef { seq: at.seq, offset: at.offset, weight: at.weight }).collect(),
+        rows: set
+            .rows
+            .iter()
+            .map(|at| next::RowRef { seq: at.seq, offset: at.offset, weight: at.weight, count: at.count })
+            .collect(),
         definitions: Arc::new(next::Definitions::decode(&definitions).expect("definitions of this version")),
     }
 }
@@ -77,7 +81,7 @@ fn push(set: &mut RowSet, record: &[u8]) {
     let record = RecordView::parse(record).expect("the head of a record is the same in every version");
     let offset = set.data.len() as u32;
     row::from_record(&record, row::NO_CONTEXT, 1_795_464_900_123_456_789, 5, 0, &mut set.data);
-    set.rows.push(RowRef { seq: set.rows.len() as i64, offset, weight: 1 });
+    set.rows.push(RowRef { seq: set.rows.len() as i64, offset, weight: 1, count: 1 });
 }
 
 #[test]

@@ -41,21 +41,36 @@ fn context(at: usize) -> Vec<u8> {
     bytes
 }
 
-fn rows(from: usize) -> Vec<u8> {
+/// Who reads what.
+#[derive(Clone, Copy)]
+enum Readers {
+    /// Everybody anything: no Read follows another.
+    AtRandom,
+    /// Each its own partition, on and on: 50 Reads a second.
+    InOrder,
+}
+
+fn rows(from: usize, readers: Readers) -> Vec<u8> {
     let read = by_name("Read").expect("the catalog has Read");
     let mut data = Vec::new();
     for at in from..from + A_BATCH {
         let mut encoder = Encoder::new(read);
-        encoder.text("topic", &format!("orders-{:02}", at * at % TOPICS)).int("partition", (at % 12) as i64);
-        encoder.int("first_offset", at as i64).int("last_offset", at as i64).int("client_correlation_id", at as i64);
+        let (session, topic, partition, offset) = match readers {
+            Readers::AtRandom => (at * 7 % SESSIONS, at * at % TOPICS, at % 12, at),
+            Readers::InOrder => (at % SESSIONS, at % SESSIONS % TOPICS, at % SESSIONS % 12, at / SESSIONS),
+        };
+        encoder.text("topic", &format!("orders-{topic:02}")).int("partition", partition as i64);
+        encoder.int("first_offset", offset as i64).int("last_offset", offset as i64);
+        encoder.int("client_correlation_id", at as i64);
         let record = encoder.to_vec();
         let record = RecordView::parse(&record).expect("the encoder writes records");
-        from_record(&record, (at * 7 % SESSIONS) as u32, at as i64, at as i64, 0, &mut data);
+        let age_ns = at as i64 * 100_000;
+        from_record(&record, session as u32, age_ns, age_ns, 0, &mut data);
     }
     data
 }
 
-fn journal(dir: &Path, policy: &str) {
+fn journal(dir: &Path, policy: &str, readers: Readers) {
     let head = SegmentHead { process: [7; 16], policy: policy.into(), ..SegmentHead::default() };
     let mut writer = Writer::create(dir, &head).expect("a journal");
     let mut told = Vec::new();
@@ -76,18 +91,19 @@ fn journal(dir: &Path, policy: &str) {
             rows: A_BATCH as u32,
             ..BatchMeta::default()
         };
-        writer.append(&meta, &told, b"", &rows(batch * A_BATCH)).expect("the disk has room");
+        writer.append(&meta, &told, b"", &rows(batch * A_BATCH, readers)).expect("the disk has room");
         told.clear();
     }
 }
 
+/// Rows that are kept, and events that are not a row.
 fn drain(dir: &Path, form: Form) -> (usize, u64) {
     let progress = Arc::new(Progress::default());
     let mut follower = Follower::open(dir, "sink", Declined::default(), form, progress).expect("nobody else");
     let (mut kept, mut left_out) = (0, 0);
     while let Some(batch) = follower.next(122_880, Duration::ZERO, true).expect("the journal is whole") {
         kept += batch.rows;
-        left_out += batch.filtered_out + batch.sampled_out;
+        left_out += batch.filtered_out + batch.sampled_out + batch.merged;
         black_box(&batch);
     }
     (kept, left_out)
@@ -96,17 +112,23 @@ fn drain(dir: &Path, form: Form) -> (usize, u64) {
 fn benches(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("follow");
     group.throughput(Throughput::Elements(ROWS as u64)).sample_size(20);
-    for (name, rules, form, kept) in [
-        ("keep all, rows", String::new(), Form::Rows, Some(ROWS)),
-        ("keep all, tables", String::new(), Form::Table, Some(ROWS)),
-        ("off by action", r#"{"action":["Read"],"keep":"off"}"#.to_owned(), Form::Rows, Some(0)),
-        ("off by the last of fifty rules", fifty::rules(), Form::Rows, Some(0)),
-        ("sample of stories", r#"{"keep":"sample","one_in":1000}"#.to_owned(), Form::Rows, None),
-        ("sample of events", r#"{"keep":"sample","one_in":1000,"by":[]}"#.to_owned(), Form::Rows, None),
+    let coalesce = r#"{"action":["Read"],"keep":"coalesce","window_ns":1000000000}"#;
+    let first = r#"{"action":["Read"],"keep":"first","window_ns":10000000000,"by":["resource"]}"#;
+    let (random, ordered) = (Readers::AtRandom, Readers::InOrder);
+    for (name, rules, form, kept, readers) in [
+        ("keep all, rows", String::new(), Form::Rows, Some(ROWS), random),
+        ("keep all, tables", String::new(), Form::Table, Some(ROWS), random),
+        ("off by action", r#"{"action":["Read"],"keep":"off"}"#.to_owned(), Form::Rows, Some(0), random),
+        ("off by the last of fifty rules", fifty::rules(), Form::Rows, Some(0), random),
+        ("sample of stories", r#"{"keep":"sample","one_in":1000}"#.to_owned(), Form::Rows, None, random),
+        ("sample of events", r#"{"keep":"sample","one_in":1000,"by":[]}"#.to_owned(), Form::Rows, None, random),
+        ("coalesce, all in order", coalesce.to_owned(), Form::Rows, Some(ROWS / 50), ordered),
+        ("coalesce, none in order", coalesce.to_owned(), Form::Rows, Some(ROWS), random),
+        ("first of a topic", first.to_owned(), Form::Rows, None, random),
     ] {
         let folder = tempfile::tempdir().expect("a place");
-        let policy = format!(r#"{{"version":2,"seed":7,"allow_blind_spots":false,"rules":[{rules}]}}"#);
-        journal(folder.path(), &policy);
+        let policy = format!(r#"{{"version":3,"seed":7,"allow_blind_spots":false,"rules":[{rules}]}}"#);
+        journal(folder.path(), &policy, readers);
         let (rows, left_out) = drain(folder.path(), form);
         assert_eq!(rows as u64 + left_out, ROWS as u64);
         assert!(kept.is_none_or(|kept| kept == rows), "{name} kept {rows}");

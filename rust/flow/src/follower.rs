@@ -2,7 +2,8 @@
 //!
 //! Owns the sink's cursor and its lock. What must always hold: batches are handed out in order and without a gap; the
 //! cursor moves only by [`Follower::commit`], over all that was handed out, and begins and ends at cuts (with no window
-//! in force every row is one); what was not committed is handed out again, the same.
+//! in force every row is one), so that no cursor needs to know what waits in a window; what was not committed is handed out
+//! again, the same. A row that closes late comes in a later batch than its first event's seq lies in, never behind a cut.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant as Clockwork};
 use auditring_event::RowSet;
 use auditring_event::arrow::{RecordBatch, Table};
 use auditring_event::row::RowView;
-use auditring_journal::{Cursor, Followers, Reader, SinkLock, Step, delete_passed};
+use auditring_journal::{BatchFlags, Cursor, Followers, Reader, SinkLock, Step, delete_passed};
 
 use crate::Error;
 use crate::progress::Progress;
@@ -47,6 +48,8 @@ pub struct Batch {
     pub table: Option<RecordBatch>,
     /// How many.
     pub rows: usize,
+    /// Events that were merged into them, beside the first of each.
+    pub merged: u64,
     /// First seq of the range.
     pub first_seq: i64,
     /// Last seq of the range, inclusive.
@@ -69,6 +72,7 @@ impl From<Chosen> for Batch {
             table: None,
             first_seq: chosen.first_seq,
             last_seq: chosen.next_seq - 1,
+            merged: chosen.merged,
             sampled_out: chosen.sampled_out,
             filtered_out: chosen.filtered_out,
             lost: chosen.lost,
@@ -119,8 +123,10 @@ impl Making {
         self.table.as_ref().map_or(0, Table::bytes)
     }
 
-    fn finish(&mut self, set: &RowSet) -> Result<(), Error> {
+    fn finish(&mut self, set: &mut RowSet) -> Result<(), Error> {
         if self.form == Form::Table && self.done.is_none() {
+            // Rows that closed without one that was chosen.
+            self.take(set, 0)?;
             let table = self.table.take().unwrap_or_else(|| Table::new(0));
             self.done = Some(table.finish(set).map_err(Error::convert)?);
         }
@@ -130,6 +136,7 @@ impl Making {
 
 /// The follower.
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "each answers a question of its own")]
 pub struct Follower {
     dir: PathBuf,
     sink: String,
@@ -150,6 +157,10 @@ pub struct Follower {
     /// Greatest UTC day seen since the commit.
     day: Option<i64>,
     boundary: bool,
+    /// The checkpoint ends at the next cut.
+    cutting: bool,
+    /// What was handed out ends at a cut.
+    cut: bool,
     ended: bool,
     /// Why what was gathered is of no use, and what comes cannot be told apart: until [`Follower::rewind`].
     spoilt: Option<String>,
@@ -194,6 +205,8 @@ impl Follower {
             position: cursor.seq,
             day: None,
             boundary: false,
+            cutting: false,
+            cut: true,
             ended: false,
             spoilt: None,
             nudges: progress.nudges(),
@@ -222,30 +235,58 @@ impl Follower {
         self.position
     }
 
+    /// Nothing is gathered that was not handed out.
+    fn is_idle(&self) -> bool {
+        self.chosen.is_empty() && self.making.rows == 0
+    }
+
+    /// What was handed out ends at a cut: it may be committed.
+    #[must_use]
+    pub fn at_cut(&self) -> bool {
+        self.cut || (self.is_idle() && self.selector.at_cut())
+    }
+
     /// The next row belongs to a later UTC date, or behind a jump: nothing is handed out before a commit.
     #[must_use]
     pub fn boundary(&self) -> bool {
         // What was gathered ahead lies before it, and is handed out first.
-        self.boundary && self.chosen.is_empty()
+        self.boundary && self.is_idle()
     }
 
     /// The final row has been handed out.
     #[must_use]
     pub fn ended(&self) -> bool {
-        self.ended && self.chosen.is_empty()
+        self.ended && self.is_idle()
     }
 
-    /// The next rows: at most `max_rows`, and fewer only if `partial`, at a boundary or at the end.
+    /// The next rows: at most `max_rows` (but for those that close together), and fewer only if `partial`, at a boundary or
+    /// at the end.
     ///
     /// # Errors
     /// What the journal says; the same call may be made again.
     pub fn next(&mut self, max_rows: usize, timeout: Duration, partial: bool) -> Result<Option<Batch>, Error> {
+        self.next_to(max_rows, timeout, partial, false)
+    }
+
+    /// The same; with `to_cut` up to the next cut, where there may be nothing left to hand out. Every row is one where no
+    /// window is in force: then it is the same as `partial`.
+    ///
+    /// # Errors
+    /// As [`Follower::next`].
+    pub fn next_to(
+        &mut self,
+        max_rows: usize,
+        timeout: Duration,
+        partial: bool,
+        to_cut: bool,
+    ) -> Result<Option<Batch>, Error> {
         let deadline = Clockwork::now() + timeout;
         loop {
-            if self.gather(max_rows)? {
+            if self.gather_to(max_rows, to_cut)? {
                 return self.hand_out();
             }
-            if self.ended || (partial && !self.chosen.is_empty()) {
+            let partial = partial || (to_cut && !self.selector.has_windows());
+            if self.ended || (partial && !self.is_idle()) {
                 return self.hand_out();
             }
             let left = deadline.saturating_duration_since(Clockwork::now());
@@ -253,7 +294,7 @@ impl Follower {
                 return Ok(None);
             }
             // For a whole batch a few rows more are no reason to wake up.
-            let more = if partial { 1 } else { (max_rows - self.rows().min(max_rows)).clamp(1, MANY) };
+            let more = if partial || to_cut { 1 } else { (max_rows - self.rows().min(max_rows)).clamp(1, MANY) };
             let wanted = self.reader.next_seq() + more as i64;
             let moved = self.progress.wait(left.min(LOOK), wanted, &mut self.nudges, |_| true);
             // Nothing, or a nudge: once more for what was written and not announced, then the caller has its turn.
@@ -270,7 +311,11 @@ impl Follower {
     /// What the journal says; the same call may be made again, unless a row or a segment head cannot be read: that error
     /// stays until [`Follower::rewind`].
     pub fn gather(&mut self, max_rows: usize) -> Result<bool, Error> {
-        self.gathered(max_rows).inspect_err(|error| {
+        self.gather_to(max_rows, false)
+    }
+
+    fn gather_to(&mut self, max_rows: usize, to_cut: bool) -> Result<bool, Error> {
+        self.gathered(max_rows, to_cut).inspect_err(|error| {
             // What the system refuses may be tried again. A row or a head that cannot be read has been passed, and whoever
             // asks next must not be given what was made without it.
             if !matches!(error, Error::Io { .. } | Error::Journal(_)) {
@@ -279,26 +324,38 @@ impl Follower {
         })
     }
 
-    fn gathered(&mut self, max_rows: usize) -> Result<bool, Error> {
+    fn gathered(&mut self, max_rows: usize, to_cut: bool) -> Result<bool, Error> {
         self.sound()?;
         loop {
             if self.progress.pressed() && self.chosen.next_seq - self.cursor.seq >= PRESSED_SEQS {
                 // A sink that keeps few of many rows would hold the journal back for a long time.
-                self.boundary = true;
+                self.cutting = true;
             }
-            if self.is_ready(max_rows) || self.making.bytes() + self.chosen.set.data.len() >= MOST_BYTES {
-                if !self.chosen.is_empty() {
-                    self.making.finish(&self.chosen.set)?;
+            let due = self.is_due(to_cut);
+            self.boundary |= due && self.cutting;
+            if due || self.is_ready(max_rows) || self.making.bytes() + self.chosen.set.data.len() >= MOST_BYTES {
+                if !self.is_idle() {
+                    self.making.finish(&mut self.chosen.set)?;
                 }
                 return Ok(true);
             }
             if !self.left.rows.is_empty() {
-                self.choose(max_rows)?;
-                self.making.take(&mut self.chosen.set, max_rows)?;
+                self.choose(max_rows, to_cut)?;
             } else if !self.step()? {
                 return Ok(false);
             }
+            self.making.take(&mut self.chosen.set, max_rows)?;
         }
+    }
+
+    /// Whether a cut that was wanted lies here: one that ends the checkpoint, or what is asked for.
+    fn is_due(&self, to_cut: bool) -> bool {
+        let wanted = if self.selector.has_windows() {
+            (self.cutting && self.chosen.next_seq > self.cursor.seq) || (to_cut && !(self.cut && self.is_idle()))
+        } else {
+            self.cutting
+        };
+        wanted && self.selector.at_cut()
     }
 
     /// Whether a batch of so many rows can be handed out, or a commit is due, without another look at the journal.
@@ -341,12 +398,16 @@ impl Follower {
                 if meta.first_seq > self.chosen.next_seq {
                     self.jump(meta.first_seq);
                 }
+                if meta.rows == 0 && !meta.flags.contains(BatchFlags::PASSED) {
+                    self.selector.elapse(&meta, &mut self.chosen);
+                }
             }
             Step::Corrupt { first_seq, rows } => self.lose(first_seq, rows, CORRUPT),
             Step::Gone { first_seq, rows } => self.lose(first_seq, rows, BUDGET),
             Step::NotYet => return Ok(false),
             Step::End => {
                 self.ended = true;
+                self.selector.cut(&mut self.chosen);
                 return Ok(false);
             }
         }
@@ -358,6 +419,7 @@ impl Follower {
         let end = first_seq.saturating_add_unsigned(rows);
         let from = first_seq.max(self.chosen.next_seq);
         if end > from {
+            self.selector.cut(&mut self.chosen);
             self.chosen.lost += from.abs_diff(end);
             self.chosen.next_seq = end;
             self.losing[cause] += from.abs_diff(end);
@@ -366,7 +428,8 @@ impl Follower {
 
     /// Seqs were left out on purpose: a file ends before, so that its range holds what it says.
     fn jump(&mut self, to: i64) {
-        if self.chosen.is_empty() && self.position == self.cursor.seq {
+        self.selector.cut(&mut self.chosen);
+        if self.is_idle() && self.position == self.cursor.seq {
             self.cursor.seq = to;
             self.position = to;
             self.chosen = Chosen::at(to);
@@ -380,7 +443,8 @@ impl Follower {
     ///
     /// # Errors
     /// If a row tells of a policy that cannot be read.
-    fn choose(&mut self, max_rows: usize) -> Result<(), Error> {
+    fn choose(&mut self, max_rows: usize, to_cut: bool) -> Result<(), Error> {
+        let windows = self.selector.has_windows();
         while !self.left.rows.is_empty() && self.rows() < max_rows {
             let bytes = &self.buf[self.left.rows.clone()];
             let Ok(view) = RowView::parse(bytes) else {
@@ -400,8 +464,19 @@ impl Follower {
             }
             let day = view.time_ns().div_euclid(DAY_NS);
             if self.day.is_some_and(|seen| day > seen) {
-                self.boundary = true;
-                return Ok(());
+                if !windows {
+                    self.boundary = true;
+                    return Ok(());
+                }
+                self.cutting = true;
+            }
+            if windows && (to_cut || self.cutting) {
+                if self.selector.cuts(&view, self.left.seq) {
+                    self.selector.cut(&mut self.chosen);
+                }
+                if self.is_due(to_cut) {
+                    return Ok(());
+                }
             }
             self.day = Some(self.day.unwrap_or(day));
             self.selector.row(&view, &bytes[..len], &mut self.chosen)?;
@@ -417,10 +492,11 @@ impl Follower {
     /// If it cannot be converted.
     pub fn hand_out(&mut self) -> Result<Option<Batch>, Error> {
         self.sound()?;
-        if self.chosen.is_empty() {
+        if self.is_idle() {
             return Ok(None);
         }
-        if let Err(error) = self.making.finish(&self.chosen.set) {
+        self.cut = self.selector.at_cut();
+        if let Err(error) = self.making.finish(&mut self.chosen.set) {
             self.spoil(&error);
             return Err(error);
         }
@@ -444,7 +520,7 @@ impl Follower {
         let making = std::mem::replace(&mut self.making, next);
         self.position = chosen.next_seq;
         let [corrupt, budget] = std::mem::take(&mut self.losing);
-        let counts = [rows as u64, 0, chosen.sampled_out, chosen.filtered_out, corrupt, budget];
+        let counts = [rows as u64, chosen.merged, chosen.sampled_out, chosen.filtered_out, corrupt, budget];
         for ((_, total), count) in self.handed.iter_mut().zip(counts) {
             *total += count;
         }
@@ -454,16 +530,22 @@ impl Follower {
     /// All that was handed out is safe: the cursor moves there, and segments that every sink has passed go.
     ///
     /// # Errors
-    /// If the cursor cannot be stored; then it has not moved.
+    /// If the cursor cannot be stored, or what was handed out does not end at a cut; then it has not moved.
     pub fn commit(&mut self, state: Vec<u8>) -> Result<(), Error> {
+        if !self.at_cut() {
+            return Err(Error::MidWindow(self.position));
+        }
         let mut cursor = Cursor { seq: self.position, state, totals: self.cursor.totals.clone() };
         for (name, count) in self.handed.iter().filter(|(_, count)| *count > 0) {
             *cursor.totals.entry((*name).to_owned()).or_default() += count;
         }
         cursor.store(&self.dir, &self.sink)?;
         self.cursor = cursor;
+        self.cut = true;
         self.handed = NOTHING;
         self.boundary = false;
+        // A date that begins among what was gathered ends the next checkpoint, too.
+        self.cutting &= self.selector.has_windows() && !self.is_idle();
         // What was gathered and not handed out begins the next checkpoint.
         self.day = self.chosen.time.map(|(_, greatest)| greatest.div_euclid(DAY_NS));
         if self.left.seq > self.chosen.next_seq {
@@ -484,12 +566,15 @@ impl Follower {
         self.left = Left::default();
         self.chosen = Chosen::at(self.cursor.seq);
         self.making = Making::of(self.making.form);
+        self.selector.forget();
         self.selector.begin(&mut self.chosen);
         self.handed = NOTHING;
         self.losing = [0; 2];
         self.position = self.cursor.seq;
         self.day = None;
         self.boundary = false;
+        self.cutting = false;
+        self.cut = true;
         self.ended = false;
         self.spoilt = None;
         Ok(())

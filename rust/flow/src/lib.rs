@@ -20,6 +20,7 @@ mod sieve;
 mod snapshot;
 mod syncer;
 mod tail;
+mod ticks;
 mod timeline;
 
 pub use birth::{Born, Settings};
@@ -95,6 +96,9 @@ pub enum Error {
     /// A row's checksum held, and it says what no row can say.
     #[error("rows could not be converted: {0}")]
     Convert(String),
+    /// Rows of this range may still be merged with what follows.
+    #[error("seq {0} is in the middle of a window: a checkpoint ends at a cut")]
+    MidWindow(i64),
     /// An earlier call failed half-way.
     #[error("{0}")]
     Spoilt(String),

@@ -6,6 +6,7 @@
 //! - what the pump knows (next seq, batch number, counters) is what the writer's state knows, and that changes only after
 //!   a write returned in full; a failed batch is encoded anew, with the same number and seqs, into a new segment;
 //! - a segment's head names the policy that is in force at its first row: a change counts once its row is written;
+//! - rows that wait in a window are told when it is over: by a later row, else by a batch without rows;
 //! - the anchor is taken after the tail was loaded, so every stamp of the batch lies before it.
 
 use std::io;
@@ -33,6 +34,7 @@ use crate::policies::{Policies, Stated};
 use crate::progress::Progress;
 use crate::select::policy_in;
 use crate::syncer::{Syncer, Unsynced};
+use crate::ticks::Ticks;
 use crate::timeline::Timeline;
 
 /// A batch ends when its rows have reached this.
@@ -92,6 +94,7 @@ pub struct Pump {
     changing: Option<Vec<u8>>,
     /// Where a change that waits in the mailbox belongs.
     behind: Option<Behind>,
+    ticks: Ticks,
     progress: Arc<Progress>,
     syncer: Syncer,
     /// Bytes of all segments but the one being written.
@@ -146,6 +149,12 @@ impl Pump {
         let Born { dir, ring, clock, writer, startup, redactor, .. } = born;
         let head = writer.state().head.as_ref();
         let primary_tap = head.and_then(|head| head.primary_tap.clone());
+        let policy = Stated::parse(head.map_or_else(Vec::new, |head| head.policy.clone()))?;
+        let mut own = Vec::new();
+        for entry in Followers::load(dir.path())?.entries {
+            own.push(if entry.policy.is_empty() { None } else { Some(Policy::parse(&entry.policy)?) });
+        }
+        let ticks = Ticks::new(&policy.policy, own);
         let consumer = consumer_of(Arc::clone(&ring)).ok_or(Error::TwoPumps)?;
         let mut pump = Self {
             timeline: Timeline::new(ring.clock(), *ring.birth()),
@@ -156,9 +165,10 @@ impl Pump {
             definitions: Definitions::NONE,
             learnt: 0,
             mailbox: Arc::default(),
-            policies: Arc::new(Policies::new(Stated::parse(head.map_or_else(Vec::new, |head| head.policy.clone()))?)),
+            policies: Arc::new(Policies::new(policy)),
             changing: None,
             behind: None,
+            ticks,
             progress: Arc::default(),
             syncer: Syncer::start(),
             sealed_bytes: 0,
@@ -335,6 +345,9 @@ impl Pump {
             return Ok(Moved::All);
         }
         if self.fill.count == 0 {
+            if self.ticks.is_due(self.timeline.now().age_ns) {
+                self.write(BatchFlags::NONE, posted.len())?;
+            }
             self.look_for_open_claim()?;
             return Ok(Moved::Nothing);
         }
@@ -429,14 +442,25 @@ impl Pump {
         }
         self.consumer.release(0);
         self.mailbox.taken(posted);
+        let (rows, age_ns) = (self.fill.count > 0, self.fill.age.1);
         self.fill.clear();
         self.losses.written();
         self.balance.written();
         if let Some(policy) = self.changing.take() {
             self.policies.settle(&policy);
+            self.ticks.go_by(&self.policies.in_force().policy);
+        }
+        if rows {
+            self.ticks.rows(age_ns);
+        } else {
+            self.ticks.told(self.timeline.now().age_ns);
         }
         self.progress.space();
         self.publish();
+        if !rows {
+            // No number has moved, but what waits may have closed.
+            self.progress.nudge();
+        }
         Ok(())
     }
 
@@ -591,6 +615,10 @@ impl Pump {
         self.look_at_bytes();
         // Without followers the budget is kept by deleting alone: there is nothing that waiting would bring.
         let over = self.is_over() && self.followed && !self.ring.lane(0).is_closed();
+        if over && self.ticks.take_uncut() {
+            // Followers commit at cuts, and nothing goes before they have: they are not kept waiting for a window's end.
+            self.write(BatchFlags::CUT, 0)?;
+        }
         if over && self.free_bytes < self.reserve {
             return Err(Error::Io {
                 what: "write a batch and leave the sinks room to seal their files in",

@@ -13,8 +13,8 @@ use auditring_event::row::{self, RowView};
 use auditring_event::{
     CODES, Context, Definitions, Identity, OUTCOMES, Outcome, RowRef, RowSet, code_of, index_of, spec_at,
 };
-use auditring_journal::{BatchMeta, Reader, SegmentHead, Step, contexts, counters, process_text};
-use auditring_policy::{Chooser, Decision, Policy, Who, session_hash};
+use auditring_journal::{BatchFlags, BatchMeta, Reader, SegmentHead, Step, contexts, counters, process_text};
+use auditring_policy::{Chooser, Decision, Event, Policy, Who, Whose, Windows, session_hash};
 
 use crate::Error;
 
@@ -100,6 +100,8 @@ pub(crate) struct Chosen {
     pub(crate) sampled_out: u64,
     pub(crate) filtered_out: u64,
     pub(crate) lost: u64,
+    /// Rows that were merged into others.
+    pub(crate) merged: u64,
     /// Least and greatest wall time of the rows seen (also of those left out).
     pub(crate) time: Option<(i64, i64)>,
 }
@@ -109,8 +111,9 @@ impl Chosen {
         Self { first_seq, next_seq: first_seq, ..Self::default() }
     }
 
+    /// Whether there is nothing in it: also no row of an earlier range that has closed since.
     pub(crate) fn is_empty(&self) -> bool {
-        self.first_seq == self.next_seq
+        self.first_seq == self.next_seq && self.set.rows.is_empty()
     }
 }
 
@@ -121,7 +124,9 @@ struct Known {
     session: u64,
     /// Its position in the set of generation `generation`.
     local: u32,
-    generation: u64,
+    generation: u32,
+    /// The same for a row that waits in a window, where there is one.
+    whose: Option<Arc<Whose>>,
 }
 
 /// What is needed to choose rows of one segment.
@@ -138,7 +143,11 @@ pub(crate) struct Selector {
     identity: Arc<Identity>,
     known: Vec<Option<Known>>,
     definitions: Arc<Definitions>,
-    generation: u64,
+    generation: u32,
+    /// The windows in force, and what waits in them.
+    windows: Option<Windows>,
+    birth_ns: i64,
+    kind: Vec<u8>,
 }
 
 impl Selector {
@@ -155,6 +164,9 @@ impl Selector {
             known: Vec::new(),
             definitions: Arc::default(),
             generation: 0,
+            windows: None,
+            birth_ns: 0,
+            kind: Vec::new(),
         })
     }
 
@@ -163,8 +175,12 @@ impl Selector {
         self.process = head.process;
         match &mut self.chooser {
             Some((policy, chooser)) if *policy == head.policy => chooser.segment(),
-            _ => self.go_by(&head.policy)?,
+            _ => {
+                self.cut(chosen);
+                self.go_by(&head.policy)?;
+            }
         }
+        self.birth_ns = head.birth.mono_ns;
         let identity =
             Identity { process: process_text(&head.process), instance: head.instance.clone(), host: head.host.clone() };
         if *self.identity != identity {
@@ -181,6 +197,15 @@ impl Selector {
         let mut chooser = Chooser::new(Policy::parse(policy)?, self.own.clone(), &self.process);
         chooser.define(&self.definitions);
         self.keeps_all = chooser.keeps_all();
+        // Whoever comes here has made a cut before: nothing waits.
+        self.windows = Windows::new(&chooser.windows());
+        if self.windows.is_some() {
+            for known in self.known.iter_mut().flatten().filter(|known| known.whose.is_none()) {
+                let mut bytes = Vec::new();
+                known.context.encode(&mut bytes);
+                known.whose = Some(Arc::new(Whose::new(Arc::clone(&known.context), &bytes)));
+            }
+        }
         self.chooser = Some((policy.to_vec(), chooser));
         Ok(())
     }
@@ -236,13 +261,78 @@ impl Selector {
             if self.known.len() <= index {
                 self.known.resize_with(index + 1, || None);
             }
-            self.known[index] = Some(Known { context: Arc::new(context), session, local: 0, generation: 0 });
+            let context = Arc::new(context);
+            let whose = self.windows.is_some().then(|| Arc::new(Whose::new(Arc::clone(&context), entry.bytes)));
+            self.known[index] = Some(Known { context, session, local: 0, generation: 0, whose });
         }
+    }
+
+    /// Whether nothing waits here, so that whoever begins here comes to the same rows. Without a window that is so behind
+    /// every row.
+    pub(crate) fn at_cut(&self) -> bool {
+        self.windows.as_ref().is_none_or(Windows::at_cut)
+    }
+
+    /// Whether rows may wait.
+    pub(crate) fn has_windows(&self) -> bool {
+        self.windows.is_some()
+    }
+
+    /// Whether a cut lies before this row, where there are windows.
+    pub(crate) fn cuts(&self, view: &RowView<'_>, seq: i64) -> bool {
+        self.windows.as_ref().is_some_and(|windows| windows.cuts(view.age_ns(), seq, view.code()))
+    }
+
+    /// A cut: whatever waits is a row now.
+    pub(crate) fn cut(&mut self, chosen: &mut Chosen) {
+        if let Some(windows) = &mut self.windows {
+            windows.cut();
+            self.take(chosen);
+        }
+    }
+
+    /// Whatever waits is read again.
+    pub(crate) fn forget(&mut self) {
+        if let Some(windows) = &mut self.windows {
+            windows.cut();
+            windows.merger.take(|_, _| ());
+        }
+    }
+
+    /// A batch without rows: time has passed, or the pump wants a cut.
+    pub(crate) fn elapse(&mut self, meta: &BatchMeta, chosen: &mut Chosen) {
+        let Some(windows) = &mut self.windows else { return };
+        if meta.flags.contains(BatchFlags::CUT) {
+            windows.cut();
+        } else {
+            windows.pass(meta.anchor.mono_ns - self.birth_ns);
+        }
+        self.take(chosen);
+    }
+
+    /// Takes over the rows that have closed.
+    fn take(&mut self, chosen: &mut Chosen) {
+        let Some(windows) = self.windows.as_mut().filter(|windows| windows.merger.has_closed()) else { return };
+        let generation = self.generation;
+        let Chosen { set, merged, time, .. } = chosen;
+        windows.merger.take(|closed, bytes| {
+            *merged += u64::from(closed.count - 1);
+            if let Ok(row) = RowView::parse(bytes) {
+                let time_ns = row.time_ns();
+                *time = Some(time.map_or((time_ns, time_ns), |(a, b)| (a.min(time_ns), b.max(time_ns))));
+            }
+            if !closed.shown {
+                return;
+            }
+            let local = closed.whose.as_ref().map_or(row::NO_CONTEXT, |whose| place(whose, generation, set));
+            push(set, bytes, local, RowRef { seq: closed.seq, offset: 0, weight: 1, count: closed.count });
+        });
     }
 
     /// A new set begins.
     pub(crate) fn begin(&mut self, chosen: &mut Chosen) {
-        self.generation += 1;
+        // 0 is what no set has.
+        self.generation = self.generation.wrapping_add(1).max(1);
         chosen.set.identity = Arc::clone(&self.identity);
         chosen.set.definitions = Arc::clone(&self.definitions);
     }
@@ -253,7 +343,31 @@ impl Selector {
     /// As [`Selector::pass`]; the row itself is chosen.
     #[inline]
     pub(crate) fn row(&mut self, view: &RowView<'_>, bytes: &[u8], chosen: &mut Chosen) -> Result<(), Error> {
-        self.choose(view, bytes, chosen);
+        if self.windows.is_some() {
+            self.choose_in_windows(view, bytes, chosen, true);
+        } else {
+            self.choose(view, bytes, chosen);
+        }
+        self.pass(view)
+    }
+
+    /// The same for a reader that does not want to see all: what is not `shown` is left out of the set, but where rows may
+    /// wait for others it is what they are merged with, or not.
+    ///
+    /// # Errors
+    /// As [`Selector::pass`].
+    pub(crate) fn row_shown(
+        &mut self,
+        view: &RowView<'_>,
+        bytes: &[u8],
+        chosen: &mut Chosen,
+        shown: bool,
+    ) -> Result<(), Error> {
+        if self.windows.is_some() {
+            self.choose_in_windows(view, bytes, chosen, shown);
+        } else if shown {
+            self.choose(view, bytes, chosen);
+        }
         self.pass(view)
     }
 
@@ -277,6 +391,8 @@ impl Selector {
         };
         let weight = match decision {
             Decision::Keep { weight } => weight,
+            // Only where there are windows.
+            Decision::Coalesce { .. } | Decision::First { .. } => 1,
             Decision::SampledOut => {
                 chosen.sampled_out += 1;
                 return;
@@ -295,9 +411,81 @@ impl Selector {
             }
             known.local
         });
-        let offset = set.data.len();
-        set.data.extend_from_slice(bytes);
-        row::set_context(&mut set.data, offset, local);
-        set.rows.push(RowRef { seq, offset: offset as u32, weight });
+        push(set, bytes, local, RowRef { seq, offset: 0, weight, count: 1 });
     }
+
+    /// Chooses one row where rows may wait in windows.
+    fn choose_in_windows(&mut self, view: &RowView<'_>, bytes: &[u8], chosen: &mut Chosen, shown: bool) {
+        let seq = chosen.next_seq;
+        chosen.next_seq += 1;
+        let time_ns = view.time_ns();
+        chosen.time = Some(chosen.time.map_or((time_ns, time_ns), |(a, b)| (a.min(time_ns), b.max(time_ns))));
+        let Some(windows) = &mut self.windows else { return };
+        if windows.cuts(view.age_ns(), seq, view.code()) {
+            windows.cut();
+        }
+        windows.come(view.age_ns());
+        let known = self.known.get(view.context() as usize).and_then(Option::as_ref);
+        let whose = known.and_then(|known| known.whose.as_ref());
+        let decision = match &mut self.chooser {
+            _ if self.declined.has(view.code(), view.bits()) => Decision::FilteredOut,
+            Some((_, chooser)) => {
+                let who = known.map(|known| Who { context: &known.context, session: known.session });
+                chooser.decide(view, view.context(), who, seq)
+            }
+            None => Decision::Keep { weight: 1 },
+        };
+        let event = Event { row: view, bytes, seq, whose, shown };
+        let weight = match decision {
+            Decision::Keep { weight } => {
+                windows.merger.interrupt(&event);
+                Some(weight)
+            }
+            Decision::Coalesce { window_ns } => (!windows.merger.coalesce(&event, window_ns)).then_some(1),
+            Decision::First { window_ns, rule } => {
+                self.kind.clear();
+                if let Some((_, chooser)) = &self.chooser {
+                    chooser.kind(rule, view, known.map(|known| &*known.context), &mut self.kind);
+                }
+                windows.merger.interrupt(&event);
+                (!windows.merger.first(&event, window_ns, &self.kind)).then_some(1)
+            }
+            Decision::SampledOut => {
+                chosen.sampled_out += 1;
+                None
+            }
+            Decision::FilteredOut => {
+                chosen.filtered_out += 1;
+                None
+            }
+        };
+        // What has closed because of this row lies before it.
+        self.take(chosen);
+        if let Some(weight) = weight.filter(|_| shown) {
+            let known = self.known.get(view.context() as usize).and_then(Option::as_ref);
+            let whose = known.and_then(|known| known.whose.as_ref());
+            let local = whose.map_or(row::NO_CONTEXT, |whose| place(whose, self.generation, &mut chosen.set));
+            push(&mut chosen.set, bytes, local, RowRef { seq, offset: 0, weight, count: 1 });
+        }
+        if self.windows.as_ref().is_some_and(|windows| windows.ends_with(view.code())) {
+            self.cut(chosen);
+        }
+    }
+}
+
+/// Appends a row of a context that is in the set.
+#[inline]
+fn push(set: &mut RowSet, bytes: &[u8], context: u32, at: RowRef) {
+    let offset = set.data.len();
+    set.data.extend_from_slice(bytes);
+    row::set_context(&mut set.data, offset, context);
+    set.rows.push(RowRef { offset: offset as u32, ..at });
+}
+
+/// The position of a context in the set of this generation.
+fn place(whose: &Whose, generation: u32, set: &mut RowSet) -> u32 {
+    whose.place(generation, || {
+        set.contexts.push(Arc::clone(&whose.context));
+        set.contexts.len() as u32 - 1
+    })
 }

@@ -2,7 +2,8 @@
 //!
 //! What must always hold (the order is what makes it exact): segments are opened first, then the Parquet cursors are
 //! read, then the caller lists sealed files; a journal row shows if it is at or beyond the cursor and in no listed file,
-//! so each row is seen once, whatever pump and followers do meanwhile.
+//! so each row is seen once, whatever pump and followers do meanwhile. Cursors and sealed ranges begin and end at cuts, so what
+//! was merged comes out as it will stand in a file, but for the window that is not over yet.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::DirBuilderExt;
@@ -10,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use auditring_event::SCHEMA_VERSION;
 use auditring_event::row::RowView;
-use auditring_journal::{Cursor, Followers, Reader, Step, fold, is_held, list, process_text};
+use auditring_journal::{BatchFlags, Cursor, Followers, Reader, Step, fold, is_held, list, process_text};
 
 use crate::Error;
 use crate::follower::Batch;
@@ -141,6 +142,8 @@ impl Snapshot {
                     while let Ok(view) = RowView::parse(rows) {
                         let (bytes, rest) = rows.split_at(view.len());
                         if sealed.iter().any(|(first, last)| (*first..=*last).contains(&seq)) {
+                            // What is sealed begins and ends at cuts.
+                            selector.cut(&mut chosen);
                             selector.pass(&view)?;
                         } else if later && view.validate().is_err() {
                             self.unknown += 1;
@@ -152,16 +155,24 @@ impl Snapshot {
                         rows = rest;
                         seq += 1;
                     }
+                    if meta.rows == 0 && !meta.flags.contains(BatchFlags::PASSED) {
+                        selector.elapse(&meta, &mut chosen);
+                    }
                     if chosen.set.data.len() >= BATCH_BYTES {
                         take(&mut selector, &mut chosen, batches);
                     }
                 }
-                Step::Corrupt { rows, .. } => chosen.lost += rows,
+                Step::Corrupt { rows, .. } => {
+                    selector.cut(&mut chosen);
+                    chosen.lost += rows;
+                }
                 // Deleted because every sink has passed it: its rows are in sealed files.
-                Step::Gone { .. } => {}
+                Step::Gone { .. } => selector.cut(&mut chosen),
                 Step::NotYet | Step::End => break,
             }
         }
+        // The window that is not over shows as it stands.
+        selector.cut(&mut chosen);
         take(&mut selector, &mut chosen, batches);
         Ok(())
     }

@@ -12,7 +12,9 @@ use std::time::{Duration, Instant};
 
 use auditring_event::row::RowView;
 use auditring_event::{Definitions, RowSet};
-use auditring_journal::{BatchMeta, Followers, Reader, SegmentHead, Step, Totals, fold, list, process_text};
+use auditring_journal::{
+    BatchFlags, BatchMeta, Followers, Reader, SegmentHead, Step, Totals, fold, list, process_text,
+};
 
 use crate::Error;
 use crate::select::{Chosen, Declined, Selector, has_change};
@@ -21,6 +23,8 @@ use crate::snapshot::PARQUET;
 
 /// How often directories are listed while rows flow; without rows the caller's own rhythm holds.
 const LOOK: Duration = Duration::from_millis(50);
+/// Rows that wait in a window of a living process come out sooner: the longest there can be, and some.
+const LONGEST: Duration = Duration::from_secs(310);
 /// A set ends at so many bytes of rows: text made of them is ten times as much, and had better stay in the cache.
 const SET_BYTES: usize = 512 << 10;
 
@@ -49,6 +53,8 @@ struct Followed {
     /// The next row when the directory was opened: what is before it is history.
     until: i64,
     ended: bool,
+    /// When there was last something to read.
+    moved: Instant,
 }
 
 /// The reader.
@@ -97,7 +103,8 @@ impl Tail {
         std::mem::take(&mut self.missed)
     }
 
-    /// Reads all that was journaled when the directory was opened, and keeps the last `most` wanted rows of each process.
+    /// Reads all that was journaled when the directory was opened, and keeps the last `most` wanted rows of each process;
+    /// a window that is not over shows as it stands.
     ///
     /// # Errors
     /// If a journal cannot be read.
@@ -105,7 +112,7 @@ impl Tail {
         let mut kept = Vec::new();
         for one in self.followed.values_mut() {
             let (mut sets, mut rows) = (VecDeque::<RowSet>::new(), 0);
-            while let Some(set) = one.read(&mut self.missed, one.until)? {
+            while let Some(set) = one.read(&mut self.missed, one.until)?.or_else(|| one.rest()) {
                 rows += set.rows.len();
                 sets.push_back(set);
                 while sets.front().is_some_and(|first| rows - first.rows.len() >= most) {
@@ -136,8 +143,10 @@ impl Tail {
         let left: Vec<_> = self.followed.iter().filter(|(_, one)| !one.dir.exists()).map(|(id, _)| *id).collect();
         let sets = self.read()?;
         if sets.is_empty() {
+            let mut rest = Vec::new();
             for process in left {
-                let Some(one) = self.followed.remove(&process) else { continue };
+                let Some(mut one) = self.followed.remove(&process) else { continue };
+                rest.extend(one.rest().filter(|set| !set.rows.is_empty()));
                 if !one.ended {
                     self.missed.push(Missed {
                         first_seq: one.reader.next_seq(),
@@ -147,8 +156,16 @@ impl Tail {
                 }
             }
             self.look()?;
+            return Ok(rest);
         }
         Ok(sets)
+    }
+
+    /// The rows that wait in windows that are not over, as they stand: for a reader that does not go on. One that does
+    /// makes further rows of what follows.
+    pub fn rest(&mut self) -> Vec<RowSet> {
+        let rest = self.followed.values_mut().filter_map(Followed::rest);
+        rest.filter(|set| !set.rows.is_empty()).collect()
     }
 
     fn read(&mut self) -> Result<Vec<RowSet>, Error> {
@@ -205,6 +222,7 @@ impl Tail {
             floor,
             until,
             ended: false,
+            moved: Instant::now(),
         };
         // Up to the first segment, so that it is known from the start what the journal no longer has.
         one.begin(&mut self.missed)?;
@@ -225,6 +243,17 @@ impl Followed {
             Err(error) if self.dir.exists() => Err(error.into()),
             _ => Ok(()),
         }
+    }
+
+    /// What waits in windows, as it stands.
+    fn rest(&mut self) -> Option<RowSet> {
+        if self.selector.at_cut() {
+            return None;
+        }
+        let mut chosen = Chosen::default();
+        self.selector.begin(&mut chosen);
+        self.selector.cut(&mut chosen);
+        Some(chosen.set)
     }
 
     fn miss(&self, missed: &mut Vec<Missed>, first_seq: i64, rows: u64) {
@@ -280,15 +309,29 @@ impl Followed {
                     self.define(sections.definitions, &mut chosen);
                     self.sieve.contexts(&self.buf[sections.contexts.clone()]);
                     self.selector.contexts(&self.buf[sections.contexts]);
+                    if meta.rows == 0 && !meta.flags.contains(BatchFlags::PASSED) {
+                        self.selector.elapse(&meta, &mut chosen);
+                    }
                     self.choose(&meta, sections.rows, &mut chosen, missed)?;
                 }
                 Step::Gone { first_seq, rows } | Step::Corrupt { first_seq, rows } => {
+                    self.selector.cut(&mut chosen);
                     self.miss(missed, first_seq, rows);
                 }
                 Step::NotYet => break,
-                Step::End => self.ended = true,
+                Step::End => {
+                    self.selector.cut(&mut chosen);
+                    self.ended = true;
+                }
             }
             moved = true;
+        }
+        if moved {
+            self.moved = Instant::now();
+        } else if !self.selector.at_cut() && self.moved.elapsed() > LONGEST {
+            // Its pump would have said long ago that the window is over: it is dead, and nobody has recovered it yet.
+            self.selector.cut(&mut chosen);
+            return Ok(Some(chosen.set));
         }
         Ok(moved.then_some(chosen.set))
     }
@@ -308,9 +351,10 @@ impl Followed {
         let mut seq = meta.first_seq;
         while let Ok(view) = RowView::parse(rows) {
             let (bytes, rest) = rows.split_at(view.len());
-            if seq >= self.floor && self.sieve.wants(&view) {
+            if seq >= self.floor {
                 chosen.next_seq = seq;
-                self.selector.row(&view, bytes, chosen)?;
+                let wanted = self.sieve.wants(&view);
+                self.selector.row_shown(&view, bytes, chosen, wanted)?;
             } else {
                 self.selector.pass(&view)?;
             }

@@ -3,7 +3,7 @@
 //! ```text
 //!   0  [4]  "arBT"
 //!   4  u16  version
-//!   6  u16  flags                     birth 1, final-clean 2, final-recovered 4, seq jump 8
+//!   6  u16  flags                     birth 1, final-clean 2, final-recovered 4, seq jump 8, cut 16
 //!   8  u32  header length             all up to and with the header CRC; a multiple of 8
 //!  12  u32  contexts length      ┐
 //!  16  u32  definitions length   │    each section is zero-padded to a multiple of 8; lengths are without padding
@@ -100,10 +100,12 @@ impl BatchFlags {
     pub const FINAL_RECOVERED: Self = Self(4);
     /// `first_seq` leaves a gap on purpose (protocol 20). Nothing else may.
     pub const SEQ_JUMP: Self = Self(8);
+    /// Nothing that a policy merges goes on past this batch, which has no rows (protocol 27).
+    pub const CUT: Self = Self(16);
     /// Set by the reader and never on disk: the rows were given before (the batch was written again elsewhere), so only
     /// contexts and definitions come along, which later rows of this segment refer to.
     pub const PASSED: Self = Self(0x8000);
-    const ON_DISK: u16 = 0x000f;
+    const ON_DISK: u16 = 0x001f;
 
     /// Whether all of `other` is set.
     #[must_use]

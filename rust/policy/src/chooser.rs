@@ -10,9 +10,9 @@ use auditring_event::{CODES, Category, Context, Definitions, OUTCOMES, Origin, O
 use crate::cache::{Asked, Cache};
 use crate::explain::{both, default, otherwise};
 use crate::facts::Facts;
-use crate::policy::Policy;
+use crate::policy::{Policy, windows};
 use crate::rule::{Keep, Kind, Rule};
-use crate::sample::Sample;
+use crate::sample::{By, Sample};
 use crate::table::{Shape, shapes};
 
 /// What a sink does with a row.
@@ -27,6 +27,28 @@ pub enum Decision {
     SampledOut,
     /// Left out by rule.
     FilteredOut,
+    /// Merged with what it touches.
+    Coalesce {
+        /// For how long.
+        window_ns: i64,
+    },
+    /// The first of its kind, or one of the others.
+    First {
+        /// For how long.
+        window_ns: i64,
+        /// Which rule: see [`Chooser::kind`].
+        rule: u16,
+    },
+}
+
+/// What a rule that does not just keep or leave out does.
+#[derive(Clone, Copy, Debug)]
+enum Act {
+    /// Only holds the place, so that a rule's number is that of its act.
+    Nothing,
+    Sample(Sample),
+    Coalesce(i64),
+    First(i64, By),
 }
 
 /// Whose row it is.
@@ -43,8 +65,8 @@ pub struct Who<'a> {
 enum Verdict {
     All,
     Off,
-    /// By position among the samples.
-    Sample(u16),
+    /// By position among the acts.
+    Act(u16),
     /// The row must be looked at; these strings of it.
     Ask(u32),
 }
@@ -52,7 +74,7 @@ enum Verdict {
 impl Verdict {
     const fn number(self) -> u16 {
         match self {
-            Self::Sample(at) => at + 2,
+            Self::Act(at) => at + 2,
             Self::Off => 1,
             Self::All | Self::Ask(_) => 0,
         }
@@ -62,7 +84,7 @@ impl Verdict {
         match number {
             0 => Self::All,
             1 => Self::Off,
-            at => Self::Sample(at - 2),
+            at => Self::Act(at - 2),
         }
     }
 }
@@ -73,8 +95,8 @@ pub struct Chooser {
     log: Policy,
     own: Option<Policy>,
     verdicts: Box<[Verdict]>,
-    /// One for each rule that samples: those of the log, then the sink's.
-    samples: Vec<Sample>,
+    /// One for each rule: those of the log, then the sink's.
+    acts: Vec<Act>,
     cache: Cache,
     segment: u32,
     definitions: Definitions,
@@ -85,18 +107,19 @@ impl Chooser {
     /// For the rows of one process at a sink with a policy of its own, or none.
     #[must_use]
     pub fn new(log: Policy, own: Option<Policy>, process: &[u8; 16]) -> Self {
-        let sample = |policy: &Policy, rule: &Rule| match rule.keep {
-            Keep::Sample { one_in, by } => Sample::new(one_in, by, policy.seed, process),
-            // Never asked for: it only holds the place, so that a rule's number is that of its sample.
-            Keep::All | Keep::Off => Sample::new(1, crate::By::EVENT, 0, process),
+        let act = |policy: &Policy, rule: &Rule| match rule.keep {
+            Keep::Sample { one_in, by } => Act::Sample(Sample::new(one_in, by, policy.seed, process)),
+            Keep::Coalesce { window_ns } => Act::Coalesce(window_ns),
+            Keep::First { window_ns, by } => Act::First(window_ns, by),
+            Keep::All | Keep::Off => Act::Nothing,
         };
-        let samples = [Some(&log), own.as_ref()].into_iter().flatten();
-        let samples = samples.flat_map(|policy| policy.rules.iter().map(|rule| sample(policy, rule))).collect();
+        let acts = [Some(&log), own.as_ref()].into_iter().flatten();
+        let acts = acts.flat_map(|policy| policy.rules.iter().map(|rule| act(policy, rule))).collect();
         let mut chooser = Self {
             log,
             own,
             verdicts: vec![Verdict::All; CODES * OUTCOMES].into_boxed_slice(),
-            samples,
+            acts,
             cache: Cache::default(),
             segment: 1,
             definitions: Definitions::default(),
@@ -161,9 +184,9 @@ impl Chooser {
         match both(log.map(|(_, keep)| keep), own.map(|(_, keep)| keep), otherwise) {
             Keep::All => Verdict::All,
             Keep::Off => Verdict::Off,
-            Keep::Sample { .. } => {
+            Keep::Sample { .. } | Keep::Coalesce { .. } | Keep::First { .. } => {
                 let own = own.map(|(at, _)| self.log.rules.len() + at);
-                own.or(log.map(|(at, _)| at)).map_or(Verdict::All, |at| Verdict::Sample(at as u16))
+                own.or(log.map(|(at, _)| at)).map_or(Verdict::All, |at| Verdict::Act(at as u16))
             }
         }
     }
@@ -182,24 +205,35 @@ impl Chooser {
         match verdict {
             Verdict::All | Verdict::Ask(_) => Decision::Keep { weight: 1 },
             Verdict::Off => Decision::FilteredOut,
-            Verdict::Sample(at) => self.sampled(at, row, who, seq),
+            Verdict::Act(at) => match &self.acts[usize::from(at)] {
+                Act::Nothing => Decision::Keep { weight: 1 },
+                Act::Sample(sample) => sampled(sample, row, who, seq),
+                Act::Coalesce(window_ns) => Decision::Coalesce { window_ns: *window_ns },
+                Act::First(window_ns, _) => Decision::First { window_ns: *window_ns, rule: at },
+            },
         }
     }
 
-    #[inline]
-    fn sampled(&self, at: u16, row: &RowView<'_>, who: Option<Who<'_>>, seq: i64) -> Decision {
-        // First touches stand outside the sample: weight 1, whatever the hash says, so that the estimate stays unbiased.
-        if row.flags() & record::FIRST_TOUCH != 0 {
-            return Decision::Keep { weight: 1 };
-        }
-        let sample = &self.samples[usize::from(at)];
+    /// Appends what makes a row's kind by the rule of a [`Decision::First`].
+    pub fn kind(&self, rule: u16, row: &RowView<'_>, who: Option<&Context>, out: &mut Vec<u8>) {
+        out.extend_from_slice(&rule.to_le_bytes());
+        out.extend_from_slice(&row.code().to_le_bytes());
+        out.push(row.bits());
         let shape = shapes()[usize::from(row.code())];
-        let session = who.map_or(0, |who| who.session);
-        if sample.keeps(row, shape, session, who.map(|who| who.context), seq) {
-            Decision::Keep { weight: sample.one_in }
-        } else {
-            Decision::SampledOut
+        if shape.name != 0 {
+            // Events of one code that have names of their own.
+            out.extend_from_slice(row.fields().text(shape.name).unwrap_or_default().as_bytes());
+            out.push(0);
         }
+        if let Some(Act::First(_, by)) = self.acts.get(usize::from(rule)) {
+            by.key(row, shape, who, out);
+        }
+    }
+
+    /// The windows in force, each once, the longest last.
+    #[must_use]
+    pub fn windows(&self) -> Vec<i64> {
+        windows(&self.log, self.own.as_ref())
     }
 
     /// Looks at what rules ask for, unless that was done for the same before.
@@ -263,6 +297,21 @@ impl Chooser {
             Some(who) => event.of_session(who.context),
             None => event,
         })
+    }
+}
+
+#[inline]
+fn sampled(sample: &Sample, row: &RowView<'_>, who: Option<Who<'_>>, seq: i64) -> Decision {
+    // First touches stand outside the sample: weight 1, whatever the hash says, so that the estimate stays unbiased.
+    if row.flags() & record::FIRST_TOUCH != 0 {
+        return Decision::Keep { weight: 1 };
+    }
+    let shape = shapes()[usize::from(row.code())];
+    let session = who.map_or(0, |who| who.session);
+    if sample.keeps(row, shape, session, who.map(|who| who.context), seq) {
+        Decision::Keep { weight: sample.one_in }
+    } else {
+        Decision::SampledOut
     }
 }
 

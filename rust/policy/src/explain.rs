@@ -5,7 +5,7 @@
 use auditring_event::{Category, Outcome};
 
 use crate::facts::Facts;
-use crate::policy::Policy;
+use crate::policy::{Policy, is_data};
 use crate::protected::protected;
 use crate::rule::{Keep, Kind, Rule};
 
@@ -22,6 +22,8 @@ pub enum Why {
     Misses(&'static str),
     /// The event is protected.
     Protected(&'static str),
+    /// The rule coalesces, which only Read and Write can be.
+    Apart,
     /// The event is of category request, and the rule names neither action nor category.
     Request,
 }
@@ -66,6 +68,9 @@ impl Policy {
         }
         if rule.keep == Keep::All {
             return None;
+        }
+        if matches!(rule.keep, Keep::Coalesce { .. }) && !kind.action.is_some_and(is_data) {
+            return Some(Why::Apart);
         }
         if let Some((_, why)) = TOLD.iter().find(|(action, _)| kind.action == Some(action)) {
             return Some(Why::Protected(why));

@@ -3,7 +3,8 @@
 //! ```text
 //! version 1  {"version":1,"seed":7,"read":{"keep":"sample","one_in":100},"write":{"keep":"all"},"request":{"keep":"off"}}
 //! version 2  {"version":2,"seed":7,"allow_blind_spots":false,"rules":[{"action":["Read"],"keep":"off"}, …]}
-//! version 3  the same, with "redact":[{"field":"principal","how":"hash","key_id":"9cf2b563"}, …] where something is redacted
+//! version 3  the same; rules may say {"keep":"coalesce","window_ns":1000000000} and {"keep":"first","window_ns":…,"by":[…]},
+//!            and "redact":[{"field":"principal","how":"hash","key_id":"9cf2b563"}, …] stands where something is redacted
 //! ```
 //!
 //! Version 1 is read as the rules that it stands for. What needs nothing of version 3 is written as version 2, so that
@@ -17,6 +18,7 @@ use crate::protected::protected;
 use crate::redact::{Form as Redact, Redaction, read_all, refuse};
 use crate::rule::{Form, Keep, Names, Rule};
 use crate::sample::By;
+use crate::window;
 
 /// Rules, the first that matches decides; what no rule matches is kept, but for category request.
 #[derive(Clone, Debug, PartialEq)]
@@ -167,9 +169,26 @@ impl Policy {
     pub fn check(&self) -> Result<(), PolicyError> {
         for (at, rule) in self.rules.iter().enumerate() {
             let fine = words(rule).and_then(|()| if self.allow_blind_spots { Ok(()) } else { blind(rule) });
-            fine.map_err(|why| PolicyError::Rule { at: at + 1, why })?;
+            fine.and_then(|()| mergeable(rule)).map_err(|why| PolicyError::Rule { at: at + 1, why })?;
         }
+        self.check_windows(None)?;
         refuse(&self.rules, &self.redact)
+    }
+
+    /// Whether every window, also of a sink's own policy, divides the longest, so that they all end together.
+    ///
+    /// # Errors
+    /// [`PolicyError::Rule`] names the rule, and a window that would do.
+    pub fn check_windows(&self, own: Option<&Self>) -> Result<(), PolicyError> {
+        let longest = windows(self, own).last().copied().unwrap_or_default();
+        for policy in [Some(self), own].into_iter().flatten() {
+            for (at, rule) in policy.rules.iter().enumerate() {
+                if let Some(window_ns) = rule.keep.window_ns() {
+                    window::divides(window_ns, longest).map_err(|why| PolicyError::Rule { at: at + 1, why })?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// SHA-256 over the journaled form: names a policy in segment heads.
@@ -228,12 +247,47 @@ fn edits(a: &str, b: &str) -> usize {
     row[row.len() - 1]
 }
 
+/// Whether a rule that coalesces names only what can be. A wide one just does not apply to the rest.
+fn mergeable(rule: &Rule) -> Result<(), String> {
+    if !matches!(rule.keep, Keep::Coalesce { .. }) {
+        return Ok(());
+    }
+    let exact = |names: &'static str, of: &Option<Names>, fine: &dyn Fn(&str) -> bool| {
+        let mut named = of.iter().flat_map(|names| &names.0).filter_map(|pattern| pattern.exact());
+        named.find(|name| !fine(name)).map(|name| format!("{names} {name:?}"))
+    };
+    let found = exact("action", &rule.action, &is_data)
+        .or_else(|| exact("category", &rule.category, &|name| name == Category::Data.word()));
+    match found {
+        Some(found) => {
+            Err(format!("it coalesces {found}, but only Read and Write have offsets that follow each other"))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Whether events of this name can be coalesced.
+pub(crate) fn is_data(action: &str) -> bool {
+    matches!(action, "Read" | "Write")
+}
+
+/// The windows of the log's policy and a sink's own, each once, the longest last.
+#[must_use]
+pub fn windows(log: &Policy, own: Option<&Policy>) -> Vec<i64> {
+    let rules = [Some(log), own].into_iter().flatten().flat_map(|policy| &policy.rules);
+    let mut windows: Vec<_> = rules.filter_map(|rule| rule.keep.window_ns()).collect();
+    windows.sort_unstable();
+    windows.dedup();
+    windows
+}
+
 /// Whether a rule would leave out, by name, what is protected. A wide rule just does not apply to it.
 fn blind(rule: &Rule) -> Result<(), String> {
     if rule.keep == Keep::All {
         return Ok(());
     }
-    let advice = "rules that leave it out need allow_blind_spots=True";
+    let merges = rule.keep.window_ns().is_some();
+    let advice = if merges { "rules that merge it" } else { "rules that leave it out" };
     let named = |names: &Option<Names>, is: &dyn Fn(&str) -> Option<&'static str>, all: &[&'static str]| {
         names.iter().flat_map(|names| &names.0).find_map(|pattern| {
             if let Some(name) = pattern.exact() {
@@ -263,7 +317,7 @@ fn blind(rule: &Rule) -> Result<(), String> {
         .or_else(|| named(&rule.category, &of_category, &categories))
         .or_else(|| named(&rule.outcome, &of_outcome, &outcomes));
     match found {
-        Some((name, why)) => Err(format!("it names {name:?}, but {why}; {advice}")),
+        Some((name, why)) => Err(format!("it names {name:?}, but {why}; {advice} need allow_blind_spots=True")),
         None => Ok(()),
     }
 }

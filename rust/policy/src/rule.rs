@@ -8,6 +8,7 @@ use crate::facts::Facts;
 use crate::pattern::Pattern;
 use crate::redact::key_id_of;
 use crate::sample::By;
+use crate::window::{self, MOST_COALESCE, MOST_FIRST};
 
 /// What becomes of rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +24,29 @@ pub enum Keep {
         /// What is kept or left out together.
         by: By,
     },
+    /// Reads and Writes whose offsets follow each other become one row, without loss.
+    Coalesce {
+        /// How long a row may wait for more, in nanoseconds.
+        window_ns: i64,
+    },
+    /// The first of a kind in each window as it is, the others as one row with their count.
+    First {
+        /// How long, in nanoseconds.
+        window_ns: i64,
+        /// What makes a kind, beside action, outcome, authority and origin.
+        by: By,
+    },
+}
+
+impl Keep {
+    /// The window, where it has one.
+    #[must_use]
+    pub const fn window_ns(self) -> Option<i64> {
+        match self {
+            Self::Coalesce { window_ns } | Self::First { window_ns, .. } => Some(window_ns),
+            Self::All | Self::Off | Self::Sample { .. } => None,
+        }
+    }
 }
 
 /// As a rule stands in the journal.
@@ -43,6 +67,7 @@ pub(crate) struct Form {
     keep: String,
     one_in: Option<u32>,
     by: Option<By>,
+    window_ns: Option<i64>,
 }
 
 /// Any of several names.
@@ -129,17 +154,7 @@ impl Rule {
             Some(list) => Ok(Some(Names(list.iter().map(|text| Pattern::new(text)).collect()))),
             None => Ok(None),
         };
-        let keep = match (form.keep.as_str(), form.one_in, form.by) {
-            ("all", None, None) => Keep::All,
-            ("off", None, None) => Keep::Off,
-            ("all" | "off", ..) => return Err(format!("keep {:?} has no one_in and no by", form.keep)),
-            ("sample", Some(0), _) => {
-                return Err("SAMPLE(one_in=0) keeps nothing and says so of nothing; use OFF, or one_in >= 1".to_owned());
-            }
-            ("sample", Some(one_in), by) => Keep::Sample { one_in, by: by.unwrap_or(By::STORY) },
-            ("sample", None, _) => return Err("keep \"sample\" needs one_in".to_owned()),
-            (other, ..) => return Err(format!("keep is \"all\", \"off\" or \"sample\", not {other:?}")),
-        };
+        let keep = keep(&form)?;
         let peer = match form.peer {
             Some(list) if list.is_empty() => return Err("peer: no network at all, which nothing can match".to_owned()),
             Some(list) => Some(list.iter().map(|text| named_peer(text)).collect::<Result<_, _>>()?),
@@ -223,6 +238,30 @@ impl Rule {
         };
         self.peer.as_ref().is_some_and(|peers| !peers.iter().any(is)).then_some("peer")
     }
+}
+
+/// What a form says of the rows, and nothing that does not belong to it.
+fn keep(form: &Form) -> Result<Keep, String> {
+    let none = |what: &str, is: bool| if is { Ok(()) } else { Err(format!("keep {:?} has no {what}", form.keep)) };
+    let word = form.keep.as_str();
+    none("one_in", form.one_in.is_none() || word == "sample")?;
+    none("by", form.by.is_none() || matches!(word, "sample" | "first"))?;
+    none("window", form.window_ns.is_none() || matches!(word, "coalesce" | "first"))?;
+    Ok(match (word, form.one_in, form.window_ns) {
+        ("all", ..) => Keep::All,
+        ("off", ..) => Keep::Off,
+        ("sample", Some(0), _) => {
+            return Err("SAMPLE(one_in=0) keeps nothing and says so of nothing; use OFF, or one_in >= 1".to_owned());
+        }
+        ("sample", Some(one_in), _) => Keep::Sample { one_in, by: form.by.unwrap_or(By::STORY) },
+        ("sample", None, _) => return Err("keep \"sample\" needs one_in".to_owned()),
+        ("coalesce", _, Some(window_ns)) => Keep::Coalesce { window_ns: window::within(window_ns, MOST_COALESCE)? },
+        ("first", _, Some(window_ns)) => {
+            Keep::First { window_ns: window::within(window_ns, MOST_FIRST)?, by: form.by.unwrap_or(By::STORY) }
+        }
+        ("coalesce" | "first", _, None) => return Err(format!("keep {word:?} needs a window")),
+        _ => return Err(format!("keep is \"all\", \"off\", \"sample\", \"coalesce\" or \"first\", not {word:?}")),
+    })
 }
 
 /// Whether the names are of a principal: by its name alone, or as `Type:name`.

@@ -51,6 +51,26 @@ impl By {
         NAMES.into_iter().enumerate().filter(move |(at, _)| self.0 >> at & 1 == 1).map(|(_, name)| name)
     }
 
+    /// Appends what a row says of each name, so that two rows have the same bytes only where they agree in all of it.
+    pub(crate) fn key(self, row: &RowView<'_>, shape: Shape, who: Option<&Context>, out: &mut Vec<u8>) {
+        let mut put = |bit, value: Option<&[u8]>| {
+            if self.has(bit) {
+                // What is not there is another thing than what is empty.
+                out.extend_from_slice(&value.map_or(u32::MAX, |value| value.len() as u32).to_le_bytes());
+                out.extend_from_slice(value.unwrap_or_default());
+            }
+        };
+        let of = |of: fn(&Context) -> Option<&str>| who.and_then(of).map(str::as_bytes);
+        put(SESSION, of(|who| who.session.as_deref()));
+        put(RESOURCE, shape.has_resource(row));
+        put(PARTITION, shape.partition(row).map(i64::to_le_bytes).as_ref().map(|bytes| &bytes[..]));
+        put(PRINCIPAL, shape.own_principal(row).map(str::as_bytes).or(of(Context::first_principal)));
+        put(VIRTUAL_CLUSTER, of(|who| who.virtual_cluster.as_deref()));
+        put(CLIENT_ID, of(|who| who.client_id.as_deref()));
+        put(PEER, of(|who| who.peer_ip.as_deref()));
+        put(TAP, Shape::own_tap(row).map(str::as_bytes).or(of(|who| who.tap.as_deref())));
+    }
+
     const fn has(self, bit: u8) -> bool {
         self.0 & bit != 0
     }

@@ -11,6 +11,12 @@ use auditring_event::{ACTIONS, CODES, Column, FREEFORM, Target};
 pub(crate) struct Shape {
     pub(crate) resource: u32,
     pub(crate) partition: u32,
+    /// First and last offset.
+    pub(crate) offsets: [u32; 2],
+    /// The client's correlation id and the server's.
+    pub(crate) correlation: [u32; 2],
+    /// What is added up when rows are merged: records, bytes, duration.
+    pub(crate) sums: [u32; 3],
     pub(crate) principal: u32,
     pub(crate) filter: u32,
     pub(crate) name: u32,
@@ -27,6 +33,9 @@ static SHAPES: LazyLock<Box<[Shape]>> = LazyLock::new(|| {
         shapes[usize::from(spec.code)] = Shape {
             resource: bit(Column::Resource),
             partition: bit(Column::Partition),
+            offsets: [bit(Column::FirstOffset), bit(Column::LastOffset)],
+            correlation: [bit(Column::ClientCorrelationId), bit(Column::ServerCorrelationId)],
+            sums: [bit(Column::Records), bit(Column::Bytes), bit(Column::DurationNs)],
             principal: bit(Column::Principal),
             filter: bit(Column::Filter) | FILTER,
             name: if spec.code == FREEFORM { NAME } else { 0 },
@@ -44,6 +53,11 @@ impl Shape {
     #[inline]
     pub(crate) fn resource<'a>(self, row: &RowView<'a>) -> &'a [u8] {
         first(row, self.resource).unwrap_or_default()
+    }
+
+    #[inline]
+    pub(crate) fn has_resource<'a>(self, row: &RowView<'a>) -> Option<&'a [u8]> {
+        first(row, self.resource)
     }
 
     pub(crate) fn partition(self, row: &RowView<'_>) -> Option<i64> {

@@ -58,7 +58,7 @@ impl<'a> Batch<'a> {
             Column::AgeNs => int64(std::mem::take(&mut self.walk.age_ns)),
             Column::Seq => int64(std::mem::take(&mut self.walk.seq)),
             Column::Weight => int64(std::mem::take(&mut self.walk.weight)),
-            Column::Count => int64(vec![1; self.rows]),
+            Column::Count => int64(std::mem::take(&mut self.walk.count)),
             Column::Process => self.keys.constant(&identity.process)?,
             Column::Instance => self.keys.constant(&identity.instance)?,
             Column::Host => self.keys.constant(&identity.host)?,

@@ -78,6 +78,13 @@ fn put_apart<T: Clone + Default>(values: &mut Vec<T>, row: usize, rows: usize, v
     values[row] = value;
 }
 
+/// A row stands for several events.
+#[cold]
+fn merged(counts: &mut Vec<i64>, row: usize, count: u32) {
+    counts.resize(row, 1);
+    counts.push(count.into());
+}
+
 /// All that the rows say.
 pub(super) struct Walk {
     /// Rows that are expected.
@@ -89,6 +96,8 @@ pub(super) struct Walk {
     pub any: u64,
     pub seq: Vec<i64>,
     pub weight: Vec<i64>,
+    /// Up to the last row that stands for several events; behind it every row stands for one.
+    pub count: Vec<i64>,
     pub time_ns: Vec<i64>,
     pub age_ns: Vec<i64>,
     /// The codes met, in order of appearance, and each row's position among them.
@@ -121,6 +130,7 @@ impl Walk {
             any: 0,
             seq: Vec::with_capacity(rows),
             weight: Vec::with_capacity(rows),
+            count: Vec::new(),
             time_ns: Vec::with_capacity(rows),
             age_ns: Vec::with_capacity(rows),
             codes: Vec::new(),
@@ -183,6 +193,9 @@ impl Walk {
             self.bits_used[usize::from(row.bits())] = true;
             self.seq.push(at.seq);
             self.weight.push(at.weight.into());
+            if at.count != 1 {
+                merged(&mut self.count, before + i, at.count);
+            }
             self.time_ns.push(row.time_ns());
             self.age_ns.push(row.age_ns());
             let code = &mut self.code_at[usize::from(row.code())];
@@ -211,6 +224,7 @@ impl Walk {
     /// Ends the walk: every column that some row has is as long as the rows are many.
     pub(super) fn end(&mut self) {
         let rows = self.len();
+        self.count.resize(rows, 1);
         for own in &mut self.own {
             if !own.ints.is_empty() {
                 own.ints.resize(rows, 0);

@@ -9,7 +9,7 @@ use crate::flat::quote;
 use crate::plan::{Plan, Plans};
 use crate::row::RowView;
 use crate::spec::{Column, Origin};
-use crate::{Context, Malformed, RowSet, record, sanitize};
+use crate::{Context, Malformed, RowRef, RowSet, record, sanitize};
 use std::borrow::Cow;
 
 const fn set_of(columns: &[Column]) -> u64 {
@@ -85,7 +85,7 @@ impl<'a> Writer<'a> {
             let plan = self.plans.position(row.code())?;
             values.clear();
             self.plans.get(plan).follow(&row, &mut values)?;
-            self.line(out, &row, plan, at.seq, at.weight, &values)?;
+            self.line(out, &row, plan, at, &values)?;
         }
         Ok(self.rows())
     }
@@ -96,8 +96,7 @@ impl<'a> Writer<'a> {
         out: &mut Vec<u8>,
         row: &RowView<'a>,
         plan: u16,
-        seq: i64,
-        weight: u32,
+        at: &RowRef,
         values: &Values<'a>,
     ) -> Result<(), Malformed> {
         out.reserve(1024);
@@ -142,7 +141,7 @@ impl<'a> Writer<'a> {
         self.clock.write_nanos(out, row.time_ns());
         number(out, ",\"ageNanos\":", row.age_ns());
         let mut digits = itoa::Buffer::new();
-        let digits = digits.format(seq).as_bytes();
+        let digits = digits.format(at.seq).as_bytes();
         for part in [&self.process[0][..], digits, &self.process[1], digits, &self.words[words]] {
             out.extend_from_slice(part);
         }
@@ -152,10 +151,11 @@ impl<'a> Writer<'a> {
             beside(out, is_client, values, session, plan);
         }
         fields(out, values, plan);
-        if weight == 1 {
+        if (at.count, at.weight) == (1, 1) {
             out.extend_from_slice(b",\"count\":1,\"weight\":1");
         } else {
-            number(out, ",\"count\":1,\"weight\":", weight.into());
+            number(out, ",\"count\":", at.count.into());
+            number(out, ",\"weight\":", at.weight.into());
         }
         if let Some(end) = values.int(Column::EndTime) {
             out.extend_from_slice(b",\"endTime\":");

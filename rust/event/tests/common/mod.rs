@@ -26,6 +26,7 @@ pub struct Made {
     pub time_ns: i64,
     pub age_ns: i64,
     pub weight: u32,
+    pub count: u32,
 }
 
 /// Text as it may come off a wire, and some that is worth a try.
@@ -140,9 +141,9 @@ pub fn made(contexts: usize) -> impl Strategy<Value = Made> {
     let fields = vec((weighted(0.7, text()), weighted(0.7, any::<i64>())), 20);
     let words = (select(Outcome::ALL), of(select(Authority::ALL)), select(Origin::ALL), 0..16_u8, any::<[bool; 2]>());
     let maps = (weighted(0.2, object_ref_map()), weighted(0.2, context_map()));
-    let times = (any::<i64>(), any::<i64>(), 1..1000_u32);
+    let times = (any::<i64>(), any::<i64>(), 1..1000_u32, prop_oneof![Just(1), 1..1000_u32]);
     (0..ACTIONS.len() + 2, fields, words, common(), maps, of(0..contexts.max(1)), times).prop_map(
-        move |(action, fields, words, common, maps, context, (time_ns, age_ns, weight))| {
+        move |(action, fields, words, common, maps, context, (time_ns, age_ns, weight, merged))| {
             let definitions = definitions();
             let mut encoder = match ACTIONS.get(action) {
                 Some(spec) if spec.code == FREEFORM => Encoder::freeform("com.example.Something"),
@@ -176,7 +177,7 @@ pub fn made(contexts: usize) -> impl Strategy<Value = Made> {
             maps.0.as_ref().map(|map| encoder.object_ref(map).to_vec());
             maps.1.as_ref().map(|map| encoder.context_map(map).to_vec());
             let context = context.filter(|_| contexts > 0);
-            Made { action, record: encoder.to_vec(), context, time_ns, age_ns, weight }
+            Made { action, record: encoder.to_vec(), context, time_ns, age_ns, weight, count: merged }
         },
     )
 }
@@ -197,7 +198,12 @@ pub fn row_set(contexts: Vec<Context>, events: &[Made]) -> RowSet {
         let record = RecordView::parse(&event.record).expect("the encoder writes records");
         assert_eq!(Ok(()), record.validate());
         let context = event.context.map_or(NO_CONTEXT, |at| at as u32);
-        set.rows.push(RowRef { seq: seq as i64, offset: set.data.len() as u32, weight: event.weight });
+        set.rows.push(RowRef {
+            seq: seq as i64,
+            offset: set.data.len() as u32,
+            weight: event.weight,
+            count: event.count,
+        });
         row::from_record(&record, context, event.time_ns, event.age_ns, 0, &mut set.data);
     }
     set

@@ -163,6 +163,8 @@ fn rule() -> impl Strategy<Value = String> {
     let keep = prop_oneof![
         Just(r#""keep":"all""#),
         Just(r#""keep":"off""#),
+        Just(r#""keep":"coalesce","window_ns":1000000000"#),
+        Just(r#""keep":"first","window_ns":2000000000,"by":["resource"]"#),
         Just(r#""keep":"sample","one_in":3"#),
         Just(r#""keep":"sample","one_in":2,"by":[]"#),
         Just(r#""keep":"sample","one_in":2,"by":["principal","partition"]"#),
@@ -182,7 +184,7 @@ fn rule() -> impl Strategy<Value = String> {
 
 fn policies() -> impl Strategy<Value = Policy> {
     (prop::collection::vec(rule(), 0..6), any::<bool>()).prop_map(|(rules, blind)| {
-        let text = format!(r#"{{"version":2,"seed":5,"allow_blind_spots":{blind},"rules":[{}]}}"#, rules.join(","));
+        let text = format!(r#"{{"version":3,"seed":5,"allow_blind_spots":{blind},"rules":[{}]}}"#, rules.join(","));
         Policy::parse(text.as_bytes()).unwrap()
     })
 }
@@ -296,10 +298,18 @@ proptest! {
                     prop_assert_eq!(one_in, weight);
                 }
                 (Keep::Sample { .. }, Decision::SampledOut) if !sent.first_touch => {}
+                (Keep::Coalesce { window_ns: said }, Decision::Coalesce { window_ns }) => {
+                    prop_assert_eq!(said, window_ns);
+                    prop_assert!(matches!(sent.action, "Read" | "Write"));
+                }
+                (Keep::First { window_ns: said, .. }, Decision::First { window_ns, .. }) => {
+                    prop_assert_eq!(said, window_ns);
+                }
                 (said, done) => prop_assert!(false, "{sent:?}: {said:?}, and not {done:?}"),
             }
             balance[match decision {
-                Decision::Keep { .. } => 0,
+                // Merged or not, it is counted in a row.
+                Decision::Keep { .. } | Decision::Coalesce { .. } | Decision::First { .. } => 0,
                 Decision::SampledOut => 1,
                 Decision::FilteredOut => 2,
             }] += 1;

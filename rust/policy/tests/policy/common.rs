@@ -139,7 +139,7 @@ impl Sent {
         let set = RowSet {
             contexts: self.context.iter().cloned().map(Arc::new).collect(),
             data: self.row(),
-            rows: vec![RowRef { seq: 0, offset: 0, weight: 1 }],
+            rows: vec![RowRef { seq: 0, offset: 0, weight: 1, count: 1 }],
             definitions: Arc::new(definitions),
             ..RowSet::default()
         };

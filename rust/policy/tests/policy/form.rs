@@ -1,4 +1,4 @@
-//! The journaled form, of all versions.
+//! The journaled form, of every version.
 
 use auditring_policy::{Decision, Policy};
 
@@ -75,7 +75,14 @@ fn a_refusal_says_which_rule_and_what_was_probably_meant() {
         (r#"{"action":["auditring.Balanced"],"keep":"all"}"#, r#"there is no action "auditring.Balanced""#),
         (r#"{"peer":["10.0.0.1/8"],"keep":"off"}"#, r#"the network is "10.0.0.0/8""#),
         (r#"{"peer":["somewhere"],"keep":"off"}"#, "a network like"),
-        (r#"{"keep":"coalesce"}"#, r#"keep is "all", "off" or "sample", not "coalesce""#),
+        (r#"{"keep":"sometimes"}"#, r#"or "first", not "sometimes""#),
+        (r#"{"keep":"coalesce"}"#, r#"keep "coalesce" needs a window"#),
+        (r#"{"keep":"coalesce","window_ns":60000000001}"#, "a window is 0.001 to 60 seconds"),
+        (r#"{"keep":"first","window_ns":300000000001}"#, "a window is 0.001 to 300 seconds"),
+        (r#"{"keep":"off","window_ns":1000000000}"#, "has no window"),
+        (r#"{"keep":"coalesce","window_ns":1000000000,"by":[]}"#, "has no by"),
+        (r#"{"action":["Delete"],"keep":"coalesce","window_ns":1000000000}"#, r#"it coalesces action "Delete""#),
+        (r#"{"category":["connection"],"keep":"coalesce","window_ns":1000000000}"#, r#"category "connection""#),
         (r#"{"keep":"sample"}"#, "needs one_in"),
         (r#"{"keep":"sample","one_in":0}"#, "one_in=0"),
         (r#"{"keep":"off","one_in":3}"#, "has no one_in"),
@@ -109,9 +116,40 @@ fn a_rule_that_names_what_is_protected_is_a_mistake_and_a_wide_one_is_not() {
         r#"{"action":["Client*"],"keep":"off"}"#,
         r#"{"category":["a*"],"keep":"off"}"#,
         r#"{"outcome":["denied"],"keep":"all"}"#,
+        r#"{"keep":"coalesce","window_ns":1000000000}"#,
+        r#"{"action":["*"],"keep":"coalesce","window_ns":1000000000}"#,
         r#"{"action":["com.example.kms.KeyUsed","OperationAllowed","ClientAccept"],"keep":"off"}"#,
         r#"{"peer":["10.0.0.0/8","2001:db8::/32","::1","10.0.0.1"],"keep":"off"}"#,
     ] {
         assert_eq!(refusal(rules), "accepted", "{rules}");
     }
+}
+
+#[test]
+fn windows_that_do_not_end_together_are_refused_with_one_that_would_do() {
+    let of = |kind: &str, seconds: f64| {
+        let window = (seconds * 1e9) as i64;
+        format!(r#"{{"action":["Read"],"keep":"{kind}","window_ns":{window}}}"#)
+    };
+    for (longest, other, says) in [
+        (60.0, 7.0, "7.5 would do"),
+        (300.0, 40.0, "37.5 would do"),
+        (10.0, 9.0, "10 would do"),
+        (1.0, 0.3, "0.25 would do"),
+        (60.0, 20.0, "accepted"),
+        (60.0, 0.5, "accepted"),
+        (60.0, 60.0, "accepted"),
+    ] {
+        let why = refusal(&[of("first", longest), of("coalesce", other)].join(","));
+        assert!(why.ends_with(says), "{longest} and {other}: {why}");
+    }
+    let one = |seconds| {
+        let text =
+            format!(r#"{{"version":3,"seed":1,"allow_blind_spots":false,"rules":[{}]}}"#, of("coalesce", seconds));
+        Policy::parse(text.as_bytes()).unwrap()
+    };
+    assert!(one(1.0).check_windows(Some(&one(0.5))).is_ok());
+    assert!(one(1.0).check_windows(Some(&one(0.4))).is_err());
+    assert!(one(0.4).check_windows(Some(&one(1.0))).is_err());
+    assert_eq!(auditring_policy::windows(&one(1.0), Some(&one(0.5))), [500_000_000, 1_000_000_000]);
 }

@@ -58,7 +58,7 @@ fn shown(redactor: &mut Redactor, record: &[u8], context: &Context) -> Event {
     let mut set = RowSet { contexts: vec![Arc::new(Context::decode(&other).unwrap())], ..RowSet::default() };
     let view = body.map_or(record, |(presence, flags)| record.with(presence, flags, redactor.body()));
     row::from_record(&view, 0, 1, 1, 0, &mut set.data);
-    set.rows.push(RowRef { seq: 0, offset: 0, weight: 1 });
+    set.rows.push(RowRef { seq: 0, offset: 0, weight: 1, count: 1 });
     let mut definitions = Definitions::default();
     definitions.insert(definition());
     set.definitions = Arc::new(definitions);

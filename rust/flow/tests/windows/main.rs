@@ -1,0 +1,7 @@
+//! Rows that wait in windows: what becomes of them, and that whoever begins at a cut comes to the same.
+
+mod cases;
+mod journal;
+mod plain;
+mod properties;
+mod pumped;
