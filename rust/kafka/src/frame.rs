@@ -187,7 +187,12 @@ impl Frame {
             if facts.is_full() && !input.is_empty() {
                 return Driven::Full;
             }
-            match self.unit(input, flexible, |cursor| step(cursor, facts)) {
+            let next = if self.kept.is_empty() {
+                self.units(input, flexible, facts, &mut step)
+            } else {
+                self.gathered(input, flexible, |cursor| step(cursor, facts))
+            };
+            match next {
                 Ok(Next::Unit) => {}
                 Ok(Next::Skip(len)) if len <= self.left => self.skip = len,
                 Ok(Next::Pause) => return Driven::Full,
@@ -197,6 +202,39 @@ impl Frame {
                 Ok(Next::Skip(_)) | Err(Halt::Malformed) => return Driven::Malformed,
             }
         }
+    }
+
+    /// Reads one unit behind the other, and steps over what lies between them, where all of that lies in the chunk: most do,
+    /// and so each costs no more than its own numbers. Returns what comes after the last one.
+    #[inline]
+    fn units(
+        &mut self,
+        input: &mut &[u8],
+        flexible: bool,
+        facts: &mut Facts,
+        step: &mut impl FnMut(&mut Cursor<'_>, &mut Facts) -> Step<Next>,
+    ) -> Result<Next, Halt> {
+        let seen = &input[..input.len().min(self.left)];
+        let mut cursor = Cursor::new(seen, flexible);
+        let (next, read) = loop {
+            let begin = cursor.at();
+            match step(&mut cursor, facts) {
+                Ok(_) if cursor.at() - begin > UNIT => break (Err(Halt::Malformed), begin),
+                Ok(Next::Unit) if !facts.is_full() => {}
+                Ok(Next::Skip(len)) if !facts.is_full() && cursor.take(len).is_ok() => {}
+                Ok(next) => break (Ok(next), cursor.at()),
+                Err(Stop::Short) if seen.len() < self.left && seen.len() - begin <= UNIT => {
+                    self.kept.extend_from_slice(&seen[begin..]);
+                    *input = &input[seen.len()..];
+                    self.left -= begin;
+                    return Err(Halt::Wait);
+                }
+                Err(_) => break (Err(Halt::Malformed), begin),
+            }
+        };
+        *input = &input[read..];
+        self.left -= read;
+        next
     }
 
     /// What has come of the rest of the frame.
