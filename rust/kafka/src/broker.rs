@@ -277,18 +277,15 @@ impl BrokerSide {
         let Some(entry) = &mut self.entry else { return self.rest() };
         let (asked, topics) = (entry.asked, &shared.topics);
         let wire = Wire { duration_ns: self.duration_ns, ..asked.wire(shared.name.as_deref()) };
+        let (flexible, mut out) = (asked.is_flexible(), Out { wire, topics, facts });
         let driven = match (&self.at, &mut entry.kept) {
             (At::Produce, Kept::Writes(writes)) => {
-                self.frame.drive(input, asked.is_flexible(), facts, |cursor, facts| {
-                    self.produce.step(cursor, writes, &mut Out { wire, topics, facts })
-                })
+                self.frame.drive(input, flexible, &mut out, |cursor, out| self.produce.step(cursor, writes, out))
             }
-            (At::Fetch, _) => self.frame.drive(input, asked.is_flexible(), facts, |cursor, facts| {
-                self.fetch.step(cursor, &mut Out { wire, topics, facts })
-            }),
-            (At::ShareFetch, _) => self.frame.drive(input, asked.is_flexible(), facts, |cursor, facts| {
-                self.share_fetch.step(cursor, &mut Out { wire, topics, facts })
-            }),
+            (At::Fetch, _) => self.frame.drive(input, flexible, &mut out, |cursor, out| self.fetch.step(cursor, out)),
+            (At::ShareFetch, _) => {
+                self.frame.drive(input, flexible, &mut out, |cursor, out| self.share_fetch.step(cursor, out))
+            }
             _ => Driven::End,
         };
         match driven {

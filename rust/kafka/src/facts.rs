@@ -7,6 +7,8 @@ use auditring_event::record::{Layout, STATUS, TAP};
 use auditring_event::sanitize::{self, Marks};
 use auditring_event::{ActionSpec, Kind, MAX_FIELDS, Outcome, STATUS_CAP};
 
+use crate::frame::Room;
+
 /// Bytes of bodies from which on a tap waits to be relieved.
 const FULL: usize = 64 * 1024;
 /// Items likewise: what changes the session has no body.
@@ -152,6 +154,13 @@ impl Facts {
     pub(crate) fn draft(&mut self, spec: &'static ActionSpec) -> Draft<'_> {
         self.texts.clear();
         Draft { facts: self, spec, presence: 0, outcome: spec.outcome, flags: 0, muted: false }
+    }
+}
+
+impl Room for Facts {
+    #[inline]
+    fn is_full(&self) -> bool {
+        Self::is_full(self)
     }
 }
 

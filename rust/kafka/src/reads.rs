@@ -13,6 +13,7 @@ use crate::batches::Batch;
 use crate::cursor::TopicId;
 use crate::exchange::Fate;
 use crate::facts::Facts;
+use crate::frame::Room;
 use crate::named::{Named, TopicPlaces};
 use crate::rows::{Numbers, Texts};
 use crate::topics::Topics;
@@ -37,6 +38,13 @@ pub(crate) struct Out<'a> {
     pub(crate) wire: Wire<'a>,
     pub(crate) topics: &'a Topics,
     pub(crate) facts: &'a mut Facts,
+}
+
+impl Room for Out<'_> {
+    #[inline]
+    fn is_full(&self) -> bool {
+        self.facts.is_full()
+    }
 }
 
 /// Spreads numbers that lie side by side over all bits; odd, so that no two become one.
