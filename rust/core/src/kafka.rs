@@ -87,13 +87,13 @@ struct Seen<'a> {
 
 /// Whose bytes they are.
 #[derive(Clone, Copy)]
-enum Side {
+pub(crate) enum Side {
     Client,
     Broker,
 }
 
+/// `from_client` and `from_broker` are `ffi::shown`'s.
 #[pymethods]
-#[allow(clippy::wrong_self_convention, reason = "who the bytes are from, not what a tap is made of")]
 impl Tap {
     #[new]
     #[pyo3(signature = (handle, *, name = None, topics = None))]
@@ -130,18 +130,6 @@ impl Tap {
         let state = State { reader: Reader::new(name, names), facts: Facts::default() };
         let state = Mutex::new(state);
         Ok(Self { handle, session, _owner: owner.unbind(), state, feeder: AtomicUsize::new(0) })
-    }
-
-    /// Bytes that the client sent.
-    #[pyo3(signature = (data, /))]
-    fn from_client(&self, py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.feed(py, Side::Client, &View::of(data)?)
-    }
-
-    /// Bytes that the broker answered.
-    #[pyo3(signature = (data, /))]
-    fn from_broker(&self, py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.feed(py, Side::Broker, &View::of(data)?)
     }
 
     /// A request goes on under another correlation id.
@@ -224,9 +212,14 @@ impl Tap {
         body(&mut state)
     }
 
-    fn feed(&self, py: Python<'_>, side: Side, view: &View<'_>) -> PyResult<()> {
+    /// Bytes that one side sent.
+    #[inline]
+    pub(crate) fn show(&self, py: Python<'_>, side: Side, data: &Bound<'_, PyAny>) -> PyResult<()> {
+        let view = View::of(data)?;
         self.with(py, |state| {
-            state.facts.requests = [INGRESS, EGRESS].iter().any(|code| self.is_wanted(*code, Outcome::Success));
+            // A log that keeps nothing has no policy that turns them off.
+            let keeps = self.handle.shared.hot.get().is_some();
+            state.facts.requests = keeps && [INGRESS, EGRESS].iter().any(|code| self.is_wanted(*code, Outcome::Success));
             state.facts.off = Off {
                 reads: !self.is_wanted(READ, Outcome::Success),
                 writes: !self.is_wanted(WRITE, Outcome::Success),
