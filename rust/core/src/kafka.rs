@@ -219,7 +219,8 @@ impl Tap {
         self.with(py, |state| {
             // A log that keeps nothing has no policy that turns them off.
             let keeps = self.handle.shared.hot.get().is_some();
-            state.facts.requests = keeps && [INGRESS, EGRESS].iter().any(|code| self.is_wanted(*code, Outcome::Success));
+            state.facts.requests =
+                keeps && [INGRESS, EGRESS].iter().any(|code| self.is_wanted(*code, Outcome::Success));
             state.facts.off = Off {
                 reads: !self.is_wanted(READ, Outcome::Success),
                 writes: !self.is_wanted(WRITE, Outcome::Success),
@@ -343,12 +344,7 @@ impl Tap {
     }
 
     /// The client has proved who it is: in every later row of the session, and in this one, once it is in the ring.
-    fn prove(
-        &self,
-        py: Python<'_>,
-        seen: Seen<'_>,
-        (principal, mechanism): (Option<&str>, &str),
-    ) -> PyResult<()> {
+    fn prove(&self, py: Python<'_>, seen: Seen<'_>, (principal, mechanism): (Option<&str>, &str)) -> PyResult<()> {
         let change = |known: &mut session::Facts| match principal {
             Some(principal) => known.prove(SASL, principal, Some(mechanism)),
             None => known.prove_unnamed(SASL, mechanism),

@@ -352,7 +352,8 @@ impl Shared {
         let wait = until.saturating_duration_since(Instant::now());
         let done = self.hot.get().is_none()
             || self.offer(&Parts::whole(record), droppable).is_ok()
-            || (!wait.is_zero() && self.wait(py, &Parts::whole(record), droppable, Some(wait), Instant::now(), &|| true)?);
+            || (!wait.is_zero()
+                && self.wait(py, &Parts::whole(record), droppable, Some(wait), Instant::now(), &|| true)?);
         if !done {
             self.count_ordered(code, outcome, Edge::Dropped);
         }

@@ -202,8 +202,7 @@ impl ClientSide {
         let wire = asked.wire(shared.name.as_deref());
         let mut out = Out { wire, topics: &shared.topics, facts };
         let produce = &mut self.produce;
-        let driven =
-            self.frame.drive(input, asked.is_flexible(), &mut out, |cursor, out| produce.step(cursor, out));
+        let driven = self.frame.drive(input, asked.is_flexible(), &mut out, |cursor, out| produce.step(cursor, out));
         match driven {
             Driven::Wait | Driven::Full => return false,
             Driven::End => {

@@ -65,7 +65,9 @@ unsafe fn shown(slf: *mut PyObject, data: *mut PyObject, side: Side) -> *mut PyO
     match catch_unwind(AssertUnwindSafe(|| tap.get().show(py, side, &data))) {
         Ok(Ok(())) => none(),
         Ok(Err(error)) => failed(py, error),
-        Err(_) => failed(py, PyRuntimeError::new_err("auditring: internal error in a tap; the chunk was not looked at")),
+        Err(_) => {
+            failed(py, PyRuntimeError::new_err("auditring: internal error in a tap; the chunk was not looked at"))
+        }
     }
 }
 

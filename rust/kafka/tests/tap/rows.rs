@@ -68,7 +68,10 @@ fn a_name_and_an_id_that_alternate_are_told_apart() {
         seen.client(&request(5, version, &fetch::ask(version)));
         seen.broker(&answer(5, version, &fetch::brought(version, &[(ID_TEXT, &[(0, 0, batch(0, 0, 1, 0))])])));
         let rows = seen.events();
-        assert_eq!((Some(ID_TEXT), (version == 13).then_some(ID_TEXT)), (last(&rows, "topic"), last(&rows, "topic_id")));
+        assert_eq!(
+            (Some(ID_TEXT), (version == 13).then_some(ID_TEXT)),
+            (last(&rows, "topic"), last(&rows, "topic_id"))
+        );
     }
 }
 
