@@ -1,6 +1,8 @@
 """The Rust core: ring, pump, journal, followers behind one boundary. Hosts import `auditring`, not this module."""
 
 from collections.abc import Callable, Mapping, Sequence
+from os import PathLike
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, final, overload
 from uuid import UUID
@@ -17,6 +19,7 @@ __all__ = [
     "Follower",
     "LineWriter",
     "Log",
+    "Orphan",
     "Plugin",
     "RowBatch",
     "Session",
@@ -25,6 +28,7 @@ __all__ = [
     "Tap",
     "Topics",
     "actions",
+    "adopt_orphans",
     "check_policy",
     "columns",
     "explain",
@@ -384,6 +388,11 @@ class Follower:
 
         Raises `OSError`; `BlockingIOError` when another holder has the sink's lock.
         """
+    @staticmethod
+    def of_orphan(
+        orphan: Orphan, sink: str, declined: Sequence[tuple[str, str]] = ..., *, tables: bool = False
+    ) -> Follower:
+        """One of a process that has died, over what is left of its journal; it ends."""
     @property
     def state(self) -> bytes:
         """What the sink's last commit returned; empty at first."""
@@ -418,6 +427,46 @@ class Follower:
     def rewind(self) -> None:
         """Back to the cursor, after a sink has failed."""
     def close(self) -> None: ...
+
+@final
+class Orphan:
+    """The journal of a process that has died, held by this one; its last row is there."""
+
+    @property
+    def process(self) -> str: ...
+    @property
+    def instance(self) -> str: ...
+    @property
+    def host(self) -> str: ...
+    @property
+    def pid(self) -> int: ...
+    @property
+    def primary_tap(self) -> str | None: ...
+    @property
+    def directory(self) -> Path: ...
+    @property
+    def next_seq(self) -> int:
+        """The seq behind its last row."""
+    @property
+    def salvage(self) -> dict[str, Any] | None:
+        """What was found beside its journal; `None` where it had ended before."""
+    @property
+    def sinks(self) -> list[str]:
+        """The sinks that follow it, whether or not they lack rows. Raises `OSError`."""
+    def behind(self) -> list[str]:
+        """The sinks that still lack rows of it; none once its journal is removed."""
+    def finish(self) -> bool:
+        """Removes the journal if every sink is past it; its totals stay. Whether it is removed. Raises `OSError`."""
+    def close(self) -> None:
+        """Lets go of it: the next opener goes on."""
+    def forked(self) -> None:
+        """In a forked child: the hold is the parent's."""
+
+def adopt_orphans(root: str | PathLike[str], *, by: str = "") -> tuple[list[Orphan], list[tuple[Path, str]]]:
+    """Adopts and recovers every process under `root` that has died; beside them what could not be, and why.
+
+    Raises `OSError` if the directory cannot be read.
+    """
 
 @final
 class Session:

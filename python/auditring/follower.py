@@ -72,8 +72,10 @@ class Tally:
 class SinkFollower:
     """Drives one sink. Its thread is a daemon, so that the interpreter can exit; the log's exit handler ends it."""
 
-    def __init__(self, rows: _core.Follower, sink: Sink, health: HealthBoard, tell: Callable[..., None]) -> None:
-        """`tell` records one of the library's own events."""
+    def __init__(
+        self, rows: _core.Follower, sink: Sink, health: HealthBoard, tell: Callable[..., None], *, of: str | None = None
+    ) -> None:
+        """`tell` records one of the library's own events. `of`: the dead process whose rows these are."""
         self.sink = sink
         self.failures = 0
         self.failed: BaseException | None = None
@@ -85,7 +87,7 @@ class SinkFollower:
         self._safe = self._rows.cursor
         self._totals = self._rows.totals
         self._health = health
-        self._component = f"sink:{sink.name}"
+        self._component = f"sink:{sink.name}" if of is None else f"recovery:{of}:{sink.name}"
         self._thread = threading.Thread()
         self._changed = threading.Condition()
         self._outage = 0.0, 0

@@ -17,6 +17,7 @@ from auditring.exceptions import CloseIncomplete, JournalError
 from auditring.follower import SinkFollower, declined
 from auditring.health import HealthBoard
 from auditring.pump import Pump
+from auditring.recovery import Orphans
 from auditring.sinks.base import Sink, SinkContext
 from auditring.stats import Health, SinkStats, Stats
 
@@ -30,6 +31,7 @@ _RING_ADVICE: Final = (
 )
 _BUDGET_ADVICE: Final = "look at the sink that lags (see stats), or give the journal more room (journal_bytes)"
 _RING_GONE_ADVICE: Final = "restart the process: what is in the ring is lost if the process is killed; see ring_dir"
+_RECOVERY_ADVICE: Final = "look at the cause, then run `auditring recover` on the directory; nothing there is lost"
 _EVENTS_ADVICE: Final = "look at the other problems: the library itself had more to tell than could be kept"
 _OFF_TMPFS: Final = (
     "the ring does not lie on tmpfs: it survives the container, but an emit may wait for a page; see ring_dir"
@@ -50,6 +52,7 @@ class Running:
         self._finished = root is None
         self._closing = False
         self._notes: tuple[str, ...] = ()
+        self._orphans: Orphans | None = None
         if root is None:
             return
         self._pump = Pump(self.core, self._board, self._tell, self._look)
@@ -63,6 +66,16 @@ class Running:
             with contextlib.suppress(CloseIncomplete, OSError):  # why the log could not be opened says more
                 self.close(None)
             raise
+        self._adopt(root, sinks)
+
+    def _adopt(self, root: Path, sinks: Sequence[Sink]) -> None:
+        """Takes over processes of this directory that have died. What they left must not keep this one from working."""
+        self._orphans = Orphans(root, sinks, self._board, self._tell)
+        try:
+            self._orphans.adopt(self.core.process)
+        except OSError as error:
+            self._board.bad("recovery", f"{type(error).__name__}: {error}", _RECOVERY_ADVICE)
+        self._orphans.start()
 
     def _start(self, root: Path, sinks: Sequence[Sink], settings: Mapping[str, Any]) -> None:
         context = SinkContext(
@@ -148,6 +161,7 @@ class Running:
         if self._pump is not None:
             # First: with a full ring and a full disk the last event of a session must not wait for room.
             self._pump.stop()
+        self._leave_orphans(0)
         try:
             left = _left(deadline)
             self.core.close_sessions(_SESSIONS if left is None else min(left, _SESSIONS))
@@ -170,6 +184,7 @@ class Running:
         behind = [follower for follower in self._followers if not follower.finished]
         if not behind:
             self._finish()
+            self._leave_orphans(_left(deadline))
             return
         with contextlib.suppress(OSError):  # only the ring goes now; what lags says more
             self.core.finish()
@@ -179,6 +194,11 @@ class Running:
         raise CloseIncomplete(
             f"not everything has reached its sink: {names}; the rest is kept in {self.core.directory}"
         )
+
+    def _leave_orphans(self, timeout: float | None) -> None:
+        """What is not brought to their sinks in time is left for the next opener."""
+        if self._orphans is not None:
+            self._orphans.stop(timeout)
 
     def _finish(self) -> None:
         try:
@@ -194,6 +214,8 @@ class Running:
         self.core.forked()
         for follower in self._followers:
             follower.forked()
+        if self._orphans is not None:
+            self._orphans.forked()
 
     def _tell(self, action: str, **fields: Any) -> None:  # noqa: ANN401 - the fields are the catalog's
         """Records one of the library's own events. Too many at once cannot be, and would be a problem of their own."""

@@ -15,6 +15,7 @@ SUMMARIES = {
     "demo": "Audit a real HTTP gateway under load, then ask DuckDB who did what.",
     "explain": "Which rule of a policy decides about an event, and why.",
     "query": "Ask an audit directory: SQL, or a saved question.",
+    "recover": "End the journals of processes that died, and bring their rows to the sinks.",
     "schema": "What lines and rows may have: a JSON Schema, or the table's columns.",
     "stats": "The balance of every process that writes, or wrote, to a directory.",
     "tail": "Watch what happens in an audit directory, as it happens.",

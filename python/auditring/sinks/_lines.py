@@ -120,13 +120,20 @@ def _common(a: bytes, b: bytes) -> int:
     return low
 
 
-def compress(path: Path, into: Path) -> None:
-    """Replaces a file that has ended by its compressed form; can be broken off anywhere and done again."""
+def compress(path: Path, into: Path, *, begin: bool = True) -> None:
+    """Replaces a file that has ended by its compressed form; can be broken off anywhere and done again.
+
+    Without `begin` it only ends what was broken off behind the new name: or each row would be there twice.
+    """
     target = into / f"{path.name}.zst"
     if not target.exists():
+        if not begin:
+            return
         make_directory(into)
         part = into / f".{path.name}.zst.tmp"
-        with path.open("rb") as plain, part.open("wb") as packed:
+        part.unlink(missing_ok=True)
+        fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
+        with path.open("rb") as plain, os.fdopen(fd, "wb") as packed:
             _pack(plain, packed)
         part.rename(target)
         sync_directory(into)

@@ -102,6 +102,8 @@ class JsonlSink(Sink):
         self._release()
         self._closed = []
         self._cursor = None
+        for leftover in (self._directory / "closed").glob(f".{self._process}-*.tmp"):
+            leftover.unlink()
         if not state:
             return
         said = json.loads(state)
@@ -109,7 +111,11 @@ class JsonlSink(Sink):
         current = None
         # A file born at the cursor says that the one before it was ended after the last commit.
         born = self._named(self._cursor)
-        if name is not None and not born.exists():
+        # So does its compressed form: a close that was broken off had nothing more to write to it.
+        packed = None if name is None else self._directory / "closed" / f"{name}.zst"
+        if name is not None and packed is not None and packed.exists():
+            self._closed = [self._directory / name]
+        elif name is not None and not born.exists():
             current = self._directory / name
             if not current.exists() or current.stat().st_size < said["offset"]:
                 raise CursorError(f"{current} is missing or shorter than its cursor says ({said['offset']} bytes)")
@@ -117,7 +123,7 @@ class JsonlSink(Sink):
                 current, offset=said["offset"], rows=said["rows"], day=said["day"], dialect=self._dialect
             )
         ended = sorted(self._directory.glob(f"{self._process}-*.jsonl"))
-        self._closed = [path for path in ended if path != current and path.name < born.name]
+        self._closed += [path for path in ended if path != current and path.name < born.name]
 
     def write(self, batch: RowBatch) -> int:
         """Appends the lines of a batch in whole lines."""
@@ -155,7 +161,8 @@ class JsonlSink(Sink):
         """Closes the file, and compresses what has been waiting for the cursor to pass."""
         if self._file is not None and self._file.clean:
             self._rotate()
-            self._tidy()
+        # All that is closed lies before the cursor: this comes after the last commit.
+        self._tidy()
         self._release()
 
     def forked(self) -> None:
@@ -187,8 +194,7 @@ class JsonlSink(Sink):
     def _tidy(self) -> None:
         """Compresses files that have ended, now that the cursor is past them."""
         while self._closed:
-            if self._compress:
-                compress(self._closed[0], self._directory / "closed")
+            compress(self._closed[0], self._directory / "closed", begin=self._compress)
             self._closed.pop(0)
 
 

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -19,6 +20,7 @@ use pyo3::types::PyBytes;
 
 use crate::arrow::RowBatch;
 use crate::log::{Log, os_error};
+use crate::orphan::Orphan;
 
 /// What others may ask for at any time.
 #[derive(Clone, Default)]
@@ -47,7 +49,46 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// What a sink declines, by the names of actions and outcomes.
+fn pairs(sink: &str, declined: Vec<(String, String)>) -> PyResult<Declined> {
+    let mut pairs = Declined::default();
+    let mut unknown = HashSet::new();
+    for (action, outcome) in declined {
+        match (by_name(&action), Outcome::from_word(&outcome)) {
+            (Some(spec), Some(outcome)) => pairs.add(spec.code, outcome),
+            _ => _ = unknown.insert(action),
+        }
+    }
+    if !unknown.is_empty() {
+        return Err(PyValueError::new_err(format!("sink {sink:?} declines what is not in the catalog: {unknown:?}")));
+    }
+    Ok(pairs)
+}
+
 impl Follower {
+    fn open(
+        py: Python<'_>,
+        dir: &Path,
+        progress: Arc<Progress>,
+        sink: &str,
+        declined: Declined,
+        tables: bool,
+    ) -> PyResult<Self> {
+        let form = if tables { Form::Table } else { Form::Rows };
+        let opened = py.detach(|| auditring_flow::Follower::open(dir, sink, declined, form, Arc::clone(&progress)));
+        let inner = opened.map_err(|error| match error {
+            auditring_flow::Error::SinkHeld(_) => PyBlockingIOError::new_err(error.to_string()),
+            error => os_error(error),
+        })?;
+        let sink_lock = Arc::downgrade(&inner.lock());
+        let shared = Arc::default();
+        let ahead = Mutex::new(Some(read_ahead(Arc::clone(&shared))?));
+        let follower = Self { inner: shared, ahead, view: Mutex::default(), progress, sink_lock };
+        follower.look(&inner);
+        *lock(&follower.inner) = Some(inner);
+        Ok(follower)
+    }
+
     fn look(&self, inner: &auditring_flow::Follower) {
         let cursor = inner.cursor();
         let mut view = lock(&self.view);
@@ -109,35 +150,26 @@ impl Follower {
     #[new]
     #[pyo3(signature = (log, sink, declined=vec![], *, tables=false))]
     fn new(py: Python<'_>, log: &Log, sink: String, declined: Vec<(String, String)>, tables: bool) -> PyResult<Self> {
-        let mut pairs = Declined::default();
-        let mut unknown = HashSet::new();
-        for (action, outcome) in declined {
-            match (by_name(&action), Outcome::from_word(&outcome)) {
-                (Some(spec), Some(outcome)) => pairs.add(spec.code, outcome),
-                _ => _ = unknown.insert(action),
-            }
-        }
-        if !unknown.is_empty() {
-            return Err(PyValueError::new_err(format!(
-                "sink {sink:?} declines what is not in the catalog: {unknown:?}"
-            )));
-        }
+        let pairs = pairs(&sink, declined)?;
         let Some((dir, progress)) = log.follow() else {
             return Err(PyValueError::new_err("a log that keeps nothing has no followers"));
         };
-        let form = if tables { Form::Table } else { Form::Rows };
-        let opened = py.detach(|| auditring_flow::Follower::open(&dir, &sink, pairs, form, Arc::clone(&progress)));
-        let inner = opened.map_err(|error| match error {
-            auditring_flow::Error::SinkHeld(_) => PyBlockingIOError::new_err(error.to_string()),
-            error => os_error(error),
-        })?;
-        let sink_lock = Arc::downgrade(&inner.lock());
-        let shared = Arc::default();
-        let ahead = Mutex::new(Some(read_ahead(Arc::clone(&shared))?));
-        let follower = Self { inner: shared, ahead, view: Mutex::default(), progress, sink_lock };
-        follower.look(&inner);
-        *lock(&follower.inner) = Some(inner);
-        Ok(follower)
+        Self::open(py, &dir, progress, &sink, pairs, tables)
+    }
+
+    /// One of a process that has died, over what is left of its journal.
+    #[staticmethod]
+    #[pyo3(signature = (orphan, sink, declined=vec![], *, tables=false))]
+    fn of_orphan(
+        py: Python<'_>,
+        orphan: &Orphan,
+        sink: String,
+        declined: Vec<(String, String)>,
+        tables: bool,
+    ) -> PyResult<Self> {
+        let pairs = pairs(&sink, declined)?;
+        // Nothing more comes: nobody announces anything.
+        Self::open(py, orphan.dir(), Arc::default(), &sink, pairs, tables)
     }
 
     /// What the sink's last commit returned; empty at first.

@@ -12,6 +12,7 @@ mod kafka;
 mod lines;
 mod log;
 mod methods;
+mod orphan;
 mod outside;
 mod own;
 mod plugin;
@@ -39,6 +40,8 @@ mod _core {
     use crate::lines::LineWriter;
     #[pymodule_export]
     use crate::log::Log;
+    #[pymodule_export]
+    use crate::orphan::{Orphan, adopt_orphans};
     #[pymodule_export]
     use crate::outside::{actions, columns, outside};
     #[pymodule_export]

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use auditring_event::record::Encoder;
 use auditring_event::sanitize::Marks;
 use auditring_event::{Context, Kind, Outcome, by_name, spec};
-use auditring_flow::{Born, Journaled, Limits, Mailbox, Progress, Pump, Settings, Unsynced};
-use auditring_journal::{Cursor, Followers, ProcessDir, Totals, fold};
+use auditring_flow::{Born, Journaled, Limits, Mailbox, Progress, Pump, Settings, Unsynced, retire};
+use auditring_journal::{ProcessDir, fold};
 use auditring_policy::Policy;
 use auditring_ring::{Clock, ClockKind, Identity, Kind as Edge, Ring};
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyTimeoutError, PyTypeError, PyValueError};
@@ -562,23 +562,5 @@ fn finish(machine: &Machine, shared: &Shared) -> Result<bool, auditring_flow::Er
             source,
         })?;
     }
-    let followers = Followers::load(&machine.dir)?;
-    let passed = followers.passed(&machine.dir)?;
-    if state.ending.is_none() || passed.is_none_or(|passed| passed < state.next_seq) {
-        // Somebody still needs it: our own followers at another try, the next opener's, or a reader where there is no sink.
-        return Ok(false);
-    }
-    let head = state.head.unwrap_or_default();
-    let mut sinks = std::collections::BTreeMap::new();
-    for entry in followers.entries {
-        let cursor = Cursor::load(&machine.dir, &entry.name)?.unwrap_or_default();
-        sinks.insert(entry.name, cursor.totals);
-    }
-    let cells = state.cells.iter().collect();
-    let totals = Totals { instance: head.instance, host: head.host, next_seq: state.next_seq, cells, sinks };
-    totals.store(&machine.root, machine.process.as_bytes())?;
-    if let Some(dir) = held.take() {
-        dir.remove()?;
-    }
-    Ok(true)
+    retire(&machine.root, machine.process.as_bytes(), &mut held)
 }

@@ -64,8 +64,30 @@ fn in_container() -> bool {
         || std::env::var_os("KUBERNETES_SERVICE_HOST").is_some()
 }
 
-fn text(bytes: [u8; 16]) -> String {
+pub(crate) fn text(bytes: [u8; 16]) -> String {
     Uuid::from_bytes(bytes).to_string()
+}
+
+/// What a process's ring is called, wherever it lies.
+pub(crate) fn ring_name(process: &Uuid) -> String {
+    format!("auditring-{process}.ring")
+}
+
+fn owner(settings: &Settings, process: Uuid, ring_path: PathBuf) -> Owner {
+    Owner {
+        process: process.to_string(),
+        instance: settings.instance.clone(),
+        host: settings.host.clone(),
+        pid: std::process::id(),
+        boot_id: text(boot_id()),
+        machine_id: machine_id(),
+        ring_path,
+    }
+}
+
+/// Which machine this is; empty where it does not say.
+pub(crate) fn machine_id() -> String {
+    std::fs::read_to_string("/etc/machine-id").unwrap_or_default().trim().to_owned()
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -106,7 +128,7 @@ impl Born {
             None if in_container() || !Path::new(TMPFS).is_dir() => (settings.root.clone(), None),
             None => (PathBuf::from(TMPFS), Some(settings.root.clone())),
         };
-        let name = format!("auditring-{process}.ring");
+        let name = ring_name(&process);
         let identity =
             Identity { process: *process.as_bytes(), boot_id: boot_id(), generation: 0, pid: std::process::id() };
         let geometry = Geometry {
@@ -116,19 +138,31 @@ impl Born {
             reserve: settings.ring_bytes / 4,
             codes: CODES as u32,
         };
-        let make = |dir: &Path| Ring::create(&dir.join(&name), &geometry, &identity, clock.kind(), &birth);
-        let ring = match (make(&ring_dir), fallback) {
-            (Ok(ring), _) => ring,
+        // The directory first: whoever finds it knows where to look for the ring, so that none is left behind unknown.
+        let mut owner = owner(settings, process, ring_dir.join(&name));
+        let dir = ProcessDir::create(&settings.root, &owner)?;
+        let make = |path: &Path| Ring::create(path, &geometry, &identity, clock.kind(), &birth);
+        let ring = match (make(&owner.ring_path), fallback) {
+            (Ok(ring), _) => Ok(ring),
             // A small tmpfs is no reason not to audit: slower tails, but it survives.
-            (Err(_), Some(fallback)) => make(&fallback)?,
-            (Err(error), None) => return Err(error.into()),
+            (Err(_), Some(fallback)) => {
+                owner.ring_path = fallback.join(&name);
+                owner.store(&dir).map_err(Error::from).and_then(|()| Ok(make(&owner.ring_path)?))
+            }
+            (Err(error), None) => Err(error.into()),
         };
-        let made = Self::journal(settings, process, ring.path(), clock, birth);
-        match made {
-            Ok((dir, writer, startup)) => Ok(Self { process, dir, ring: Arc::new(ring), clock, writer, startup }),
+        let made = ring.and_then(|ring| match Self::journal(settings, &dir, process, clock, birth) {
+            Ok(rest) => Ok((ring, rest)),
             Err(error) => {
-                // What is told is why it failed; a ring that cannot even be removed is found by the next opener's sweep.
+                // What is told is why it failed; what cannot even be removed is found by the next opener's recovery.
                 let _ = ring.unlink();
+                Err(error)
+            }
+        });
+        match made {
+            Ok((ring, (writer, startup))) => Ok(Self { process, dir, ring: Arc::new(ring), clock, writer, startup }),
+            Err(error) => {
+                let _ = dir.remove();
                 Err(error)
             }
         }
@@ -136,21 +170,11 @@ impl Born {
 
     fn journal(
         settings: &Settings,
+        dir: &ProcessDir,
         process: Uuid,
-        ring: &Path,
         clock: Clock,
         birth: auditring_ring::Anchor,
-    ) -> Result<(ProcessDir, Writer, Vec<u8>), Error> {
-        let owner = Owner {
-            process: process.to_string(),
-            instance: settings.instance.clone(),
-            host: settings.host.clone(),
-            pid: std::process::id(),
-            boot_id: text(boot_id()),
-            machine_id: std::fs::read_to_string("/etc/machine-id").unwrap_or_default().trim().to_owned(),
-            ring_path: ring.to_owned(),
-        };
-        let dir = ProcessDir::create(&settings.root, &owner)?;
+    ) -> Result<(Writer, Vec<u8>), Error> {
         let entries = settings.sinks.iter().enumerate().map(|(at, (name, policy))| Follower {
             name: name.clone(),
             since_seq: 0,
@@ -187,6 +211,6 @@ impl Born {
         for (name, value) in &settings.startup {
             startup.text(name, value);
         }
-        Ok((dir, writer, startup.to_vec()))
+        Ok((writer, startup.to_vec()))
     }
 }

@@ -11,6 +11,8 @@ mod mailbox;
 mod outside;
 mod progress;
 mod pump;
+mod recovery;
+mod retire;
 mod select;
 mod sieve;
 mod snapshot;
@@ -25,6 +27,8 @@ pub use mailbox::Mailbox;
 pub use outside::{Outside, SinkOutside, outside};
 pub use progress::{Journaled, Progress};
 pub use pump::{Limits, Pump};
+pub use recovery::{Recovery, Salvage, recover};
+pub use retire::retire;
 pub use select::Declined;
 pub use sieve::Filter;
 pub use snapshot::{Sealed, Snapshot};
@@ -63,6 +67,22 @@ pub enum Error {
     /// Somebody else drives the sink.
     #[error("sink {0:?} of this process is being driven by somebody else")]
     SinkHeld(String),
+    /// On a file system that machines share.
+    #[error("{dir} is of another machine, {host:?}, which alone can recover it: its ring is in that one's memory", dir = dir.display())]
+    OtherMachine {
+        /// The process's directory.
+        dir: std::path::PathBuf,
+        /// What that machine is called.
+        host: String,
+    },
+    /// What is there is no process's directory.
+    #[error("{dir} cannot be recovered: {why}", dir = dir.display())]
+    NotOurs {
+        /// The process's directory.
+        dir: std::path::PathBuf,
+        /// Why.
+        why: String,
+    },
     /// A row's checksum held, and it says what no row can say.
     #[error("rows could not be converted: {0}")]
     Convert(String),

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant as Clockwork};
 
 use auditring_event::record::Encoder;
 use auditring_event::{Definitions, Outcome, code_of, droppable, index_of, spec, spec_at};
-use auditring_journal::counters::{Counters, edge_reported, edge_seen};
+use auditring_journal::counters::{self, Counters, edge_reported, edge_seen};
 use auditring_ring::{Edge, EdgeCount, Kind};
 
 use crate::timeline::Instant;
@@ -53,6 +53,51 @@ impl Default for Losses {
 }
 
 impl Losses {
+    /// Goes on where a process that died had come to: what it had counted and told is in its journal's counters.
+    pub(crate) fn resumed(cells: &Counters, since_ns: i64) -> Self {
+        let mut losses = Self { since_ns: Some(since_ns), ..Self::default() };
+        for (cell, count) in cells.iter() {
+            let counters::Name::Edge { reported, lane, code, outcome, kind } = counters::name(cell) else { continue };
+            let (code, outcome) = (u32::from(code), u32::from(outcome));
+            if reported {
+                losses.telling.insert((lane, code, outcome), count);
+            } else if let Some(kind) = Kind::from_number(kind) {
+                losses.seen.push(EdgeCount { lane, code, outcome, kind, count });
+            }
+        }
+        losses.reported.clone_from(&losses.telling);
+        losses
+    }
+
+    /// What the ring itself has counted: what its journal knows of that is never more.
+    pub(crate) fn see(&mut self, seen: Vec<EdgeCount>) {
+        self.seen = seen;
+    }
+
+    /// Begin of the interval that the next report is about.
+    pub(crate) fn since_ns(&self) -> i64 {
+        self.since_ns.unwrap_or_default()
+    }
+
+    /// How many were dropped that no row has told of, and the row that tells, for each kind of event; the last report.
+    pub(crate) fn rest(&mut self, definitions: &Definitions, now: Instant) -> Vec<(u64, Vec<u8>)> {
+        let from_ns = self.since_ns.unwrap_or(now.time_ns - now.age_ns);
+        self.drops(definitions, from_ns, now.time_ns)
+    }
+
+    fn drops(&mut self, definitions: &Definitions, from_ns: i64, to_ns: i64) -> Vec<(u64, Vec<u8>)> {
+        let mut rows = Vec::new();
+        for count in self.seen.iter().filter(|count| count.kind == Kind::Dropped) {
+            let cell = (count.lane, count.code, count.outcome);
+            let lost = count.count.saturating_sub(self.telling.get(&cell).copied().unwrap_or(0));
+            if lost > 0 {
+                rows.push((lost, dropped(count, definitions, lost, from_ns, to_ns)));
+                self.telling.insert(cell, count.count);
+            }
+        }
+        rows
+    }
+
     /// The rows for what was lost since the last report, if one is due (or this is the last).
     pub(crate) fn rows(&mut self, edge: Edge<'_>, definitions: &Definitions, now: Instant, last: bool) -> Vec<Vec<u8>> {
         self.seen.clear();
@@ -62,14 +107,7 @@ impl Losses {
             return rows;
         }
         let from_ns = self.since_ns.unwrap_or(now.time_ns - now.age_ns);
-        for count in self.seen.iter().filter(|count| count.kind == Kind::Dropped) {
-            let cell = (count.lane, count.code, count.outcome);
-            let lost = count.count - self.telling.get(&cell).copied().unwrap_or(0);
-            if lost > 0 {
-                rows.push(dropped(count, definitions, lost, from_ns, now.time_ns));
-                self.telling.insert(cell, count.count);
-            }
-        }
+        rows.extend(self.drops(definitions, from_ns, now.time_ns).into_iter().map(|(_, row)| row));
         if self.unfollowed > self.told_unfollowed {
             rows.push(row("journal_budget", self.unfollowed - self.told_unfollowed, from_ns, now.time_ns).to_vec());
             self.told_unfollowed = self.unfollowed;

@@ -506,7 +506,7 @@ impl Pump {
 }
 
 /// The row in place of a record that cannot be read.
-fn unreadable(payload: &[u8]) -> Vec<u8> {
+pub(crate) fn unreadable(payload: &[u8]) -> Vec<u8> {
     let mut event = Encoder::new(action("auditring.Unreadable"));
     event.int("length", payload.len() as i64).text("digest", &format!("{:032x}", xxh3_128(payload)));
     event.to_vec()

@@ -5,14 +5,16 @@
 //! so each row is seen once, whatever pump and followers do meanwhile.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
 
 use auditring_event::SCHEMA_VERSION;
 use auditring_event::row::RowView;
-use auditring_journal::{Cursor, Followers, Reader, Step, fold, list, process_text};
+use auditring_journal::{Cursor, Followers, Reader, Step, fold, is_held, list, process_text};
 
 use crate::Error;
 use crate::follower::Batch;
+use crate::recovery::preview;
 use crate::select::{Chosen, Declined, Selector};
 
 /// The sink whose files are the table.
@@ -63,7 +65,11 @@ impl Snapshot {
                 Ok(Held { process: process_text(&process), reader, policy, cursor, until })
             });
             match rest {
-                Ok(one) => held.push(one),
+                Ok(one) => {
+                    let ring = dead(&dir, &one)?;
+                    held.push(one);
+                    held.extend(ring);
+                }
                 // Closed and removed between listing and opening: its rows are in sealed files, which are listed later.
                 Err(_) if !dir.exists() => {}
                 Err(error) => return Err(error.into()),
@@ -157,6 +163,58 @@ impl Snapshot {
         }
         take(&mut selector, &mut chosen, batches);
         Ok(())
+    }
+}
+
+/// What a dead process's ring still holds, as its recovery would journal it.
+fn dead(dir: &Path, of: &Held) -> Result<Option<Held>, Error> {
+    if is_held(dir)? {
+        return Ok(None);
+    }
+    let folder = Folder::new()?;
+    // Whoever may not look into the ring, or comes while somebody recovers it, sees what is journaled.
+    if !preview(dir, folder.path()).unwrap_or(false) {
+        return Ok(None);
+    }
+    let mut reader = Reader::open(folder.path(), 0)?;
+    reader.hold()?;
+    let state = fold(folder.path())?;
+    // Only if nobody has recovered it meanwhile: its rows would come twice.
+    let untouched = !is_held(dir)? && dir.exists() && fold(dir)?.next_seq == of.until;
+    let held = Held {
+        process: of.process.clone(),
+        reader,
+        policy: of.policy.clone(),
+        cursor: of.cursor.max(of.until),
+        until: state.next_seq,
+    };
+    Ok(untouched.then_some(held))
+}
+
+/// A folder for our own eyes, that goes when it is dropped; what is open in it stays readable.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Result<Self, Error> {
+        let path = std::env::temp_dir().join(format!("auditring-{}", uuid::Uuid::new_v4()));
+        let made = std::fs::DirBuilder::new().mode(0o700).create(&path);
+        made.map_err(|source| Error::Io {
+            what: "make a folder for what a dead process left",
+            path: path.clone(),
+            source,
+        })?;
+        Ok(Self(path))
+    }
+
+    fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // It is in the system's own place for what nobody needs any more.
+        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 

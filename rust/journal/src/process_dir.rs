@@ -59,6 +59,21 @@ impl Owner {
         };
         serde_json::from_slice(&bytes).map_err(|error| Error::damaged(&path, error.to_string()))
     }
+
+    /// Says it anew, durably. Only the holder of the directory may.
+    ///
+    /// # Errors
+    /// If the system refuses; the old one is in force then.
+    pub fn store(&self, dir: &ProcessDir) -> Result<()> {
+        self.write(dir.path())
+    }
+
+    fn write(&self, dir: &Path) -> Result<()> {
+        let path = dir.join(OWNER);
+        let text = serde_json::to_vec_pretty(self)
+            .map_err(|error| Error::damaged(&path, format!("it cannot be written as JSON: {error}")))?;
+        files::replace(&path, &text)
+    }
 }
 
 /// A process's directory, held by its lock.
@@ -85,9 +100,7 @@ impl ProcessDir {
             return Err(Error::io("create", &path, io::ErrorKind::AlreadyExists.into()));
         }
         let (temporary, lock) = locked_temporary(&journal, &owner.process)?;
-        let text = serde_json::to_vec_pretty(owner)
-            .map_err(|error| Error::damaged(&path, format!("its owner cannot be written as JSON: {error}")))?;
-        files::replace(&temporary.join(OWNER), &text)?;
+        owner.write(&temporary)?;
         fs::rename(&temporary, &path).map_err(|e| Error::io("rename", &temporary, e))?;
         files::sync_dir(&journal)?;
         Ok(Self { path, lock })

@@ -46,6 +46,20 @@ impl Writer {
         Self::begin(dir, head, state)
     }
 
+    /// Takes up the journal of a process that has died: begins the segment behind all that are there, with `head`, which is
+    /// mostly [`State::next_head`] of a fold of it. Never cuts what is there.
+    ///
+    /// # Errors
+    /// If it cannot follow or the system refuses; then no segment is left behind.
+    pub fn resume(dir: &Path, head: &SegmentHead, mut state: State) -> Result<Self> {
+        if state.last_ordinal.is_some_and(|last| head.ordinal <= last) || head.batch_no != state.batch_no {
+            let what = format!("segment {} from batch {} cannot follow", head.ordinal, head.batch_no);
+            return Err(Error::Order { path: dir.to_owned(), what });
+        }
+        state.enter(head.clone());
+        Self::begin(dir, head, state)
+    }
+
     fn begin(dir: &Path, head: &SegmentHead, state: State) -> Result<Self> {
         let name = SegmentName { ordinal: head.ordinal, first_seq: head.first_seq };
         let path = dir.join(name.file_name());

@@ -33,6 +33,17 @@ pub enum Kind {
 
 impl Kind {
     const ALL: [Self; KINDS] = [Self::Off, Self::Dropped, Self::Refused];
+
+    /// The kind that has this number in a journal.
+    #[must_use]
+    pub const fn from_number(number: u8) -> Option<Self> {
+        match number {
+            0 => Some(Self::Off),
+            1 => Some(Self::Dropped),
+            2 => Some(Self::Refused),
+            _ => None,
+        }
+    }
 }
 
 const fn touched_words(codes: usize) -> usize {

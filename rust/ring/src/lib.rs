@@ -123,6 +123,8 @@ pub use error::RingError;
 #[cfg(not(loom))]
 pub use layout::{Geometry, Identity};
 #[cfg(not(loom))]
+pub use map::own_uid;
+#[cfg(not(loom))]
 pub use ring::Ring;
 #[cfg(not(loom))]
 pub use scan::{Found, Scan};

@@ -59,6 +59,13 @@ pub(crate) fn discard(path: &Path) {
     drop(std::fs::remove_file(path));
 }
 
+/// The user whose files are trusted.
+#[must_use]
+pub fn own_uid() -> u32 {
+    // SAFETY: has no preconditions.
+    unsafe { libc::geteuid() }
+}
+
 /// Opens a file that must be a plain one and our own user's.
 pub(crate) fn open(path: &Path) -> Result<(File, u64), RingError> {
     let file = File::options()
@@ -72,8 +79,7 @@ pub(crate) fn open(path: &Path) -> Result<(File, u64), RingError> {
     if !meta.is_file() {
         return invalid("it is not a plain file");
     }
-    // SAFETY: has no preconditions.
-    if meta.uid() != unsafe { libc::geteuid() } {
+    if meta.uid() != own_uid() {
         return invalid("it belongs to somebody else");
     }
     Ok((file, meta.len()))

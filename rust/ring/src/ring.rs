@@ -215,6 +215,26 @@ impl Ring {
         (named.dev(), named.ino()) == (ours.dev(), ours.ino())
     }
 
+    /// What a consumer had given back, as far as the file says: how often its positions had wrapped is not in it.
+    ///
+    /// # Panics
+    /// There is no such lane.
+    #[must_use]
+    pub fn head(&self, lane: u32) -> Position {
+        Position::default().unwrapped(self.lanes[lane as usize].head().load(Ordering::Acquire))
+    }
+
+    /// Whether the consumer of a lane had given back more than what lies before `at`.
+    ///
+    /// # Panics
+    /// There is no such lane.
+    #[must_use]
+    pub fn is_behind(&self, lane: u32, at: Position) -> bool {
+        let ahead = at.unwrapped(self.lanes[lane as usize].head().load(Ordering::Acquire)).pos - at.pos;
+        // Modulo: a head that is behind `at` looks as if it were far ahead.
+        ahead > 0 && ahead < 8 << 31
+    }
+
     /// Removes the path's name for this ring. A path that no longer names it is left alone.
     ///
     /// # Errors

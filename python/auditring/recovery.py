@@ -1,0 +1,215 @@
+"""Processes that died: their rings are emptied into their journals at once, their journals into the sinks in time.
+
+Nothing is decided here: Rust ends the journal, and a follower as any other brings it to its sinks. What must always
+hold: only who holds a dead process's directory touches it; whatever is left half done is gone on with by the next that
+comes; and a dead process that cannot be recovered keeps nobody from opening a log.
+"""
+
+import dataclasses
+import os
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Final
+
+from auditring import _core, directory
+from auditring.follower import SinkFollower, declined
+from auditring.health import HealthBoard
+from auditring.sinks import JsonlSink, ParquetSink
+from auditring.sinks.base import Sink, SinkContext
+
+__all__ = ["Orphans", "Recovered", "Salvage", "recover"]
+
+_LOOK: Final = 0.05
+_ADVICE: Final = (
+    "look at the cause, then run `auditring recover` on the directory; nothing is lost, and every open tries it"
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Salvage:
+    """What was found of a dead process beside its journal."""
+
+    rows: int
+    """Events that it had accepted, taken out of its ring."""
+    torn: int
+    """Calls that had not returned: they were never accepted."""
+    unreadable: int
+    """Claims behind something that no producer can have left; lost, told by a row."""
+    journal_gone: int
+    """Accepted events whose part of the journal is gone; lost, told by a row."""
+    dropped: int
+    """Calls that were dropped for want of room and of which no row had told yet."""
+    ring_gone: bool
+    """No ring can be trusted (a reboot, or it was deleted): how many events it held is unknown; a row says so."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Recovered:
+    """What became of one dead process."""
+
+    process: str
+    """Its UUID."""
+    instance: str
+    host: str
+    salvage: Salvage | None
+    """`None` where its journal had ended before: only its sinks were behind."""
+    behind: tuple[str, ...]
+    """Sinks that still lack rows of it; they wait in its journal."""
+    failed: str | None = None
+    """Why a sink is behind, or why the process could not be recovered at all."""
+
+
+class Orphans:
+    """The dead that this process has adopted in a directory, and the thread that brings their rows to the sinks."""
+
+    def __init__(
+        self, root: Path, sinks: Sequence[Sink], board: HealthBoard, tell: Callable[..., None] = lambda *_, **__: None
+    ) -> None:
+        """`sinks`: templates; a dead process's rows go to those of the names that it had.
+
+        `tell` records one of the library's own events; a command has no log for them.
+        """
+        self._root = root
+        self._sinks = sinks
+        self._board = board
+        self._tell = tell
+        self._orphans: list[_core.Orphan] = []
+        self._following: list[SinkFollower] = []
+        self._changed = threading.Condition()
+        self._stopping = False
+        self._thread: threading.Thread | None = None
+        self.results: list[Recovered] = []
+        """One for each process, as it is done with."""
+
+    def adopt(self, by: str = "") -> None:
+        """Takes over every process that has died, and ends its journal.
+
+        Raises `OSError` if the directory cannot be read.
+        """
+        self._orphans, refused = _core.adopt_orphans(self._root, by=by)
+        for path, why in refused:
+            self._board.bad(f"recovery:{path.name}", why, _ADVICE)
+            self.results.append(Recovered(process=path.name, instance="", host="", salvage=None, behind=(), failed=why))
+
+    def start(self) -> None:
+        """Brings their rows to the sinks, in a thread of its own."""
+        if self._orphans:
+            self._thread = threading.Thread(target=self.drain, name="auditring-recovery", daemon=True)
+            self._thread.start()
+
+    def drain(self, done: Callable[[Recovered], None] | None = None) -> None:
+        """Brings their rows to the sinks, one process after the other, and removes what every sink is past."""
+        for orphan in self._orphans:
+            # Each is let go of, come what may; what is left of it is there for the next.
+            try:
+                result = self._follow(orphan)
+            finally:
+                orphan.close()
+            self.results.append(result)
+            if done is not None:
+                done(result)
+
+    def _follow(self, orphan: _core.Orphan) -> Recovered:
+        component = f"recovery:{orphan.process}"
+        failed: str | None = None
+        try:
+            with self._changed:
+                self._following = [] if self._stopping else list(self._followers(orphan))
+                for follower in self._following:
+                    follower.start()
+            self._wait()
+            failed = next((repr(one.failed) for one in self._following if one.failed is not None), None)
+            orphan.finish()
+        except Exception as error:  # noqa: BLE001 - a third party's sink may raise whatever it likes
+            failed = f"{type(error).__name__}: {error}"
+        finally:
+            with self._changed:
+                following, self._following = self._following, []
+            for follower in following:
+                follower.release()
+        if failed is None:
+            self._board.good(component)
+        else:
+            self._board.bad(component, failed, _ADVICE)
+        salvage = orphan.salvage
+        return Recovered(
+            process=orphan.process,
+            instance=orphan.instance,
+            host=orphan.host,
+            salvage=None if salvage is None else Salvage(**salvage),
+            behind=tuple(orphan.behind()),
+            failed=failed,
+        )
+
+    def _followers(self, orphan: _core.Orphan) -> Iterable[SinkFollower]:
+        context = SinkContext(
+            root=self._root,
+            process=orphan.process,
+            instance=orphan.instance,
+            host=orphan.host,
+            primary_tap=orphan.primary_tap,
+            schema_version=_core.SCHEMA_VERSION,
+        )
+        actions = [action["name"] for action in _core.actions()]
+        # Also one that has all rows: what its sink left half done (a file that it was compressing) is ended by it.
+        followed = set(orphan.sinks)
+        for sink in self._sinks:
+            if sink.name not in followed:
+                continue
+            mine = sink.fresh()
+            mine.open(context)
+            try:
+                rows = _core.Follower.of_orphan(orphan, mine.name, declined(mine, actions), tables=mine.batching.tables)
+            except BlockingIOError:
+                # Somebody else drives this sink over it, and will come to the end.
+                continue
+            yield SinkFollower(rows, mine, self._board, self._tell, of=orphan.process)
+
+    def _wait(self) -> None:
+        """Until every follower is through, or has given up because the log is being closed."""
+        for follower in self._following:
+            while follower.alive:
+                follower.join(_LOOK)
+
+    def stop(self, timeout: float | None) -> None:
+        """The log is being closed: what is not there in time is left for the next opener."""
+        with self._changed:
+            self._stopping = True
+            for follower in self._following:
+                follower.stop()
+        if self._thread is not None:
+            self._thread.join(timeout)
+
+    def forked(self) -> None:
+        """In a forked child: all of it is the parent's."""
+        for orphan in self._orphans:
+            orphan.forked()
+        for follower in self._following:
+            follower.forked()
+
+
+def recover(
+    path: str | os.PathLike[str],
+    *,
+    sinks: Sequence[Sink] | None = None,
+    done: Callable[[Recovered], None] | None = None,
+) -> list[Recovered]:
+    """Recovers every process of an audit directory that has died, and brings its rows to `sinks`.
+
+    That is what `open` does, too. A process that lives is left alone. `sinks`: by default a `ParquetSink` and a
+    `JsonlSink` with their own defaults; only those that a dead process had are given its rows, and go by the policy
+    that it had for them. `done` is told of each process.
+
+    Raises `NotAnAuditDirectory`, `OSError`.
+    """
+    root = Path(path).absolute()
+    directory.require(root)
+    chosen = (ParquetSink(), JsonlSink()) if sinks is None else tuple(sinks)
+    orphans = Orphans(root, chosen, HealthBoard())
+    orphans.adopt()
+    for result in orphans.results:
+        if done is not None:
+            done(result)
+    orphans.drain(done)
+    return orphans.results

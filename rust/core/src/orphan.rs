@@ -1,0 +1,184 @@
+//! Processes that have died: adopted, recovered, and followed to their end by whoever found them.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use auditring_flow::{Recovery, Salvage, recover, retire};
+use auditring_journal::{Cursor, Followers, Owner, ProcessDir, SegmentHead, fold, list, process_text, purge};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::log::os_error;
+
+/// The journal of a process that has died, held by this one; its last row is there.
+#[pyclass(frozen, module = "auditring._core")]
+pub(crate) struct Orphan {
+    root: PathBuf,
+    dir: PathBuf,
+    process: [u8; 16],
+    head: SegmentHead,
+    next_seq: i64,
+    salvage: Option<Salvage>,
+    held: Mutex<Option<ProcessDir>>,
+}
+
+impl Orphan {
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    fn held(&self) -> MutexGuard<'_, Option<ProcessDir>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Recovers one directory; none where somebody holds it, or nothing is left of it.
+fn adopt(root: &Path, process: [u8; 16], dir: PathBuf, by: &str) -> Result<Option<Orphan>, auditring_flow::Error> {
+    let mut held = ProcessDir::adopt(&dir)?;
+    if held.is_none() {
+        return Ok(None);
+    }
+    let salvage = match recover(&mut held, by)? {
+        Recovery::Unborn => return Ok(None),
+        Recovery::Ended => None,
+        Recovery::Recovered(salvage) => Some(salvage),
+    };
+    let state = fold(&dir)?;
+    Ok(Some(Orphan {
+        root: root.to_owned(),
+        dir,
+        process,
+        head: state.head.unwrap_or_default(),
+        next_seq: state.next_seq,
+        salvage,
+        held: Mutex::new(held),
+    }))
+}
+
+/// The dead, and directories that could not be recovered, each with the reason.
+type Adopted = (Vec<Orphan>, Vec<(PathBuf, String)>);
+
+/// Adopts and recovers every process under `root` that has died. Beside them: the directories that could not be recovered,
+/// each with the reason.
+#[pyfunction]
+#[pyo3(signature = (root, *, by=""))]
+pub(crate) fn adopt_orphans(py: Python<'_>, root: PathBuf, by: &str) -> PyResult<Adopted> {
+    py.detach(|| {
+        let (mut orphans, mut refused) = (Vec::new(), Vec::new());
+        if let Err(error) = purge(&root) {
+            refused.push((root.clone(), error.to_string()));
+        }
+        for (process, dir) in list(&root)? {
+            match adopt(&root, process, dir.clone(), by) {
+                Ok(orphan) => orphans.extend(orphan),
+                // Removed by its next adopter, who was faster.
+                Err(_) if !dir.exists() => {}
+                Err(error) => refused.push((dir, error.to_string())),
+            }
+        }
+        Ok((orphans, refused))
+    })
+    .map_err(|error: auditring_journal::Error| os_error(error))
+}
+
+#[pymethods]
+impl Orphan {
+    /// Its UUID.
+    #[getter]
+    fn process(&self) -> String {
+        process_text(&self.process)
+    }
+
+    /// Which proxy it was.
+    #[getter]
+    fn instance(&self) -> &str {
+        &self.head.instance
+    }
+
+    /// On which machine.
+    #[getter]
+    fn host(&self) -> &str {
+        &self.head.host
+    }
+
+    /// Its OS process.
+    #[getter]
+    fn pid(&self) -> PyResult<u32> {
+        Ok(Owner::load(&self.dir).map_err(os_error)?.pid)
+    }
+
+    /// The tap that its totals count.
+    #[getter]
+    fn primary_tap(&self) -> Option<&str> {
+        self.head.primary_tap.as_deref()
+    }
+
+    /// Its directory.
+    #[getter]
+    fn directory(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The seq behind its last row.
+    #[getter]
+    fn next_seq(&self) -> i64 {
+        self.next_seq
+    }
+
+    /// The sinks that follow it, whether or not they lack rows.
+    #[getter]
+    fn sinks(&self) -> PyResult<Vec<String>> {
+        let followers = Followers::load(&self.dir).map_err(os_error)?;
+        Ok(followers.entries.into_iter().map(|entry| entry.name).collect())
+    }
+
+    /// The sinks that still lack rows of it; none once its journal is removed.
+    fn behind(&self) -> PyResult<Vec<String>> {
+        if self.held().is_none() {
+            return Ok(Vec::new());
+        }
+        let followers = Followers::load(&self.dir).map_err(os_error)?;
+        let mut behind = Vec::new();
+        for entry in followers.entries {
+            let cursor = Cursor::load(&self.dir, &entry.name).map_err(os_error)?;
+            if cursor.map_or(entry.since_seq, |cursor| cursor.seq) < self.next_seq {
+                behind.push(entry.name);
+            }
+        }
+        Ok(behind)
+    }
+
+    /// What was found beside its journal (`rows`, `torn`, `unreadable`, `journal_gone`, `dropped`, `ring_gone`); none where
+    /// it had ended before.
+    #[getter]
+    fn salvage<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
+        let Some(salvage) = &self.salvage else { return Ok(None) };
+        let said = PyDict::new(py);
+        said.set_item("rows", salvage.rows)?;
+        said.set_item("torn", salvage.torn)?;
+        said.set_item("unreadable", salvage.unreadable)?;
+        said.set_item("journal_gone", salvage.journal_gone)?;
+        said.set_item("dropped", salvage.dropped)?;
+        said.set_item("ring_gone", salvage.ring_gone)?;
+        Ok(Some(said))
+    }
+
+    /// Removes the journal if every sink is past it; its totals stay. Whether it is removed.
+    fn finish(&self, py: Python<'_>) -> PyResult<bool> {
+        py.detach(|| retire(&self.root, &self.process, &mut self.held())).map_err(os_error)
+    }
+
+    /// Lets go of it: the next opener goes on.
+    fn close(&self) {
+        *self.held() = None;
+    }
+
+    /// In a forked child: the hold is the parent's.
+    fn forked(&self) {
+        if let Ok(held) = self.held.try_lock()
+            && let Some(held) = held.as_ref()
+        {
+            held.close_lock_in_child();
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! The end of a process's journal: once every sink is past it, its totals stay and the rest goes.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use auditring_journal::{Cursor, Followers, ProcessDir, Totals, fold};
+
+use crate::Error;
+
+/// Removes the directory if every sink is past its final row; whether it is removed. One that nobody follows stays: nobody
+/// has its rows yet. What is left of the caller's hold on it is `held`.
+///
+/// # Errors
+/// What the journal or the system says; asking again does no harm.
+pub fn retire(root: &Path, process: &[u8; 16], held: &mut Option<ProcessDir>) -> Result<bool, Error> {
+    let Some(dir) = held.as_ref().map(ProcessDir::path) else { return Ok(true) };
+    let state = fold(dir)?;
+    let followers = Followers::load(dir)?;
+    let passed = followers.passed(dir)?;
+    if state.ending.is_none() || passed.is_none_or(|passed| passed < state.next_seq) {
+        return Ok(false);
+    }
+    let head = state.head.unwrap_or_default();
+    let mut sinks = BTreeMap::new();
+    for entry in followers.entries {
+        let cursor = Cursor::load(dir, &entry.name)?.unwrap_or_default();
+        sinks.insert(entry.name, cursor.totals);
+    }
+    let cells = state.cells.iter().collect();
+    let totals = Totals { instance: head.instance, host: head.host, next_seq: state.next_seq, cells, sinks };
+    totals.store(root, process)?;
+    if let Some(dir) = held.take() {
+        dir.remove()?;
+    }
+    Ok(true)
+}

@@ -1,0 +1,477 @@
+//! Recovery of processes that died at every point: each accepted record is a row once, each claim has a name.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use auditring_event::event::Event;
+use auditring_event::record::Encoder;
+use auditring_event::{Column, Context, RowRef, code_of, index_of, row, spec_at};
+use auditring_flow::{
+    Born, Declined, Follower, Form, Limits, Pump, Recovery, Salvage, Settings, Snapshot, outside, recover, retire,
+};
+use auditring_journal::{Ending, Owner, ProcessDir, fold, segments};
+use auditring_ring::{Kind, Ring};
+
+const SINK: &str = "parquet";
+const SOON: Duration = Duration::from_millis(20);
+const JUMP: i64 = 1 << 32;
+const ALL: &str = r#"{"read":{"keep":"all"},"seed":1,"version":1,"write":{"keep":"all"}}"#;
+
+/// A process that is about to die.
+struct Rig {
+    folder: tempfile::TempDir,
+    ring: Arc<Ring>,
+    pump: Pump,
+    held: ProcessDir,
+}
+
+/// What it left.
+struct Remains {
+    folder: tempfile::TempDir,
+    dir: PathBuf,
+    ring: PathBuf,
+}
+
+fn born(root: &Path, ring_dir: &Path) -> Born {
+    let settings = Settings {
+        root: root.to_owned(),
+        instance: "proxy-1".into(),
+        host: "host-1".into(),
+        policy: ALL.into(),
+        sinks: vec![(SINK.into(), Vec::new())],
+        primary_tap: None,
+        ring_dir: Some(ring_dir.to_owned()),
+        ring_bytes: 1 << 20,
+        startup: Vec::new(),
+    };
+    Born::new(&settings).unwrap()
+}
+
+fn rig() -> Rig {
+    let folder = tempfile::tempdir().unwrap();
+    let born = born(&folder.path().join("audit"), folder.path());
+    let ring = Arc::clone(&born.ring);
+    let limits = Limits { segment_bytes: 64 << 20, segment_age: Duration::from_secs(3600), journal_bytes: 4 << 30 };
+    let (pump, held) = Pump::new(born, limits, true).unwrap();
+    Rig { folder, ring, pump, held }
+}
+
+impl Rig {
+    fn read(&self, offset: i64) {
+        let mut context = Vec::new();
+        Context { session: Some(format!("session-{}", offset % 3)), ..Context::default() }.encode(&mut context);
+        let mut event = Encoder::new(spec_at(index_of(code_of("Read"))));
+        event.text("topic", "orders").int("partition", 0).int("first_offset", offset);
+        event.context(1 + offset as u64 % 3, &context);
+        event.stamp(auditring_ring::Clock::new(self.ring.clock()).stamp());
+        let bytes = event.to_vec();
+        let mut claim = self.ring.lane(0).claim(bytes.len(), true).expect("the ring has room");
+        claim.write(|room| room[..bytes.len()].copy_from_slice(&bytes));
+        claim.commit();
+    }
+
+    fn reads(&self, offsets: std::ops::Range<i64>) {
+        offsets.for_each(|offset| self.read(offset));
+    }
+
+    /// A caller that died between its claim and its commit.
+    fn torn(&self, len: usize) {
+        drop(self.ring.lane(0).claim(len, true).expect("the ring has room"));
+    }
+
+    fn pump(&mut self) {
+        self.pump.run(Duration::ZERO).unwrap();
+    }
+
+    fn die(self) -> Remains {
+        let Self { folder, ring, pump, held } = self;
+        let (dir, ring) = (held.path().to_owned(), ring.path().to_owned());
+        drop((pump, held));
+        Remains { folder, dir, ring }
+    }
+}
+
+/// (seq, offset) of the Reads, and the names of the other actions with what they say of losses.
+type Story = (Vec<(i64, i64)>, Vec<(i64, String, Option<i64>, Option<String>)>);
+
+impl Remains {
+    fn root(&self) -> PathBuf {
+        self.folder.path().join("audit")
+    }
+
+    fn recover(&self) -> Salvage {
+        match self.try_recover() {
+            Recovery::Recovered(salvage) => salvage,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn try_recover(&self) -> Recovery {
+        let mut held = ProcessDir::adopt(&self.dir).unwrap();
+        assert!(held.is_some(), "nobody holds it");
+        recover(&mut held, "another").unwrap()
+    }
+
+    /// All that a sink would be given.
+    fn story(&self) -> Story {
+        let mut follower = Follower::open(&self.dir, SINK, Declined::default(), Form::Rows, Arc::default()).unwrap();
+        let (mut reads, mut others) = (Vec::new(), Vec::new());
+        while !follower.ended() {
+            if let Some(batch) = follower.next(1 << 20, SOON, true).unwrap() {
+                assert_eq!(batch.lost, 0);
+                for at in &batch.set.rows {
+                    let view = batch.set.row(at).unwrap();
+                    if view.code() == code_of("Read") {
+                        assert!(batch.set.context(&view).is_some() && view.age_ns() >= 0 && view.time_ns() > 0);
+                        reads.push((at.seq, row::int_field(&view, 2).unwrap()));
+                    } else {
+                        others.push(other(&batch.set, at));
+                    }
+                }
+            }
+            if follower.boundary() {
+                // A jump: what lies before it is a checkpoint of its own.
+                follower.commit(Vec::new()).unwrap();
+            }
+        }
+        (reads, others)
+    }
+
+    /// The equations, from the files alone.
+    fn balanced(&self) {
+        let state = fold(&self.dir).unwrap();
+        assert_eq!(state.ending, Some(Ending::Recovered));
+        let all = outside(&self.root()).unwrap();
+        let one = all.iter().find(|one| self.dir.ends_with(&one.process)).unwrap();
+        let term = |name: &str| one.terms[name];
+        let lost: u64 = one.lost.values().sum();
+        assert_eq!(term("claimed"), term("accepted") + term("torn"), "{one:?}");
+        assert_eq!(term("accepted") + term("born"), term("journaled") + lost, "{one:?}");
+    }
+
+    /// Every file as it is now.
+    fn photograph(&self) -> Vec<(PathBuf, Vec<u8>)> {
+        let mut files: Vec<_> = fs::read_dir(&self.dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+        files.push(self.ring.clone());
+        files.into_iter().map(|path| (path.clone(), fs::read(&path).unwrap())).collect()
+    }
+
+    fn restore(&self, files: &[(PathBuf, Vec<u8>)]) {
+        for entry in fs::read_dir(&self.dir).unwrap() {
+            fs::remove_file(entry.unwrap().path()).unwrap();
+        }
+        for (path, bytes) in files {
+            fs::write(path, bytes).unwrap();
+        }
+    }
+
+    fn segment(&self) -> PathBuf {
+        self.dir.join(segments(&self.dir).unwrap().last().unwrap().file_name())
+    }
+}
+
+fn other(set: &auditring_event::RowSet, at: &RowRef) -> (i64, String, Option<i64>, Option<String>) {
+    let event = Event::of(set, at).unwrap();
+    let text = |column| event.text(column).map(str::to_owned);
+    let context = event.get(Column::Context).map(|cell| format!("{cell:?}"));
+    (at.seq, text(Column::Action).unwrap(), event.int(Column::Lost), context)
+}
+
+fn actions(others: &[(i64, String, Option<i64>, Option<String>)]) -> Vec<&str> {
+    others.iter().map(|(_, action, _, _)| action.as_str()).collect()
+}
+
+/// Dense from 1 (0 is `ProxyStartup`), in order.
+fn dense(offsets: std::ops::Range<i64>) -> Vec<(i64, i64)> {
+    offsets.clone().zip(offsets).map(|(at, offset)| (at + 1, offset)).collect()
+}
+
+#[test]
+fn what_was_accepted_is_a_row_once_and_the_journal_ends() {
+    let mut rig = rig();
+    rig.reads(0..50);
+    rig.pump();
+    rig.reads(50..120);
+    let remains = rig.die();
+    let salvage = remains.recover();
+    assert_eq!(salvage, Salvage { rows: 70, ..Salvage::default() });
+    assert!(!remains.ring.exists());
+    let (reads, others) = remains.story();
+    assert_eq!(reads, dense(0..120));
+    assert_eq!(actions(&others), ["ProxyStartup", "auditring.Recovered"]);
+    assert_eq!(others[1].0, 121);
+    remains.balanced();
+    assert_eq!(remains.try_recover(), Recovery::Ended);
+}
+
+#[test]
+fn claims_that_were_never_committed_are_torn() {
+    let rig = rig();
+    rig.reads(0..5);
+    rig.torn(100);
+    rig.torn(8);
+    rig.reads(5..9);
+    rig.torn(300);
+    let remains = rig.die();
+    let salvage = remains.recover();
+    assert_eq!(salvage, Salvage { rows: 9, torn: 3, ..Salvage::default() });
+    assert_eq!(remains.story().0, dense(0..9));
+    remains.balanced();
+}
+
+#[test]
+fn killed_at_every_byte_that_it_writes_recovery_goes_on_to_the_same_rows() {
+    let mut rig = rig();
+    rig.reads(0..10);
+    rig.pump();
+    // More than two batches of a recovery.
+    rig.reads(10..4500);
+    rig.torn(50);
+    rig.ring.edge().bump(0, u32::from(code_of("Read")), 0, Kind::Dropped);
+    let remains = rig.die();
+    let before = remains.photograph();
+    remains.recover();
+    let whole = remains.story();
+    assert_eq!(whole.0, dense(0..4500));
+    let written = remains.segment();
+    let bytes = fs::read(&written).unwrap();
+    let step = bytes.len() / 97;
+    for cut in (0..600).chain((600..bytes.len()).step_by(step)).chain(bytes.len() - 600..bytes.len()) {
+        remains.restore(&before);
+        fs::write(&written, &bytes[..cut]).unwrap();
+        let found = remains.try_recover();
+        assert!(matches!(found, Recovery::Recovered(_)), "cut at {cut}: {found:?}");
+        let (reads, others) = remains.story();
+        assert_eq!(reads, whole.0, "cut at {cut}");
+        assert_eq!(actions(&others), actions(&whole.1), "cut at {cut}");
+        remains.balanced();
+    }
+}
+
+#[test]
+fn what_was_dropped_and_not_yet_told_is_told() {
+    let mut rig = rig();
+    let read = u32::from(code_of("Read"));
+    for _ in 0..3 {
+        rig.ring.edge().bump(0, read, 0, Kind::Dropped);
+    }
+    rig.reads(0..1);
+    rig.pump();
+    for _ in 0..4 {
+        rig.ring.edge().bump(0, read, 0, Kind::Dropped);
+    }
+    let remains = rig.die();
+    assert_eq!(remains.recover().dropped, 7);
+    let (_, others) = remains.story();
+    let lost: i64 = others.iter().filter_map(|(_, _, lost, _)| *lost).sum();
+    assert_eq!((actions(&others), lost), (vec!["ProxyStartup", "auditring.EventsLost", "auditring.Recovered"], 7));
+    remains.balanced();
+}
+
+#[test]
+fn what_died_before_its_birth_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let born = born(&folder.path().join("audit"), folder.path());
+    let (dir, ring) = (born.dir.path().to_owned(), born.ring.path().to_owned());
+    drop(born);
+    let remains = Remains { folder, dir, ring };
+    // Its segment has a head and no batch; then a torn head; then no segment at all; then no ring either.
+    let whole = remains.photograph();
+    let head = fs::read(remains.segment()).unwrap();
+    let segment = remains.segment();
+    for cut in [Some(head.len()), Some(head.len() / 2), Some(0), None] {
+        fs::create_dir_all(&remains.dir).unwrap();
+        remains.restore(&whole);
+        match cut {
+            Some(cut) => fs::write(&segment, &head[..cut]).unwrap(),
+            None => fs::remove_file(&segment).unwrap(),
+        }
+        assert_eq!(remains.try_recover(), Recovery::Unborn, "cut at {cut:?}");
+        assert!(!remains.ring.exists() && !remains.dir.exists());
+    }
+}
+
+/// Nobody knows what the ring held: a row says so, behind a jump that no seq of any sink can have reached.
+fn ring_gone(remains: &Remains, rows: i64) {
+    let salvage = remains.recover();
+    assert!(salvage.ring_gone && salvage.rows == 0, "{salvage:?}");
+    let (reads, others) = remains.story();
+    assert_eq!(reads, dense(0..rows));
+    assert_eq!(actions(&others), ["ProxyStartup", "auditring.EventsLost", "auditring.Recovered"]);
+    assert_eq!((others[1].0, others[1].2), (rows + 1 + JUMP, None));
+    assert!(others[1].3.as_ref().unwrap().contains("ring_gone"), "{others:?}");
+    remains.balanced();
+}
+
+fn with_ten_journaled_and_ten_in_the_ring() -> Remains {
+    let mut rig = rig();
+    rig.reads(0..10);
+    rig.pump();
+    rig.reads(10..20);
+    rig.die()
+}
+
+#[test]
+fn over_a_reboot_no_ring_is_trusted() {
+    let remains = with_ten_journaled_and_ten_in_the_ring();
+    let mut owner = Owner::load(&remains.dir).unwrap();
+    owner.boot_id = "00000000-1111-2222-3333-444444444444".into();
+    let held = ProcessDir::adopt(&remains.dir).unwrap().unwrap();
+    owner.store(&held).unwrap();
+    drop(held);
+    ring_gone(&remains, 10);
+    assert!(!remains.ring.exists(), "what lies under its name is removed");
+}
+
+#[test]
+fn a_ring_that_was_deleted_is_unknown() {
+    let remains = with_ten_journaled_and_ten_in_the_ring();
+    fs::remove_file(&remains.ring).unwrap();
+    ring_gone(&remains, 10);
+}
+
+#[test]
+fn a_ring_that_was_cut_or_is_of_another_version_is_not_trusted() {
+    for damage in [0_usize, 1, 2] {
+        let remains = with_ten_journaled_and_ten_in_the_ring();
+        let mut bytes = fs::read(&remains.ring).unwrap();
+        match damage {
+            0 => bytes.truncate(bytes.len() - 4096),
+            1 => bytes[8] ^= 0x40,
+            _ => bytes.clear(),
+        }
+        fs::write(&remains.ring, bytes).unwrap();
+        ring_gone(&remains, 10);
+    }
+}
+
+#[test]
+fn a_link_or_a_copy_of_another_process_is_not_followed() {
+    let remains = with_ten_journaled_and_ten_in_the_ring();
+    let elsewhere = remains.folder.path().join("elsewhere");
+    fs::rename(&remains.ring, &elsewhere).unwrap();
+    symlink(&elsewhere, &remains.ring).unwrap();
+    ring_gone(&remains, 10);
+    assert!(elsewhere.exists() && remains.ring.is_symlink(), "what is not ours is left alone");
+
+    let (one, two) = (with_ten_journaled_and_ten_in_the_ring(), with_ten_journaled_and_ten_in_the_ring());
+    fs::copy(&two.ring, &one.ring).unwrap();
+    ring_gone(&one, 10);
+}
+
+#[test]
+fn a_last_batch_cut_at_every_byte_costs_exactly_what_it_held() {
+    let mut rig = rig();
+    rig.reads(0..10);
+    rig.pump();
+    let kept = fs::metadata(rig.held.path().join(segments(rig.held.path()).unwrap()[0].file_name())).unwrap().len();
+    rig.reads(10..17);
+    rig.pump();
+    rig.reads(17..20);
+    let remains = rig.die();
+    let before = remains.photograph();
+    let segment = remains.segment();
+    let bytes = fs::read(&segment).unwrap();
+    for cut in kept as usize..bytes.len() {
+        remains.restore(&before);
+        fs::write(&segment, &bytes[..cut]).unwrap();
+        let salvage = remains.recover();
+        assert_eq!(salvage, Salvage { rows: 3, journal_gone: 7, ..Salvage::default() }, "cut at {cut}");
+        let (reads, others) = remains.story();
+        // Its seqs may be in a sink: they are not given out again.
+        let expected: Vec<_> = dense(0..10).into_iter().chain((0..3).map(|i| (12 + JUMP + i, 17 + i))).collect();
+        assert_eq!(reads, expected, "cut at {cut}");
+        assert_eq!(actions(&others), ["ProxyStartup", "auditring.EventsLost", "auditring.Recovered"]);
+        assert_eq!((others[1].0, others[1].2), (11 + JUMP, Some(7)));
+        remains.balanced();
+    }
+}
+
+#[test]
+fn a_batch_that_was_written_and_whose_room_was_not_given_back_is_not_taken_twice() {
+    // Killed between the write and the release: the ring's head is where it was before the batch.
+    let mut rig = rig();
+    rig.reads(0..10);
+    let ring = fs::read(rig.ring.path()).unwrap();
+    rig.pump();
+    let remains = rig.die();
+    fs::write(&remains.ring, ring).unwrap();
+    assert_eq!(remains.recover(), Salvage::default());
+    assert_eq!(remains.story().0, dense(0..10));
+    remains.balanced();
+}
+
+#[test]
+fn a_head_that_cannot_be_read_costs_the_journal_and_not_the_ring() {
+    let remains = with_ten_journaled_and_ten_in_the_ring();
+    let segment = remains.segment();
+    let mut bytes = fs::read(&segment).unwrap();
+    bytes[40] ^= 1;
+    fs::write(&segment, bytes).unwrap();
+    let before = remains.photograph();
+    let salvage = remains.recover();
+    assert_eq!((salvage.rows, salvage.ring_gone), (10, false));
+    let (reads, others) = remains.story();
+    assert_eq!(reads.iter().map(|(_, offset)| *offset).collect::<Vec<_>>(), (10..20).collect::<Vec<_>>());
+    assert_eq!(actions(&others), ["auditring.EventsLost", "auditring.Recovered"]);
+    assert!(others[0].0 >= JUMP && others[0].3.as_ref().unwrap().contains("journal_gone"));
+    // Killed behind the head of its own segment: the next one knows that nothing of it is to be gone by.
+    let whole = fs::read(remains.segment()).unwrap();
+    let own = remains.segment();
+    for cut in [64, 300, whole.len() / 2, whole.len() - 1] {
+        remains.restore(&before);
+        fs::write(&own, &whole[..cut]).unwrap();
+        remains.recover();
+        let (again, _) = remains.story();
+        assert_eq!(again.len(), 10, "cut at {cut}");
+    }
+}
+
+#[test]
+fn a_reader_sees_what_recovery_would_add_and_writes_nothing() {
+    let remains = with_ten_journaled_and_ten_in_the_ring();
+    let before = remains.photograph();
+    let mut seen = Vec::new();
+    for batch in Snapshot::open(&remains.root()).unwrap().fresh(&[]).unwrap() {
+        for at in &batch.set.rows {
+            let view = batch.set.row(at).unwrap();
+            seen.push((at.seq, view.code()));
+        }
+    }
+    assert_eq!(remains.photograph(), before);
+    assert_eq!(seen.iter().map(|(seq, _)| *seq).collect::<Vec<_>>(), (0..22).collect::<Vec<_>>());
+    assert_eq!(seen[21].1, code_of("auditring.Recovered"));
+    // And once it is recovered, the same.
+    remains.recover();
+    let rows: usize = Snapshot::open(&remains.root()).unwrap().fresh(&[]).unwrap().iter().map(|batch| batch.rows).sum();
+    assert_eq!(rows, 22);
+}
+
+#[test]
+fn who_lives_is_left_alone() {
+    let rig = rig();
+    rig.reads(0..3);
+    assert!(ProcessDir::adopt(rig.held.path()).unwrap().is_none());
+}
+
+#[test]
+fn an_orphan_goes_when_its_sinks_are_past_it_and_its_totals_stay() {
+    let remains = with_ten_journaled_and_ten_in_the_ring();
+    let mut held = ProcessDir::adopt(&remains.dir).unwrap();
+    recover(&mut held, "").unwrap();
+    let process = fold(&remains.dir).unwrap().head.unwrap().process;
+    assert!(!retire(&remains.root(), &process, &mut held).unwrap(), "its sink has not had it");
+    let mut follower = Follower::open(&remains.dir, SINK, Declined::default(), Form::Rows, Arc::default()).unwrap();
+    while !follower.ended() {
+        follower.next(1 << 20, SOON, true).unwrap();
+    }
+    follower.commit(Vec::new()).unwrap();
+    drop(follower);
+    assert!(retire(&remains.root(), &process, &mut held).unwrap());
+    assert!(!remains.dir.exists());
+    let all = outside(&remains.root()).unwrap();
+    assert_eq!((all.len(), all[0].terms["claimed"], all[0].sinks[SINK].totals["delivered"]), (1, 20, 22));
+}
