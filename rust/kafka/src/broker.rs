@@ -17,8 +17,9 @@ use crate::tap::Shared;
 use crate::whole::{self, Telling, WHOLE};
 use crate::wire::Wire;
 
-/// Keys of `SaslHandshake` and `SaslAuthenticate`.
-const SASL: [i16; 2] = [17, 36];
+/// Keys of what a client logs in with.
+const SASL_HANDSHAKE: i16 = 17;
+const SASL_AUTHENTICATE: i16 = 36;
 /// A frame without correlation id is none.
 const SHORTEST: i32 = 4;
 
@@ -233,7 +234,7 @@ impl BrokerSide {
         let passed = now.saturating_duration_since(entry.at).as_nanos();
         (self.duration_ns, self.code, self.telling) = (i64::try_from(passed).ok(), 0, Telling::default());
         let (asked, how) = (entry.asked, entry.asked.how());
-        if !SASL.contains(&asked.key) {
+        if !matches!(asked.key, SASL_HANDSHAKE | SASL_AUTHENTICATE) {
             shared.sasl.served(entry.at, now, shared.name.as_deref(), facts);
         }
         let group = entry.party.as_ref().and_then(|party| party.group.clone());
