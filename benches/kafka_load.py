@@ -89,10 +89,12 @@ def proxy(directory: str, port: str, address: str) -> None:
     from kafka_proxy import Proxy  # noqa: PLC0415 - the same
     from kafka_proxy.config import Broker, Cluster, Config, Log  # noqa: PLC0415 - the same
     from kafka_proxy.taps import Taps  # noqa: PLC0415 - the same
+    from logs import TMPFS  # noqa: PLC0415 - the same
 
     where = Broker(port=int(port), address=address, node_id=1)
     config = Config(log=Log(directory=Path(directory)), clusters={CLUSTER: Cluster(brokers=(where,), taps=())})
-    log = auditring.open(directory)
+    # Where it lies outside containers: a page of a ring on a disk is faulted in anew whenever it was written back.
+    log = auditring.open(directory, ring_dir=TMPFS)
     loop_clock = time.pthread_getcpuclockid(threading.get_ident())
 
     def spent() -> Spent:

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use auditring_event::record::{self, CAUSE_SESSION, Head};
 use auditring_event::{Authority, Category, Origin, Outcome, code_of, droppable, sanitize, spec as limits};
-use auditring_kafka::{Fact, Facts, Item, Tap as Reader, Topics as Names};
+use auditring_kafka::{Fact, Facts, Item, Off, Tap as Reader, Topics as Names};
 use auditring_ring::Kind as Edge;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -19,9 +19,11 @@ use pyo3::sync::MutexExt;
 use crate::ffi::{Blob, View, shared_handle_of};
 use crate::handle::{Handle, Role};
 use crate::session;
-use crate::shared::{GATE_OFF, Put};
+use crate::shared::{GATE_OFF, Parts, Put};
 
 const SASL: u16 = code_of("ClientSaslAuthSuccess");
+const READ: u16 = code_of("Read");
+const WRITE: u16 = code_of("Write");
 const DENIED: u16 = code_of("OperationDenied");
 const INGRESS: u16 = code_of("RequestIngress");
 const EGRESS: u16 = code_of("ResponseEgress");
@@ -61,38 +63,6 @@ pub(crate) type Shelf = HashMap<(String, String), Arc<Names>>;
 struct State {
     reader: Reader,
     facts: Facts,
-    record: Record,
-}
-
-/// The record in hand. Events of a tap come in rows with one context, which stays where it lies.
-#[derive(Default)]
-struct Record {
-    bytes: Vec<u8>,
-    /// Whose context lies behind the head.
-    context: Option<u64>,
-}
-
-impl Record {
-    /// Lays down a whole record; `cause` is the last of the strings, whatever else is there.
-    fn lay(&mut self, head: &Head, context: &Blob, body: &[u8], cause: Option<&str>) -> &[u8] {
-        if self.context != Some(context.id) {
-            self.bytes.clear();
-            self.bytes.resize(record::HEAD, 0);
-            self.bytes.extend_from_slice(&context.bytes);
-            self.context = Some(context.id);
-        }
-        self.bytes.truncate(record::HEAD + context.bytes.len());
-        for (at, word) in self.bytes.chunks_exact_mut(8).zip(head.words()) {
-            at.copy_from_slice(&word.to_le_bytes());
-        }
-        self.bytes.extend_from_slice(body);
-        if let Some(session) = cause {
-            self.bytes.extend_from_slice(&(session.len() as u16).to_le_bytes());
-            self.bytes.extend_from_slice(session.as_bytes());
-        }
-        self.bytes.resize(record::length(context.len as usize, head.body_len as usize), 0);
-        &self.bytes
-    }
 }
 
 /// One client connection, of which the tap is shown every byte.
@@ -117,13 +87,13 @@ struct Seen<'a> {
 
 /// Whose bytes they are.
 #[derive(Clone, Copy)]
-enum Side {
+pub(crate) enum Side {
     Client,
     Broker,
 }
 
+/// `from_client` and `from_broker` are `ffi::shown`'s.
 #[pymethods]
-#[allow(clippy::wrong_self_convention, reason = "who the bytes are from, not what a tap is made of")]
 impl Tap {
     #[new]
     #[pyo3(signature = (handle, *, name = None, topics = None))]
@@ -157,21 +127,9 @@ impl Tap {
             let cluster = session.virtual_cluster().unwrap_or_default();
             handle.shared.topics((cluster, name.unwrap_or_default().to_owned()), TOPICS)
         };
-        let state = State { reader: Reader::new(name, names), facts: Facts::default(), record: Record::default() };
+        let state = State { reader: Reader::new(name, names), facts: Facts::default() };
         let state = Mutex::new(state);
         Ok(Self { handle, session, _owner: owner.unbind(), state, feeder: AtomicUsize::new(0) })
-    }
-
-    /// Bytes that the client sent.
-    #[pyo3(signature = (data, /))]
-    fn from_client(&self, py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.feed(py, Side::Client, &View::of(data)?)
-    }
-
-    /// Bytes that the broker answered.
-    #[pyo3(signature = (data, /))]
-    fn from_broker(&self, py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.feed(py, Side::Broker, &View::of(data)?)
     }
 
     /// A request goes on under another correlation id.
@@ -254,12 +212,23 @@ impl Tap {
         body(&mut state)
     }
 
-    fn feed(&self, py: Python<'_>, side: Side, view: &View<'_>) -> PyResult<()> {
+    /// Bytes that one side sent.
+    #[inline]
+    pub(crate) fn show(&self, py: Python<'_>, side: Side, data: &Bound<'_, PyAny>) -> PyResult<()> {
+        let view = View::of(data)?;
         self.with(py, |state| {
-            state.facts.requests = [INGRESS, EGRESS].iter().any(|code| self.is_wanted(*code, Outcome::Success));
+            // A log that keeps nothing has no policy that turns them off.
+            let keeps = self.handle.shared.hot.get().is_some();
+            state.facts.requests =
+                keeps && [INGRESS, EGRESS].iter().any(|code| self.is_wanted(*code, Outcome::Success));
+            state.facts.off = Off {
+                reads: !self.is_wanted(READ, Outcome::Success),
+                writes: !self.is_wanted(WRITE, Outcome::Success),
+                forwarded: !self.is_wanted(WRITE, Outcome::Forwarded),
+            };
             let (mut taken, mut done) = (0, Ok(()));
             while taken < view.len() || (matches!(side, Side::Broker) && state.reader.has_more()) {
-                let State { reader, facts, .. } = state;
+                let State { reader, facts } = state;
                 taken += view.show(py, taken, |bytes| match side {
                     Side::Client => reader.from_client(bytes, facts),
                     Side::Broker => reader.from_broker(bytes, facts),
@@ -281,19 +250,26 @@ impl Tap {
     /// Puts what was seen into the ring. The first refusal is what the caller hears of.
     #[inline]
     fn relieve(&self, py: Python<'_>, state: &mut State) -> PyResult<()> {
-        let State { facts, record, .. } = state;
+        let facts = &mut state.facts;
         // Most calls show no more than a part of something.
-        let done = if facts.items().is_empty() { Ok(()) } else { self.tell(py, facts, record) };
-        for (code, off) in [(INGRESS, facts.ingress_off), (EGRESS, facts.egress_off)] {
-            for _ in 0..off {
-                self.handle.shared.count_ordered(code, Outcome::Success, Edge::Off);
+        let done = if facts.items().is_empty() { Ok(()) } else { self.tell(py, facts) };
+        let data = facts.data_off;
+        for (code, outcome, off) in [
+            (INGRESS, Outcome::Success, facts.ingress_off),
+            (EGRESS, Outcome::Success, facts.egress_off),
+            (READ, Outcome::Success, data.reads),
+            (WRITE, Outcome::Success, data.writes),
+            (WRITE, Outcome::Forwarded, data.forwarded),
+        ] {
+            if off > 0 {
+                self.handle.shared.count_many(code, outcome, Edge::Off, off.into());
             }
         }
         facts.clear();
         done
     }
 
-    fn tell(&self, py: Python<'_>, facts: &Facts, record: &mut Record) -> PyResult<()> {
+    fn tell(&self, py: Python<'_>, facts: &Facts) -> PyResult<()> {
         let mut done = Ok(());
         // What one call brings was seen at one time.
         let stamp = self.handle.shared.clock.stamp();
@@ -302,11 +278,11 @@ impl Tap {
             let put = match item {
                 Item::Event(fact) => {
                     let seen = Seen { stamp, fact, body: facts.body(fact) };
-                    self.put(py, context.as_deref(), seen, record)
+                    self.put(py, context.as_deref(), seen)
                 }
                 Item::Proved { event, principal, mechanism } => {
                     let seen = Seen { stamp, fact: event, body: facts.body(event) };
-                    let put = self.prove(py, seen, (principal.as_deref(), mechanism), record);
+                    let put = self.prove(py, seen, (principal.as_deref(), mechanism));
                     context = self.handle.current.held();
                     put
                 }
@@ -319,18 +295,15 @@ impl Tap {
                     Ok(())
                 }
             };
-            done = done.and(put);
+            if put.is_err() {
+                done = done.and(put);
+            }
         }
         done
     }
 
-    fn put(
-        &self,
-        py: Python<'_>,
-        context: Option<&Blob>,
-        Seen { stamp, fact, body }: Seen<'_>,
-        record: &mut Record,
-    ) -> PyResult<()> {
+    #[inline]
+    fn put(&self, py: Python<'_>, context: Option<&Blob>, Seen { stamp, fact, body }: Seen<'_>) -> PyResult<()> {
         let handle = &self.handle;
         let shared = &handle.shared;
         let spec = fact.spec;
@@ -345,6 +318,7 @@ impl Tap {
             _ => spec.authority.or(context.authority),
         };
         let cause = if spec.origin == Origin::Client { None } else { handle.session_id() };
+        let body_len = body.len() + cause.map_or(0, |session| 2 + session.len());
         let head = Head {
             stamp,
             presence: fact.presence | if cause.is_some() { CAUSE_SESSION } else { 0 },
@@ -353,30 +327,30 @@ impl Tap {
             flags: fact.flags,
             context_id: context.id,
             context_len: context.len,
-            body_len: (body.len() + cause.map_or(0, |session| 2 + session.len())) as u32,
+            body_len: body_len as u32,
         };
-        let record = record.lay(&head, context, body, cause);
+        // The cause is the last of the strings, whatever else is there.
+        let cause = cause.unwrap_or_default();
+        let cause_len = (cause.len() as u16).to_le_bytes();
+        let cause_len = if cause.is_empty() { &[] } else { &cause_len[..] };
+        let head = head.bytes();
+        let parts = [head.as_flattened(), &*context.bytes, body, cause_len, cause.as_bytes()];
+        let record = Parts { parts, len: record::length(context.len as usize, body_len) };
         let droppable = droppable(spec.category, fact.outcome);
-        match shared.put(py, record, spec.code, fact.outcome, droppable, &|| handle.current.is_set())? {
+        match shared.put_record(py, &record, spec.code, fact.outcome, droppable, &|| handle.current.is_set())? {
             Put::Done => Ok(()),
             Put::Withdrawn => handle.check_open(py),
         }
     }
 
     /// The client has proved who it is: in every later row of the session, and in this one, once it is in the ring.
-    fn prove(
-        &self,
-        py: Python<'_>,
-        seen: Seen<'_>,
-        (principal, mechanism): (Option<&str>, &str),
-        record: &mut Record,
-    ) -> PyResult<()> {
+    fn prove(&self, py: Python<'_>, seen: Seen<'_>, (principal, mechanism): (Option<&str>, &str)) -> PyResult<()> {
         let change = |known: &mut session::Facts| match principal {
             Some(principal) => known.prove(SASL, principal, Some(mechanism)),
             None => known.prove_unnamed(SASL, mechanism),
         };
         let Some(preview) = self.handle.preview(change) else { return self.handle.check_open(py) };
-        let put = self.put(py, Some(&preview), seen, record);
+        let put = self.put(py, Some(&preview), seen);
         // The broker has let the client in, whether or not there was room for the row.
         self.session.change(py, change);
         put

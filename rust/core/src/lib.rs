@@ -58,6 +58,7 @@ mod _core {
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         let py = module.py();
         module.add("SCHEMA_VERSION", auditring_event::SCHEMA_VERSION)?;
+        crate::ffi::install_shown(py)?;
         // Coroutines are made by Python alone; the handles' are two lines of it.
         let code = c"async def __aenter__(self):\n    return self.__enter__()\n\n\
                      async def __aexit__(self, kind, error, trace, /):\n    return self.__exit__(kind, error, trace)\n";

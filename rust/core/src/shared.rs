@@ -50,6 +50,47 @@ pub(crate) enum Put {
     Withdrawn,
 }
 
+/// A record on its way into the ring.
+///
+/// What must always hold: neither method panics, allocates or blocks. Between claim and commit nothing may.
+pub(crate) trait Record: Sync {
+    /// Its bytes.
+    fn len(&self) -> usize;
+
+    /// Writes it into room of that length, which is zero.
+    fn write(&self, room: &mut [u8]);
+}
+
+/// What lies one behind the other in the ring, and need not do so before. Behind the last part is padding.
+pub(crate) struct Parts<'a, const N: usize> {
+    pub(crate) parts: [&'a [u8]; N],
+    pub(crate) len: usize,
+}
+
+impl<const N: usize> Record for Parts<'_, N> {
+    #[inline]
+    fn len(&self) -> usize {
+        self.len
+    }
+
+    #[inline]
+    fn write(&self, room: &mut [u8]) {
+        let mut rest = room;
+        for part in self.parts {
+            let Some((now, behind)) = rest.split_at_mut_checked(part.len()) else { return };
+            now.copy_from_slice(part);
+            rest = behind;
+        }
+    }
+}
+
+impl<'a> Parts<'a, 1> {
+    /// A record that is whole already.
+    pub(crate) const fn whole(record: &'a [u8]) -> Self {
+        Self { parts: [record], len: record.len() }
+    }
+}
+
 /// State of one open log that its sessions see.
 pub(crate) struct Shared {
     gates: Box<[AtomicU8]>,
@@ -220,9 +261,15 @@ impl Shared {
     /// Counts at the edge; the GIL orders the callers.
     #[inline]
     pub(crate) fn count_ordered(&self, code: u16, outcome: Outcome, what: Edge) {
+        self.count_many(code, outcome, what, 1);
+    }
+
+    /// The same of many.
+    #[inline]
+    pub(crate) fn count_many(&self, code: u16, outcome: Outcome, what: Edge, count: u64) {
         match self.hot.get() {
-            Some(hot) => hot.ring().edge().bump_ordered(0, u32::from(code), outcome as u32, what),
-            None => self.kept_nothing.store(self.kept_nothing.load(Ordering::Relaxed) + 1, Ordering::Relaxed),
+            Some(hot) => hot.ring().edge().add_ordered(0, u32::from(code), outcome as u32, what, count),
+            None => self.kept_nothing.store(self.kept_nothing.load(Ordering::Relaxed) + count, Ordering::Relaxed),
         }
     }
 
@@ -239,14 +286,45 @@ impl Shared {
         droppable: bool,
         wanted: &(dyn Fn() -> bool + Sync),
     ) -> PyResult<Put> {
+        self.put_record(py, &Parts::whole(record), code, outcome, droppable, wanted)
+    }
+
+    /// The same of a record in parts.
+    #[inline]
+    pub(crate) fn put_record(
+        &self,
+        py: Python<'_>,
+        record: &impl Record,
+        code: u16,
+        outcome: Outcome,
+        droppable: bool,
+        wanted: &(dyn Fn() -> bool + Sync),
+    ) -> PyResult<Put> {
         if self.hot.get().is_none() {
             self.count_ordered(code, outcome, Edge::Off);
             return Ok(Put::Done);
         }
         match self.offer(record, droppable) {
-            Ok(()) => return Ok(Put::Done),
-            Err(Refusal::Full) => {}
-            Err(refusal) => return Err(self.refuse(refusal, record.len(), code, outcome)),
+            Ok(()) => Ok(Put::Done),
+            Err(refusal) => self.put_late(py, record, code, outcome, droppable, wanted, refusal),
+        }
+    }
+
+    /// It was refused once.
+    #[cold]
+    #[allow(clippy::too_many_arguments, reason = "what `put` was called with, and why that was not enough")]
+    fn put_late(
+        &self,
+        py: Python<'_>,
+        record: &dyn Record,
+        code: u16,
+        outcome: Outcome,
+        droppable: bool,
+        wanted: &(dyn Fn() -> bool + Sync),
+        refusal: Refusal,
+    ) -> PyResult<Put> {
+        if refusal != Refusal::Full {
+            return Err(self.refuse(refusal, record.len(), code, outcome));
         }
         let rule = if droppable { self.droppable } else { self.protected };
         let began = Instant::now();
@@ -286,8 +364,9 @@ impl Shared {
     ) -> PyResult<()> {
         let wait = until.saturating_duration_since(Instant::now());
         let done = self.hot.get().is_none()
-            || self.offer(record, droppable).is_ok()
-            || (!wait.is_zero() && self.wait(py, record, droppable, Some(wait), Instant::now(), &|| true)?);
+            || self.offer(&Parts::whole(record), droppable).is_ok()
+            || (!wait.is_zero()
+                && self.wait(py, &Parts::whole(record), droppable, Some(wait), Instant::now(), &|| true)?);
         if !done {
             self.count_ordered(code, outcome, Edge::Dropped);
         }
@@ -296,17 +375,18 @@ impl Shared {
 
     /// Puts a record into the ring without ever waiting, as a destructor must; a full ring drops it, counted.
     pub(crate) fn put_now(&self, record: &[u8], code: u16, outcome: Outcome, droppable: bool) {
-        if self.hot.get().is_some() && self.offer(record, droppable).is_err() {
+        if self.hot.get().is_some() && self.offer(&Parts::whole(record), droppable).is_err() {
             self.count_ordered(code, outcome, Edge::Dropped);
         }
     }
 
-    fn offer(&self, record: &[u8], droppable: bool) -> Result<(), Refusal> {
+    #[inline]
+    fn offer<R: Record + ?Sized>(&self, record: &R, droppable: bool) -> Result<(), Refusal> {
         loop {
             let hot = self.hot.get().filter(|_| !self.is_shut()).ok_or(Refusal::Closed)?;
             match hot.lane().claim(record.len(), droppable) {
                 Ok(mut claim) => {
-                    claim.write(|bytes| bytes[..record.len()].copy_from_slice(record));
+                    claim.write(|room| record.write(room));
                     claim.commit();
                     return Ok(());
                 }
@@ -339,7 +419,7 @@ impl Shared {
     fn wait(
         &self,
         py: Python<'_>,
-        record: &[u8],
+        record: &dyn Record,
         droppable: bool,
         wait: Option<Duration>,
         began: Instant,

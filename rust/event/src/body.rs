@@ -60,6 +60,13 @@ impl Layout {
             None => None,
         }
     }
+
+    /// The same out of a table; nothing for a code that is not known.
+    #[inline]
+    #[must_use]
+    pub fn known(code: u16) -> Self {
+        LAYOUTS.get(usize::from(code)).copied().unwrap_or(Self { ints: 0, strs: 0 })
+    }
 }
 
 /// Layouts by code: a row is walked without looking at its spec.
@@ -88,8 +95,7 @@ impl<'a> Body<'a> {
     #[inline]
     #[must_use]
     pub fn new(code: u16, presence: u32, bytes: &'a [u8]) -> Self {
-        let layout = LAYOUTS.get(usize::from(code)).copied().unwrap_or(Layout { ints: 0, strs: 0 });
-        Self { presence, layout, bytes }
+        Self { presence, layout: Layout::known(code), bytes }
     }
 
     /// The number behind one presence bit.

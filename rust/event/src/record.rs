@@ -137,6 +137,13 @@ impl Head {
         ]
     }
 
+    /// The same as bytes.
+    #[inline]
+    #[must_use]
+    pub fn bytes(&self) -> [[u8; 8]; 4] {
+        self.words().map(u64::to_le_bytes)
+    }
+
     /// Writes the head.
     ///
     /// # Panics

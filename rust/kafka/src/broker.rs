@@ -17,8 +17,9 @@ use crate::tap::Shared;
 use crate::whole::{self, Telling, WHOLE};
 use crate::wire::Wire;
 
-/// Keys of `SaslHandshake` and `SaslAuthenticate`.
-const SASL: [i16; 2] = [17, 36];
+/// Keys of what a client logs in with.
+const SASL_HANDSHAKE: i16 = 17;
+const SASL_AUTHENTICATE: i16 = 36;
 /// A frame without correlation id is none.
 const SHORTEST: i32 = 4;
 
@@ -233,7 +234,7 @@ impl BrokerSide {
         let passed = now.saturating_duration_since(entry.at).as_nanos();
         (self.duration_ns, self.code, self.telling) = (i64::try_from(passed).ok(), 0, Telling::default());
         let (asked, how) = (entry.asked, entry.asked.how());
-        if !SASL.contains(&asked.key) {
+        if !matches!(asked.key, SASL_HANDSHAKE | SASL_AUTHENTICATE) {
             shared.sasl.served(entry.at, now, shared.name.as_deref(), facts);
         }
         let group = entry.party.as_ref().and_then(|party| party.group.clone());
@@ -277,18 +278,15 @@ impl BrokerSide {
         let Some(entry) = &mut self.entry else { return self.rest() };
         let (asked, topics) = (entry.asked, &shared.topics);
         let wire = Wire { duration_ns: self.duration_ns, ..asked.wire(shared.name.as_deref()) };
+        let (flexible, mut out) = (asked.is_flexible(), Out { wire, topics, facts });
         let driven = match (&self.at, &mut entry.kept) {
             (At::Produce, Kept::Writes(writes)) => {
-                self.frame.drive(input, asked.is_flexible(), facts, |cursor, facts| {
-                    self.produce.step(cursor, writes, &mut Out { wire, topics, facts })
-                })
+                self.frame.drive(input, flexible, &mut out, |cursor, out| self.produce.step(cursor, writes, out))
             }
-            (At::Fetch, _) => self.frame.drive(input, asked.is_flexible(), facts, |cursor, facts| {
-                self.fetch.step(cursor, &mut Out { wire, topics, facts })
-            }),
-            (At::ShareFetch, _) => self.frame.drive(input, asked.is_flexible(), facts, |cursor, facts| {
-                self.share_fetch.step(cursor, &mut Out { wire, topics, facts })
-            }),
+            (At::Fetch, _) => self.frame.drive(input, flexible, &mut out, |cursor, out| self.fetch.step(cursor, out)),
+            (At::ShareFetch, _) => {
+                self.frame.drive(input, flexible, &mut out, |cursor, out| self.share_fetch.step(cursor, out))
+            }
             _ => Driven::End,
         };
         match driven {

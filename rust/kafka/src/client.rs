@@ -200,9 +200,9 @@ impl ClientSide {
     fn produce(&mut self, input: &mut &[u8], shared: &mut Shared, facts: &mut Facts) -> bool {
         let Some(asked) = self.asked else { return self.rest() };
         let wire = asked.wire(shared.name.as_deref());
-        let driven = self.frame.drive(input, asked.is_flexible(), facts, |cursor, facts| {
-            self.produce.step(cursor, &mut Out { wire, topics: &shared.topics, facts })
-        });
+        let mut out = Out { wire, topics: &shared.topics, facts };
+        let produce = &mut self.produce;
+        let driven = self.frame.drive(input, asked.is_flexible(), &mut out, |cursor, out| produce.step(cursor, out));
         match driven {
             Driven::Wait | Driven::Full => return false,
             Driven::End => {

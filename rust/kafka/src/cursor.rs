@@ -20,15 +20,16 @@ pub(crate) type TopicId = [u8; 16];
 /// A place in a message.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cursor<'a> {
-    bytes: &'a [u8],
-    at: usize,
+    /// What has not been read, of so many bytes.
+    rest: &'a [u8],
+    len: usize,
     /// Whether lengths are compact and structures end with tagged fields: a matter of the API's version.
     flexible: bool,
 }
 
 impl<'a> Cursor<'a> {
     pub(crate) const fn new(bytes: &'a [u8], flexible: bool) -> Self {
-        Self { bytes, at: 0, flexible }
+        Self { rest: bytes, len: bytes.len(), flexible }
     }
 
     /// Whether lengths are compact and structures end with tagged fields.
@@ -40,33 +41,40 @@ impl<'a> Cursor<'a> {
     /// How far it has come.
     #[inline]
     pub(crate) const fn at(&self) -> usize {
-        self.at
+        self.len - self.rest.len()
+    }
+
+    /// How many bytes there are to read.
+    #[inline]
+    pub(crate) const fn left(&self) -> usize {
+        self.rest.len()
     }
 
     /// The next bytes.
     #[inline]
     pub(crate) fn take(&mut self, len: usize) -> Step<&'a [u8]> {
-        let taken = self.bytes.get(self.at..).and_then(|rest| rest.get(..len)).ok_or(Stop::Short)?;
-        self.at += len;
+        let (taken, rest) = self.rest.split_at_checked(len).ok_or(Stop::Short)?;
+        self.rest = rest;
         Ok(taken)
     }
 
     #[inline]
     fn array<const N: usize>(&mut self) -> Step<[u8; N]> {
-        let rest = self.bytes.get(self.at..).ok_or(Stop::Short)?;
-        let taken = *rest.first_chunk().ok_or(Stop::Short)?;
-        self.at += N;
-        Ok(taken)
+        let (taken, rest) = self.rest.split_first_chunk().ok_or(Stop::Short)?;
+        self.rest = rest;
+        Ok(*taken)
     }
 
     pub(crate) fn bool(&mut self) -> Step<bool> {
         Ok(self.array::<1>()? != [0])
     }
 
+    #[inline]
     pub(crate) fn i8(&mut self) -> Step<i8> {
         Ok(i8::from_be_bytes(self.array()?))
     }
 
+    #[inline]
     pub(crate) fn i16(&mut self) -> Step<i16> {
         Ok(i16::from_be_bytes(self.array()?))
     }
@@ -115,10 +123,10 @@ impl<'a> Cursor<'a> {
     /// A string that may be null; as it lies there, UTF-8 or not.
     #[inline]
     pub(crate) fn nullable_string(&mut self) -> Step<Option<&'a [u8]>> {
-        let begin = self.at;
+        let begin = self.rest;
         let taken = self.string_len().and_then(|len| len.map(|len| self.take(len)).transpose());
         // One that is only half there is read anew as a whole.
-        taken.inspect_err(|_| self.at = begin)
+        taken.inspect_err(|_| self.rest = begin)
     }
 
     /// A string.
@@ -143,9 +151,9 @@ impl<'a> Cursor<'a> {
         let Some(count) = self.count()? else { return Ok(false) };
         for _ in 0..count {
             // An element that takes no bytes would let a count off the wire keep us here.
-            let before = self.at;
+            let before = self.left();
             visit(self)?;
-            if self.at == before {
+            if self.left() == before {
                 return Err(Stop::Malformed);
             }
         }

@@ -3,9 +3,11 @@
 //! What must always hold: a body is as `auditring_event` reads it; whoever feeds a tap takes the facts out before they are
 //! many, so that no chunk of bytes, however crafted, makes them grow without bound.
 
-use auditring_event::record::{STATUS, TAP};
+use auditring_event::record::{Layout, STATUS, TAP};
 use auditring_event::sanitize::{self, Marks};
 use auditring_event::{ActionSpec, Kind, MAX_FIELDS, Outcome, STATUS_CAP};
+
+use crate::frame::Room;
 
 /// Bytes of bodies from which on a tap waits to be relieved.
 const FULL: usize = 64 * 1024;
@@ -66,6 +68,32 @@ pub struct Facts {
     pub ingress_off: u32,
     /// Responses that were not wanted.
     pub egress_off: u32,
+    /// What of the data path is turned off: it is counted, and not built.
+    pub off: Off,
+    /// So much was.
+    pub data_off: DataOff,
+}
+
+/// Events of the data path that are not wanted.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Off {
+    /// Reads that succeeded.
+    pub reads: bool,
+    /// Writes that succeeded.
+    pub writes: bool,
+    /// Writes of which no answer tells.
+    pub forwarded: bool,
+}
+
+/// How many of them there were.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DataOff {
+    /// Reads that succeeded.
+    pub reads: u32,
+    /// Writes that succeeded.
+    pub writes: u32,
+    /// Writes of which no answer tells.
+    pub forwarded: u32,
 }
 
 impl Facts {
@@ -87,10 +115,11 @@ impl Facts {
         self.bodies.clear();
         // One message may have said much more than is usual.
         self.bodies.shrink_to(4 * FULL);
-        (self.ingress_off, self.egress_off) = (0, 0);
+        (self.ingress_off, self.egress_off, self.data_off) = (0, 0, DataOff::default());
     }
 
     /// Whether they should be taken out before more is read.
+    #[inline]
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.bodies.len() >= FULL || self.items.len() >= MANY
@@ -104,10 +133,34 @@ impl Facts {
         self.items.push(item);
     }
 
+    /// Lays an event down whose body is made.
+    #[inline]
+    pub(crate) fn lay(
+        &mut self,
+        spec: &'static ActionSpec,
+        outcome: Outcome,
+        (presence, flags): (u32, u8),
+        parts: [&[u8]; 2],
+    ) {
+        let begin = self.bodies.len();
+        for part in parts {
+            self.bodies.extend_from_slice(part);
+        }
+        let (begin, end) = (begin as u32, self.bodies.len() as u32);
+        self.items.push(Item::Event(Fact { spec, presence, outcome, flags, begin, end }));
+    }
+
     /// Begins an event.
     pub(crate) fn draft(&mut self, spec: &'static ActionSpec) -> Draft<'_> {
         self.texts.clear();
         Draft { facts: self, spec, presence: 0, outcome: spec.outcome, flags: 0, muted: false }
+    }
+}
+
+impl Room for Facts {
+    #[inline]
+    fn is_full(&self) -> bool {
+        Self::is_full(self)
     }
 }
 
@@ -213,6 +266,13 @@ impl Draft<'_> {
         }
     }
 
+    /// Its texts, in the order of the bits; their presence, and what was done to them.
+    pub(crate) fn texts_into(&mut self, out: &mut Vec<u8>) -> (u32, u8) {
+        let strings = self.presence & !Layout::known(self.spec.code).ints;
+        gather(strings, &self.facts.texts, &self.facts.places, out);
+        (strings, self.flags)
+    }
+
     /// It is told another time.
     pub(crate) fn mute(&mut self) {
         self.muted = true;
@@ -234,18 +294,13 @@ impl Draft<'_> {
         }
         let Facts { bodies, ints: numbers, texts, places, .. } = &mut *self.facts;
         let begin = bodies.len();
-        let ints = self.spec.int_mask();
+        let ints = Layout::known(self.spec.code).ints;
         let mut left = self.presence & ints;
         while left != 0 {
             bodies.extend_from_slice(&numbers[left.trailing_zeros() as usize].to_le_bytes());
             left &= left - 1;
         }
-        left = self.presence & !ints;
-        while left != 0 {
-            let (from, to) = places[left.trailing_zeros() as usize];
-            bodies.extend_from_slice(&texts[from as usize..to as usize]);
-            left &= left - 1;
-        }
+        gather(self.presence & !ints, texts, places, bodies);
         Fact {
             spec: self.spec,
             presence: self.presence,
@@ -254,5 +309,14 @@ impl Draft<'_> {
             begin: begin as u32,
             end: bodies.len() as u32,
         }
+    }
+}
+
+/// Appends the texts of these bits, in their order.
+fn gather(mut bits: u32, texts: &[u8], places: &[(u16, u16); STRINGS], out: &mut Vec<u8>) {
+    while bits != 0 {
+        let (from, to) = places[bits.trailing_zeros() as usize];
+        out.extend_from_slice(&texts[from as usize..to as usize]);
+        bits &= bits - 1;
     }
 }

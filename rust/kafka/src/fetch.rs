@@ -68,8 +68,10 @@ impl Answer {
                 }
                 self.topics = cursor.count()?.unwrap_or(0);
                 self.error = error;
-                Denials::new(out.wire, out.facts)
-                    .tell(error, &[(CLUSTER, "CLUSTER_ACTION", None), (TOPIC, "READ", None)]);
+                if error != 0 {
+                    Denials::new(out.wire, out.facts)
+                        .tell(error, &[(CLUSTER, "CLUSTER_ACTION", None), (TOPIC, "READ", None)]);
+                }
                 return Ok(self.topic_or_end());
             }
             At::Topic => {

@@ -10,7 +10,6 @@
 //! the units, and what is made of them, are the same in whatever chunks the bytes come.
 
 use crate::cursor::{Cursor, Step, Stop};
-use crate::facts::Facts;
 
 /// No unit is longer: a handful of numbers, and at most three strings of 32,767 bytes.
 const UNIT: usize = 128 * 1024;
@@ -39,6 +38,12 @@ pub(crate) enum Next {
     End,
     /// It would be more than may be kept.
     TooLarge,
+}
+
+/// Where what is read goes to.
+pub(crate) trait Room {
+    /// Whether that should be taken out before more is read.
+    fn is_full(&self) -> bool;
 }
 
 /// How far a message was read.
@@ -172,22 +177,27 @@ impl Frame {
 
     /// Reads units and steps over what lies between them, for as long as there are bytes and room for facts.
     #[inline]
-    pub(crate) fn drive(
+    pub(crate) fn drive<R: Room>(
         &mut self,
         input: &mut &[u8],
         flexible: bool,
-        facts: &mut Facts,
-        mut step: impl FnMut(&mut Cursor<'_>, &mut Facts) -> Step<Next>,
+        room: &mut R,
+        mut step: impl FnMut(&mut Cursor<'_>, &mut R) -> Step<Next>,
     ) -> Driven {
         loop {
             if !self.pass(input) {
                 return Driven::Wait;
             }
             // What takes no further byte is said at once: the next one may be long in coming.
-            if facts.is_full() && !input.is_empty() {
+            if room.is_full() && !input.is_empty() {
                 return Driven::Full;
             }
-            match self.unit(input, flexible, |cursor| step(cursor, facts)) {
+            let next = if self.kept.is_empty() {
+                self.units(input, flexible, room, &mut step)
+            } else {
+                self.gathered(input, flexible, |cursor| step(cursor, room))
+            };
+            match next {
                 Ok(Next::Unit) => {}
                 Ok(Next::Skip(len)) if len <= self.left => self.skip = len,
                 Ok(Next::Pause) => return Driven::Full,
@@ -197,6 +207,39 @@ impl Frame {
                 Ok(Next::Skip(_)) | Err(Halt::Malformed) => return Driven::Malformed,
             }
         }
+    }
+
+    /// Reads one unit behind the other, and steps over what lies between them, where all of that lies in the chunk: most do,
+    /// and so each costs no more than its own numbers. Returns what comes after the last one.
+    #[inline]
+    fn units<R: Room>(
+        &mut self,
+        input: &mut &[u8],
+        flexible: bool,
+        room: &mut R,
+        step: &mut impl FnMut(&mut Cursor<'_>, &mut R) -> Step<Next>,
+    ) -> Result<Next, Halt> {
+        let seen = &input[..input.len().min(self.left)];
+        let mut cursor = Cursor::new(seen, flexible);
+        let (next, read) = loop {
+            let begin = cursor.at();
+            match step(&mut cursor, room) {
+                Ok(_) if cursor.at() - begin > UNIT => break (Err(Halt::Malformed), begin),
+                Ok(Next::Unit) if !room.is_full() => {}
+                Ok(Next::Skip(len)) if !room.is_full() && cursor.take(len).is_ok() => {}
+                Ok(next) => break (Ok(next), cursor.at()),
+                Err(Stop::Short) if seen.len() < self.left && seen.len() - begin <= UNIT => {
+                    self.kept.extend_from_slice(&seen[begin..]);
+                    *input = &input[seen.len()..];
+                    self.left -= begin;
+                    return Err(Halt::Wait);
+                }
+                Err(_) => break (Err(Halt::Malformed), begin),
+            }
+        };
+        *input = &input[read..];
+        self.left -= read;
+        next
     }
 
     /// What has come of the rest of the frame.

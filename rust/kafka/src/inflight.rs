@@ -205,15 +205,23 @@ impl InFlight {
 
     /// The oldest, which will not be answered.
     pub(crate) fn pop(&mut self) -> Option<Entry> {
-        self.remove(0)
+        let entry = self.entries.pop_front()?;
+        self.forget(&entry);
+        self.bare = self.bare.saturating_sub(1);
+        Some(entry)
     }
 
     fn remove(&mut self, at: usize) -> Option<Entry> {
         let entry = self.entries.remove(at)?;
-        self.bytes -= entry.bytes();
-        self.plain -= usize::from(entry.asked.server.is_none());
+        self.forget(&entry);
         self.bare = if at < self.bare { self.bare - 1 } else { self.bare };
         Some(entry)
+    }
+
+    #[inline]
+    fn forget(&mut self, entry: &Entry) {
+        self.bytes -= entry.bytes();
+        self.plain -= usize::from(entry.asked.server.is_none());
     }
 
     /// The proxy sends a request on under another id: one that was shown, or that will be.

@@ -38,6 +38,7 @@ mod produce;
 mod reads;
 mod records;
 mod requests;
+mod rows;
 mod sasl;
 mod secret;
 mod share_fetch;
@@ -52,7 +53,7 @@ mod whole;
 mod wire;
 
 pub use api::Api;
-pub use facts::{Fact, Facts, Item};
+pub use facts::{DataOff, Fact, Facts, Item, Off};
 pub use table::{APIS, by_key};
 pub use tap::Tap;
 pub use topics::Topics;

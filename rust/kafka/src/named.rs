@@ -18,6 +18,8 @@ pub(crate) struct Named {
     marks: Marks,
     /// Empty where the message names no id.
     id: String,
+    /// The id, and the edition of the names by which it was spoken.
+    known: Option<(TopicId, u64)>,
 }
 
 /// Where an action has a topic's columns.
@@ -28,19 +30,37 @@ pub(crate) struct TopicPlaces {
 }
 
 impl Named {
-    /// It was named.
-    pub(crate) fn by_name(&mut self, name: &[u8]) {
+    /// It was named. Whether that is another name than before.
+    pub(crate) fn by_name(&mut self, name: &[u8]) -> bool {
+        // A client reads and writes the same few topics again and again.
+        if !self.marks.any() && self.id.is_empty() && !name.is_empty() && self.name.as_bytes() == name {
+            return false;
+        }
+        self.known = None;
+        self.id.clear();
+        self.call(name);
+        true
+    }
+
+    /// Its id was given; the id stands in for a name that no answer to Metadata has told. Whether that is another topic, or
+    /// perhaps another name, than before.
+    pub(crate) fn by_id(&mut self, id: &TopicId, topics: &Topics) -> bool {
+        let known = Some((*id, topics.edition()));
+        if self.known == known {
+            return false;
+        }
+        self.known = known;
+        topics.spoken(id, |name| self.call(name));
+        self.id.clear();
+        self.id.extend(id_text(id).map(char::from));
+        true
+    }
+
+    fn call(&mut self, name: &[u8]) {
         let (text, marks) = sanitize::text(name, CAP);
         self.name.clear();
         self.name.push_str(&text);
         self.marks = marks;
-        self.id.clear();
-    }
-
-    /// Its id was given; the id stands in for a name that no answer to Metadata has told.
-    pub(crate) fn by_id(&mut self, id: &TopicId, topics: &Topics) {
-        topics.spoken(id, |name| self.by_name(name));
-        self.id.extend(id_text(id).map(char::from));
     }
 
     pub(crate) fn name(&self) -> &[u8] {

@@ -7,13 +7,15 @@ use std::collections::HashSet;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
 
-use auditring_event::{ActionSpec, index_of, spec_at};
+use auditring_event::{ActionSpec, Outcome, index_of, spec_at};
 
 use crate::batches::Batch;
 use crate::cursor::TopicId;
 use crate::exchange::Fate;
 use crate::facts::Facts;
+use crate::frame::Room;
 use crate::named::{Named, TopicPlaces};
+use crate::rows::{Numbers, Texts};
 use crate::topics::Topics;
 use crate::wire::{Places, Wire};
 
@@ -36,6 +38,13 @@ pub(crate) struct Out<'a> {
     pub(crate) wire: Wire<'a>,
     pub(crate) topics: &'a Topics,
     pub(crate) facts: &'a mut Facts,
+}
+
+impl Room for Out<'_> {
+    #[inline]
+    fn is_full(&self) -> bool {
+        self.facts.is_full()
+    }
 }
 
 /// Spreads numbers that lie side by side over all bits; odd, so that no two become one.
@@ -65,6 +74,8 @@ impl Hasher for AsItIs {
 #[derive(Debug, Default)]
 pub(crate) struct Reads {
     topic: Named,
+    /// What its rows share.
+    texts: Texts,
     /// Stands for the topic among the first Reads.
     key: u64,
     partition: i32,
@@ -81,7 +92,10 @@ pub(crate) struct Reads {
 impl Reads {
     /// Begins an answer.
     pub(crate) fn begin(&mut self, group: Option<Vec<u8>>) {
-        self.group = group;
+        if self.group != group {
+            self.group = group;
+            self.texts.clear();
+        }
         self.range = None;
     }
 
@@ -91,14 +105,18 @@ impl Reads {
     }
 
     pub(crate) fn topic_name(&mut self, name: &[u8]) {
-        self.topic.by_name(name);
-        self.key = self.hasher.hash_one(name);
+        if self.topic.by_name(name) {
+            self.key = self.hasher.hash_one(name);
+            self.texts.clear();
+        }
     }
 
     pub(crate) fn topic_id(&mut self, id: &TopicId, topics: &Topics) {
-        self.topic.by_id(id, topics);
-        // By its name, if it has one, so that a name that is learnt later counts as another topic, which is noted again.
-        self.key = self.hasher.hash_one(self.topic.name());
+        if self.topic.by_id(id, topics) {
+            // By its name, if it has one, so that a name that is learnt later counts as another topic, which is noted again.
+            self.key = self.hasher.hash_one(self.topic.name());
+            self.texts.clear();
+        }
     }
 
     /// Begins a partition.
@@ -109,9 +127,15 @@ impl Reads {
         self.range = None;
     }
 
-    /// The broker refused it.
+    /// The broker refused it. A refusal is no Read of records: the one behind it may still be the first.
     pub(crate) fn refused(&mut self, code: i16, out: &mut Out<'_>) {
-        self.emit(Fate::Answered(code), None, out);
+        let mut draft = out.facts.draft(READ);
+        draft.wire(&out.wire, &WIRE).named(&self.topic, &TOPIC).fate(Fate::Answered(code));
+        draft.int_at(PARTITION, self.partition.into());
+        if let Some(group) = &self.group {
+            draft.text_at(GROUP, group);
+        }
+        draft.finish();
     }
 
     /// It brings a batch.
@@ -134,32 +158,41 @@ impl Reads {
     #[inline]
     pub(crate) fn flush(&mut self, out: &mut Out<'_>) {
         if let Some(range) = self.range.take() {
-            self.emit(Fate::Answered(0), Some(range), out);
+            self.read(&range, out);
         }
     }
 
     #[inline]
-    fn emit(&mut self, fate: Fate, range: Option<Batch>, out: &mut Out<'_>) {
-        // A refusal is no Read of records: the one behind it may still be the first.
-        let log_start = range.and_then(|_| self.log_start.take()).filter(|_| self.is_first());
+    fn read(&mut self, range: &Batch, out: &mut Out<'_>) {
+        if out.facts.off.reads {
+            out.facts.data_off.reads = out.facts.data_off.reads.saturating_add(1);
+            return;
+        }
+        let log_start = self.log_start.take().filter(|_| self.is_first());
+        if self.texts.is_empty() {
+            self.lay_texts(out);
+        }
+        let mut numbers = Numbers::default();
+        numbers.put(PARTITION, self.partition.into());
+        numbers.put_known(FIRST, range.first);
+        numbers.put_known(LAST, range.last);
+        numbers.put(WIRE.client, out.wire.client.into());
+        numbers.put_known(WIRE.server, out.wire.server.map(Into::into));
+        numbers.put_known(RECORDS, range.records);
+        numbers.put(BYTES, range.bytes);
+        numbers.put_known(WIRE.duration, out.wire.duration_ns);
+        numbers.put_known(LOG_START, log_start);
+        out.facts.row(READ, Outcome::Success, &numbers, &self.texts);
+    }
+
+    #[inline(never)]
+    fn lay_texts(&mut self, out: &mut Out<'_>) {
         let mut draft = out.facts.draft(READ);
-        draft.wire(&out.wire, &WIRE).named(&self.topic, &TOPIC).fate(fate).int_at(PARTITION, self.partition.into());
-        if let Some(range) = range {
-            let numbers =
-                [(FIRST, range.first), (LAST, range.last), (RECORDS, range.records), (BYTES, Some(range.bytes))];
-            for (at, value) in numbers {
-                if let Some(value) = value {
-                    draft.int_at(at, value);
-                }
-            }
-        }
-        if let Some(log_start) = log_start {
-            draft.int_at(LOG_START, log_start);
-        }
+        draft.wire_texts(&out.wire, &WIRE).named(&self.topic, &TOPIC);
         if let Some(group) = &self.group {
             draft.text_at(GROUP, group);
         }
-        draft.finish();
+        draft.share(&mut self.texts);
     }
 
     /// Whether no Read of the partition in hand has been noted before.

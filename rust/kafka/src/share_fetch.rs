@@ -69,8 +69,10 @@ impl Answer {
                 let _lock_timeout = cursor.i32()?;
                 self.topics = cursor.count()?.unwrap_or(0);
                 self.error = error;
-                let rules = [(GROUP, "READ", self.reads.group()), (TOPIC, "READ", None)];
-                Denials::new(out.wire, out.facts).tell(error, &rules);
+                if error != 0 {
+                    let rules = [(GROUP, "READ", self.reads.group()), (TOPIC, "READ", None)];
+                    Denials::new(out.wire, out.facts).tell(error, &rules);
+                }
                 return Ok(self.topic_or_end());
             }
             At::Topic => {

@@ -3,6 +3,7 @@
 //! What must always hold: it never holds more than its limit, and a name that it gives was said by the broker.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::cursor::TopicId;
@@ -12,13 +13,15 @@ use crate::cursor::TopicId;
 pub struct Topics {
     names: Mutex<HashMap<TopicId, Arc<[u8]>>>,
     limit: usize,
+    /// Raised when a name is learnt: who knows a name need not look again until then.
+    edition: AtomicU64,
 }
 
 impl Topics {
     /// Room for so many topics; what comes when it is full is not learnt.
     #[must_use]
     pub fn new(limit: usize) -> Self {
-        Self { names: Mutex::default(), limit }
+        Self { names: Mutex::default(), limit, edition: AtomicU64::new(0) }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<TopicId, Arc<[u8]>>> {
@@ -30,6 +33,11 @@ impl Topics {
     #[must_use]
     pub fn name(&self, id: &[u8; 16]) -> Option<Arc<[u8]>> {
         self.lock().get(id).cloned()
+    }
+
+    /// Names are as they were for as long as this stays the same. To be asked before a name is.
+    pub(crate) fn edition(&self) -> u64 {
+        self.edition.load(Ordering::Acquire)
     }
 
     /// Shows the name of a topic; the id, as Kafka writes it, where no answer has told the name.
@@ -60,11 +68,12 @@ impl Topics {
         let mut names = self.lock();
         let room = names.len() < self.limit;
         match names.get_mut(id) {
-            Some(known) if **known == *name => {}
+            Some(known) if **known == *name => return,
             Some(known) => *known = name.into(),
             None if room => drop(names.insert(*id, name.into())),
-            None => {}
+            None => return,
         }
+        self.edition.fetch_add(1, Ordering::Release);
     }
 }
 

@@ -22,9 +22,9 @@ pub(crate) struct Wire<'a> {
 /// Where an action has those columns; made once, for the actions of the data path.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Places {
-    client: usize,
-    server: usize,
-    duration: usize,
+    pub(crate) client: usize,
+    pub(crate) server: usize,
+    pub(crate) duration: usize,
     api: usize,
 }
 
@@ -50,6 +50,12 @@ impl Draft<'_> {
         if let Some(duration) = wire.duration_ns {
             self.int_at(at.duration, duration);
         }
+        self.wire_texts(wire, at)
+    }
+
+    /// Those of its columns that are texts.
+    #[inline]
+    pub(crate) fn wire_texts(&mut self, wire: &Wire<'_>, at: &Places) -> &mut Self {
         self.safe_at(at.api, wire.api, Marks::default()).tap(wire.tap)
     }
 }

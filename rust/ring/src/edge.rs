@@ -116,8 +116,14 @@ impl<'a> Edge<'a> {
     /// Counts one where somebody else's lock orders all callers of this method (the GIL).
     #[inline(always)]
     pub fn bump_ordered(self, lane: u32, code: u32, outcome: u32, kind: Kind) {
+        self.add_ordered(lane, code, outcome, kind, 1);
+    }
+
+    /// Counts many likewise.
+    #[inline(always)]
+    pub fn add_ordered(self, lane: u32, code: u32, outcome: u32, kind: Kind, count: u64) {
         let cell = self.cell(lane, code, outcome, kind, false);
-        cell.store(cell.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+        cell.store(cell.load(Ordering::Relaxed).wrapping_add(count), Ordering::Relaxed);
     }
 
     /// Counts one where nobody orders the callers.

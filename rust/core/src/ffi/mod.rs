@@ -19,6 +19,7 @@
 mod declared;
 mod draft;
 mod emit;
+mod shown;
 mod swap;
 mod types;
 mod view;
@@ -26,6 +27,7 @@ mod view;
 use pyo3::Python;
 
 pub(crate) use declared::callable;
+pub(crate) use shown::install as install_shown;
 pub(crate) use swap::{Blob, Current, Hot, Swap};
 pub(crate) use types::{handle_of, instance, make, shared_handle_of};
 pub(crate) use view::View;

@@ -119,7 +119,7 @@ pub(crate) fn instance(py: Python<'_>, handle: Arc<Handle>, owner: Option<&Bound
 }
 
 /// A C string that lives for ever: method tables are kept by the interpreter.
-fn forever(text: &str) -> *const c_char {
+pub(super) fn forever(text: &str) -> *const c_char {
     CString::new(text.replace('\0', "")).unwrap_or_default().into_raw()
 }
 

@@ -8,11 +8,10 @@
 use crate::cursor::{Cursor, Step};
 use crate::exchange::Fate;
 use crate::frame::Next;
-use crate::named::Named;
 use crate::reads::Out;
 use crate::tags::Tags;
 
-use super::{Writes, name};
+use super::{Rows, Writes};
 
 /// What comes next.
 #[derive(Clone, Copy, Debug)]
@@ -38,15 +37,15 @@ pub(crate) struct Answer {
     /// Topics still to come, and partitions of the present one.
     topics: usize,
     partitions: usize,
-    /// The topic as the answer names it, and as rows do.
+    /// The topic as the answer names it, and its rows.
     topic: Vec<u8>,
-    named: Named,
+    rows: Rows,
 }
 
 impl Default for Answer {
     fn default() -> Self {
-        let (topic, named) = Default::default();
-        Self { at: At::Head, version: 0, topics: 0, partitions: 0, topic, named }
+        let (topic, rows) = Default::default();
+        Self { at: At::Head, version: 0, topics: 0, partitions: 0, topic, rows }
     }
 }
 
@@ -72,7 +71,7 @@ impl Answer {
                 self.partitions = cursor.count()?.unwrap_or(0);
                 self.topic.clear();
                 self.topic.extend_from_slice(topic);
-                name(topic, writes.by_id, out.topics, &mut self.named);
+                self.rows.topic(topic, writes.by_id, out.topics);
                 self.at = if self.partitions == 0 { At::TopicEnd(Tags::Count) } else { At::Partition };
             }
             At::Partition => {
@@ -90,7 +89,7 @@ impl Answer {
                 if let Some(at) = writes.find(&self.topic, index) {
                     let base = (error == 0).then_some(base);
                     let transaction = writes.transaction.as_deref();
-                    writes.parts[at].row(&self.named, transaction, Fate::Answered(error), base, out);
+                    self.rows.tell(&writes.parts[at], transaction, Fate::Answered(error), base, out);
                 }
             }
             At::Errors(left, tags) => {

@@ -6,14 +6,16 @@
 mod answer;
 mod request;
 
-use auditring_event::{ActionSpec, index_of, spec_at};
+use auditring_event::{ActionSpec, Outcome, index_of, spec_at};
 
 pub(crate) use answer::Answer;
 pub(crate) use request::Request;
 
 use crate::exchange::Fate;
+use crate::facts::Facts;
 use crate::named::{Named, TopicPlaces};
 use crate::reads::Out;
+use crate::rows::{Numbers, Texts};
 use crate::topics::Topics;
 use crate::wire::Places;
 
@@ -141,7 +143,13 @@ impl Writes {
 
     /// Rows for partitions that have none: no answer tells of them. Whether all have one now.
     pub(crate) fn unanswered(&mut self, out: &mut Out<'_>) -> bool {
-        let mut named = Named::default();
+        // Nearly every answer tells of all of them.
+        let told = self.parts.iter().skip(self.untold).take_while(|part| part.told).count();
+        self.untold += told;
+        if self.untold == self.parts.len() {
+            return true;
+        }
+        let mut rows = Rows::default();
         let mut topic = None;
         while let Some(part) = self.parts.get(self.untold) {
             if out.facts.is_full() {
@@ -152,42 +160,91 @@ impl Writes {
                 continue;
             }
             if topic != Some(part.topic) {
-                name(self.topic(part.topic), self.by_id, out.topics, &mut named);
+                rows.topic(self.topic(part.topic), self.by_id, out.topics);
                 topic = Some(part.topic);
             }
-            part.row(&named, self.transaction.as_deref(), Fate::Unanswered, None, out);
+            rows.tell(part, self.transaction.as_deref(), Fate::Unanswered, None, out);
         }
         true
     }
 }
 
-impl Part {
-    /// Its row.
-    #[inline]
-    fn row(&self, topic: &Named, transaction: Option<&[u8]>, fate: Fate, base: Option<i64>, out: &mut Out<'_>) {
-        let mut draft = out.facts.draft(WRITE);
-        draft.wire(&out.wire, &WIRE).named(topic, &TOPIC).fate(fate);
-        draft.int_at(PARTITION, self.index.into()).int_at(BYTES, self.bytes);
-        if let Some(records) = self.records {
-            draft.int_at(RECORDS, records);
+/// The rows of one topic.
+#[derive(Debug, Default)]
+struct Rows {
+    named: Named,
+    /// What those share that have no status, and the transaction that this names.
+    texts: Texts,
+    transaction: Option<Vec<u8>>,
+}
+
+impl Rows {
+    /// Goes on with a topic by its name or id.
+    fn topic(&mut self, topic: &[u8], by_id: bool, topics: &Topics) {
+        let is_another = match topic.try_into() {
+            Ok(id) if by_id => self.named.by_id(id, topics),
+            _ => self.named.by_name(topic),
+        };
+        if is_another {
+            self.texts.clear();
         }
-        if let Some(first) = base.filter(|first| *first >= 0 && self.span != Some(0)) {
-            draft.int_at(FIRST, first);
-            if let Some(last) = self.span.and_then(|span| first.checked_add(span - 1)) {
-                draft.int_at(LAST, last);
-            }
+    }
+
+    /// The row of one partition.
+    #[inline]
+    fn tell(&mut self, part: &Part, transaction: Option<&[u8]>, fate: Fate, base: Option<i64>, out: &mut Out<'_>) {
+        let outcome = match fate {
+            Fate::Answered(0) => Outcome::Success,
+            Fate::Unanswered => Outcome::Forwarded,
+            Fate::Answered(code) => return self.refused(part, transaction, code, out),
+        };
+        let Facts { off, data_off, .. } = &mut *out.facts;
+        let (is_off, count) = match outcome {
+            Outcome::Success => (off.writes, &mut data_off.writes),
+            _ => (off.forwarded, &mut data_off.forwarded),
+        };
+        if is_off {
+            *count = count.saturating_add(1);
+            return;
+        }
+        if self.texts.is_empty() || self.transaction.as_deref() != transaction {
+            self.lay_texts(transaction, out);
+        }
+        let first = base.filter(|first| *first >= 0 && part.span != Some(0));
+        let mut numbers = Numbers::default();
+        numbers.put(PARTITION, part.index.into());
+        numbers.put_known(FIRST, first);
+        numbers.put_known(LAST, first.zip(part.span).and_then(|(first, span)| first.checked_add(span - 1)));
+        numbers.put(WIRE.client, out.wire.client.into());
+        numbers.put_known(WIRE.server, out.wire.server.map(Into::into));
+        numbers.put_known(RECORDS, part.records);
+        numbers.put(BYTES, part.bytes);
+        numbers.put_known(WIRE.duration, out.wire.duration_ns);
+        out.facts.row(WRITE, outcome, &numbers, &self.texts);
+    }
+
+    #[inline(never)]
+    fn lay_texts(&mut self, transaction: Option<&[u8]>, out: &mut Out<'_>) {
+        self.transaction = transaction.map(Into::into);
+        let mut draft = out.facts.draft(WRITE);
+        draft.wire_texts(&out.wire, &WIRE).named(&self.named, &TOPIC);
+        if let Some(transaction) = transaction {
+            draft.text_at(TRANSACTION, transaction);
+        }
+        draft.share(&mut self.texts);
+    }
+
+    #[inline(never)]
+    fn refused(&self, part: &Part, transaction: Option<&[u8]>, code: i16, out: &mut Out<'_>) {
+        let mut draft = out.facts.draft(WRITE);
+        draft.wire(&out.wire, &WIRE).named(&self.named, &TOPIC).fate(Fate::Answered(code));
+        draft.int_at(PARTITION, part.index.into()).int_at(BYTES, part.bytes);
+        if let Some(records) = part.records {
+            draft.int_at(RECORDS, records);
         }
         if let Some(transaction) = transaction {
             draft.text_at(TRANSACTION, transaction);
         }
         draft.finish();
-    }
-}
-
-/// Names a topic for its rows.
-fn name(topic: &[u8], by_id: bool, topics: &Topics, named: &mut Named) {
-    match topic.try_into() {
-        Ok(id) if by_id => named.by_id(id, topics),
-        _ => named.by_name(topic),
     }
 }

@@ -8,11 +8,10 @@ use crate::batches::Batches;
 use crate::cursor::{Cursor, Step};
 use crate::exchange::Fate;
 use crate::frame::Next;
-use crate::named::Named;
 use crate::reads::Out;
 use crate::tags::Tags;
 
-use super::{BY_ID, MOST, Part, Writes, name};
+use super::{BY_ID, MOST, Part, Rows, Writes};
 
 /// What comes next.
 #[derive(Clone, Copy, Debug)]
@@ -37,7 +36,7 @@ pub(crate) struct Request {
     /// Whether nobody will answer: the client asked for no acknowledgement.
     pub(crate) silent: bool,
     pub(crate) writes: Box<Writes>,
-    named: Named,
+    rows: Rows,
 }
 
 impl Default for Request {
@@ -49,7 +48,7 @@ impl Default for Request {
             part: Part::default(),
             silent: false,
             writes: Box::default(),
-            named: Named::default(),
+            rows: Rows::default(),
         }
     }
 }
@@ -133,7 +132,7 @@ impl Request {
         self.at = if self.partitions == 0 { At::TopicEnd(Tags::Count) } else { At::Partition };
         if self.silent {
             let transaction = self.writes.transaction.as_deref();
-            self.part.row(&self.named, transaction, Fate::Unanswered, None, out);
+            self.rows.tell(&self.part, transaction, Fate::Unanswered, None, out);
         } else {
             self.writes.parts.push(self.part);
         }
@@ -142,7 +141,7 @@ impl Request {
 
     fn topic(&mut self, topic: &[u8], out: &Out<'_>) {
         if self.silent {
-            name(topic, self.writes.by_id, out.topics, &mut self.named);
+            self.rows.topic(topic, self.writes.by_id, out.topics);
         } else {
             self.writes.names.extend_from_slice(topic);
             self.writes.topics.push(self.writes.names.len() as u32);

@@ -8,5 +8,6 @@ mod frames;
 mod inflight;
 mod produce;
 mod requests;
+mod rows;
 mod sasl;
 mod share_fetch;
