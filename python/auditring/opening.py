@@ -114,9 +114,7 @@ def open(  # noqa: A001, PLR0913 - the public name: auditring.open; every settin
     )
 
 
-def _kept(  # noqa: PLR0917 - what a sink's policy stands beside
-    sink: Sink, own: Policy, policy: Policy, journaled: bytes, seed: int, key: RedactionKey | None
-) -> bytes:
+def _kept(sink: Sink, own: Policy, policy: Policy, journaled: bytes, seed: int, key: RedactionKey | None) -> bytes:
     """A sink's own policy as its journal keeps it, held against the log's, whose form is `journaled`."""
     if own.redact:
         raise ConfigError(f"sinks: the policy of {sink.name!r} redacts, which only the log's can; put it into policy=")
