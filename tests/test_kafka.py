@@ -13,7 +13,17 @@ from typing import Any
 import pytest
 
 import auditring
-from auditring import AuditUnavailable, CloseIncomplete, Keep, LogClosed, SessionClosed, Then, WhenFull
+from auditring import (
+    AuditUnavailable,
+    CloseIncomplete,
+    Keep,
+    LogClosed,
+    Policy,
+    Rule,
+    SessionClosed,
+    Then,
+    WhenFull,
+)
 from auditring.kafka import APIS, Tap, Topics
 from auditring.sinks import ParquetSink, RowBatch
 from sealed_rows import rows_of
@@ -182,6 +192,18 @@ def test_off_is_counted_for_a_tap_too(tmp_path: Path) -> None:
         assert log.stats().off - before == 1 + 4
     (row,) = rows_of(tmp_path, "Write")
     assert (row["resource"], row["outcome"], row["status"]) == ("secret", "denied", "TopicAuthorizationFailed")
+
+
+def test_a_tap_that_is_closed_goes_by_the_policy_in_force_then(tmp_path: Path) -> None:
+    """What gets no answer is judged when that is known, not as it was when the last bytes were shown."""
+    off = Policy(rules=[Rule(action="Write", keep=Keep.OFF)])
+    with auditring.open(tmp_path, policy=off) as log, log.session() as session:
+        for policy, topic in ((Policy(), "on"), (off, "off")):
+            with Tap(session) as tap:
+                tap.from_client(produce(1, topic))
+                log.set_policy(policy)
+    (row,) = rows_of(tmp_path, "Write")
+    assert (row["resource"], row["outcome"]) == ("on", "forwarded")
 
 
 def test_requests_are_rows_where_they_are_asked_for(tmp_path: Path) -> None:

@@ -152,8 +152,10 @@ impl Tap {
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         self.with(py, |state| {
             let mut done = Ok(());
+            self.judge(&mut state.facts);
             while !state.reader.close(&mut state.facts) {
                 done = done.and(self.relieve(py, state));
+                self.judge(&mut state.facts);
             }
             done.and(self.relieve(py, state))
         })
@@ -217,17 +219,9 @@ impl Tap {
     pub(crate) fn show(&self, py: Python<'_>, side: Side, data: &Bound<'_, PyAny>) -> PyResult<()> {
         let view = View::of(data)?;
         self.with(py, |state| {
-            // A log that keeps nothing has no policy that turns them off.
-            let keeps = self.handle.shared.hot.get().is_some();
-            state.facts.requests =
-                keeps && [INGRESS, EGRESS].iter().any(|code| self.is_wanted(*code, Outcome::Success));
-            state.facts.off = Off {
-                reads: !self.is_wanted(READ, Outcome::Success),
-                writes: !self.is_wanted(WRITE, Outcome::Success),
-                forwarded: !self.is_wanted(WRITE, Outcome::Forwarded),
-            };
             let (mut taken, mut done) = (0, Ok(()));
             while taken < view.len() || (matches!(side, Side::Broker) && state.reader.has_more()) {
+                self.judge(&mut state.facts);
                 let State { reader, facts } = state;
                 taken += view.show(py, taken, |bytes| match side {
                     Side::Client => reader.from_client(bytes, facts),
@@ -241,6 +235,19 @@ impl Tap {
             }
             done
         })
+    }
+
+    /// What is off now: another policy may have come since bytes were shown, and while a row waited.
+    #[inline]
+    fn judge(&self, facts: &mut Facts) {
+        // A log that keeps nothing has no policy that turns them off.
+        let keeps = self.handle.shared.hot.get().is_some();
+        facts.requests = keeps && [INGRESS, EGRESS].iter().any(|code| self.is_wanted(*code, Outcome::Success));
+        facts.off = Off {
+            reads: !self.is_wanted(READ, Outcome::Success),
+            writes: !self.is_wanted(WRITE, Outcome::Success),
+            forwarded: !self.is_wanted(WRITE, Outcome::Forwarded),
+        };
     }
 
     fn is_wanted(&self, code: u16, outcome: Outcome) -> bool {
