@@ -267,7 +267,7 @@ class Tap:
 
     May be fed by two threads, one a direction. A call raises what an emit call of the session does (`LogClosed`,
     `SessionClosed`, and `AuditUnavailable` where a full ring is configured to raise) after it has tried every event of
-    its bytes, and nothing for what the bytes say.
+    its bytes, and nothing for what the bytes say, nor for an event that is not wanted.
     """
 
     def __new__(cls, handle: Session | Broker, *, name: str | None = None, topics: Topics | None = None) -> Self:

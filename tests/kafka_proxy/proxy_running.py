@@ -29,7 +29,8 @@ class Running:
         path = directory / "proxy.toml"
         path.write_text(f'drain = 2\n[log]\ndirectory = "audit"\nprimary_tap = "client"\n{clusters}')
         self.config = load(path)
-        self.log = auditring.open(self.config.log.directory, primary_tap=self.config.log.primary_tap, request=Keep.ALL)
+        kept = self.config.log
+        self.log = auditring.open(kept.directory, primary_tap=kept.primary_tap, request=Keep.ALL, balance=None)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()

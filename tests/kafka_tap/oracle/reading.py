@@ -24,7 +24,8 @@ def rows(root: Path) -> dict[str, dict[int | None, list[Row]]]:
     found: dict[str, dict[int | None, list[Row]]] = {}
     with connect(root) as con:
         relation = con.sql(
-            f"SELECT session, {COLUMNS} FROM events WHERE category NOT IN ('lifecycle', 'connection') ORDER BY seq"
+            f"SELECT session, {COLUMNS} FROM events WHERE category NOT IN ('lifecycle', 'connection') "
+            "AND action NOT LIKE 'auditring.%Balance' ORDER BY seq"
         )
         for values in relation.fetchall():
             row: Row = {name: value for name, value in zip(relation.columns, values, strict=True) if value is not None}

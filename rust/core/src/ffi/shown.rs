@@ -66,7 +66,7 @@ unsafe fn shown(slf: *mut PyObject, data: *mut PyObject, side: Side) -> *mut PyO
         Ok(Ok(())) => none(),
         Ok(Err(error)) => failed(py, error),
         Err(_) => {
-            failed(py, PyRuntimeError::new_err("auditring: internal error in a tap; the chunk was not looked at"))
+            failed(py, PyRuntimeError::new_err("auditring: internal error in a tap; the chunk was looked at in part"))
         }
     }
 }
