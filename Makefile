@@ -18,7 +18,7 @@ RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust -type f \( -name '*.rs' 
 TSAN_TARGET := $(shell uname -m)-unknown-linux-gnu
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: ci-tools help build demo test test-rust test-python lint lint-rust lint-python bench torture docs clean toolchain torture-loom torture-tsan torture-asan torture-kills
+.PHONY: ci-tools help build demo test test-rust test-python test-python-kafka test-python-rest lint lint-rust lint-python bench torture docs clean toolchain torture-loom torture-tsan torture-asan torture-kills
 
 help: ## what one can ask for
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -87,8 +87,19 @@ ci-tools:
 	    fi; \
 	fi
 
+# Tests before a real Kafka mostly wait for it, so they run beside the others, and what each prints comes when it ends.
 test-python: build ci-tools
+ifdef ARGS
 	$(PYTEST) --quiet $(ARGS)
+else
+	$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-python-kafka test-python-rest
+endif
+
+test-python-kafka:
+	$(PYTEST) --quiet -p no:cacheprovider tests/kafka
+
+test-python-rest:
+	$(PYTEST) --quiet --ignore tests/kafka
 
 lint: lint-rust lint-python ## formatting, clippy, ruff, mypy, the stubs and the page of events against the binary
 
