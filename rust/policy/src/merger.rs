@@ -171,7 +171,7 @@ impl Merger {
     pub fn coalesce(&mut self, event: &Event<'_>, window_ns: i64) -> bool {
         let shape = &shapes()[usize::from(event.row.code())];
         let Some(place) = place(event, shape) else { return false };
-        let fits = has_range(event.row, shape);
+        let fits = has_range(event.row, shape, place.topic);
         // What joins says the same of session, topic, partition and tap, so mostly the place itself need not be compared.
         let slots = &self.slots;
         let likely = self.places.find(place.hash, |at| {
