@@ -451,6 +451,7 @@ impl Pump {
         if let Some(policy) = self.changing.take() {
             self.policies.settle(&policy);
             self.ticks.go_by(&self.policies.in_force().policy);
+            self.fill.forget_touches();
         }
         if rows {
             self.ticks.rows(age_ns);

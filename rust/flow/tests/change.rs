@@ -376,3 +376,17 @@ fn a_window_that_began_in_the_journal_and_goes_on_in_a_dead_ring_is_shown_as_rec
     auditring_flow::recover(&mut held, "another", None).unwrap();
     assert_eq!(seen(), [(2, 1), (3, 7), (7, 1)]);
 }
+
+#[test]
+fn what_was_first_touched_while_reads_were_left_out_is_first_touched_again_under_a_sample() {
+    let off = r#"{"allow_blind_spots":false,"rules":[{"action":["Read"],"resource":["orders"],"keep":"off"}],"seed":1,"version":2}"#;
+    let few = r#"{"allow_blind_spots":false,"rules":[{"action":["Read"],"keep":"sample","one_in":1000000}],"seed":1,"version":2}"#;
+    let mut rig = Rig::new(64 << 20);
+    rig.change(off);
+    rig.reads(5);
+    rig.change(few);
+    rig.reads(5);
+    rig.end();
+    let rows = followed(&mut rig.follow(), 1000);
+    assert_eq!(rows.iter().filter(|(_, kind)| *kind == 'r').map(|(seq, _)| *seq).collect::<Vec<_>>(), [8]);
+}
