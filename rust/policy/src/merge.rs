@@ -153,6 +153,8 @@ impl Waiting {
         let end = their.int(END_TIME).unwrap_or(i64::MIN).max(event.row.time_ns());
         self.end_time_ns = self.end_time_ns.max(end);
         self.count = self.count.saturating_add(1);
+        // Whoever looks for one of several must not miss it because another came first.
+        self.shown |= event.shown;
         self.whose = match (&self.whose, event.whose) {
             (Some(mine), Some(theirs)) => Some(mine.common(theirs)),
             _ => None,

@@ -520,6 +520,20 @@ mod tests {
     }
 
     #[test]
+    fn the_others_of_a_kind_are_shown_to_whoever_wants_to_see_one_of_them() {
+        let (mut merger, whose, bytes) = (Merger::default(), whose(), row(0, 0));
+        let view = RowView::parse(&bytes).unwrap();
+        for (seq, shown) in [(0, false), (1, false), (2, true), (3, false)] {
+            let event = Event { row: &view, bytes: &bytes, seq, whose: Some(&whose), shown };
+            assert_eq!(merger.first(&event, 1, b"kind"), seq > 0);
+        }
+        merger.close_all();
+        let mut closed = Vec::new();
+        merger.take(|one, _| closed.push((one.seq, one.count, one.shown)));
+        assert_eq!(closed, [(1, 3, true)]);
+    }
+
+    #[test]
     fn what_was_before_the_table_was_empty_makes_no_difference() {
         let mut used = Merger::new(50);
         let events: Vec<_> = (0..5000).map(|n: i64| (n * n % 83, n / 10)).collect();
