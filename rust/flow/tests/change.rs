@@ -357,9 +357,9 @@ fn a_window_that_began_in_the_journal_and_goes_on_in_a_dead_ring_is_shown_as_rec
     (0..5).for_each(|offset| put(&rig, offset));
     rig.pump.run(Duration::ZERO).unwrap();
     (5..9).for_each(|offset| put(&rig, offset));
-    let Rig { _folder, root, ring, pump, _dir } = rig;
+    let Rig { _folder, root, ring, pump, _dir: held } = rig;
     let dir = pump.dir().to_owned();
-    drop((pump, _dir, ring));
+    drop((pump, held, ring));
     let seen = || {
         let batches = Snapshot::open(&root).unwrap().fresh(&[]).unwrap();
         let reads = |set: &RowSet| {
