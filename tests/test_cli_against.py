@@ -167,3 +167,23 @@ def test_it_complains_about_what_cannot_be_asked(tmp_path: Path, arguments: tupl
     path = tmp_path / "new.toml"
     path.write_text(NEW)
     assert says in run("--policy", path, *arguments, status=2)
+
+
+def test_a_rule_that_names_who_is_hashed_finds_the_hashes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the log that redacts would; without the key nobody can tell, and that is said."""
+    monkeypatch.setenv("AUDIT_TEST_KEY", "k" * 32)
+    path, root = tmp_path / "new.toml", tmp_path / "audit"
+    path.write_text(
+        "[[rule]]\naction = 'Read'\nprincipal = 'noisy'\nkeep = 'off'\n"
+        "[[redact]]\nfield = 'principal'\nhow = 'hash'\nkey = 'env:AUDIT_TEST_KEY'\n"
+    )
+    redact = Policy.from_toml(path).redact
+    with auditring.open(root, policy=Policy(redact=redact)) as log:
+        for principal in ("noisy", "alice"):
+            with log.session(authority="decision") as session:
+                session.client_sasl_auth_success(principal, mechanism="PLAIN")
+                session.read("orders", 0, 1, 1)
+    said = json.loads(run("--policy", path, "--against", root, "--json"))
+    assert {line["rule"]: line["rows"] for line in said["rules"]} == {1: 1, None: said["rows"] - 1}
+    monkeypatch.delenv("AUDIT_TEST_KEY")
+    assert "AUDIT_TEST_KEY" in run("--policy", path, "--against", root, status=2)

@@ -275,7 +275,7 @@ class AuditLog(LogEvents):
 
         A row `auditring.PolicyChanged` carries the whole policy: rows up to it were judged by the old one, in every
         sink, reader and replay, and rows after it by this one. It is in the journal when the call returns, so every
-        event after the call is judged by this policy; one before the call that was not journaled yet is, too. A policy
+        event after the call is judged by this policy; what was recorded before the call by the old one. A policy
         without a seed keeps the one in force, so that samples stay the same. The same policy again is no change. Sinks'
         own policies stay as they are.
 

@@ -143,16 +143,13 @@ def replay(directory: Path, policy: Policy, own: Policy | None, since: datetime 
     }
     keys = ", ".join(_key(name, asked) for name in _LOOKED_AT)
     where = "" if since is None else "WHERE time >= $since"
+    log, sink = _forms(policy, own, asked)
     lines: dict[tuple[bool, int | None, str, int], Line] = {}
     kinds = 0
     with _progress(con) as told:
         found = con.execute(_QUERY.format(keys=keys, where=where), {} if since is None else {"since": since})
         while groups := found.fetchmany(_CHUNK):
-            judged = _core.judge(
-                policy.journaled(seed=0),
-                None if own is None else own.journaled(seed=0),
-                [(group[:6], group[6:12]) for group in groups],
-            )
+            judged = _core.judge(log, sink, [(group[:6], group[6:12]) for group in groups])
             for group, answer in zip(groups, judged, strict=True):
                 whose, rule, keep, one_in = answer
                 if answer not in lines:
@@ -164,6 +161,20 @@ def replay(directory: Path, policy: Policy, own: Policy | None, since: datetime 
             told(kinds)
     order = sorted(lines.values(), key=lambda line: (line.whose == "log", line.rule is None, line.rule or 0, line.keep))
     return Replay(lines=order, kinds=kinds, bytes_per_row=_bytes_per_row(directory), unseen=_unseen(directory))
+
+
+def _forms(policy: Policy, own: Policy | None, asked: set[str]) -> tuple[bytes, bytes | None]:
+    """Both policies as a log keeps them: rows have the hashes of what is hashed, so a rule must ask for those.
+
+    The key is read only where a rule asks for what is redacted. Raises `ConfigError`.
+    """
+    from auditring.redaction import read_key, reference
+
+    redact = policy.redact if asked & {one.field for one in policy.redact} else ()
+    where = reference(redact)
+    key = None if where is None else read_key(where)
+    log = policy.kept(seed=0, redact=redact, key=key)
+    return log, None if own is None else own.kept(seed=0, redact=redact, key=key)
 
 
 def _key(name: str, asked: set[str]) -> str:

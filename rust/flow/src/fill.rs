@@ -134,6 +134,11 @@ impl Fill {
         self.clear();
         self.tally.clear();
         self.begin_segment();
+        self.forget_touches();
+    }
+
+    /// First touches are marked again: another policy is in force, and the one before may have left them out.
+    pub(crate) fn forget_touches(&mut self) {
         self.touched = FirstTouch::new(TOUCHES);
         self.last_touch = 0;
     }

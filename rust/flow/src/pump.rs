@@ -346,8 +346,10 @@ impl Pump {
         }
         if self.fill.count == 0 {
             if self.ticks.is_due(self.timeline.now().age_ns) {
-                self.write(BatchFlags::NONE, posted.len())?;
+                // A change may wait behind a claim that is open: it stays where it is.
+                self.write(BatchFlags::NONE, taken)?;
             }
+            self.mailbox.left();
             self.look_for_open_claim()?;
             return Ok(Moved::Nothing);
         }
@@ -449,6 +451,7 @@ impl Pump {
         if let Some(policy) = self.changing.take() {
             self.policies.settle(&policy);
             self.ticks.go_by(&self.policies.in_force().policy);
+            self.fill.forget_touches();
         }
         if rows {
             self.ticks.rows(age_ns);

@@ -36,6 +36,8 @@ struct Held {
     cursor: i64,
     /// Rows from here on came after the snapshot; under a flood reading would never end otherwise.
     until: i64,
+    /// What a dead process's ring holds behind that, and its end: a window may begin in one and end in the other.
+    ring: Option<(Reader, i64)>,
 }
 
 /// All journals of a directory.
@@ -63,13 +65,12 @@ impl Snapshot {
                 let policy = entry.unwrap_or_default().policy;
                 let cursor = Cursor::load(&dir, PARQUET)?.map_or(0, |cursor| cursor.seq);
                 let until = fold(&dir)?.next_seq;
-                Ok(Held { process: process_text(&process), reader, policy, cursor, until })
+                Ok(Held { process: process_text(&process), reader, policy, cursor, until, ring: None })
             });
             match rest {
-                Ok(one) => {
-                    let ring = dead(&dir, &one)?;
+                Ok(mut one) => {
+                    one.ring = dead(&dir, one.until)?;
                     held.push(one);
-                    held.extend(ring);
                 }
                 // Closed and removed between listing and opening: its rows are in sealed files, which are listed later.
                 Err(_) if !dir.exists() => {}
@@ -122,7 +123,19 @@ impl Snapshot {
         // What a later version has written may be of actions, or have fields, that came after this one.
         let mut later = false;
         loop {
-            match held.reader.next(&mut buf)? {
+            let step = held.reader.next(&mut buf)?;
+            let over = match &step {
+                // An empty one at the end may tell that a window is over.
+                Step::Batch(meta, _) => meta.first_seq + i64::from(meta.rows.min(1)) > held.until,
+                Step::NotYet | Step::End => true,
+                _ => false,
+            };
+            if over {
+                let Some((reader, until)) = held.ring.take() else { break };
+                (held.reader, held.until) = (reader, until);
+                continue;
+            }
+            match step {
                 Step::Segment(head) => {
                     if let Some(tap) = &head.primary_tap {
                         self.primary_taps.insert(held.process.clone(), tap.clone());
@@ -134,9 +147,6 @@ impl Snapshot {
                 Step::Batch(meta, sections) => {
                     selector.contexts(&buf[sections.contexts]);
                     selector.definitions(&buf[sections.definitions], &mut chosen);
-                    if meta.first_seq >= held.until {
-                        break;
-                    }
                     let mut rows = &buf[sections.rows];
                     let mut seq = meta.first_seq;
                     while let Ok(view) = RowView::parse(rows) {
@@ -168,7 +178,7 @@ impl Snapshot {
                 }
                 // Deleted because every sink has passed it: its rows are in sealed files.
                 Step::Gone { .. } => selector.cut(&mut chosen),
-                Step::NotYet | Step::End => break,
+                Step::NotYet | Step::End => {}
             }
         }
         // The window that is not over shows as it stands.
@@ -178,8 +188,8 @@ impl Snapshot {
     }
 }
 
-/// What a dead process's ring still holds, as its recovery would journal it.
-fn dead(dir: &Path, of: &Held) -> Result<Option<Held>, Error> {
+/// What a dead process's ring still holds behind a seq, as its recovery would journal it, and where that ends.
+fn dead(dir: &Path, from: i64) -> Result<Option<(Reader, i64)>, Error> {
     if is_held(dir)? {
         return Ok(None);
     }
@@ -188,19 +198,12 @@ fn dead(dir: &Path, of: &Held) -> Result<Option<Held>, Error> {
     if !preview(dir, folder.path()).unwrap_or(false) {
         return Ok(None);
     }
-    let mut reader = Reader::open(folder.path(), 0)?;
+    let mut reader = Reader::open(folder.path(), from)?;
     reader.hold()?;
     let state = fold(folder.path())?;
     // Only if nobody has recovered it meanwhile: its rows would come twice.
-    let untouched = !is_held(dir)? && dir.exists() && fold(dir)?.next_seq == of.until;
-    let held = Held {
-        process: of.process.clone(),
-        reader,
-        policy: of.policy.clone(),
-        cursor: of.cursor.max(of.until),
-        until: state.next_seq,
-    };
-    Ok(untouched.then_some(held))
+    let untouched = !is_held(dir)? && dir.exists() && fold(dir)?.next_seq == from;
+    Ok(untouched.then_some((reader, state.next_seq)))
 }
 
 /// A folder for our own eyes, that goes when it is dropped; what is open in it stays readable.

@@ -294,3 +294,99 @@ fn a_change_that_is_not_written_yet_can_be_taken_back() {
     assert_eq!(rows.iter().filter(|(_, kind)| *kind == 'r').count(), 3);
     assert_eq!(rows.iter().filter(|(_, kind)| *kind == 'c').count(), 1);
 }
+
+/// Reads are coalesced, in the shortest window that there is.
+const WINDOW: &str = r#"{"allow_blind_spots":false,"rules":[{"action":["Read"],"keep":"coalesce","window_ns":1000000}],"seed":1,"version":3}"#;
+
+#[test]
+fn a_change_that_waits_behind_an_open_claim_survives_the_end_of_a_window() {
+    let mut rig = Rig::new(64 << 20);
+    rig.change(WINDOW);
+    rig.reads(3);
+    let ring = Arc::clone(&rig.ring);
+    let mut event = Encoder::new(by_name("Read").unwrap());
+    let bytes = event.text("topic", "orders").int("partition", 0).int("first_offset", 3).to_vec();
+    let mut claim = ring.lane(0).claim(bytes.len(), true).expect("the ring has room");
+    let (policies, mailbox) = (rig.pump.policies(), rig.pump.mailbox());
+    let stated = Stated::parse(ALL.into()).unwrap();
+    assert!(matches!(policies.bring(stated, "another", &mailbox), Change::Coming(_)));
+    let before = fold(rig.dir()).unwrap().batch_no;
+    while fold(rig.dir()).unwrap().batch_no == before {
+        rig.pump.run(SOON).unwrap();
+    }
+    assert_eq!(mailbox.len(), 1, "the window is told of as over, and the change still waits");
+    claim.write(|room| room[..bytes.len()].copy_from_slice(&bytes));
+    claim.commit();
+    rig.pump.run(SOON).unwrap();
+    assert!(policies.wait(None, Duration::ZERO) && policies.in_force().bytes == ALL.as_bytes());
+    assert_eq!(fold(rig.dir()).unwrap().cells.get(journaled(code_of("auditring.PolicyChanged"), 0, true)), 2);
+    rig.end();
+}
+
+#[test]
+fn a_change_that_waits_behind_an_open_claim_can_be_taken_back() {
+    let mut rig = Rig::new(64 << 20);
+    rig.reads(3);
+    let ring = Arc::clone(&rig.ring);
+    let claim = ring.lane(0).claim(64, true).expect("the ring has room");
+    let (policies, mailbox) = (rig.pump.policies(), rig.pump.mailbox());
+    let Change::Coming(number) = policies.bring(Stated::parse(NO_READS.into()).unwrap(), "another", &mailbox) else {
+        panic!("nothing else is on its way");
+    };
+    rig.pump.run(Duration::ZERO).unwrap();
+    assert_eq!(policies.withdraw(number, &mailbox), Withdrawn::Yes);
+    assert_eq!((mailbox.len(), policies.in_force().bytes.as_slice()), (0, ALL.as_bytes()));
+    drop(claim);
+}
+
+#[test]
+fn a_window_that_began_in_the_journal_and_goes_on_in_a_dead_ring_is_shown_as_recovery_will_write_it() {
+    let long =
+        WINDOW.replace(r#""coalesce","window_ns":1000000}"#, r#""first","window_ns":60000000000,"by":["session"]}"#);
+    let mut rig = Rig::new(64 << 20);
+    rig.change(&long);
+    let put = |rig: &Rig, offset| {
+        let mut event = Encoder::new(by_name("Read").unwrap());
+        event.text("topic", "orders").int("partition", 0).int("first_offset", offset).int("last_offset", offset);
+        event.stamp(auditring_ring::Clock::new(rig.ring.clock()).stamp());
+        let bytes = event.to_vec();
+        let mut claim = rig.ring.lane(0).claim(bytes.len(), true).expect("the ring has room");
+        claim.write(|room| room[..bytes.len()].copy_from_slice(&bytes));
+        claim.commit();
+    };
+    (0..5).for_each(|offset| put(&rig, offset));
+    rig.pump.run(Duration::ZERO).unwrap();
+    (5..9).for_each(|offset| put(&rig, offset));
+    let Rig { _folder, root, ring, pump, _dir: held } = rig;
+    let dir = pump.dir().to_owned();
+    drop((pump, held, ring));
+    let seen = || {
+        let batches = Snapshot::open(&root).unwrap().fresh(&[]).unwrap();
+        let reads = |set: &RowSet| {
+            let reads = set.rows.iter().filter(|at| set.row(at).unwrap().code() == code_of("Read"));
+            reads.map(|at| (at.seq, at.count)).collect::<Vec<_>>()
+        };
+        let mut seen = batches.iter().flat_map(|batch| reads(&batch.set)).collect::<Vec<_>>();
+        seen.sort_unstable();
+        seen
+    };
+    // Behind startup and change: the first, all others, and what the ring's recovery marks as a first touch again.
+    assert_eq!(seen(), [(2, 1), (3, 7), (7, 1)]);
+    let mut held = ProcessDir::adopt(&dir).unwrap();
+    auditring_flow::recover(&mut held, "another", None).unwrap();
+    assert_eq!(seen(), [(2, 1), (3, 7), (7, 1)]);
+}
+
+#[test]
+fn what_was_first_touched_while_reads_were_left_out_is_first_touched_again_under_a_sample() {
+    let off = r#"{"allow_blind_spots":false,"rules":[{"action":["Read"],"resource":["orders"],"keep":"off"}],"seed":1,"version":2}"#;
+    let few = r#"{"allow_blind_spots":false,"rules":[{"action":["Read"],"keep":"sample","one_in":1000000}],"seed":1,"version":2}"#;
+    let mut rig = Rig::new(64 << 20);
+    rig.change(off);
+    rig.reads(5);
+    rig.change(few);
+    rig.reads(5);
+    rig.end();
+    let rows = followed(&mut rig.follow(), 1000);
+    assert_eq!(rows.iter().filter(|(_, kind)| *kind == 'r').map(|(seq, _)| *seq).collect::<Vec<_>>(), [8]);
+}

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use auditring_event::record::{ALTERED, CONTEXT, CUT, END_TIME, STATUS};
+use auditring_event::record::{ALTERED, CUT, END_TIME, STATUS};
 use auditring_event::row::{self, FLAGS_AT, RowView};
 
 use crate::table::Shape;
@@ -47,7 +47,7 @@ const CUT_NAME: &str = "…";
 
 /// Whether a row can be coalesced at all: it has a range of offsets, and nothing about it is out of the ordinary.
 #[inline]
-pub(crate) fn has_range(row: &RowView<'_>, shape: &Shape) -> bool {
+pub(crate) fn has_range(row: &RowView<'_>, shape: &Shape, topic: &[u8]) -> bool {
     let [first, last] = shape.offsets;
     let needed = first | last | shape.partition | shape.resource;
     let fields = row.fields();
@@ -55,7 +55,7 @@ pub(crate) fn has_range(row: &RowView<'_>, shape: &Shape) -> bool {
         && row.presence() & (STATUS | END_TIME) == 0
         && row.flags() & !(ALTERED | CUT) == 0
         && fields.int(first) <= fields.int(last)
-        && (row.presence() & CONTEXT == 0 || !shape.resource(row).ends_with(CUT_NAME.as_bytes()))
+        && !topic.ends_with(CUT_NAME.as_bytes())
 }
 
 impl Waiting {
@@ -153,6 +153,8 @@ impl Waiting {
         let end = their.int(END_TIME).unwrap_or(i64::MIN).max(event.row.time_ns());
         self.end_time_ns = self.end_time_ns.max(end);
         self.count = self.count.saturating_add(1);
+        // Whoever looks for one of several must not miss it because another came first.
+        self.shown |= event.shown;
         self.whose = match (&self.whose, event.whose) {
             (Some(mine), Some(theirs)) => Some(mine.common(theirs)),
             _ => None,

@@ -171,7 +171,7 @@ impl Merger {
     pub fn coalesce(&mut self, event: &Event<'_>, window_ns: i64) -> bool {
         let shape = &shapes()[usize::from(event.row.code())];
         let Some(place) = place(event, shape) else { return false };
-        let fits = has_range(event.row, shape);
+        let fits = has_range(event.row, shape, place.topic);
         // What joins says the same of session, topic, partition and tap, so mostly the place itself need not be compared.
         let slots = &self.slots;
         let likely = self.places.find(place.hash, |at| {
@@ -234,7 +234,13 @@ impl Merger {
         let shape = &shapes()[usize::from(code)];
         match &mut self.slots[at as usize].waiting {
             waiting if waiting.count > 0 => waiting.absorb(event, shape),
-            _ => self.wait(event, shape),
+            _ => {
+                // It is the newest now, so the last that would have to go.
+                while self.oldest != at && self.bytes + event.bytes.len() > MOST_BYTES {
+                    self.close(self.oldest);
+                }
+                self.wait(event, shape);
+            }
         }
         true
     }
@@ -487,6 +493,44 @@ mod tests {
         let events = [(0, 0), (1, 0), (0, 1), (2, 0), (0, 2), (1, 1)];
         assert_eq!(fed(&mut Merger::new(2), &events), [(1, 1), (3, 1), (0, 3), (5, 1)]);
         assert_eq!(fed(&mut Merger::new(3), &events), [(0, 3), (1, 2), (3, 1)]);
+    }
+
+    #[test]
+    fn what_comes_after_the_first_of_its_kind_is_bounded_in_bytes_too() {
+        let (mut merger, whose) = (Merger::default(), whose());
+        let mut bytes = Vec::new();
+        let mut plugin = Encoder::new(by_name("Read").unwrap());
+        let record =
+            plugin.text("topic", "orders").context_text(format!(r#"{{"x":"{}"}}"#, "x".repeat(8 << 10))).to_vec();
+        from_record(&RecordView::parse(&record).unwrap(), 0, 0, 0, 0, &mut bytes);
+        let view = RowView::parse(&bytes).unwrap();
+        let (mut rows, mut events) = (0, 0);
+        for round in 0..3 {
+            for kind in 0..6000_u32 {
+                let seq = i64::from(round * 6000 + kind);
+                let event = Event { row: &view, bytes: &bytes, seq, whose: Some(&whose), shown: true };
+                rows += usize::from(!merger.first(&event, 1, &kind.to_le_bytes()));
+                merger.take(|one, _| events += one.count);
+                assert!(merger.bytes <= MOST_BYTES, "{} bytes wait", merger.bytes);
+            }
+        }
+        merger.close_all();
+        merger.take(|one, _| events += one.count);
+        assert_eq!((rows + events as usize, merger.bytes), (18_000, 0));
+    }
+
+    #[test]
+    fn the_others_of_a_kind_are_shown_to_whoever_wants_to_see_one_of_them() {
+        let (mut merger, whose, bytes) = (Merger::default(), whose(), row(0, 0));
+        let view = RowView::parse(&bytes).unwrap();
+        for (seq, shown) in [(0, false), (1, false), (2, true), (3, false)] {
+            let event = Event { row: &view, bytes: &bytes, seq, whose: Some(&whose), shown };
+            assert_eq!(merger.first(&event, 1, b"kind"), seq > 0);
+        }
+        merger.close_all();
+        let mut closed = Vec::new();
+        merger.take(|one, _| closed.push((one.seq, one.count, one.shown)));
+        assert_eq!(closed, [(1, 3, true)]);
     }
 
     #[test]

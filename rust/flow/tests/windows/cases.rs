@@ -319,3 +319,11 @@ fn shorter_windows_end_within_the_longest_and_cuts_only_with_that() {
     assert_eq!((counts("Read"), counts("Write")), (vec![10; 4], vec![40]));
     assert_eq!(batch.last_seq, 79);
 }
+
+#[test]
+fn topics_of_which_redaction_has_left_the_front_are_not_merged() {
+    // They may be of two topics, whose offsets just happen to follow each other.
+    let event = |n: i64| Sent { topic: "orders…", ..Sent::read(n * MS, n, n) };
+    let expected: Vec<_> = (0..4).map(|n| (n, 1, Some((n, n)))).collect();
+    assert_eq!(ranges(COALESCE, &(0..4).map(event).collect::<Vec<_>>()), expected);
+}
