@@ -219,7 +219,7 @@ class Lines:
     def _end_block(self) -> None:
         """Of what came late, what is there twice, or is of an earlier block, is out of place."""
         late = [line for line in self._late if line[1] >> _BLOCK_BITS <= self._block]
-        self._late = self._late[len(late) :]
+        self._late = [line for line in self._late if line[1] >> _BLOCK_BITS > self._block]
         seen, self._seen = self._seen, []
         if not late:
             return
