@@ -26,8 +26,7 @@ from zlib import crc32
 import auditring
 from auditring import Keep, Policy, Rule, query, verify
 from auditring.demo.firehose import SESSIONS, Firehose
-from auditring.policy import Redact
-from auditring.redaction import Hash
+from auditring.redaction import Hash, Redact
 from auditring.sinks import ParquetSink
 from flood import in_child
 from logs import PATIENT, TMPFS
@@ -81,7 +80,10 @@ KINDS = {
     "first": Policy(rules=[Rule(action=(*_DATA, "OperationAllowed"), keep=Keep.FIRST(5))], seed=7),
     "fifty rules": Policy(rules=_fifty(), seed=7),
     "redaction": Policy(
-        redact=[Redact("principal", Hash("env:AUDITRING_BENCH_KEY")), Redact("client_id", Hash("env:AUDITRING_BENCH_KEY"))],
+        redact=[
+            Redact("principal", Hash("env:AUDITRING_BENCH_KEY")),
+            Redact("client_id", Hash("env:AUDITRING_BENCH_KEY")),
+        ],
         seed=7,
     ),
 }
@@ -318,7 +320,7 @@ def report(*, quick: bool = False) -> Report:
     return Report(
         "policy",
         f"{events:,} events of {SESSIONS} sessions, one thread, `wait=None`, into closed Parquet files, a process for "
-        "each kind. Every event was found by `log.stats()` and by DuckDB before its row was written; of samples the last "
+        "each kind. Every event was found by `log.stats()` and by DuckDB before anything was told; of samples the last "
         "column says how far `sum(count * weight)` is from what was emitted, in standard errors.\n\n"
         + table(("policy", "events/s", "follower, ns/event", "rows", "bytes", "totals"), lines)
         + f"\n\nA consumer of 50 partitions, 100 Reads a second of each for {seconds} s, under a window of a second: "

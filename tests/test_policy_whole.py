@@ -7,6 +7,7 @@ import json
 import mmap
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,17 +24,20 @@ from hypothesis import strategies as st
 
 import auditring
 from auditring import ConfigError, Keep, Policy, Rotation, Rule, _core, verify
-from auditring.policy import Redact
 from auditring.recovery import recover
-from auditring.redaction import Drop, Hash, Truncate
+from auditring.redaction import Drop, Hash, Redact, Truncate
 from auditring.sinks import Checkpoint
 from policy_stories import KINDS, PATIENCE, RING, TOPICS, Change, Close, Event, Events, Flush, Step, Teller, judge
 from sealed_rows import rows_of
 from stumbling import MemorySink, StumblingJsonl, StumblingParquet
 
 EXAMPLES = int(os.environ.get("AUDITRING_EXAMPLES", "0"))
-MANY = settings(max_examples=EXAMPLES or 40, derandomize=not EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
-FEW = settings(max_examples=EXAMPLES // 5 or 5, derandomize=not EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+MANY = settings(
+    max_examples=EXAMPLES or 25, derandomize=not EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck)
+)
+FEW = settings(
+    max_examples=EXAMPLES // 5 or 4, derandomize=not EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck)
+)
 
 # Windows divide each other, and are short beside the time that a story takes.
 WINDOWS = (0.005, 0.01, 0.03)
@@ -124,7 +128,7 @@ def wholes(draw: st.DrawFn, *, killed: bool = False) -> dict[str, Any]:
         "own": Policy(rules=own.rules, seed=own.seed, allow_blind_spots=own.allow_blind_spots),
         "steps": draw(stories(redact)),
         "fails": [draw(fails) for _ in range(4)],
-        "rows": draw(st.sampled_from([3, 20, 1000])),
+        "rows": draw(st.sampled_from([10, 40, 1000])),
         "segment": draw(st.sampled_from([1 << 13, 64 << 20])),
     }
 
@@ -225,7 +229,9 @@ def are_what_was_told(rows: list[dict[str, Any]], events: list[Event], own: Poli
     for kind in kinds:
         found = [row for row in ours if (row["action"], row["outcome"]) == kind]
         keeps = [keep for event, keep in judged if (event.action, event.outcome) == kind]
-        least, most = (sum(is_all({one not in {"off", "sample"} for one in keep}) for keep in keeps) for is_all in (all, any))
+        least, most = (
+            sum(is_all({one not in {"off", "sample"} for one in keep}) for keep in keeps) for is_all in (all, any)
+        )
         if any("sample" in keep for keep in keeps):
             assert sum(row["count"] for row in found) <= sum(keep != {"off"} for keep in keeps)
             assert sum(row["count"] for row in found if row["weight"] == 1) >= least
@@ -233,7 +239,9 @@ def are_what_was_told(rows: list[dict[str, Any]], events: list[Event], own: Poli
             assert all(row["weight"] == 1 for row in found), kind
             assert least <= sum(row["count"] for row in found) <= most, kind
         if all(len(keep) == 1 and keep <= {"all", "coalesce", "off"} for keep in keeps):
-            covers(found, [event for event, keep in judged if (event.action, event.outcome) == kind and keep != {"off"}])
+            covers(
+                found, [event for event, keep in judged if (event.action, event.outcome) == kind and keep != {"off"}]
+            )
 
 
 def covers(rows: list[dict[str, Any]], events: list[Event]) -> None:
@@ -253,16 +261,20 @@ def covers(rows: list[dict[str, Any]], events: list[Event]) -> None:
     assert found == told
 
 
-# One process, to its end
+# A process that comes to its end
 
 
-@given(wholes())
-@MANY
-def test_whatever_comes_together_balances_hold_and_sinks_agree(
-    tmp_path_factory: pytest.TempPathFactory, whole: dict[str, Any]
-) -> None:
+def is_complete(root: Path, every: Path) -> None:
+    """By `verify`; which starts a process each time, so that by default all are looked at together, at the end."""
+    if EXAMPLES:
+        report = verify.check(root)
+        assert report.complete, report
+    shutil.copytree(root, every, dirs_exist_ok=True)
+    shutil.rmtree(root)
+
+
+def one_to_its_end(root: Path, whole: dict[str, Any]) -> None:
     """Tables, lines, and rows in memory by the log's policy; two further sinks by one of their own."""
-    root = tmp_path_factory.mktemp("whole")
     *_, first, second = whole["fails"]
     memory = stumbling(MemorySink("memory", rows=5, checkpoint=11), first)
     own = [
@@ -297,8 +309,21 @@ def test_whatever_comes_together_balances_hold_and_sinks_agree(
     off = [event for event in teller.events if judge(event) == {"off"}]
     if all(len(judge(event)) == 1 for event in teller.events) and not blind(whole):
         assert stats.off + stats.sinks["parquet"].filtered == len(off)
-    report = verify.check(root)
-    assert report.complete, report
+
+
+def test_whatever_comes_together_balances_hold_and_sinks_agree(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Each by its rows and files; then `verify` finds all of them complete."""
+    every = tmp_path_factory.mktemp("every")
+
+    @given(wholes())
+    @MANY
+    def holds(whole: dict[str, Any]) -> None:
+        root = tmp_path_factory.mktemp("whole")
+        one_to_its_end(root, whole)
+        is_complete(root, every)
+
+    holds()
+    assert verify.check(every).complete
 
 
 def blind(whole: dict[str, Any]) -> bool:
@@ -332,19 +357,14 @@ def told(whole: dict[str, Any], operations: int) -> list[Event]:
     return teller.events
 
 
-@given(whole=wholes(killed=True), after=st.floats(0.01, 0.4))
-@FEW
-def test_whatever_is_killed_nothing_that_was_kept_is_missing(
-    tmp_path_factory: pytest.TempPathFactory, whole: dict[str, Any], after: float
-) -> None:
+def one_killed(root: Path, whole: dict[str, Any], after: float) -> None:
     """The story as far as it went is in tables and lines, the same in both, whoever brings it to its end."""
-    root = tmp_path_factory.mktemp("killed")
     (root / "returned").write_bytes(bytes(8))
+    program = "import sys; sys.path[:0] = sys.argv[1:]; import test_policy_whole; test_policy_whole.child()"
     with subprocess.Popen(
-        [sys.executable, "-c", "import sys; sys.path[:0] = sys.argv[1:]; import test_policy_whole; test_policy_whole.child()",
-         str(Path(__file__).parent), *sys.path],
+        [sys.executable, "-c", program, str(Path(__file__).parent), *sys.path],
         stdin=subprocess.PIPE,
-    ) as process:  # fmt: skip
+    ) as process:
         process.communicate(pickle.dumps((str(root), whole, after)), PATIENCE)
     assert process.returncode == -signal.SIGKILL
     with pytest.MonkeyPatch.context() as patch:
@@ -355,11 +375,24 @@ def test_whatever_is_killed_nothing_that_was_kept_is_missing(
     assert [line_key(line) for line in lines_of(root / "audit")] == [row_key(row) for row in tables]
     balanced_files(root / "audit")
     balances_are_true(tables)
-    report = verify.check(root / "audit")
-    assert report.complete, report
     returned = int.from_bytes((root / "returned").read_bytes(), "little")
     try:
         are_what_was_told(tables, told(whole, returned))
     except AssertionError:
         # One was under way: it may have been accepted before it returned.
         are_what_was_told(tables, told(whole, returned + 1))
+
+
+def test_whatever_is_killed_nothing_that_was_kept_is_missing(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Each by what had returned when it was killed; then `verify` finds all of them complete."""
+    every = tmp_path_factory.mktemp("every")
+
+    @given(whole=wholes(killed=True), after=st.floats(0.01, 0.4))
+    @FEW
+    def holds(whole: dict[str, Any], after: float) -> None:
+        root = tmp_path_factory.mktemp("killed")
+        one_killed(root, whole, after)
+        is_complete(root / "audit", every)
+
+    holds()
+    assert verify.check(every).complete

@@ -1,8 +1,8 @@
 """Stories that a log is told (sessions, events, policies that change), and what must become of each event.
 
-The judgement is written anew, from docs/policy.md, and shares nothing with the one in Rust. What must always hold: every
-operation offers at most one event, and which comes next depends on the story alone, so that a story that was broken off
-can be read again as far as it went.
+The judgement is written anew, from docs/policy.md, and shares nothing with the one in Rust. What must always hold:
+every operation offers at most one event, and which comes next depends on the story alone, so that a story that was
+broken off can be read again as far as it went.
 """
 
 import ipaddress
@@ -10,12 +10,26 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from auditring import Policy, Rule, SinkError
 
-__all__ = ["KINDS", "PATIENCE", "RING", "TOPICS", "Change", "Close", "Event", "Events", "Flush", "Step", "Teller", "judge"]
+__all__ = [
+    "KINDS",
+    "PATIENCE",
+    "RING",
+    "TOPICS",
+    "Change",
+    "Close",
+    "Event",
+    "Events",
+    "Flush",
+    "Step",
+    "Teller",
+    "judge",
+]
 
 PATIENCE = 60.0
 RING = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - the ring makes its file with O_EXCL, mode 0600
@@ -180,7 +194,7 @@ class Teller:
                         self._unsettled = len(self.events)
                     for event in self.events[self._unsettled :]:
                         event.policies.append(policy)
-                    yield lambda policy=policy: log.set_policy(policy)
+                    yield partial(_change, log, policy)
                     self.policy, self._unsettled = policy, len(self.events)
                 case Flush():
                     yield lambda: _flush(log)
@@ -205,7 +219,7 @@ class Teller:
         client = self._clients.pop(number, None)
         if client is not None:
             self._note(client, ("ClientClose", "connection", "success", None))
-            yield lambda: client.handle.close()
+            yield lambda: client.handle.close()  # noqa: PLW0108 - there is no handle before the story is told
 
     def _some(self, log: Any, step: Events) -> Iterator[Callable[[], None]]:  # noqa: ANN401 - as above
         if step.session not in self._clients:
@@ -214,17 +228,18 @@ class Teller:
             self._note(client, ("ClientAccept", "connection", "success", None))
             yield lambda: _open(log, client)
         client = self._clients[step.session]
-        *kind, ranged, named = KINDS[step.kind]
+        action, category, outcome, status, ranged, named = KINDS[step.kind]
         if step.kind == "login":
             client.principal = f"svc-{step.topic}"
         for time in range(step.times):
-            partition = time % _PARTITIONS if kind[1] == "data" else None
-            offsets = self._range(client, kind[0], step, partition or 0) if ranged else None
+            partition = time % _PARTITIONS if category == "data" else None
+            offsets = self._range(client, action, step, partition or 0) if ranged else None
             # A partition is one of a topic, so that it can be told apart also where the topic is redacted.
             place = None if partition is None else step.topic * _PARTITIONS + partition
             resource = TOPICS[step.topic] if named else None
-            event = self._note(client, (kind[0], kind[1], kind[2], kind[3]), resource=resource, partition=place, offsets=offsets)  # type: ignore[arg-type]  # the first four of a kind
-            yield lambda event=event: self._offer(client, step.kind, event)
+            kind = action, category, outcome, status
+            event = self._note(client, kind, resource=resource, partition=place, offsets=offsets)
+            yield partial(self._offer, client, step.kind, event)
 
     def _range(self, client: _Client, action: str, step: Events, partition: int) -> tuple[int, int]:
         at = client.id, action, step.topic * _PARTITIONS + partition
@@ -232,7 +247,7 @@ class Teller:
         self._offsets[at] = first + _RECORDS
         return first, first + _RECORDS - 1
 
-    def _offer(self, client: _Client, kind: str, event: Event) -> None:
+    def _offer(self, client: _Client, kind: str, event: Event) -> None:  # noqa: C901 - a call for each kind
         session, topic, said = client.handle, event.resource, {"reason": event.reason} if event.reason else {}
         first, last = event.offsets or (None, None)
         match kind:
@@ -268,6 +283,10 @@ def _open(log: Any, client: _Client) -> None:  # noqa: ANN401 - as above
     client.handle = log.session(
         id=client.id, peer=(peer, 40_000), virtual_cluster=virtual_cluster, client_id="reader", authority="decision"
     )
+
+
+def _change(log: Any, policy: Policy) -> None:  # noqa: ANN401 - as above
+    log.set_policy(policy)
 
 
 def _settle(log: Any) -> None:  # noqa: ANN401 - as above
