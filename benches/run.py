@@ -32,6 +32,7 @@ SECTIONS = {
     "end-to-end": "end_to_end",
     "jsonl": "jsonl_rate",
     "query": "query_time",
+    "policy": "policy_kinds",
     "asgi": "asgi_cost",
     "tail": "tail_rate",
     "tap": "kafka_tap",

@@ -51,6 +51,18 @@ def test_the_questions_are_answered_right() -> None:
     assert int(said) == 4
 
 
+def test_every_event_under_every_kind_of_rule_is_accounted_for() -> None:
+    """By the log and by DuckDB, and of a consumer that reads on every offset; whatever that takes."""
+    said = run("import policy_kinds; print(len(policy_kinds.measure(events=3_000)))")
+    assert int(said) >= 8
+    run(
+        "import policy_kinds, tempfile, pathlib\n"
+        "with tempfile.TemporaryDirectory() as folder:\n"
+        "    reads, rows = policy_kinds.consumer(pathlib.Path(folder, 'audit'), 0.2, partitions=3)\n"
+        "assert reads == 60 > rows"
+    )
+
+
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="the bench looks there whether the tail is ready")
 def test_every_event_that_a_tail_follows_has_its_line() -> None:
     """In every form, and of the few that are wanted no more and no less."""

@@ -30,6 +30,8 @@ _NAME = re.compile(r"(?P<process>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})-(?
 _MOST_TOLD = 10
 """Broken lines, gaps and doubles that a process's lines tell of one by one."""
 _LOST = b'"auditring.EventsLost"'
+_BLOCK_BITS = 20
+"""No window goes on beyond a multiple of this power of two."""
 
 
 def named(path: Path) -> tuple[str, int] | None:
@@ -87,6 +89,11 @@ class Lines:
         self._more = False
         """More was found than is told of."""
         self._disorder: list[Finding] = []
+        self._block = 0
+        self._seen: list[pa.Array] = []
+        """All seqs of the block."""
+        self._late: list[tuple[int, int, int, Path]] = []
+        """Lines of it that come behind a greater seq, or the same: number, seq, that one, file."""
         self._broken = False
         self._here = root
         self._before: Path | None = None
@@ -185,6 +192,7 @@ class Lines:
     def _order(self, table: pa.Table, before: int) -> None:
         """Whether each seq is greater than the one before it, and, where each event has a line, follows it."""
         seqs = table.column("seq").combine_chunks()
+        numbers = table.column("number")
         if self._first is None:
             self._first = seqs[0].as_py()
         follow = pa.concat_arrays([pa.array([self._last], pa.int64()), seqs])
@@ -194,14 +202,38 @@ class Lines:
             last, seq = follow[at].as_py(), follow[at + 1].as_py()
             if seq > last:
                 self._gap(last + 1, seq - 1)
-            elif len(self._disorder) < _MOST_TOLD:
-                number = before + table.column("number")[at].as_py()
-                what = "is there again" if seq == last else f"comes behind {last}, doubled or out of place"
-                text = f"{self._here}: in line {number} seq {seq} {what}"
-                self._disorder.append(self._finding(Kind.DOUBLED, text, seq, path=self._here))
             else:
-                self._more = True
+                self._late.append((before + numbers[at].as_py(), seq, last, self._here))
         self._last = max(self._last, seqs[-1].as_py())
+        self._blocks(seqs)
+
+    def _blocks(self, seqs: pa.Array) -> None:
+        """A row that stands for several, or might have, comes when its window ends: behind later ones of its block."""
+        numbers = pc.shift_right(seqs, _BLOCK_BITS)
+        for number in pc.unique(numbers).to_pylist():
+            if number > self._block:
+                self._end_block()
+                self._block = number
+            self._seen.append(seqs.filter(pc.equal(numbers, number)))
+
+    def _end_block(self) -> None:
+        """Of what came late, what is there twice, or is of an earlier block, is out of place."""
+        late = [line for line in self._late if line[1] >> _BLOCK_BITS <= self._block]
+        self._late = [line for line in self._late if line[1] >> _BLOCK_BITS > self._block]
+        seen, self._seen = self._seen, []
+        if not late:
+            return
+        counts = pc.value_counts(pa.concat_arrays(seen))
+        twice = set(counts.field("values").filter(pc.greater(counts.field("counts"), 1)).to_pylist())
+        for number, seq, last, path in late:
+            if seq not in twice and seq >> _BLOCK_BITS == self._block:
+                continue
+            if len(self._disorder) >= _MOST_TOLD:
+                self._more = True
+                return
+            what = "is there again" if seq == last else f"comes behind {last}, doubled or out of place"
+            text = f"{path}: in line {number} seq {seq} {what}"
+            self._disorder.append(self._finding(Kind.DOUBLED, text, seq, path=path))
 
     def _gap(self, first: int, last: int) -> None:
         if len(self._gaps) < _MOST_TOLD:
@@ -229,9 +261,8 @@ class Lines:
         """Hold the number of lines against the cursor or the totals; where that is possible, say which are missing."""
         sink = self._sink
         whole = sink is not None and (self.lines, self._events) == (sink.delivered, sink.delivered + sink.merged)
-        # A merged row has the seq of its first event, so it may stand behind later ones: then the number decides.
-        if not (whole and sink is not None and sink.merged):
-            self.findings += self._disorder
+        self._end_block()
+        self.findings += self._disorder
         if self._more:
             self.findings.append(self._finding(Kind.NOTE, "jsonl: more was found than is told of here", None))
         if sink is None or whole or self._broken:

@@ -493,6 +493,8 @@ impl Follower {
     pub fn hand_out(&mut self) -> Result<Option<Batch>, Error> {
         self.sound()?;
         if self.is_idle() {
+            // A window may have ended behind what was handed out, with nothing in it: then there lies a cut.
+            self.cut |= self.selector.at_cut();
             return Ok(None);
         }
         self.cut = self.selector.at_cut();
