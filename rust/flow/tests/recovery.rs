@@ -433,6 +433,35 @@ fn a_head_that_cannot_be_read_costs_the_journal_and_not_the_ring() {
 }
 
 #[test]
+fn a_birth_that_cannot_be_read_costs_the_journal_and_not_the_ring() {
+    for emitted in [true, false] {
+        let remains = if emitted {
+            with_ten_journaled_and_ten_in_the_ring()
+        } else {
+            // Turned away at the edge: that is told, too.
+            let rig = rig();
+            rig.ring.edge().add(0, code_of("Read").into(), 0, Kind::Dropped, 3);
+            rig.die()
+        };
+        let segment = remains.segment();
+        let mut bytes = fs::read(&segment).unwrap();
+        let birth = bytes.windows(4).position(|four| four == b"arBT").unwrap();
+        bytes[birth + 16] ^= 1;
+        fs::write(&segment, bytes).unwrap();
+        let salvage = remains.recover();
+        assert_eq!((salvage.rows, salvage.ring_gone), (if emitted { 10 } else { 0 }, false));
+        let (reads, others) = remains.story();
+        assert_eq!(
+            reads.iter().map(|(_, offset)| *offset).collect::<Vec<_>>(),
+            if emitted { (10..20).collect() } else { vec![] }
+        );
+        let lost = others.iter().filter(|(_, action, ..)| action == "auditring.EventsLost").count();
+        assert_eq!((others.last().unwrap().1.as_str(), lost), ("auditring.Recovered", if emitted { 1 } else { 2 }));
+        assert!(others[0].0 >= JUMP && others[0].3.as_ref().unwrap().contains("journal_gone"));
+    }
+}
+
+#[test]
 fn a_reader_sees_what_recovery_would_add_and_writes_nothing() {
     let remains = with_ten_journaled_and_ten_in_the_ring();
     let before = remains.photograph();
@@ -450,6 +479,27 @@ fn a_reader_sees_what_recovery_would_add_and_writes_nothing() {
     remains.recover();
     let rows: usize = Snapshot::open(&remains.root()).unwrap().fresh(&[]).unwrap().iter().map(|batch| batch.rows).sum();
     assert_eq!(rows, 22);
+}
+
+#[test]
+fn a_copy_of_a_directory_leaves_the_ring_to_the_original() {
+    let remains = with_ten_journaled_and_ten_in_the_ring();
+    let copy = remains.folder.path().join("copy/journal").join(remains.dir.file_name().unwrap());
+    fs::create_dir_all(&copy).unwrap();
+    for (path, bytes) in remains.photograph() {
+        if path.starts_with(&remains.dir) {
+            fs::write(copy.join(path.file_name().unwrap()), bytes).unwrap();
+        }
+    }
+    fs::write(copy.join("lock"), b"").unwrap();
+    let copied = Remains { folder: tempfile::tempdir().unwrap(), dir: copy, ring: remains.ring.clone() };
+    let error = recover(&mut ProcessDir::adopt(&copied.dir).unwrap(), "", None).unwrap_err();
+    assert!(error.to_string().contains("it is a copy of"), "{error}");
+    assert!(remains.ring.exists());
+    // A directory that was moved is no copy.
+    fs::remove_dir_all(&remains.dir).unwrap();
+    assert_eq!(copied.recover().rows, 10);
+    assert!(!remains.ring.exists());
 }
 
 #[test]
