@@ -307,6 +307,14 @@ impl Salvager {
         let lanes = lanes(&head, ring, damaged);
         let times = Times::new(&state, &head, ring);
         let passed = cursors(dir)?;
+        let mut counted = BTreeMap::new();
+        if ring.is_none() && passed > state.next_seq {
+            // Sinks are on the disk before the journal is: what the machine took of this is in them, so it was journaled. To a
+            // sink that is behind it is damaged.
+            let taken = passed.abs_diff(state.next_seq);
+            head.first_seq = passed;
+            counted.extend([counters::CLAIMED, counters::ACCEPTED, counters::JOURNALED].map(|cell| (cell, taken)));
+        }
         let behind = ring.is_some_and(|ring| (0..).zip(&lanes).any(|(lane, (at, _))| ring.is_behind(lane, *at)));
         // Where the journal's end is gone its seqs may be in sinks already: none is given out twice.
         let jump = ring.is_none() || damaged || behind || passed > state.next_seq;
@@ -331,7 +339,7 @@ impl Salvager {
             losses,
             definitions,
             lanes,
-            counted: BTreeMap::new(),
+            counted,
             first_seq,
             jump,
             unknown,

@@ -329,6 +329,55 @@ fn over_a_reboot_no_ring_is_trusted() {
 }
 
 #[test]
+fn what_sinks_have_and_a_reboot_took_of_the_journal_was_journaled() {
+    let mut rig = rig();
+    rig.reads(0..10);
+    rig.pump();
+    let segment = rig.held.path().join(segments(rig.held.path()).unwrap().last().unwrap().file_name());
+    let synced = fs::metadata(&segment).unwrap().len();
+    rig.reads(10..30);
+    rig.pump();
+    let remains = rig.die();
+    let mut follower = Follower::open(&remains.dir, SINK, Declined::default(), Form::Rows, Arc::default()).unwrap();
+    let mut delivered = 0;
+    while delivered < 31 {
+        delivered += follower.next(1 << 20, SOON, true).unwrap().map_or(0, |batch| batch.set.rows.len());
+    }
+    follower.commit(Vec::new()).unwrap();
+    drop(follower);
+    fs::File::options().write(true).open(&segment).unwrap().set_len(synced).unwrap();
+    fs::remove_file(&remains.ring).unwrap();
+    remains.recover();
+    remains.balanced();
+    let mut follower = Follower::open(&remains.dir, SINK, Declined::default(), Form::Rows, Arc::default()).unwrap();
+    while !follower.ended() {
+        let batch = follower.next(1 << 20, SOON, true).unwrap();
+        assert_eq!(batch.map_or(0, |batch| batch.lost), 0);
+        if follower.boundary() {
+            follower.commit(Vec::new()).unwrap();
+        }
+    }
+    follower.commit(Vec::new()).unwrap();
+    let all = outside(&remains.root()).unwrap();
+    let totals = &all[0].sinks[SINK].totals;
+    assert_eq!((totals["delivered"], all[0].terms["journaled"]), (33, 33));
+    // To one that had nothing yet, what is gone is lost; nothing is left over.
+    drop(follower);
+    fs::remove_file(remains.dir.join(format!("{SINK}.cursor"))).unwrap();
+    let mut late = Follower::open(&remains.dir, SINK, Declined::default(), Form::Rows, Arc::default()).unwrap();
+    let (mut rows, mut lost) = (0, 0);
+    while !late.ended() {
+        if let Some(batch) = late.next(1 << 20, SOON, true).unwrap() {
+            (rows, lost) = (rows + batch.set.rows.len(), lost + batch.lost);
+        }
+        if late.boundary() {
+            late.commit(Vec::new()).unwrap();
+        }
+    }
+    assert_eq!(rows as u64 + lost, 33);
+}
+
+#[test]
 fn a_ring_that_was_deleted_is_unknown() {
     let remains = with_ten_journaled_and_ten_in_the_ring();
     fs::remove_file(&remains.ring).unwrap();

@@ -55,7 +55,7 @@ pub struct Owner {
     pub dir: PathBuf,
 }
 
-fn is_empty(path: &PathBuf) -> bool {
+fn is_empty(path: &Path) -> bool {
     path.as_os_str().is_empty()
 }
 
