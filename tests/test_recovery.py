@@ -17,13 +17,15 @@ from auditring.cli.commands import auditring as cli
 from auditring.sinks import JsonlSink, ParquetSink
 from auditring.verify import check
 
+SINKS = "(ParquetSink(), JsonlSink())"
 HOST = """
 import os, sys, threading, time
 import auditring
 from auditring.sinks import JsonlSink, ParquetSink
 
 path, threads = sys.argv[1], int(sys.argv[2])
-log = auditring.open(path, instance="dead", sinks=(ParquetSink(), JsonlSink()), when_full=auditring.WhenFull(wait=None))
+log = auditring.open(path, instance="dead", sinks=SINKS, when_full=auditring.WhenFull(wait=None))
+log.flush(30)
 told = os.open(sys.argv[3], os.O_WRONLY)
 
 def emit(number):
@@ -40,11 +42,12 @@ time.sleep(60)
 """
 
 
-def killed(tmp_path: Path, *, after: int, threads: int = 3) -> dict[int, int]:
+def killed(tmp_path: Path, *, after: int, threads: int = 3, sinks: str = SINKS) -> dict[int, int]:
     """A host that is killed once it has said so often what it had accepted; the last that each thread said."""
     fifo = tmp_path / f"told-{time.monotonic_ns()}"
     os.mkfifo(fifo)
-    command = [sys.executable, "-c", HOST, str(tmp_path / "audit"), str(threads), str(fifo)]
+    code = HOST.replace("SINKS", sinks)
+    command = [sys.executable, "-c", code, str(tmp_path / "audit"), str(threads), str(fifo)]
     with subprocess.Popen(command) as host, fifo.open() as told:
         last: dict[int, int] = {}
         for _, line in zip(range(after), told, strict=False):
@@ -149,7 +152,7 @@ def test_a_stopped_process_is_not_dead(tmp_path: Path) -> None:
     path = tmp_path / "audit"
     fifo = tmp_path / "told"
     os.mkfifo(fifo)
-    command = [sys.executable, "-c", HOST, str(path), "1", str(fifo)]
+    command = [sys.executable, "-c", HOST.replace("SINKS", SINKS), str(path), "1", str(fifo)]
     with subprocess.Popen(command) as host, fifo.open() as told:
         told.readline()
         host.send_signal(signal.SIGSTOP)
@@ -193,3 +196,77 @@ def test_a_sink_that_nobody_has_keeps_the_journal(tmp_path: Path) -> None:
     (result,) = recovery.recover(path)
     assert (result.behind, result.salvage) == ((), None)
     assert not (path / "journal" / result.process).exists()
+
+
+def without_its_lines(tmp_path: Path) -> str:
+    """A dead process whose lines were taken away behind its cursor's back; which one."""
+    killed(tmp_path, after=10)
+    path = tmp_path / "audit"
+    (journal,) = (path / "journal").iterdir()
+    for file in (path / "jsonl").glob(f"{journal.name}-*"):
+        file.unlink()
+    return journal.name
+
+
+def test_the_command_does_not_wait_for_a_sink_that_fails(tmp_path: Path) -> None:
+    """It says what is wrong, and the others have their rows."""
+    process = without_its_lines(tmp_path)
+    path = tmp_path / "audit"
+    command = [sys.executable, "-m", "auditring", "recover", str(path), "--json"]
+    done = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True, timeout=60)
+    assert done.returncode == 1
+    (result,) = (one for one in map(json.loads, done.stdout.splitlines()) if one["process"] == process)
+    assert result["behind"] == ["jsonl"]
+    assert "missing or shorter" in result["failed"]
+
+
+def test_a_sink_that_fails_is_in_nobodys_way(tmp_path: Path) -> None:
+    """Neither of the other dead, which are brought to their end, nor of closing; it is told until it works again."""
+    process = without_its_lines(tmp_path)
+    killed(tmp_path, after=10)
+    killed(tmp_path, after=10)
+    path = tmp_path / "audit"
+    dead = {one.name for one in (path / "journal").iterdir()}
+    deadline = time.monotonic() + 60
+    with auditring.open(path, sinks=(ParquetSink(), JsonlSink())) as log:
+        while {one.name for one in (path / "journal").iterdir()} & dead != {process}:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        while not log.health().problems:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        assert all(problem.component.startswith(f"recovery:{process}") for problem in log.health().problems)
+    assert (path / "journal" / process).exists()
+
+
+def test_a_journal_without_sinks_stays(tmp_path: Path) -> None:
+    """And nobody says that its rows are anywhere else."""
+    killed(tmp_path, after=10, sinks="()")
+    path = tmp_path / "audit"
+    done = CliRunner().invoke(cli, ["recover", str(path)])
+    assert done.exit_code == 0, done.output
+    assert "it had no sinks" in done.output
+    assert "all of it is in its sinks" not in done.output
+
+
+def test_lines_go_on_in_the_names_that_they_began_with(tmp_path: Path) -> None:
+    """Whatever the recoverer's own sink is called after."""
+    killed(tmp_path, after=400, sinks="(ParquetSink(), JsonlSink(dialect='kroxylicious-v1'))")
+    path = tmp_path / "audit"
+    (result,) = recovery.recover(path)
+    assert result.failed is None
+    lines = [json.loads(line) for file in (path / "jsonl").glob("*.jsonl") for line in file.read_text().splitlines()]
+    assert "auditring.Read" in (said := {line["action"] for line in lines})
+    assert "Read" not in said
+
+
+def test_a_sink_that_cannot_be_opened_keeps_nothing_from_the_others(tmp_path: Path) -> None:
+    """They have their rows; it is named."""
+    killed(tmp_path, after=10, sinks="(JsonlSink(), ParquetSink())")
+    path = tmp_path / "audit"
+    (path / "jsonl").rename(path / "elsewhere")
+    (path / "jsonl").write_text("no directory")
+    (result,) = recovery.recover(path, sinks=(JsonlSink(), ParquetSink()))
+    assert result.behind == ("jsonl",)
+    assert result.failed is not None
+    assert "FileExistsError" in result.failed

@@ -2,13 +2,14 @@
 
 Nothing is decided here: Rust ends the journal, and a follower as any other brings it to its sinks. What must always
 hold: only who holds a dead process's directory touches it; whatever is left half done is gone on with by the next that
-comes; and a dead process that cannot be recovered keeps nobody from opening a log.
+comes; and a dead process that cannot be recovered keeps nobody from opening a log, nor the other dead from their sinks:
+a sink that fails is left after a few tries, and tried again when all have had their turn.
 """
 
 import dataclasses
 import os
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +23,8 @@ from auditring.sinks.base import Sink, SinkContext
 __all__ = ["Orphans", "Recovered", "Salvage", "recover"]
 
 _LOOK: Final = 0.05
+_FIRST_DELAY: Final = 1.0
+_LONGEST_DELAY: Final = 60.0
 _ADVICE: Final = (
     "look at the cause, then run `auditring recover` on the directory; nothing is lost, and every open tries it"
 )
@@ -57,6 +60,8 @@ class Recovered:
     """`None` where its journal had ended before: only its sinks were behind."""
     behind: tuple[str, ...]
     """Sinks that still lack rows of it; they wait in its journal."""
+    followed: bool = True
+    """Whether it had sinks at all; without any its journal stays, and all its rows are in there alone."""
     failed: str | None = None
     """Why a sink is behind, or why the process could not be recovered at all."""
 
@@ -95,33 +100,63 @@ class Orphans:
             self.results.append(Recovered(process=path.name, instance="", host="", salvage=None, behind=(), failed=why))
 
     def start(self) -> None:
-        """Brings their rows to the sinks, in a thread of its own."""
+        """Brings their rows to the sinks, in a thread of its own, until all are there or the log is being closed."""
         if self._orphans:
-            self._thread = threading.Thread(target=self.drain, name="auditring-recovery", daemon=True)
+            self._thread = threading.Thread(target=self._keep_draining, name="auditring-recovery", daemon=True)
             self._thread.start()
 
-    def drain(self, done: Callable[[Recovered], None] | None = None) -> None:
-        """Brings their rows to the sinks, one process after the other, and removes what every sink is past."""
-        for orphan in self._orphans:
+    def _keep_draining(self) -> None:
+        delay = _FIRST_DELAY
+        waiting = self._orphans
+        while waiting := self.drain(orphans=waiting, again=True):
+            with self._changed:
+                self._changed.wait_for(lambda: self._stopping, delay)
+            delay = min(delay * 2, _LONGEST_DELAY)
+
+    def drain(
+        self,
+        done: Callable[[Recovered], None] | None = None,
+        *,
+        orphans: Sequence[_core.Orphan] | None = None,
+        again: bool = False,
+    ) -> list[_core.Orphan]:
+        """Brings their rows to the sinks, one process after the other, and removes what every sink is past.
+
+        Returns those to try `again`, still held: a sink of theirs failed. Without it they are done with.
+        """
+        left = []
+        for orphan in self._orphans if orphans is None else orphans:
+            keep = False
             # Each is let go of, come what may; what is left of it is there for the next.
             try:
                 result = self._follow(orphan)
+                keep = again and result.failed is not None and not self._stopping
             finally:
-                orphan.close()
+                if not keep:
+                    orphan.close()
+            if keep:
+                left.append(orphan)
+                continue
             self.results.append(result)
             if done is not None:
                 done(result)
+        return left
 
     def _follow(self, orphan: _core.Orphan) -> Recovered:
         component = f"recovery:{orphan.process}"
         failed: str | None = None
+        followed = True
         try:
+            followed = bool(orphan.sinks)
             with self._changed:
-                self._following = [] if self._stopping else list(self._followers(orphan))
+                if not self._stopping:
+                    failed = self._open_followers(orphan)
                 for follower in self._following:
+                    # Its journal has ended, so there is nothing to wait for; and a sink that fails may do so for ever.
+                    follower.stop()
                     follower.start()
             self._wait()
-            failed = next((repr(one.failed) for one in self._following if one.failed is not None), None)
+            failed = next((repr(one.failed) for one in self._following if one.failed is not None), failed)
             orphan.finish()
         except Exception as error:  # noqa: BLE001 - a third party's sink may raise whatever it likes
             failed = f"{type(error).__name__}: {error}"
@@ -130,6 +165,8 @@ class Orphans:
                 following, self._following = self._following, []
             for follower in following:
                 follower.release()
+                # What is wrong with it is said of the process.
+                self._board.good(f"{component}:{follower.sink.name}")
         if failed is None:
             self._board.good(component)
         else:
@@ -141,10 +178,14 @@ class Orphans:
             host=orphan.host,
             salvage=None if salvage is None else Salvage(**salvage),
             behind=tuple(orphan.behind()),
+            followed=followed,
             failed=failed,
         )
 
-    def _followers(self, orphan: _core.Orphan) -> Iterable[SinkFollower]:
+    def _open_followers(self, orphan: _core.Orphan) -> str | None:
+        """Makes its followers; why the last sink could not be opened that could not: the others go on without it."""
+        self._following = []
+        failed: str | None = None
         context = SinkContext(
             root=self._root,
             process=orphan.process,
@@ -159,14 +200,18 @@ class Orphans:
         for sink in self._sinks:
             if sink.name not in followed:
                 continue
-            mine = sink.fresh()
-            mine.open(context)
             try:
+                mine = sink.fresh()
+                mine.open(context)
                 rows = _core.Follower.of_orphan(orphan, mine.name, declined(mine, actions), tables=mine.batching.tables)
             except BlockingIOError:
                 # Somebody else drives this sink over it, and will come to the end.
                 continue
-            yield SinkFollower(rows, mine, self._board, self._tell, of=orphan.process)
+            except Exception as error:  # noqa: BLE001 - a third party's sink may raise whatever it likes
+                failed = f"{type(error).__name__}: {error}"
+                continue
+            self._following.append(SinkFollower(rows, mine, self._board, self._tell, of=orphan.process))
+        return failed
 
     def _wait(self) -> None:
         """Until every follower is through, or has given up because the log is being closed."""
@@ -178,6 +223,7 @@ class Orphans:
         """The log is being closed: what is not there in time is left for the next opener."""
         with self._changed:
             self._stopping = True
+            self._changed.notify_all()
             for follower in self._following:
                 follower.stop()
         if self._thread is not None:

@@ -69,10 +69,12 @@ def _as_text(result: Recovered) -> None:
             if count:
                 click.echo(f"  {count:,} {name}")
     elif result.instance:
-        click.echo("  its journal had ended; only sinks were behind")
+        click.echo("  its journal had ended" + ("; only sinks were behind" if result.followed else ""))
     if result.failed is not None:
         click.echo(f"  failed: {result.failed}")
     if result.behind:
         click.echo(f"  still behind: {', '.join(result.behind)}; the rows wait in its journal")
+    elif not result.followed:
+        click.echo("  it had no sinks; its journal stays, and `auditring query` reads it there")
     elif result.failed is None:
         click.echo("  all of it is in its sinks")

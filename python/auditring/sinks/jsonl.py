@@ -108,6 +108,8 @@ class JsonlSink(Sink):
             return
         said = json.loads(state)
         name, self._cursor = said["file"], said["seq"]
+        # A file goes on in the names that it began with, whoever ends it.
+        self._dialect = said.get("dialect", self._dialect)
         current = None
         # A file born at the cursor says that the one before it was ended after the last commit.
         born = self._named(self._cursor)
@@ -177,7 +179,7 @@ class JsonlSink(Sink):
         where: dict[str, object] = {"file": None, "offset": 0, "rows": 0, "day": 0}
         if file is not None:
             where = {"file": file.path.name, "offset": file.size, "rows": file.rows, "day": file.day}
-        return json.dumps({**where, "seq": self._next}).encode("ascii")
+        return json.dumps({**where, "seq": self._next, "dialect": self._dialect}).encode("ascii")
 
     def _rotate(self) -> None:
         """Ends the open file; it is compressed at the next write, when the cursor is past it."""

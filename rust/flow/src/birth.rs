@@ -88,6 +88,7 @@ fn owner(settings: &Settings, process: Uuid, ring_path: PathBuf) -> Owner {
         machine_id: machine_id(),
         ring_path,
         redact: String::new(),
+        dir: std::path::absolute(&settings.root).unwrap_or_default().join("journal").join(process.to_string()),
     }
 }
 

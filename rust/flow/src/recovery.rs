@@ -77,6 +77,10 @@ pub fn recover(held: &mut Option<ProcessDir>, by: &str, key: Option<&Key>) -> Re
         remove_ring(&owner, &process)?;
         return Ok(Recovery::Ended);
     }
+    if owner.is_copied_to(&dir) {
+        let why = format!("it is a copy of {}, and its ring is the original's", owner.dir.display());
+        return Err(Error::NotOurs { dir, why });
+    }
     if !owner.machine_id.is_empty() && owner.machine_id != machine_id() {
         // On a file system that machines share: the ring is in the other one's memory.
         return Err(Error::OtherMachine { dir, host: owner.host });
@@ -109,10 +113,16 @@ pub(crate) fn preview(dir: &Path, into: &Path) -> Result<bool, Error> {
     let owner = Owner::load(dir)?;
     let process = process(&owner, dir)?;
     let state = fold(dir)?;
-    if state.ending.is_some() || !state.born || (!owner.machine_id.is_empty() && owner.machine_id != machine_id()) {
+    if state.ending.is_some()
+        || owner.is_copied_to(dir)
+        || (!owner.machine_id.is_empty() && owner.machine_id != machine_id())
+    {
         return Ok(false);
     }
     let ring = ring_of(&owner, &process, &state)?;
+    if !state.born && !was_born(dir, &state, ring.as_ref())? {
+        return Ok(false);
+    }
     Salvager::new(dir, into, &owner, process, state, ring.as_ref(), None)?.run(ring.as_ref(), "")?;
     Ok(true)
 }
@@ -125,20 +135,22 @@ fn process(owner: &Owner, dir: &Path) -> Result<Uuid, Error> {
         .ok_or_else(|| Error::NotOurs { dir: dir.to_owned(), why: format!("its owner says {:?}", owner.process) })
 }
 
-/// Whether a process whose segments say nothing was born all the same: its first segment is damaged, and not only torn by
-/// the death of its writer.
+/// Whether a process of whose birth no segment tells was born all the same: the batch that told is damaged, and not only torn
+/// by the death of its writer.
 fn was_born(dir: &Path, state: &State, ring: Option<&Ring>) -> Result<bool, Error> {
-    if state.head.is_some() {
-        // A segment without the birth batch: it died in between.
-        return Ok(false);
-    }
-    if ring.is_some_and(|ring| (0..ring.geometry().lanes).any(|lane| ring.lane(lane).claims() > 0)) {
+    // Nobody emits before the birth is journaled; so whatever was emitted or followed proves it.
+    if ring.is_some_and(is_used) || cursors(dir)? > 0 {
         return Ok(true);
     }
-    if segments(dir)?.len() > 1 {
-        return Ok(true);
-    }
-    Ok(cursors(dir)? > 0)
+    // Beside a head without the birth batch a second segment says nothing: that batch may have failed, and been tried again.
+    Ok(state.head.is_none() && segments(dir)?.len() > 1)
+}
+
+/// Whether anybody has emitted into a ring, or tried to.
+fn is_used(ring: &Ring) -> bool {
+    let mut used = (0..ring.geometry().lanes).any(|lane| ring.lane(lane).claims() > 0);
+    ring.edge().visit(|count| used |= count.count > 0);
+    used
 }
 
 /// The greatest seq that any sink is known to have passed.
@@ -273,9 +285,10 @@ impl Salvager {
     ) -> Result<Self, Error> {
         // Before anything is written: where it cannot be read, nobody knows what may be.
         let redactor = Redactor::of_another(&owner.redact, key)?;
-        // Without a head that can be read, or with one of an earlier try of ours that died before its first batch.
-        let damaged = state.head.is_none() || (state.born && state.batch_no == 0);
+        // No head can be read; or no batch behind it, also where it is of an earlier try of ours that died before its first.
+        let damaged = state.head.is_none() || state.batch_no == 0;
         let mut head = state.next_head().unwrap_or_else(|| from_owner(owner, process, &state, ring));
+        head.born = true;
         if let Some(last) = &state.head
             && let Some(policy) = policy_at_end(dir, last.first_seq)?
         {
@@ -294,6 +307,14 @@ impl Salvager {
         let lanes = lanes(&head, ring, damaged);
         let times = Times::new(&state, &head, ring);
         let passed = cursors(dir)?;
+        let mut counted = BTreeMap::new();
+        if ring.is_none() && passed > state.next_seq {
+            // Sinks are on the disk before the journal is: what the machine took of this is in them, so it was journaled. To a
+            // sink that is behind it is damaged.
+            let taken = passed.abs_diff(state.next_seq);
+            head.first_seq = passed;
+            counted.extend([counters::CLAIMED, counters::ACCEPTED, counters::JOURNALED].map(|cell| (cell, taken)));
+        }
         let behind = ring.is_some_and(|ring| (0..).zip(&lanes).any(|(lane, (at, _))| ring.is_behind(lane, *at)));
         // Where the journal's end is gone its seqs may be in sinks already: none is given out twice.
         let jump = ring.is_none() || damaged || behind || passed > state.next_seq;
@@ -318,7 +339,7 @@ impl Salvager {
             losses,
             definitions,
             lanes,
-            counted: BTreeMap::new(),
+            counted,
             first_seq,
             jump,
             unknown,

@@ -329,6 +329,55 @@ fn over_a_reboot_no_ring_is_trusted() {
 }
 
 #[test]
+fn what_sinks_have_and_a_reboot_took_of_the_journal_was_journaled() {
+    let mut rig = rig();
+    rig.reads(0..10);
+    rig.pump();
+    let segment = rig.held.path().join(segments(rig.held.path()).unwrap().last().unwrap().file_name());
+    let synced = fs::metadata(&segment).unwrap().len();
+    rig.reads(10..30);
+    rig.pump();
+    let remains = rig.die();
+    let mut follower = Follower::open(&remains.dir, SINK, Declined::default(), Form::Rows, Arc::default()).unwrap();
+    let mut delivered = 0;
+    while delivered < 31 {
+        delivered += follower.next(1 << 20, SOON, true).unwrap().map_or(0, |batch| batch.set.rows.len());
+    }
+    follower.commit(Vec::new()).unwrap();
+    drop(follower);
+    fs::File::options().write(true).open(&segment).unwrap().set_len(synced).unwrap();
+    fs::remove_file(&remains.ring).unwrap();
+    remains.recover();
+    remains.balanced();
+    let mut follower = Follower::open(&remains.dir, SINK, Declined::default(), Form::Rows, Arc::default()).unwrap();
+    while !follower.ended() {
+        let batch = follower.next(1 << 20, SOON, true).unwrap();
+        assert_eq!(batch.map_or(0, |batch| batch.lost), 0);
+        if follower.boundary() {
+            follower.commit(Vec::new()).unwrap();
+        }
+    }
+    follower.commit(Vec::new()).unwrap();
+    let all = outside(&remains.root()).unwrap();
+    let totals = &all[0].sinks[SINK].totals;
+    assert_eq!((totals["delivered"], all[0].terms["journaled"]), (33, 33));
+    // To one that had nothing yet, what is gone is lost; nothing is left over.
+    drop(follower);
+    fs::remove_file(remains.dir.join(format!("{SINK}.cursor"))).unwrap();
+    let mut late = Follower::open(&remains.dir, SINK, Declined::default(), Form::Rows, Arc::default()).unwrap();
+    let (mut rows, mut lost) = (0, 0);
+    while !late.ended() {
+        if let Some(batch) = late.next(1 << 20, SOON, true).unwrap() {
+            (rows, lost) = (rows + batch.set.rows.len(), lost + batch.lost);
+        }
+        if late.boundary() {
+            late.commit(Vec::new()).unwrap();
+        }
+    }
+    assert_eq!(rows as u64 + lost, 33);
+}
+
+#[test]
 fn a_ring_that_was_deleted_is_unknown() {
     let remains = with_ten_journaled_and_ten_in_the_ring();
     fs::remove_file(&remains.ring).unwrap();
@@ -433,6 +482,35 @@ fn a_head_that_cannot_be_read_costs_the_journal_and_not_the_ring() {
 }
 
 #[test]
+fn a_birth_that_cannot_be_read_costs_the_journal_and_not_the_ring() {
+    for emitted in [true, false] {
+        let remains = if emitted {
+            with_ten_journaled_and_ten_in_the_ring()
+        } else {
+            // Turned away at the edge: that is told, too.
+            let rig = rig();
+            rig.ring.edge().add(0, code_of("Read").into(), 0, Kind::Dropped, 3);
+            rig.die()
+        };
+        let segment = remains.segment();
+        let mut bytes = fs::read(&segment).unwrap();
+        let birth = bytes.windows(4).position(|four| four == b"arBT").unwrap();
+        bytes[birth + 16] ^= 1;
+        fs::write(&segment, bytes).unwrap();
+        let salvage = remains.recover();
+        assert_eq!((salvage.rows, salvage.ring_gone), (if emitted { 10 } else { 0 }, false));
+        let (reads, others) = remains.story();
+        assert_eq!(
+            reads.iter().map(|(_, offset)| *offset).collect::<Vec<_>>(),
+            if emitted { (10..20).collect() } else { vec![] }
+        );
+        let lost = others.iter().filter(|(_, action, ..)| action == "auditring.EventsLost").count();
+        assert_eq!((others.last().unwrap().1.as_str(), lost), ("auditring.Recovered", if emitted { 1 } else { 2 }));
+        assert!(others[0].0 >= JUMP && others[0].3.as_ref().unwrap().contains("journal_gone"));
+    }
+}
+
+#[test]
 fn a_reader_sees_what_recovery_would_add_and_writes_nothing() {
     let remains = with_ten_journaled_and_ten_in_the_ring();
     let before = remains.photograph();
@@ -450,6 +528,27 @@ fn a_reader_sees_what_recovery_would_add_and_writes_nothing() {
     remains.recover();
     let rows: usize = Snapshot::open(&remains.root()).unwrap().fresh(&[]).unwrap().iter().map(|batch| batch.rows).sum();
     assert_eq!(rows, 22);
+}
+
+#[test]
+fn a_copy_of_a_directory_leaves_the_ring_to_the_original() {
+    let remains = with_ten_journaled_and_ten_in_the_ring();
+    let copy = remains.folder.path().join("copy/journal").join(remains.dir.file_name().unwrap());
+    fs::create_dir_all(&copy).unwrap();
+    for (path, bytes) in remains.photograph() {
+        if path.starts_with(&remains.dir) {
+            fs::write(copy.join(path.file_name().unwrap()), bytes).unwrap();
+        }
+    }
+    fs::write(copy.join("lock"), b"").unwrap();
+    let copied = Remains { folder: tempfile::tempdir().unwrap(), dir: copy, ring: remains.ring.clone() };
+    let error = recover(&mut ProcessDir::adopt(&copied.dir).unwrap(), "", None).unwrap_err();
+    assert!(error.to_string().contains("it is a copy of"), "{error}");
+    assert!(remains.ring.exists());
+    // A directory that was moved is no copy.
+    fs::remove_dir_all(&remains.dir).unwrap();
+    assert_eq!(copied.recover().rows, 10);
+    assert!(!remains.ring.exists());
 }
 
 #[test]

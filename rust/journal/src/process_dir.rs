@@ -11,6 +11,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -49,6 +50,13 @@ pub struct Owner {
     /// beside the journal, so that it is known also where no segment can be read.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub redact: String,
+    /// Where the directory was made. It may be moved; but whoever finds it there and elsewhere has a copy.
+    #[serde(default, skip_serializing_if = "is_empty")]
+    pub dir: PathBuf,
+}
+
+fn is_empty(path: &Path) -> bool {
+    path.as_os_str().is_empty()
 }
 
 impl Owner {
@@ -62,6 +70,14 @@ impl Owner {
             return Err(Error::io("open", &path, io::ErrorKind::NotFound.into()));
         };
         serde_json::from_slice(&bytes).map_err(|error| Error::damaged(&path, error.to_string()))
+    }
+
+    /// Whether `dir` is a copy of the directory that it belongs to, which is where it was made. The ring is the original's: its
+    /// process may live.
+    #[must_use]
+    pub fn is_copied_to(&self, dir: &Path) -> bool {
+        let (Ok(made), Ok(here)) = (fs::metadata(&self.dir), fs::metadata(dir)) else { return false };
+        (made.dev(), made.ino()) != (here.dev(), here.ino())
     }
 
     /// Says it anew, durably. Only the holder of the directory may.

@@ -18,6 +18,7 @@ fn owner(n: u8) -> Owner {
         machine_id: "m".to_owned(),
         ring_path: "/dev/shm/ring".into(),
         redact: String::new(),
+        dir: std::path::PathBuf::new(),
     }
 }
 
