@@ -69,9 +69,18 @@ impl Losses {
         losses
     }
 
-    /// What the ring itself has counted: what its journal knows of that is never more.
+    /// What the ring itself has counted.
     pub(crate) fn see(&mut self, seen: Vec<EdgeCount>) {
-        self.seen = seen;
+        let before = std::mem::replace(&mut self.seen, seen);
+        let same =
+            |a: &EdgeCount, b: &EdgeCount| (a.lane, a.code, a.outcome, a.kind) == (b.lane, b.code, b.outcome, b.kind);
+        for known in before {
+            // A ring that died as it took over from another may not have its counts yet. No counter goes back.
+            match self.seen.iter_mut().find(|now| same(now, &known)) {
+                Some(now) => now.count = now.count.max(known.count),
+                None => self.seen.push(known),
+            }
+        }
     }
 
     /// Begin of the interval that the next report is about.

@@ -90,7 +90,8 @@ pub fn outside(root: &Path) -> Result<Vec<Outside>, Error> {
 
 fn journal(process: &[u8; 16], dir: &Path) -> Result<Outside, Error> {
     let alive = is_held(dir)?;
-    let owner = Owner::load(dir)?;
+    // What it says is in the journal's heads, too, but for the OS process: one damaged file hides no counters.
+    let owner = Owner::load(dir);
     // Cursors first: read after the fold, one could be ahead of it.
     let mut sinks = BTreeMap::new();
     for entry in Followers::load(dir)?.entries {
@@ -103,11 +104,16 @@ fn journal(process: &[u8; 16], dir: &Path) -> Result<Outside, Error> {
         sink.pending = (state.next_seq - sink.cursor).max(0) as u64;
     }
     let (terms, lost) = terms(&state.cells);
+    let (instance, host, pid) = match (owner, state.head) {
+        (Ok(owner), _) => (owner.instance, owner.host, Some(owner.pid)),
+        (Err(_), Some(head)) => (head.instance, head.host, Some(head.pid)),
+        (Err(error), None) => return Err(error.into()),
+    };
     Ok(Outside {
         process: process_text(process),
-        instance: owner.instance,
-        host: owner.host,
-        pid: Some(owner.pid),
+        instance,
+        host,
+        pid,
         alive,
         next_seq: state.next_seq,
         terms,
