@@ -77,7 +77,7 @@ KINDS = {
     "sample of events": Policy(rules=[Rule(action=_DATA, keep=Keep.SAMPLE(one_in=ONE_IN, by=None))], seed=7),
     "sample of stories": Policy(rules=[Rule(action=_DATA, keep=Keep.SAMPLE(one_in=ONE_IN))], seed=7),
     "coalesce": Policy(rules=[Rule(action=_DATA, keep=Keep.COALESCE(1))], seed=7),
-    "first": Policy(rules=[Rule(action=(*_DATA, "OperationAllowed"), keep=Keep.FIRST(5))], seed=7),
+    "first": Policy(rules=[Rule(action=(*_DATA, "OperationAllowed"), keep=Keep.FIRST(1))], seed=7),
     "fifty rules": Policy(rules=_fifty(), seed=7),
     "redaction": Policy(
         redact=[

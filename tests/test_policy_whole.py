@@ -33,10 +33,10 @@ from stumbling import MemorySink, StumblingJsonl, StumblingParquet
 
 EXAMPLES = int(os.environ.get("AUDITRING_EXAMPLES", "0"))
 MANY = settings(
-    max_examples=EXAMPLES or 25, derandomize=not EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=EXAMPLES or 22, derandomize=not EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck)
 )
 FEW = settings(
-    max_examples=EXAMPLES // 5 or 4, derandomize=not EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=EXAMPLES // 5 or 3, derandomize=not EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck)
 )
 
 # Windows divide each other, and are short beside the time that a story takes.

@@ -19,7 +19,7 @@ import zstandard
 from click.testing import CliRunner, Result
 
 import auditring
-from auditring import Keep, Rotation, Then, WhenFull, verify
+from auditring import Keep, Policy, Rotation, Rule, Then, WhenFull, verify
 from auditring.cli.commands import auditring as command
 from auditring.directory import NotAnAuditDirectory
 from auditring.sealed import list_sealed
@@ -735,6 +735,23 @@ def test_a_removed_line_is_named_by_its_seq(lined: Path) -> None:
         assert the_only(wrong(lined)) == (Kind.MISSING, seqs[0], seqs[-1])
         path.write_bytes(whole)
     assert wrong(lined) == []
+
+
+def test_a_line_that_waited_for_others_and_stayed_alone_is_in_its_place(tmp_path: Path) -> None:
+    """It comes when its window ends, behind later ones, and nothing was merged; one that is there twice is told."""
+    policy = Policy(rules=[Rule(action="Read", keep=Keep.COALESCE(60))])
+    with auditring.open(tmp_path, policy=policy, sinks=[JsonlSink()], balance=None) as log, log.session() as session:
+        session.read("orders", 0, 0, 0)  # the first touch
+        session.read("orders", 0, 1, 1)
+        session.operation_denied("READ", "Topic", "orders")
+    (path,) = tmp_path.glob("jsonl/*.jsonl")
+    lines = path.read_bytes().splitlines(keepends=True)
+    seqs = [json.loads(line)["seq"] for line in lines]
+    assert seqs != sorted(seqs)
+    assert wrong(tmp_path) == []
+    late = next(at for at, seq in enumerate(seqs) if seq < max(seqs[: at + 1]))
+    path.write_bytes(b"".join([*lines[: late + 1], lines[late], *lines[late + 2 :]]))
+    assert (Kind.DOUBLED, seqs[late]) in {(one.kind, one.first_seq) for one in wrong(tmp_path)}
 
 
 def test_a_doubled_line_is_named_by_its_seq(lined: Path) -> None:

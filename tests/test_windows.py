@@ -14,7 +14,7 @@ import pytest
 
 import auditring
 from auditring import ConfigError, Keep, Policy, Rotation, Rule, query, verify
-from auditring.sinks import Checkpoint, JsonlSink, ParquetSink
+from auditring.sinks import Checkpoint, JsonlSink, ParquetSink, RowBatch
 from auditring.tail import Tail
 from sealed_rows import rows_of
 
@@ -236,7 +236,7 @@ CHILD = """
 import os, sys, threading
 import auditring
 from auditring import Keep, Policy, Rotation, Rule
-from auditring.sinks import Checkpoint, JsonlSink, ParquetSink
+from auditring.sinks import Checkpoint, JsonlSink, ParquetSink, RowBatch
 
 policy = Policy(rules=[Rule(action=("Read", "Write"), keep=Keep.COALESCE(0.1)),
                        Rule(action="OperationAllowed", keep=Keep.FIRST(0.2))], seed=7)
@@ -317,3 +317,38 @@ def test_a_million_mixed_events_add_up(tmp_path: Path) -> None:
     sink = stats.sinks["parquet"]
     assert sink.delivered + sink.merged + sink.sampled_out + sink.filtered == stats.journaled > 1_000_000
     assert verify.check(tmp_path).complete
+
+
+class _Noting(JsonlSink):
+    """Says when it has written."""
+
+    def fresh(self) -> "_Noting":
+        """The object itself: one process, one log."""
+        self.wrote = threading.Event()
+        return self
+
+    def write(self, batch: RowBatch) -> int:
+        """Writes, and says so."""
+        size = super().write(batch)
+        self.wrote.set()
+        return size
+
+
+def test_a_flush_goes_on_behind_a_window_that_ended_with_nothing_in_it(tmp_path: Path) -> None:
+    """What came before its end was handed out already, so the cut is where the sink stands; there is more behind it."""
+    sink = _Noting(checkpoint=Checkpoint(age=None))
+    policy = Policy(rules=[Rule(action="Read", keep=Keep.COALESCE(0.01))])
+    log = auditring.open(tmp_path, policy=policy, sinks=[sink], balance=None)
+    session = log.session()
+    try:
+        for _ in range(10):
+            sink.wrote.clear()
+            session.operation_denied("READ", "Topic", "orders")
+            assert sink.wrote.wait(PATIENCE)
+            # The window ends, and nothing comes.
+            threading.Event().wait(0.02)
+            session.operation_denied("READ", "Topic", "orders")
+            log.flush(10)
+    finally:
+        log.close(10)
+    assert len(lines_of(tmp_path)) == log.stats().journaled
