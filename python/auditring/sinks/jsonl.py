@@ -22,7 +22,7 @@ from typing import Final, TypeVar, get_args
 from auditring.config import Rotation
 from auditring.exceptions import ConfigError, CursorError
 from auditring.policy import Policy
-from auditring.sinks._files import day_of, make_directory
+from auditring.sinks._files import day_of, make_directory, sync_directory
 from auditring.sinks._lines import LineFile, compress
 from auditring.sinks.base import Batching, Checkpoint, RowBatch, Sink, SinkContext
 from auditring.types import Dialect
@@ -144,8 +144,9 @@ class JsonlSink(Sink):
 
     def commit(self) -> bytes:
         """Syncs the file, and ends it if it is full. The state says where the next line goes."""
-        file, self._cursor = self._file, self._next
+        began, file, self._cursor = self._cursor, self._file, self._next
         if file is None:
+            self._forget(began)
             return self._state(None)
         file.sync()
         limits, age = self._rotation, self._rotation.age_seconds
@@ -171,6 +172,12 @@ class JsonlSink(Sink):
         """Closes the child's descriptors; the file goes on being the parent's."""
         if self._file is not None:
             self._file.forked()
+
+    def _forget(self, began: int | None) -> None:
+        """A longer attempt that failed may have begun a file here: its rows come again, in the next one."""
+        if began is not None and (leftover := self._named(began)).exists():
+            leftover.unlink()
+            sync_directory(self._directory)
 
     def _named(self, seq: int) -> Path:
         return self._directory / f"{self._process}-{seq:016}.jsonl"

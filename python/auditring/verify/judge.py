@@ -242,7 +242,7 @@ class _Judge:
     def last_row(self) -> bool:
         """Whether a closed process ends as every one does, where the file says that nothing of it was left out."""
         last = self.counted[-1] if self.counted else None
-        if self.fast or last is None or not last.readable or last.filtered_out or last.lost:
+        if self.fast or last is None or not last.readable or last.filtered_out or last.sampled_out or last.lost:
             return True
         if last.last_action in _FINAL:
             return True
