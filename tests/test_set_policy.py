@@ -174,6 +174,7 @@ def test_a_locked_policy_stays_and_the_attempt_is_an_event(tmp_path: Path) -> No
         with pytest.raises(PolicyLocked, match="lock_policy=True"):
             log.set_policy(NO_READS)
         session.read("kept", 0, 1, 1)
+        assert not log.set_policy(NO_WRITES), "the same again is no change, so there is nothing to refuse"
         assert log.policy == before
     rows = rows_of(tmp_path)
     (refused,) = [row for row in rows if row["action"] == "auditring.PolicyRefused"]

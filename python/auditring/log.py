@@ -299,7 +299,7 @@ class AuditLog(LogEvents):
                 if own:
                     check_windows(form, own, f"policy: beside that of sink {name!r}")
             what = diff(before, Policy.from_journaled(form))
-            if self._policy_is_locked:
+            if self._policy_is_locked and what:
                 running.refuse_policy(form, what)
                 raise PolicyLocked("the log was opened with lock_policy=True: its policy stays as it is")
             left = None if limit is None else max(0.0, limit - (time.monotonic() - began))
