@@ -18,14 +18,15 @@ if TYPE_CHECKING:
 
 
 def test_start_and_stop(proxy: Proxy, broker: Broker) -> None:
-    """A proxy that nobody used has four rows, in the order of their numbers."""
+    """A proxy that nobody used has four rows beside the balance, in the order of their numbers."""
     address = proxy.address()
-    rows = proxy.stop().rows("action", "outcome", "origin", "virtual_cluster", "listener", "server", "seq")
+    columns = ("action", "outcome", "origin", "virtual_cluster", "listener", "server")
+    rows = proxy.stop().rows(*columns, where="action NOT LIKE 'auditring.%Balance'", order="seq")
     assert rows == [
-        ("ProxyStartup", "success", "proxy", None, None, None, 0),
-        ("VirtualClusterStartup", "success", "proxy", "plain", address, broker.plain, 1),
-        ("VirtualClusterShutdown", "success", "proxy", "plain", None, None, 2),
-        ("ProxyCleanShutdown", "success", "proxy", None, None, None, 3),
+        ("ProxyStartup", "success", "proxy", None, None, None),
+        ("VirtualClusterStartup", "success", "proxy", "plain", address, broker.plain),
+        ("VirtualClusterShutdown", "success", "proxy", "plain", None, None),
+        ("ProxyCleanShutdown", "success", "proxy", None, None, None),
     ]
 
 

@@ -66,7 +66,9 @@ def test_who_only_tried(guarded: Guarded, mechanism: str, wrong: str) -> None:
     refused(proxy.client() | sasl(user, mechanism, f"{planted.MARK}-wrong"), "_AUTHENTICATION")
     audit = proxy.stop()
     columns = ("DISTINCT action", "attempted_principal", "principal", "mechanism", "authority", "outcome", "status")
-    assert audit.rows(*columns, where="category = 'authentication'", order="1") == [
+    # The client may be taken away in the middle of its next try, which says so by its status.
+    told = "category = 'authentication' AND status <> 'EOF'"
+    assert audit.rows(*columns, where=told, order="1") == [
         ("ClientSaslAuthFailure", user, None, mechanism, authority, "failure", "SaslAuthenticationFailed")
     ]
     assert audit.rows("*", where="principal IS NOT NULL") == []
