@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use auditring_event::record::Encoder;
 use auditring_event::sanitize::Marks;
-use auditring_event::{ActionSpec, Context, Outcome, code_of, index_of, spec_at};
+use auditring_event::{ActionSpec, Context, Outcome, named};
 use pyo3::prelude::*;
 
 use crate::errors;
@@ -16,8 +16,8 @@ use crate::ffi::Current;
 use crate::handle::{Close, Ending, Handle, Role, lock};
 use crate::session::ending;
 
-pub(crate) const BROKER_CONNECT: &ActionSpec = spec_at(index_of(code_of("BrokerConnect")));
-const BROKER_CLOSE: &ActionSpec = spec_at(index_of(code_of("BrokerClose")));
+pub(crate) const BROKER_CONNECT: &ActionSpec = named("BrokerConnect");
+const BROKER_CLOSE: &ActionSpec = named("BrokerClose");
 
 /// One connection.
 pub(crate) struct Broker {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::Instant;
 
 use auditring_event::record::Encoder;
-use auditring_event::{ActionSpec, Authority, Context, Outcome, code_of, index_of, spec_at};
+use auditring_event::{ActionSpec, Authority, Context, Outcome, index_of, named, spec_at};
 use pyo3::prelude::*;
 
 use crate::errors;
@@ -15,8 +15,8 @@ use crate::ffi::{Blob, Current};
 use crate::handle::{Close, Ending, Handle, Role, lock};
 use crate::shared::Shared;
 
-const CLIENT_ACCEPT: &ActionSpec = spec_at(index_of(code_of("ClientAccept")));
-const CLIENT_CLOSE: &ActionSpec = spec_at(index_of(code_of("ClientClose")));
+const CLIENT_ACCEPT: &ActionSpec = named("ClientAccept");
+const CLIENT_CLOSE: &ActionSpec = named("ClientClose");
 
 /// One session.
 pub(crate) struct Session {

@@ -396,6 +396,15 @@ pub const fn code_of(name: &str) -> u16 {
     panic!("no action has this name")
 }
 
+/// What is known of the action with a name; meant for const context, where it costs nothing.
+///
+/// # Panics
+/// Where no action has the name; in const context that is a build error.
+#[must_use]
+pub const fn named(name: &str) -> &'static ActionSpec {
+    spec_at(index_of(code_of(name)))
+}
+
 /// `a == b`, in const context.
 const fn same(a: &[u8], b: &[u8]) -> bool {
     if a.len() != b.len() {

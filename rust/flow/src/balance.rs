@@ -6,8 +6,8 @@
 use std::path::Path;
 use std::time::{Duration, Instant as Clockwork};
 
+use auditring_event::named;
 use auditring_event::record::Encoder;
-use auditring_event::{code_of, index_of, spec_at};
 use auditring_journal::counters::{self, Counters};
 use auditring_journal::{Cursor, Followers};
 
@@ -96,7 +96,7 @@ impl Terms<'_> {
     pub(crate) fn row(&self) -> Vec<u8> {
         let Stand { claimed, edge: [off, dropped, refused], born } = self.stand;
         let torn = self.cells.get(counters::TORN);
-        let mut row = Encoder::new(spec_at(const { index_of(code_of("auditring.Balance")) }));
+        let mut row = Encoder::new(const { named("auditring.Balance") });
         for (name, value) in [
             ("offered", claimed + off + dropped + refused),
             ("claimed", claimed),
@@ -127,7 +127,7 @@ pub(crate) fn cursors(dir: &Path) -> Vec<(String, Cursor)> {
 
 /// The row of a sink; `journaled` with the row itself.
 pub(crate) fn sink(name: &str, cursor: &Cursor, journaled: u64) -> Vec<u8> {
-    let mut row = Encoder::new(spec_at(const { index_of(code_of("auditring.SinkBalance")) }));
+    let mut row = Encoder::new(const { named("auditring.SinkBalance") });
     row.text("sink", name).int("cursor", cursor.seq).int("journaled", journaled as i64);
     let mut pending = journaled;
     for of in ["delivered", "merged", "sampled_out", "filtered_out", "lost_budget", "lost_corrupt", "lost_rejected"] {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use auditring_event::record::Encoder;
-use auditring_event::{CODES, SCHEMA_VERSION, code_of, index_of, spec_at};
+use auditring_event::{CODES, SCHEMA_VERSION, named};
 use auditring_journal::{Anchor, Follower, Followers, Owner, ProcessDir, SegmentHead, Writer, in_memory, purge};
 use auditring_policy::{Key, Policy, Redactor, redactions};
 use auditring_ring::{Clock, Geometry, Identity, Ring, boot_id};
@@ -215,7 +215,7 @@ impl Born {
             ..SegmentHead::default()
         };
         let writer = Writer::create(dir.path(), &head)?;
-        let mut startup = Encoder::new(spec_at(const { index_of(code_of("ProxyStartup")) }));
+        let mut startup = Encoder::new(const { named("ProxyStartup") });
         startup
             .text("version", env!("CARGO_PKG_VERSION"))
             .int("pid", i64::from(std::process::id()))

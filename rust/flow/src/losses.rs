@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant as Clockwork};
 
 use auditring_event::record::Encoder;
-use auditring_event::{Definitions, Outcome, code_of, droppable, index_of, spec, spec_at};
+use auditring_event::{Definitions, Outcome, droppable, named, spec};
 use auditring_journal::counters::{self, Counters, edge_reported, edge_seen};
 use auditring_ring::{Edge, EdgeCount, Kind};
 
@@ -165,7 +165,7 @@ impl Losses {
 }
 
 fn row(cause: &str, lost: u64, from_ns: i64, to_ns: i64) -> Encoder {
-    let mut event = Encoder::new(spec_at(const { index_of(code_of("auditring.EventsLost")) }));
+    let mut event = Encoder::new(const { named("auditring.EventsLost") });
     event.int("lost", lost as i64).text("cause", cause).int("from_ns", from_ns).end_time(to_ns);
     event
 }

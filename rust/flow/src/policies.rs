@@ -9,14 +9,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use auditring_event::record::Encoder;
-use auditring_event::{ActionSpec, Category, Outcome, code_of, index_of, spec_at};
+use auditring_event::{Category, Outcome, named};
 use auditring_policy::{Policy, PolicyError};
 
 use crate::mailbox::{Mailbox, Withdrawn};
-
-const fn action(name: &str) -> &'static ActionSpec {
-    spec_at(index_of(code_of(name)))
-}
 
 /// A policy and its journaled form.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,8 +27,8 @@ impl Stated {
     /// Most bytes of the form of a policy that comes while the log runs: it stands in one row.
     #[must_use]
     pub fn cap() -> usize {
-        let spec = const { action("auditring.PolicyChanged") };
-        usize::from(spec.fields[const { action("auditring.PolicyChanged").position("policy") }].cap)
+        let spec = const { named("auditring.PolicyChanged") };
+        usize::from(spec.fields[const { named("auditring.PolicyChanged").position("policy") }].cap)
     }
 
     /// Reads the journaled form.
@@ -220,12 +216,12 @@ impl Policies {
 /// The rows that tell of a change, in their order.
 fn rows(before: &Stated, after: &Stated, diff: &str) -> Vec<Vec<u8>> {
     let text = String::from_utf8_lossy(&after.bytes);
-    let mut changed = Encoder::new(const { action("auditring.PolicyChanged") });
+    let mut changed = Encoder::new(const { named("auditring.PolicyChanged") });
     changed.text("policy", &text).text("digest", &after.digest()).text("previous_digest", &before.digest());
     changed.text("diff", diff);
     let mut rows = vec![changed.to_vec()];
     if after.policy.allow_blind_spots {
-        let mut blind = Encoder::new(const { action("auditring.BlindSpots") });
+        let mut blind = Encoder::new(const { named("auditring.BlindSpots") });
         rows.push(blind.text("policy", &text).to_vec());
     }
     rows

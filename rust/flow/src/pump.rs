@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant as Clockwork};
 
 use auditring_event::record::{Encoder, RecordView};
-use auditring_event::{ActionSpec, Definitions, code_of, index_of, spec_at};
+use auditring_event::{Definitions, named};
 use auditring_journal::counters;
 use auditring_journal::{
     Anchor, BatchFlags, BatchMeta, Followers, LaneRange, Writer, bytes_held, delete_oldest, delete_passed, free_bytes,
@@ -109,10 +109,6 @@ pub struct Pump {
     /// The ring that goes on when this one is drained.
     successor: Option<Arc<Ring>>,
     ended: bool,
-}
-
-const fn action(name: &str) -> &'static ActionSpec {
-    spec_at(index_of(code_of(name)))
 }
 
 fn anchor(anchor: auditring_ring::Anchor) -> Anchor {
@@ -228,7 +224,7 @@ impl Pump {
 
     /// Goes on with another ring once this one, which the caller has closed, is drained. Seqs, birth and counters go on.
     pub fn replace(&mut self, ring: Arc<Ring>) {
-        let mut event = Encoder::new(action("auditring.RingReplaced"));
+        let mut event = Encoder::new(named("auditring.RingReplaced"));
         event.int("generation", i64::from(ring.identity().generation)).text("cause", "the ring's file was deleted");
         // A full mailbox has told of worse.
         let _ = self.mailbox.post(event.to_vec());
@@ -309,7 +305,7 @@ impl Pump {
         }
         let step = self.timeline.anchor(self.clock.anchor());
         if let Some(step) = step {
-            let mut event = Encoder::new(action("auditring.ClockStepped"));
+            let mut event = Encoder::new(named("auditring.ClockStepped"));
             event.int("old_offset_ns", step.before_ns).int("new_offset_ns", step.after_ns);
             self.own(&event.to_vec());
         }
@@ -338,7 +334,7 @@ impl Pump {
         }
         let bytes = self.fill.rows.len();
         if last {
-            self.own(&Encoder::new(action("ProxyCleanShutdown")).to_vec());
+            self.own(&Encoder::new(named("ProxyCleanShutdown")).to_vec());
             self.write(BatchFlags::FINAL_CLEAN, taken)?;
             self.ended = true;
             self.progress.publish(|journaled| journaled.ended = true);
@@ -665,7 +661,7 @@ fn changes(record: &[u8]) -> Option<Vec<u8>> {
 
 /// The row in place of a record that cannot be read.
 pub(crate) fn unreadable(payload: &[u8]) -> Vec<u8> {
-    let mut event = Encoder::new(action("auditring.Unreadable"));
+    let mut event = Encoder::new(named("auditring.Unreadable"));
     event.int("length", payload.len() as i64).text("digest", &format!("{:032x}", xxh3_128(payload)));
     event.to_vec()
 }

@@ -10,7 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use auditring_event::record::{Encoder, RecordView};
-use auditring_event::{Definitions, code_of, index_of, spec_at};
+use auditring_event::{Definitions, named};
 use auditring_journal::counters::{self, Counters};
 use auditring_journal::{
     Anchor, BatchFlags, BatchMeta, Cursor, Followers, LanePosition, LaneRange, Owner, ProcessDir, SegmentHead, State,
@@ -268,10 +268,6 @@ struct Salvager {
     salvage: Salvage,
 }
 
-const fn action(name: &str) -> &'static auditring_event::ActionSpec {
-    spec_at(index_of(code_of(name)))
-}
-
 impl Salvager {
     /// `into`: where the segment is written.
     fn new(
@@ -429,7 +425,7 @@ impl Salvager {
     }
 
     fn tell(&mut self, cause: &str, lost: Option<u64>) {
-        let mut event = Encoder::new(action("auditring.EventsLost"));
+        let mut event = Encoder::new(named("auditring.EventsLost"));
         if let Some(lost) = lost {
             event.int("lost", lost as i64);
         }
@@ -451,7 +447,7 @@ impl Salvager {
             self.salvage.dropped += lost;
             self.own(&row);
         }
-        let mut event = Encoder::new(action("auditring.Recovered"));
+        let mut event = Encoder::new(named("auditring.Recovered"));
         event.int("rows", self.salvage.rows as i64).int("torn", torn as i64);
         event.int("unreadable", self.salvage.unreadable as i64);
         if !by.is_empty() {

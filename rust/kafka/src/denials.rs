@@ -10,14 +10,14 @@
 
 use std::collections::HashSet;
 
-use auditring_event::{ActionSpec, code_of, index_of, spec_at};
+use auditring_event::{ActionSpec, named};
 
 use crate::errors::{self, CLUSTER, GROUP, TOPIC, TRANSACTIONAL_ID};
 use crate::exchange::{Exchange, Fate, Page};
 use crate::facts::Facts;
 use crate::wire::{Places, Wire};
 
-const SPEC: &ActionSpec = spec_at(index_of(code_of("OperationDenied")));
+const SPEC: &ActionSpec = named("OperationDenied");
 const WIRE: Places = Places::of(SPEC);
 /// What Kafka calls the one resource of type Cluster.
 pub(crate) const CLUSTER_NAME: &[u8] = b"kafka-cluster";

@@ -1,6 +1,6 @@
 //! Positions of groups and of logs: who sets one is an event, who merely asks only where that is refused.
 
-use auditring_event::{ActionSpec, code_of, index_of, spec_at};
+use auditring_event::{ActionSpec, named};
 
 use crate::answers::Answers;
 use crate::cursor::{Cursor, Step};
@@ -9,7 +9,7 @@ use crate::errors::{GROUP, TOPIC};
 use crate::exchange::Exchange;
 use crate::names::Topic;
 
-const RESET: &ActionSpec = spec_at(index_of(code_of("ResetOffsets")));
+const RESET: &ActionSpec = named("ResetOffsets");
 
 /// A commit. Without a generation it is not a member of the group that speaks: somebody sets the group's offsets.
 pub(crate) fn commit(exchange: &mut Exchange<'_>) -> Step<()> {

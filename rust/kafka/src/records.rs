@@ -1,12 +1,12 @@
 //! `DeleteRecords`: what lies before an offset is gone.
 
-use auditring_event::{ActionSpec, code_of, index_of, spec_at};
+use auditring_event::{ActionSpec, named};
 
 use crate::answers::Answers;
 use crate::cursor::{Cursor, Step};
 use crate::exchange::Exchange;
 
-const DELETE: &ActionSpec = spec_at(index_of(code_of("Delete")));
+const DELETE: &ActionSpec = named("Delete");
 
 pub(crate) fn delete(exchange: &mut Exchange<'_>) -> Step<()> {
     let answers = Answers::read(exchange.answer, |answers, answer| {

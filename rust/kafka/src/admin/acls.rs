@@ -1,14 +1,14 @@
 //! ACLs. Answers come in the order of the request; words are those of Kafka's enums.
 
-use auditring_event::{ActionSpec, code_of, index_of, spec_at};
+use auditring_event::{ActionSpec, named};
 
 use crate::cursor::{Cursor, Step};
 use crate::exchange::{Exchange, Fate};
 use crate::facts::Draft;
 
-const CREATE: &ActionSpec = spec_at(index_of(code_of("CreateAcls")));
-const DELETE: &ActionSpec = spec_at(index_of(code_of("DeleteAcls")));
-const DESCRIBE: &ActionSpec = spec_at(index_of(code_of("DescribeAcls")));
+const CREATE: &ActionSpec = named("CreateAcls");
+const DELETE: &ActionSpec = named("DeleteAcls");
+const DESCRIBE: &ActionSpec = named("DescribeAcls");
 
 /// An ACL, or a filter, which may leave names out.
 #[derive(Clone, Copy)]

@@ -1,6 +1,6 @@
 //! Settings of topics, brokers, groups …: which were changed, never to what.
 
-use auditring_event::{ActionSpec, code_of, index_of, spec_at};
+use auditring_event::{ActionSpec, named};
 
 use crate::answers::Answers;
 use crate::cursor::{Cursor, Step};
@@ -8,7 +8,7 @@ use crate::denials::Denials;
 use crate::errors::{CLUSTER, GROUP, TOPIC};
 use crate::exchange::Exchange;
 
-const ALTER: &ActionSpec = spec_at(index_of(code_of("AlterConfigs")));
+const ALTER: &ActionSpec = named("AlterConfigs");
 /// Names of settings are joined as long as they are shorter than what an event takes.
 const ENOUGH: usize = ALTER.fields[ALTER.position("settings")].cap as usize;
 

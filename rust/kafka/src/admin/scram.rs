@@ -1,13 +1,13 @@
 //! SCRAM credentials: whose and how strong; salts and salted passwords are stepped over.
 
-use auditring_event::{ActionSpec, code_of, index_of, spec_at};
+use auditring_event::{ActionSpec, named};
 
 use crate::answers::Answers;
 use crate::cursor::{Cursor, Step};
 use crate::exchange::Exchange;
 
-const ALTER: &ActionSpec = spec_at(index_of(code_of("AlterUserScramCredentials")));
-const DESCRIBE: &ActionSpec = spec_at(index_of(code_of("DescribeUserScramCredentials")));
+const ALTER: &ActionSpec = named("AlterUserScramCredentials");
+const DESCRIBE: &ActionSpec = named("DescribeUserScramCredentials");
 
 /// `ScramMechanism` of Kafka.
 const fn mechanism(number: i8) -> &'static [u8] {

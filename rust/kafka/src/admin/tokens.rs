@@ -1,14 +1,14 @@
 //! Delegation tokens. An HMAC is what a client logs in with, so a token that is named by its HMAC alone has no name here.
 
-use auditring_event::{ActionSpec, code_of, index_of, spec_at};
+use auditring_event::{ActionSpec, named};
 
 use crate::cursor::{Cursor, Step};
 use crate::exchange::{Exchange, Fate};
 
-const CREATE: &ActionSpec = spec_at(index_of(code_of("CreateDelegationToken")));
-const RENEW: &ActionSpec = spec_at(index_of(code_of("RenewDelegationToken")));
-const EXPIRE: &ActionSpec = spec_at(index_of(code_of("ExpireDelegationToken")));
-const DESCRIBE: &ActionSpec = spec_at(index_of(code_of("DescribeDelegationToken")));
+const CREATE: &ActionSpec = named("CreateDelegationToken");
+const RENEW: &ActionSpec = named("RenewDelegationToken");
+const EXPIRE: &ActionSpec = named("ExpireDelegationToken");
+const DESCRIBE: &ActionSpec = named("DescribeDelegationToken");
 
 /// `Type:name`; none where the message leaves it empty.
 fn principal(message: &mut Cursor<'_>) -> Step<Option<Vec<u8>>> {

@@ -1,15 +1,15 @@
 //! Topics are created, deleted, given more partitions.
 
-use auditring_event::{ActionSpec, code_of, index_of, spec_at};
+use auditring_event::{ActionSpec, named};
 
 use crate::answers::Answers;
 use crate::cursor::{Cursor, Step, TopicId};
 use crate::exchange::Exchange;
 use crate::names::{NO_ID, Topic};
 
-const CREATE: &ActionSpec = spec_at(index_of(code_of("CreateTopics")));
-const DELETE: &ActionSpec = spec_at(index_of(code_of("DeleteTopics")));
-const CREATE_PARTITIONS: &ActionSpec = spec_at(index_of(code_of("CreatePartitions")));
+const CREATE: &ActionSpec = named("CreateTopics");
+const DELETE: &ActionSpec = named("DeleteTopics");
+const CREATE_PARTITIONS: &ActionSpec = named("CreatePartitions");
 
 /// What an answer to `CreateTopics` says of a topic.
 struct Created {
