@@ -504,14 +504,7 @@ class Orphan:
     @property
     def host(self) -> str: ...
     @property
-    def pid(self) -> int: ...
-    @property
     def primary_tap(self) -> str | None: ...
-    @property
-    def directory(self) -> Path: ...
-    @property
-    def next_seq(self) -> int:
-        """The seq behind its last row."""
     @property
     def salvage(self) -> dict[str, Any] | None:
         """What was found beside its journal; `None` where it had ended before."""

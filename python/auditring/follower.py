@@ -8,7 +8,7 @@ leaves is in the journal for the next opener.
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Final
 
 from auditring import _core
@@ -28,8 +28,9 @@ _LAST_TRIES: Final = 5
 _ADVICE: Final = "look at the cause; nothing is lost: rows wait in the journal, and the sink is tried again by itself"
 
 
-def declined(sink: Sink, actions: Iterable[str]) -> list[tuple[str, str]]:
+def declined(sink: Sink) -> list[tuple[str, str]]:
     """The kinds of rows that a sink is not interested in."""
+    actions = [action["name"] for action in _core.actions()]
     return [(action, outcome) for action in actions for outcome in OUTCOMES if not sink.interested(action, outcome)]
 
 

@@ -22,7 +22,6 @@ from auditring.sinks.base import Sink, SinkContext
 
 __all__ = ["Orphans", "Recovered", "Salvage", "recover"]
 
-_LOOK: Final = 0.05
 _FIRST_DELAY: Final = 1.0
 _LONGEST_DELAY: Final = 60.0
 _ADVICE: Final = (
@@ -194,7 +193,6 @@ class Orphans:
             primary_tap=orphan.primary_tap,
             schema_version=_core.SCHEMA_VERSION,
         )
-        actions = [action["name"] for action in _core.actions()]
         # Also one that has all rows: what its sink left half done (a file that it was compressing) is ended by it.
         followed = set(orphan.sinks)
         for sink in self._sinks:
@@ -203,7 +201,7 @@ class Orphans:
             try:
                 mine = sink.fresh()
                 mine.open(context)
-                rows = _core.Follower.of_orphan(orphan, mine.name, declined(mine, actions), tables=mine.batching.tables)
+                rows = _core.Follower.of_orphan(orphan, mine.name, declined(mine), tables=mine.batching.tables)
             except BlockingIOError:
                 # Somebody else drives this sink over it, and will come to the end.
                 continue
@@ -214,10 +212,9 @@ class Orphans:
         return failed
 
     def _wait(self) -> None:
-        """Until every follower is through, or has given up because the log is being closed."""
+        """Until every follower is through, or has given up."""
         for follower in self._following:
-            while follower.alive:
-                follower.join(_LOOK)
+            follower.join(None)
 
     def stop(self, timeout: float | None) -> None:
         """The log is being closed: what is not there in time is left for the next opener."""

@@ -90,11 +90,10 @@ class Running:
             primary_tap=settings["primary_tap"],
             schema_version=_core.SCHEMA_VERSION,
         )
-        actions = [action["name"] for action in _core.actions()]
         for sink in sinks:
             mine = sink.fresh()
             mine.open(context)
-            rows = _core.Follower(self.core, mine.name, declined(mine, actions), tables=mine.batching.tables)
+            rows = _core.Follower(self.core, mine.name, declined(mine), tables=mine.batching.tables)
             self._followers.append(SinkFollower(rows, mine, self._board, self._tell))
         for follower in self._followers:
             follower.start()

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use auditring_flow::{Recovery, Salvage, recover, retire};
-use auditring_journal::{Cursor, Followers, Owner, ProcessDir, SegmentHead, fold, list, process_text, purge};
+use auditring_journal::{Followers, ProcessDir, SegmentHead, fold, list, process_text, purge};
 use auditring_policy::Key;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -19,6 +19,7 @@ pub(crate) struct Orphan {
     dir: PathBuf,
     process: [u8; 16],
     head: SegmentHead,
+    /// Behind its last row.
     next_seq: i64,
     salvage: Option<Salvage>,
     held: Mutex<Option<ProcessDir>>,
@@ -110,28 +111,10 @@ impl Orphan {
         &self.head.host
     }
 
-    /// Its OS process.
-    #[getter]
-    fn pid(&self) -> PyResult<u32> {
-        Ok(Owner::load(&self.dir).map_err(os_error)?.pid)
-    }
-
     /// The tap that its totals count.
     #[getter]
     fn primary_tap(&self) -> Option<&str> {
         self.head.primary_tap.as_deref()
-    }
-
-    /// Its directory.
-    #[getter]
-    fn directory(&self) -> &Path {
-        &self.dir
-    }
-
-    /// The seq behind its last row.
-    #[getter]
-    fn next_seq(&self) -> i64 {
-        self.next_seq
     }
 
     /// The sinks that follow it, whether or not they lack rows.
@@ -147,14 +130,7 @@ impl Orphan {
             return Ok(Vec::new());
         }
         let followers = Followers::load(&self.dir).map_err(os_error)?;
-        let mut behind = Vec::new();
-        for entry in followers.entries {
-            let cursor = Cursor::load(&self.dir, &entry.name).map_err(os_error)?;
-            if cursor.map_or(entry.since_seq, |cursor| cursor.seq) < self.next_seq {
-                behind.push(entry.name);
-            }
-        }
-        Ok(behind)
+        followers.behind(&self.dir, self.next_seq).map_err(os_error)
     }
 
     /// What was found beside its journal (`rows`, `torn`, `unreadable`, `journal_gone`, `dropped`, `ring_gone`); none where

@@ -7,13 +7,14 @@ use std::sync::Arc;
 
 use auditring_event::record::Encoder;
 use auditring_event::{CODES, SCHEMA_VERSION, named};
-use auditring_journal::{Anchor, Follower, Followers, Owner, ProcessDir, SegmentHead, Writer, in_memory, purge};
+use auditring_journal::{Follower, Followers, Owner, ProcessDir, SegmentHead, Writer, in_memory, purge};
 use auditring_policy::{Key, Policy, Redactor, redactions};
 use auditring_ring::{Clock, Geometry, Identity, Ring, boot_id};
 use uuid::Uuid;
 
 use crate::Error;
 use crate::policies::hex;
+use crate::timeline::journaled;
 
 /// What a host says of itself and wants.
 #[derive(Clone, Debug)]
@@ -198,7 +199,7 @@ impl Born {
             required: at == 0,
         });
         Followers { entries: entries.collect() }.store(dir.path())?;
-        let birth = Anchor { stamp: birth.stamp, mono_ns: birth.mono_ns, real_ns: birth.real_ns };
+        let birth = journaled(birth);
         let head = SegmentHead {
             schema_version: SCHEMA_VERSION,
             process: *process.as_bytes(),

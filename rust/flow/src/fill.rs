@@ -113,6 +113,11 @@ impl Fill {
         self.rows.len() + self.contexts.len()
     }
 
+    /// Least and greatest wall time of its rows, and of their ages; of a batch without any, those of this moment.
+    pub(crate) fn span(&self, now: Instant) -> ((i64, i64), (i64, i64)) {
+        if self.count > 0 { (self.time, self.age) } else { ((now.time_ns, now.time_ns), (now.age_ns, now.age_ns)) }
+    }
+
     /// The batch is written: the next one begins.
     pub(crate) fn clear(&mut self) {
         self.rows.clear();

@@ -18,7 +18,7 @@ use auditring_event::record::{Encoder, RecordView};
 use auditring_event::{Definitions, named};
 use auditring_journal::counters;
 use auditring_journal::{
-    Anchor, BatchFlags, BatchMeta, Followers, LaneRange, Writer, bytes_held, delete_oldest, delete_passed, free_bytes,
+    BatchFlags, BatchMeta, Followers, LaneRange, Writer, bytes_held, delete_oldest, delete_passed, free_bytes,
 };
 use auditring_policy::Policy;
 use auditring_ring::{Clock, OwnedConsumer, Position, Ring, consumer_of};
@@ -35,7 +35,7 @@ use crate::progress::Progress;
 use crate::select::policy_in;
 use crate::syncer::{Syncer, Unsynced};
 use crate::ticks::Ticks;
-use crate::timeline::Timeline;
+use crate::timeline::{Timeline, journaled};
 
 /// A batch ends when its rows have reached this.
 const BATCH_BYTES: usize = 1 << 20;
@@ -109,10 +109,6 @@ pub struct Pump {
     /// The ring that goes on when this one is drained.
     successor: Option<Arc<Ring>>,
     ended: bool,
-}
-
-fn anchor(anchor: auditring_ring::Anchor) -> Anchor {
-    Anchor { stamp: anchor.stamp, mono_ns: anchor.mono_ns, real_ns: anchor.real_ns }
 }
 
 /// A change of the policy stands behind all that was recorded before anybody asked for it.
@@ -473,24 +469,16 @@ impl Pump {
         cells.add(counters::JOURNALED, u64::from(self.fill.count));
         self.fill.tally.drain(&mut cells);
         self.losses.cells(&mut cells);
-        let rows = self.fill.count > 0;
-        let now = self.timeline.now();
-        let ((min_time_ns, max_time_ns), (min_age_ns, max_age_ns)) =
-            if rows { (self.fill.time, self.fill.age) } else { ((now.time_ns, now.time_ns), (now.age_ns, now.age_ns)) };
+        let ((min_time_ns, max_time_ns), (min_age_ns, max_age_ns)) = self.fill.span(self.timeline.now());
         let meta = BatchMeta {
             flags,
             process: self.ring.identity().process,
             batch_no: state.batch_no,
             generation: self.ring.identity().generation,
-            lanes: vec![LaneRange {
-                from_pos: from.pos,
-                from_claims: from.claims,
-                to_pos: to.pos,
-                to_claims: to.claims,
-            }],
+            lanes: vec![lane(from, to)],
             first_seq: state.next_seq,
             rows: self.fill.count,
-            anchor: anchor(self.timeline.last()),
+            anchor: journaled(self.timeline.last()),
             min_time_ns,
             max_time_ns,
             min_age_ns,
@@ -657,6 +645,11 @@ impl Pump {
 /// The policy that a record brings into force.
 fn changes(record: &[u8]) -> Option<Vec<u8>> {
     policy_in(&RecordView::parse(record).ok()?)
+}
+
+/// What a batch holds of a lane.
+pub(crate) fn lane(from: Position, to: Position) -> LaneRange {
+    LaneRange { from_pos: from.pos, from_claims: from.claims, to_pos: to.pos, to_claims: to.claims }
 }
 
 /// The row in place of a record that cannot be read.

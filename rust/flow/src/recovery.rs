@@ -13,8 +13,8 @@ use auditring_event::record::{Encoder, RecordView};
 use auditring_event::{Definitions, named};
 use auditring_journal::counters::{self, Counters};
 use auditring_journal::{
-    Anchor, BatchFlags, BatchMeta, Cursor, Followers, LanePosition, LaneRange, Owner, ProcessDir, SegmentHead, State,
-    Writer, fold, segments,
+    Anchor, BatchFlags, BatchMeta, Cursor, Followers, LanePosition, Owner, ProcessDir, SegmentHead, State, Writer,
+    fold, segments,
 };
 use auditring_policy::{Key, Policy, Redactor};
 use auditring_ring::{Clock, EdgeCount, Found, Position, Ring, RingError, boot_id};
@@ -24,9 +24,9 @@ use crate::Error;
 use crate::birth::{machine_id, ring_name, text};
 use crate::fill::Fill;
 use crate::losses::Losses;
-use crate::pump::unreadable;
+use crate::pump::{lane, unreadable};
 use crate::select::policy_at_end;
-use crate::timeline::{Instant, Timeline};
+use crate::timeline::{Instant, Timeline, journaled, of_journal};
 
 /// A batch of recovered rows ends when it has reached this; killed, recovery goes on behind it.
 const BATCH_BYTES: usize = 256 << 10;
@@ -81,13 +81,11 @@ pub fn recover(held: &mut Option<ProcessDir>, by: &str, key: Option<&Key>) -> Re
         let why = format!("it is a copy of {}, and its ring is the original's", owner.dir.display());
         return Err(Error::NotOurs { dir, why });
     }
-    if !owner.machine_id.is_empty() && owner.machine_id != machine_id() {
-        // On a file system that machines share: the ring is in the other one's memory.
+    if is_elsewhere(&owner) {
         return Err(Error::OtherMachine { dir, host: owner.host });
     }
     let ring = ring_of(&owner, &process, &state)?;
-    let born = state.born || was_born(&dir, &state, ring.as_ref())?;
-    if !born {
+    if !was_born(&dir, &state, ring.as_ref())? {
         drop(ring);
         remove_ring(&owner, &process)?;
         if let Some(dir) = held.take() {
@@ -113,14 +111,11 @@ pub(crate) fn preview(dir: &Path, into: &Path) -> Result<bool, Error> {
     let owner = Owner::load(dir)?;
     let process = process(&owner, dir)?;
     let state = fold(dir)?;
-    if state.ending.is_some()
-        || owner.is_copied_to(dir)
-        || (!owner.machine_id.is_empty() && owner.machine_id != machine_id())
-    {
+    if state.ending.is_some() || owner.is_copied_to(dir) || is_elsewhere(&owner) {
         return Ok(false);
     }
     let ring = ring_of(&owner, &process, &state)?;
-    if !state.born && !was_born(dir, &state, ring.as_ref())? {
+    if !was_born(dir, &state, ring.as_ref())? {
         return Ok(false);
     }
     Salvager::new(dir, into, &owner, process, state, ring.as_ref(), None)?.run(ring.as_ref(), "")?;
@@ -135,11 +130,16 @@ fn process(owner: &Owner, dir: &Path) -> Result<Uuid, Error> {
         .ok_or_else(|| Error::NotOurs { dir: dir.to_owned(), why: format!("its owner says {:?}", owner.process) })
 }
 
-/// Whether a process of whose birth no segment tells was born all the same: the batch that told is damaged, and not only torn
+/// Whether its directory is on a file system that machines share, and its ring in the memory of another one.
+fn is_elsewhere(owner: &Owner) -> bool {
+    !owner.machine_id.is_empty() && owner.machine_id != machine_id()
+}
+
+/// Whether a process was born: also one of whose birth no segment tells, where the batch that told is damaged, and not only torn
 /// by the death of its writer.
 fn was_born(dir: &Path, state: &State, ring: Option<&Ring>) -> Result<bool, Error> {
     // Nobody emits before the birth is journaled; so whatever was emitted or followed proves it.
-    if ring.is_some_and(is_used) || cursors(dir)? > 0 {
+    if state.born || ring.is_some_and(is_used) || cursors(dir)? > 0 {
         return Ok(true);
     }
     // Beside a head without the birth batch a second segment says nothing: that batch may have failed, and been tried again.
@@ -215,8 +215,7 @@ impl Times {
             return Self::Fixed(Instant { age_ns, time_ns: now.real_ns }, state.anchor);
         };
         let mut line = Timeline::new(ring.clock(), *ring.birth());
-        let last = state.anchor;
-        line.anchor(auditring_ring::Anchor { stamp: last.stamp, mono_ns: last.mono_ns, real_ns: last.real_ns });
+        line.anchor(of_journal(state.anchor));
         // After whatever is in the ring: stamps lie between this one and the dead pump's last.
         line.anchor(Clock::new(ring.clock()).anchor());
         Self::Line(line)
@@ -238,10 +237,7 @@ impl Times {
 
     fn anchor(&self) -> Anchor {
         match self {
-            Self::Line(line) => {
-                let last = line.last();
-                Anchor { stamp: last.stamp, mono_ns: last.mono_ns, real_ns: last.real_ns }
-            }
+            Self::Line(line) => journaled(line.last()),
             Self::Fixed(_, anchor) => *anchor,
         }
     }
@@ -470,31 +466,20 @@ impl Salvager {
         if flags.is_final() {
             self.losses.cells(&mut cells);
         }
-        let range = |(from, to): &(Position, Position)| LaneRange {
-            from_pos: from.pos,
-            from_claims: from.claims,
-            to_pos: to.pos,
-            to_claims: to.claims,
-        };
-        let (time, age) = if self.fill.count > 0 {
-            (self.fill.time, self.fill.age)
-        } else {
-            let now = self.times.now();
-            ((now.time_ns, now.time_ns), (now.age_ns, now.age_ns))
-        };
+        let ((min_time_ns, max_time_ns), (min_age_ns, max_age_ns)) = self.fill.span(self.times.now());
         let meta = BatchMeta {
             flags: if std::mem::take(&mut self.jump) { flags | BatchFlags::SEQ_JUMP } else { flags },
             process: *self.process.as_bytes(),
             batch_no: state.batch_no,
             generation: self.generation,
-            lanes: self.lanes.iter().map(range).collect(),
+            lanes: self.lanes.iter().map(|&(from, to)| lane(from, to)).collect(),
             first_seq: self.first_seq.max(state.next_seq),
             rows: self.fill.count,
             anchor: self.times.anchor(),
-            min_time_ns: time.0,
-            max_time_ns: time.1,
-            min_age_ns: age.0,
-            max_age_ns: age.1,
+            min_time_ns,
+            max_time_ns,
+            min_age_ns,
+            max_age_ns,
             cells: cells.changed(),
         };
         self.writer.append(&meta, &self.fill.contexts, &[], &self.fill.rows)?;
@@ -531,8 +516,7 @@ fn lanes(head: &SegmentHead, ring: Option<&Ring>, damaged: bool) -> Vec<(Positio
 
 /// The head of a journal that has none which can be read.
 fn from_owner(owner: &Owner, process: Uuid, state: &State, ring: Option<&Ring>) -> SegmentHead {
-    let birth = ring.map_or_else(auditring_ring::Anchor::default, |ring| *ring.birth());
-    let birth = Anchor { stamp: birth.stamp, mono_ns: birth.mono_ns, real_ns: birth.real_ns };
+    let birth = ring.map_or_else(Anchor::default, |ring| journaled(*ring.birth()));
     SegmentHead {
         ordinal: state.last_ordinal.map_or(0, |ordinal| ordinal + 1),
         born: true,

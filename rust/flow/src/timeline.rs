@@ -9,6 +9,16 @@ use std::collections::VecDeque;
 
 use auditring_ring::{Anchor, ClockKind};
 
+/// An anchor as the journal has it.
+pub(crate) fn journaled(anchor: Anchor) -> auditring_journal::Anchor {
+    auditring_journal::Anchor { stamp: anchor.stamp, mono_ns: anchor.mono_ns, real_ns: anchor.real_ns }
+}
+
+/// An anchor out of the journal.
+pub(crate) fn of_journal(anchor: auditring_journal::Anchor) -> Anchor {
+    Anchor { stamp: anchor.stamp, mono_ns: anchor.mono_ns, real_ns: anchor.real_ns }
+}
+
 /// Anchors that are kept: a producer that was descheduled between stamp and claim finds its bracket among them.
 const KEPT: usize = 256;
 /// Realtime − monotonic is a step function; a difference below this is the noise of reading two clocks.

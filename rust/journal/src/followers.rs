@@ -27,6 +27,13 @@ pub struct Follower {
     pub required: bool,
 }
 
+impl Follower {
+    /// The next seq that it lacks.
+    fn seq(&self, dir: &Path) -> Result<i64> {
+        Ok(Cursor::load(dir, &self.name)?.map_or(self.since_seq, |cursor| cursor.seq.max(self.since_seq)))
+    }
+}
+
 /// The `followers` file of a process's directory.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Followers {
@@ -73,10 +80,23 @@ impl Followers {
     pub fn passed(&self, dir: &Path) -> Result<Option<i64>> {
         let mut least = None;
         for entry in &self.entries {
-            let seq = Cursor::load(dir, &entry.name)?.map_or(entry.since_seq, |cursor| cursor.seq);
-            let seq = seq.max(entry.since_seq);
+            let seq = entry.seq(dir)?;
             least = Some(least.map_or(seq, |least: i64| least.min(seq)));
         }
         Ok(least)
+    }
+
+    /// Those that are not past a seq, by name.
+    ///
+    /// # Errors
+    /// If a cursor cannot be read or is damaged.
+    pub fn behind(&self, dir: &Path, seq: i64) -> Result<Vec<String>> {
+        let mut behind = Vec::new();
+        for entry in &self.entries {
+            if entry.seq(dir)? < seq {
+                behind.push(entry.name.clone());
+            }
+        }
+        Ok(behind)
     }
 }
