@@ -1,5 +1,7 @@
 //! A change of the policy lies at one seq, for whoever reads the journal, from wherever, and however often.
 
+mod common;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,12 +9,13 @@ use std::time::Duration;
 use auditring_event::record::Encoder;
 use auditring_event::{RowSet, by_name, code_of, row};
 use auditring_flow::{
-    Born, Change, Declined, Filter, Follower, Form, Limits, Pump, Settings, Snapshot, Stated, Tail, Withdrawn, outside,
+    Born, Change, Declined, Filter, Follower, Form, Limits, Pump, Snapshot, Stated, Tail, Withdrawn, outside,
 };
 use auditring_journal::counters::journaled;
 use auditring_journal::{ProcessDir, Reader, Step, fold, segments};
 use auditring_policy::Policy;
 use auditring_ring::Ring;
+use common::{emit, limits, settings};
 
 const SOON: Duration = Duration::from_millis(20);
 const ALL: &str = r#"{"allow_blind_spots":false,"rules":[],"seed":1,"version":2}"#;
@@ -30,35 +33,19 @@ struct Rig {
 impl Rig {
     fn new(segment_bytes: u64) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let root = folder.path().join("audit");
-        let settings = Settings {
-            root: root.clone(),
-            instance: "proxy-1".into(),
-            host: "host-1".into(),
-            policy: ALL.into(),
-            sinks: vec![("parquet".into(), Vec::new())],
-            primary_tap: None,
-            ring_dir: Some(folder.path().to_owned()),
-            ring_bytes: 1 << 20,
-            startup: Vec::new(),
-            key: None,
-        };
+        let settings = settings(folder.path(), ALL, &[("parquet", "")]);
         let born = Born::new(&settings).unwrap();
         let ring = Arc::clone(&born.ring);
-        let limits = Limits { segment_bytes, segment_age: Duration::from_secs(3600), journal_bytes: 4 << 30 };
+        let limits = Limits { segment_bytes, ..limits() };
         let (pump, dir) = Pump::new(born, limits, true).unwrap();
-        Self { _folder: folder, root, ring, pump, _dir: dir }
+        Self { _folder: folder, root: settings.root, ring, pump, _dir: dir }
     }
 
     fn reads(&mut self, count: i64) {
         for offset in 0..count {
             let mut event = Encoder::new(by_name("Read").unwrap());
             event.text("topic", "orders").int("partition", 0).int("first_offset", offset);
-            event.stamp(auditring_ring::Clock::new(self.ring.clock()).stamp());
-            let bytes = event.to_vec();
-            let mut claim = self.ring.lane(0).claim(bytes.len(), true).expect("the ring has room");
-            claim.write(|room| room[..bytes.len()].copy_from_slice(&bytes));
-            claim.commit();
+            emit(&self.ring, &mut event);
         }
         self.pump.run(Duration::ZERO).unwrap();
     }
@@ -348,11 +335,7 @@ fn a_window_that_began_in_the_journal_and_goes_on_in_a_dead_ring_is_shown_as_rec
     let put = |rig: &Rig, offset| {
         let mut event = Encoder::new(by_name("Read").unwrap());
         event.text("topic", "orders").int("partition", 0).int("first_offset", offset).int("last_offset", offset);
-        event.stamp(auditring_ring::Clock::new(rig.ring.clock()).stamp());
-        let bytes = event.to_vec();
-        let mut claim = rig.ring.lane(0).claim(bytes.len(), true).expect("the ring has room");
-        claim.write(|room| room[..bytes.len()].copy_from_slice(&bytes));
-        claim.commit();
+        emit(&rig.ring, &mut event);
     };
     (0..5).for_each(|offset| put(&rig, offset));
     rig.pump.run(Duration::ZERO).unwrap();

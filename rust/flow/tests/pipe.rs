@@ -1,5 +1,7 @@
 //! The pipe without Python: records into the ring, pump, journal, followers, readers from outside.
 
+mod common;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +11,7 @@ use auditring_event::{Category, Context, Definition, Outcome, code_of, index_of,
 use auditring_flow::{Batch, Born, Declined, Follower, Form, Limits, Progress, Pump, Settings, Snapshot, outside};
 use auditring_journal::{ProcessDir, segments};
 use auditring_ring::Ring;
+use common::{emit, limits, settings};
 
 const SOON: Duration = Duration::from_millis(20);
 
@@ -21,26 +24,13 @@ struct Rig {
 
 fn rig(policy: &str, sinks: &[&str], limits: Limits) -> Rig {
     let folder = tempfile::tempdir().unwrap();
-    let settings = Settings {
-        root: folder.path().join("audit"),
-        instance: "proxy-1".into(),
-        host: "host-1".into(),
-        policy: policy.into(),
-        sinks: sinks.iter().map(|sink| ((*sink).to_owned(), Vec::new())).collect(),
-        primary_tap: None,
-        ring_dir: Some(folder.path().to_owned()),
-        ring_bytes: 1 << 20,
-        startup: vec![("python".into(), "CPython 3".into())],
-        key: None,
-    };
+    let sinks: Vec<_> = sinks.iter().map(|sink| (*sink, "")).collect();
+    let settings =
+        Settings { startup: vec![("python".into(), "CPython 3".into())], ..settings(folder.path(), policy, &sinks) };
     let born = Born::new(&settings).unwrap();
     let ring = Arc::clone(&born.ring);
     let (pump, dir) = Pump::new(born, limits, !sinks.is_empty()).unwrap();
     Rig { folder, ring, pump, _dir: dir }
-}
-
-fn limits() -> Limits {
-    Limits { segment_bytes: 64 << 20, segment_age: Duration::from_secs(3600), journal_bytes: 4 << 30 }
 }
 
 const ALL: &str = r#"{"read":{"keep":"all"},"seed":1,"version":1,"write":{"keep":"all"}}"#;
@@ -57,11 +47,7 @@ impl Rig {
         let mut event = Encoder::new(spec_at(index_of(code_of("Read"))));
         event.text("topic", topic).int("partition", 0).int("first_offset", offset);
         event.context(session, &context(&format!("session-{session}")));
-        event.stamp(auditring_ring::Clock::new(self.ring.clock()).stamp());
-        let bytes = event.to_vec();
-        let mut claim = self.ring.lane(0).claim(bytes.len(), true).expect("the ring has room");
-        claim.write(|room| room[..bytes.len()].copy_from_slice(&bytes));
-        claim.commit();
+        emit(&self.ring, &mut event);
     }
 
     /// Declares an event and puts one of it into the ring.
@@ -78,11 +64,7 @@ impl Rig {
         definition.encode(&mut bytes);
         self.ring.definitions_append(&bytes).expect("the ring has room");
         let mut event = Encoder::declared(&definition);
-        event.declared_text(0, name).stamp(auditring_ring::Clock::new(self.ring.clock()).stamp());
-        let bytes = event.to_vec();
-        let mut claim = self.ring.lane(0).claim(bytes.len(), true).expect("the ring has room");
-        claim.write(|room| room[..bytes.len()].copy_from_slice(&bytes));
-        claim.commit();
+        emit(&self.ring, event.declared_text(0, name));
     }
 
     fn pump(&mut self) {

@@ -1,5 +1,7 @@
 //! Recovery of processes that died at every point: each accepted record is a row once, each claim has a name.
 
+mod common;
+
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -10,11 +12,11 @@ use auditring_event::event::Event;
 use auditring_event::record::Encoder;
 use auditring_event::{Column, Context, RowRef, code_of, index_of, row, spec_at};
 use auditring_flow::{
-    Born, Declined, Follower, Form, Limits, Pump, Recovery, Salvage, Settings, Snapshot, Stated, outside, recover,
-    retire,
+    Born, Declined, Follower, Form, Pump, Recovery, Salvage, Snapshot, Stated, outside, recover, retire,
 };
 use auditring_journal::{Ending, Owner, ProcessDir, fold, segments};
 use auditring_ring::{Kind, Ring};
+use common::{emit, limits, settings};
 
 const SINK: &str = "parquet";
 const SOON: Duration = Duration::from_millis(20);
@@ -36,28 +38,15 @@ struct Remains {
     ring: PathBuf,
 }
 
-fn born(root: &Path, ring_dir: &Path) -> Born {
-    let settings = Settings {
-        root: root.to_owned(),
-        instance: "proxy-1".into(),
-        host: "host-1".into(),
-        policy: ALL.into(),
-        sinks: vec![(SINK.into(), Vec::new())],
-        primary_tap: None,
-        ring_dir: Some(ring_dir.to_owned()),
-        ring_bytes: 1 << 20,
-        startup: Vec::new(),
-        key: None,
-    };
-    Born::new(&settings).unwrap()
+fn born(folder: &Path) -> Born {
+    Born::new(&settings(folder, ALL, &[(SINK, "")])).unwrap()
 }
 
 fn rig() -> Rig {
     let folder = tempfile::tempdir().unwrap();
-    let born = born(&folder.path().join("audit"), folder.path());
+    let born = born(folder.path());
     let ring = Arc::clone(&born.ring);
-    let limits = Limits { segment_bytes: 64 << 20, segment_age: Duration::from_secs(3600), journal_bytes: 4 << 30 };
-    let (pump, held) = Pump::new(born, limits, true).unwrap();
+    let (pump, held) = Pump::new(born, limits(), true).unwrap();
     Rig { folder, ring, pump, held }
 }
 
@@ -68,11 +57,7 @@ impl Rig {
         let mut event = Encoder::new(spec_at(index_of(code_of("Read"))));
         event.text("topic", "orders").int("partition", 0).int("first_offset", offset);
         event.context(1 + offset as u64 % 3, &context);
-        event.stamp(auditring_ring::Clock::new(self.ring.clock()).stamp());
-        let bytes = event.to_vec();
-        let mut claim = self.ring.lane(0).claim(bytes.len(), true).expect("the ring has room");
-        claim.write(|room| room[..bytes.len()].copy_from_slice(&bytes));
-        claim.commit();
+        emit(&self.ring, &mut event);
     }
 
     fn reads(&self, offsets: std::ops::Range<i64>) {
@@ -276,7 +261,7 @@ fn what_was_dropped_and_not_yet_told_is_told() {
 #[test]
 fn what_died_before_its_birth_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    let born = born(&folder.path().join("audit"), folder.path());
+    let born = born(folder.path());
     let (dir, ring) = (born.dir.path().to_owned(), born.ring.path().to_owned());
     drop(born);
     let remains = Remains { folder, dir, ring };

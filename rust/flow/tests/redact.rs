@@ -1,6 +1,8 @@
 //! Redaction in the pump: what comes out of the ring, and that nothing of it is in a file of the journal.
 #![cfg(target_os = "linux")]
 
+mod common;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +10,7 @@ use std::time::Duration;
 use auditring_event::event::{Cell, Event};
 use auditring_event::record::{Encoder, RecordView};
 use auditring_event::{Category, Column, Context, Definition, Outcome, by_name};
-use auditring_flow::{Born, Declined, Error, Follower, Form, Limits, Progress, Pump, Recovery, Settings, recover};
+use auditring_flow::{Born, Declined, Error, Follower, Form, Progress, Pump, Recovery, Settings, recover};
 use auditring_journal::{Batch, ProcessDir, Reader, Step, contexts, in_memory, segments};
 use auditring_policy::{Key, compile};
 use auditring_ring::{Clock, Ring};
@@ -32,20 +34,13 @@ impl Drop for Rig {
     }
 }
 
-fn settings(root: &Path, redact: &str, key: Option<&[u8]>) -> Settings {
-    let key = key.and_then(Key::new);
+fn redacting(folder: &Path, redact: &str, key: Option<&[u8]>) -> Settings {
     let form = format!(r#"{{"version":3,"seed":1,"allow_blind_spots":false,"rules":[],"redact":{redact}}}"#);
+    let policy = compile(form.as_bytes(), redact.as_bytes(), Key::new(KEY).as_ref()).unwrap();
     Settings {
-        root: root.join("audit"),
-        instance: "proxy-1".into(),
-        host: "host-1".into(),
-        policy: compile(form.as_bytes(), redact.as_bytes(), Key::new(KEY).as_ref()).unwrap(),
-        sinks: vec![("rows".into(), Vec::new())],
-        primary_tap: None,
         ring_dir: Some(SHM.into()),
-        ring_bytes: 1 << 20,
-        startup: Vec::new(),
-        key,
+        key: key.and_then(Key::new),
+        ..common::settings(folder, policy, &[("rows", "")])
     }
 }
 
@@ -55,10 +50,9 @@ fn rig(redact: &str) -> Option<Rig> {
         return None;
     }
     let folder = tempfile::tempdir().unwrap();
-    let born = Born::new(&settings(folder.path(), redact, Some(KEY))).unwrap();
+    let born = Born::new(&redacting(folder.path(), redact, Some(KEY))).unwrap();
     let ring = Arc::clone(&born.ring);
-    let limits = Limits { segment_bytes: 64 << 20, segment_age: Duration::from_secs(3600), journal_bytes: 4 << 30 };
-    let (pump, dir) = Pump::new(born, limits, true).unwrap();
+    let (pump, dir) = Pump::new(born, common::limits(), true).unwrap();
     Some(Rig { folder: Some(folder), ring, pump: Some(pump), _dir: dir })
 }
 
@@ -257,14 +251,15 @@ fn a_process_that_redacts_is_born_only_with_its_key_and_a_ring_in_memory() {
     let folder = tempfile::tempdir().unwrap();
     let redact = r#"[{"field":"client_id","how":"hash"}]"#;
     for key in [None, Some(&b"another key, as long as that"[..])] {
-        let refused = Born::new(&settings(folder.path(), redact, key));
+        let refused = Born::new(&redacting(folder.path(), redact, key));
         assert!(matches!(refused, Err(Error::RedactionKey)));
     }
     assert!(!folder.path().join("audit").exists());
     if in_memory(folder.path()) {
         return;
     }
-    let elsewhere = Settings { ring_dir: Some(folder.path().to_owned()), ..settings(folder.path(), redact, Some(KEY)) };
+    let elsewhere =
+        Settings { ring_dir: Some(folder.path().to_owned()), ..redacting(folder.path(), redact, Some(KEY)) };
     assert!(matches!(Born::new(&elsewhere), Err(Error::NotInMemory(_))));
     let left = |dir: &Path| std::fs::read_dir(dir).unwrap().flatten().filter(|one| one.path().is_file()).count();
     assert_eq!(left(folder.path()), 0);

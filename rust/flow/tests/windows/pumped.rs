@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use auditring_event::record::Encoder;
 use auditring_event::{Context, by_name};
-use auditring_flow::{Born, Declined, Follower, Form, Limits, Pump, Settings, Tail};
+use auditring_flow::{Born, Declined, Follower, Form, Limits, Pump, Tail};
 use auditring_journal::ProcessDir;
 use auditring_ring::Ring;
 
+use crate::common::{emit, limits, settings};
 use crate::journal::{Row, rows};
 
 const SOON: Duration = Duration::from_millis(20);
@@ -33,18 +34,7 @@ impl Rig {
     /// Of a log with a policy, and a sink with one of its own, or none.
     fn new(policy: &str, own: &str, limits: Limits) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let settings = Settings {
-            root: folder.path().join("audit"),
-            instance: "proxy-1".into(),
-            host: "host-1".into(),
-            policy: policy.into(),
-            sinks: vec![("parquet".to_owned(), own.into())],
-            primary_tap: None,
-            ring_dir: Some(folder.path().to_owned()),
-            ring_bytes: 1 << 20,
-            startup: Vec::new(),
-            key: None,
-        };
+        let settings = settings(folder.path(), policy, &[("parquet", own)]);
         let born = Born::new(&settings).unwrap();
         let ring = Arc::clone(&born.ring);
         let (pump, dir) = Pump::new(born, limits, true).unwrap();
@@ -56,21 +46,13 @@ impl Rig {
         event.text("topic", "orders").int("partition", 0).int("first_offset", offset).int("last_offset", offset);
         let mut context = Vec::new();
         Context { session: Some("s".into()), ..Context::default() }.encode(&mut context);
-        event.context(1, &context).stamp(auditring_ring::Clock::new(self.ring.clock()).stamp());
-        let bytes = event.to_vec();
-        let mut claim = self.ring.lane(0).claim(bytes.len(), true).expect("the ring has room");
-        claim.write(|room| room[..bytes.len()].copy_from_slice(&bytes));
-        claim.commit();
+        emit(&self.ring, event.context(1, &context));
     }
 
     fn follow(&self) -> Follower {
         let progress = self.pump.progress();
         Follower::open(self.pump.dir(), "parquet", Declined::default(), Form::Rows, progress).unwrap()
     }
-}
-
-fn limits() -> Limits {
-    Limits { segment_bytes: 64 << 20, segment_age: Duration::from_secs(3600), journal_bytes: 4 << 30 }
 }
 
 fn reads(all: impl IntoIterator<Item = Row>) -> i64 {
