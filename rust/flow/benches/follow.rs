@@ -9,9 +9,11 @@
 #[path = "../../policy/benches/fifty/mod.rs"]
 mod fifty;
 
+mod traffic;
+
+use auditring_event::by_name;
 use auditring_event::record::{Encoder, RecordView};
 use auditring_event::row::from_record;
-use auditring_event::{Context, by_name};
 use auditring_flow::{Declined, Follower, Form, Progress};
 use auditring_journal::{BatchFlags, BatchMeta, SegmentHead, Writer, contexts};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -19,27 +21,10 @@ use std::hint::black_box;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use traffic::{SESSIONS, TOPICS, context};
 
 const ROWS: usize = 500_000;
 const A_BATCH: usize = 5_000;
-const SESSIONS: usize = 200;
-const TOPICS: usize = 50;
-
-fn context(at: usize) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let context = Context {
-        session: Some(format!("018f4e6a-7c1d-7b3e-9d52-{at:012x}")),
-        virtual_cluster: Some("payments".into()),
-        client_id: Some(format!("consumer-{}", at % 20)),
-        listener: Some("10.0.0.1:9092".into()),
-        peer_ip: Some(format!("10.1.{}.{}", at / 250, at % 250)),
-        peer_port: Some(40_000 + at as i32),
-        principal: Some(format!("user-{}", at % 40)),
-        ..Context::default()
-    };
-    context.encode(&mut bytes);
-    bytes
-}
 
 /// Who reads what.
 #[derive(Clone, Copy)]

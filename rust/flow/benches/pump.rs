@@ -6,39 +6,24 @@
 
 #![allow(missing_docs, reason = "criterion's macros make undocumented items")]
 
+mod traffic;
+
+use auditring_event::by_name;
 use auditring_event::record::Encoder;
-use auditring_event::{Context, by_name};
 use auditring_flow::{Born, Limits, Pump, Settings};
 use auditring_policy::{Key, compile};
 use auditring_ring::{Clock, Ring};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use traffic::{SESSIONS, TOPICS, context};
 
 const EVENTS: usize = 20_000;
-const SESSIONS: usize = 200;
-const TOPICS: usize = 50;
 
 fn records(ring: &Ring) -> Vec<Vec<u8>> {
     let read = by_name("Read").expect("the catalog has Read");
     let clock = Clock::new(ring.clock());
-    let contexts: Vec<_> = (0..SESSIONS)
-        .map(|at| {
-            let mut bytes = Vec::new();
-            let context = Context {
-                session: Some(format!("018f4e6a-7c1d-7b3e-9d52-{at:012x}")),
-                virtual_cluster: Some("payments".into()),
-                client_id: Some(format!("consumer-{}", at % 20)),
-                listener: Some("10.0.0.1:9092".into()),
-                peer_ip: Some(format!("10.1.{}.{}", at / 250, at % 250)),
-                peer_port: Some(40_000 + at as i32),
-                principal: Some(format!("user-{}", at % 40)),
-                ..Context::default()
-            };
-            context.encode(&mut bytes);
-            bytes
-        })
-        .collect();
+    let contexts: Vec<_> = (0..SESSIONS).map(context).collect();
     let record = |at: usize| {
         let mut encoder = Encoder::new(read);
         encoder.text("topic", &format!("orders-{:02}", at * at % TOPICS)).int("partition", (at % 12) as i64);

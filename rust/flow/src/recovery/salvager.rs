@@ -1,32 +1,28 @@
-//! Recovery: what a process that died had accepted, and its pump had not yet journaled, is taken out of its ring.
+//! One recovery under way: from the ring into a segment behind all that are there.
 //!
-//! Whoever holds the dead process's directory does it, and nobody else. What must always hold: each claim between what is
-//! journaled and the ring's tail ends up as a row, as torn, or as lost under a name, once, also when recovery itself is
-//! killed at any point: it goes on from the last whole batch. What is there is never cut: the next segment is opened. The
-//! ring is removed only when the final batch is durable.
+//! What must always hold: what is counted of a claim stands in the batch that moves the position over it, with its row or with
+//! the row that tells of its loss.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use auditring_event::record::{Encoder, RecordView};
 use auditring_event::{Definitions, named};
 use auditring_journal::counters::{self, Counters};
-use auditring_journal::{
-    Anchor, BatchFlags, BatchMeta, Cursor, Followers, LanePosition, Owner, ProcessDir, SegmentHead, State, Writer,
-    fold, segments,
-};
+use auditring_journal::{Anchor, BatchFlags, BatchMeta, LanePosition, Owner, SegmentHead, State, Writer};
 use auditring_policy::{Key, Policy, Redactor};
-use auditring_ring::{Clock, EdgeCount, Found, Position, Ring, RingError, boot_id};
+use auditring_ring::{EdgeCount, Found, Position, Ring};
 use uuid::Uuid;
 
+use super::Salvage;
+use super::remains::cursors;
+use super::times::Times;
 use crate::Error;
-use crate::birth::{machine_id, ring_name, text};
 use crate::fill::Fill;
 use crate::losses::Losses;
 use crate::pump::{lane, unreadable};
 use crate::select::policy_at_end;
-use crate::timeline::{Instant, Timeline, journaled, of_journal};
+use crate::timeline::journaled;
 
 /// A batch of recovered rows ends when it has reached this; killed, recovery goes on behind it.
 const BATCH_BYTES: usize = 256 << 10;
@@ -35,217 +31,9 @@ const JUMP: i64 = 1 << 32;
 /// Keeps everything: for a journal none of whose segments says by which policy it was kept.
 const KEEP_ALL: &[u8] = br#"{"allow_blind_spots":true,"rules":[{"category":["*"],"keep":"all"}],"seed":0,"version":2}"#;
 
-/// What became of a dead process's directory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Recovery {
-    /// It had died before it was born: nothing was accepted, nothing is left.
-    Unborn,
-    /// Its journal had its final row already.
-    Ended,
-    /// It has it now.
-    Recovered(Salvage),
-}
-
-/// What was found beside what the journal had.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Salvage {
-    /// Rows taken out of the ring.
-    pub rows: u64,
-    /// Claims whose callers died before they returned.
-    pub torn: u64,
-    /// Claims behind something that no producer can have left.
-    pub unreadable: u64,
-    /// Claims that the pump had taken, and whose journal is gone.
-    pub journal_gone: u64,
-    /// There is no ring to be trusted: what it still held is unknown.
-    pub ring_gone: bool,
-    /// Calls that were dropped at the edge and of which no row told.
-    pub dropped: u64,
-}
-
-/// Ends a dead process's journal. `by` is the process that does it, empty for a command; `key`, where it is the dead one's, is
-/// that by which values are hashed, else they are left out. The hold is given up where nothing is left to hold.
-///
-/// # Errors
-/// What journal, ring or system say; nothing is lost by it, and the same call may be made again.
-pub fn recover(held: &mut Option<ProcessDir>, by: &str, key: Option<&Key>) -> Result<Recovery, Error> {
-    let Some(dir) = held.as_ref().map(|dir| dir.path().to_owned()) else { return Ok(Recovery::Ended) };
-    let owner = Owner::load(&dir)?;
-    let process = process(&owner, &dir)?;
-    let state = fold(&dir)?;
-    if state.ending.is_some() {
-        remove_ring(&owner, &process)?;
-        return Ok(Recovery::Ended);
-    }
-    if owner.is_copied_to(&dir) {
-        let why = format!("it is a copy of {}, and its ring is the original's", owner.dir.display());
-        return Err(Error::NotOurs { dir, why });
-    }
-    if is_elsewhere(&owner) {
-        return Err(Error::OtherMachine { dir, host: owner.host });
-    }
-    let ring = ring_of(&owner, &process, &state)?;
-    if !was_born(&dir, &state, ring.as_ref())? {
-        drop(ring);
-        remove_ring(&owner, &process)?;
-        if let Some(dir) = held.take() {
-            dir.remove()?;
-        }
-        return Ok(Recovery::Unborn);
-    }
-    let mut salvager = Salvager::new(&dir, &dir, &owner, process, state, ring.as_ref(), key)?;
-    let salvage = salvager.run(ring.as_ref(), by)?;
-    // The ring is its only other copy.
-    salvager.writer.sync_handle()?.sync()?;
-    drop(ring);
-    remove_ring(&owner, &process)?;
-    Ok(Recovery::Recovered(salvage))
-}
-
-/// What recovery would add to a dead process's journal, written into an empty folder of the caller's: for readers that may not
-/// write, or do not want to. Nothing where there is nothing to add.
-///
-/// # Errors
-/// What journal, ring or system say.
-pub(crate) fn preview(dir: &Path, into: &Path) -> Result<bool, Error> {
-    let owner = Owner::load(dir)?;
-    let process = process(&owner, dir)?;
-    let state = fold(dir)?;
-    if state.ending.is_some() || owner.is_copied_to(dir) || is_elsewhere(&owner) {
-        return Ok(false);
-    }
-    let ring = ring_of(&owner, &process, &state)?;
-    if !was_born(dir, &state, ring.as_ref())? {
-        return Ok(false);
-    }
-    Salvager::new(dir, into, &owner, process, state, ring.as_ref(), None)?.run(ring.as_ref(), "")?;
-    Ok(true)
-}
-
-fn process(owner: &Owner, dir: &Path) -> Result<Uuid, Error> {
-    let named = dir.file_name().is_some_and(|name| name.to_string_lossy() == owner.process);
-    Uuid::try_parse(&owner.process)
-        .ok()
-        .filter(|_| named)
-        .ok_or_else(|| Error::NotOurs { dir: dir.to_owned(), why: format!("its owner says {:?}", owner.process) })
-}
-
-/// Whether its directory is on a file system that machines share, and its ring in the memory of another one.
-fn is_elsewhere(owner: &Owner) -> bool {
-    !owner.machine_id.is_empty() && owner.machine_id != machine_id()
-}
-
-/// Whether a process was born: also one of whose birth no segment tells, where the batch that told is damaged, and not only torn
-/// by the death of its writer.
-fn was_born(dir: &Path, state: &State, ring: Option<&Ring>) -> Result<bool, Error> {
-    // Nobody emits before the birth is journaled; so whatever was emitted or followed proves it.
-    if state.born || ring.is_some_and(is_used) || cursors(dir)? > 0 {
-        return Ok(true);
-    }
-    // Beside a head without the birth batch a second segment says nothing: that batch may have failed, and been tried again.
-    Ok(state.head.is_none() && segments(dir)?.len() > 1)
-}
-
-/// Whether anybody has emitted into a ring, or tried to.
-fn is_used(ring: &Ring) -> bool {
-    let mut used = (0..ring.geometry().lanes).any(|lane| ring.lane(lane).claims() > 0);
-    ring.edge().visit(|count| used |= count.count > 0);
-    used
-}
-
-/// The greatest seq that any sink is known to have passed.
-fn cursors(dir: &Path) -> Result<i64, Error> {
-    let mut greatest = 0;
-    for entry in Followers::load(dir)?.entries {
-        greatest = greatest.max(Cursor::load(dir, &entry.name)?.map_or(0, |cursor| cursor.seq));
-    }
-    Ok(greatest)
-}
-
-/// The dead process's ring, if it is one that may be trusted.
-fn ring_of(owner: &Owner, process: &Uuid, state: &State) -> Result<Option<Ring>, Error> {
-    // Zeroes are no boot's: where the system does not tell, no ring is trusted.
-    if boot_id() == [0; 16] || owner.boot_id != text(boot_id()) {
-        return Ok(None);
-    }
-    match Ring::open(&owner.ring_path) {
-        Ok(ring) => {
-            let who = ring.identity();
-            let ours = who.process == *process.as_bytes() && who.boot_id == boot_id();
-            Ok((ours && who.generation >= state.generation).then_some(ring))
-        }
-        Err(RingError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        // What the system refuses for now may be there the next time; what is no ring never will be.
-        Err(error @ RingError::Io { .. }) if !is_link(&owner.ring_path) => Err(error.into()),
-        Err(_) => Ok(None),
-    }
-}
-
-fn is_link(path: &Path) -> bool {
-    std::fs::symlink_metadata(path).is_ok_and(|meta| meta.is_symlink())
-}
-
-/// Removes what lies where the ring was, if it is a plain file of ours under the ring's own name.
-fn remove_ring(owner: &Owner, process: &Uuid) -> Result<(), Error> {
-    let path = &owner.ring_path;
-    let named = path.file_name().is_some_and(|name| name.to_string_lossy() == ring_name(process));
-    let ours = |meta: std::fs::Metadata| meta.is_file() && meta.uid() == auditring_ring::own_uid();
-    if !named || !std::fs::symlink_metadata(path).is_ok_and(ours) {
-        return Ok(());
-    }
-    match std::fs::remove_file(path) {
-        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-            Err(Error::Io { what: "remove the ring", path: path.clone(), source })
-        }
-        _ => Ok(()),
-    }
-}
-
-/// The times of rows: between the dead pump's last anchor and now, or, over a reboot, the best that is known.
-enum Times {
-    Line(Timeline),
-    Fixed(Instant, Anchor),
-}
-
-impl Times {
-    fn new(state: &State, head: &SegmentHead, ring: Option<&Ring>) -> Self {
-        let Some(ring) = ring else {
-            let now = Clock::detect().anchor();
-            let age_ns = state.max_age_ns.max(state.anchor.mono_ns - head.birth.mono_ns).max(0);
-            return Self::Fixed(Instant { age_ns, time_ns: now.real_ns }, state.anchor);
-        };
-        let mut line = Timeline::new(ring.clock(), *ring.birth());
-        line.anchor(of_journal(state.anchor));
-        // After whatever is in the ring: stamps lie between this one and the dead pump's last.
-        line.anchor(Clock::new(ring.clock()).anchor());
-        Self::Line(line)
-    }
-
-    fn at(&mut self, stamp: u64) -> Instant {
-        match self {
-            Self::Line(line) => line.at(stamp),
-            Self::Fixed(instant, _) => *instant,
-        }
-    }
-
-    fn now(&self) -> Instant {
-        match self {
-            Self::Line(line) => line.now(),
-            Self::Fixed(instant, _) => *instant,
-        }
-    }
-
-    fn anchor(&self) -> Anchor {
-        match self {
-            Self::Line(line) => journaled(line.last()),
-            Self::Fixed(_, anchor) => *anchor,
-        }
-    }
-}
-
 /// One recovery under way.
-struct Salvager {
-    writer: Writer,
+pub(super) struct Salvager {
+    pub(super) writer: Writer,
     process: Uuid,
     generation: u32,
     times: Times,
@@ -266,7 +54,7 @@ struct Salvager {
 
 impl Salvager {
     /// `into`: where the segment is written.
-    fn new(
+    pub(super) fn new(
         dir: &Path,
         into: &Path,
         owner: &Owner,
@@ -339,7 +127,7 @@ impl Salvager {
         })
     }
 
-    fn run(&mut self, ring: Option<&Ring>, by: &str) -> Result<Salvage, Error> {
+    pub(super) fn run(&mut self, ring: Option<&Ring>, by: &str) -> Result<Salvage, Error> {
         if let Some(cause) = self.unknown {
             self.tell(cause, None);
             self.count(counters::LOST_UNKNOWN, 1);

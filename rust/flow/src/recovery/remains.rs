@@ -1,0 +1,93 @@
+//! What a dead process left, and what of it may be trusted.
+//!
+//! What must always hold: no ring is read that is not the process's own, of this boot and of our user; nothing is removed but
+//! what lies under the ring's own name; and what was accepted by anybody counts as born.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use auditring_journal::{Cursor, Followers, Owner, State, segments};
+use auditring_ring::{Ring, RingError, boot_id};
+use uuid::Uuid;
+
+use crate::Error;
+use crate::birth::{machine_id, ring_name, text};
+
+pub(super) fn process(owner: &Owner, dir: &Path) -> Result<Uuid, Error> {
+    let named = dir.file_name().is_some_and(|name| name.to_string_lossy() == owner.process);
+    Uuid::try_parse(&owner.process)
+        .ok()
+        .filter(|_| named)
+        .ok_or_else(|| Error::NotOurs { dir: dir.to_owned(), why: format!("its owner says {:?}", owner.process) })
+}
+
+/// Whether its directory is on a file system that machines share, and its ring in the memory of another one.
+pub(super) fn is_elsewhere(owner: &Owner) -> bool {
+    !owner.machine_id.is_empty() && owner.machine_id != machine_id()
+}
+
+/// Whether a process was born: also one of whose birth no segment tells, where the batch that told is damaged, and not only torn
+/// by the death of its writer.
+pub(super) fn was_born(dir: &Path, state: &State, ring: Option<&Ring>) -> Result<bool, Error> {
+    // Nobody emits before the birth is journaled; so whatever was emitted or followed proves it.
+    if state.born || ring.is_some_and(is_used) || cursors(dir)? > 0 {
+        return Ok(true);
+    }
+    // Beside a head without the birth batch a second segment says nothing: that batch may have failed, and been tried again.
+    Ok(state.head.is_none() && segments(dir)?.len() > 1)
+}
+
+/// Whether anybody has emitted into a ring, or tried to.
+fn is_used(ring: &Ring) -> bool {
+    let mut used = (0..ring.geometry().lanes).any(|lane| ring.lane(lane).claims() > 0);
+    ring.edge().visit(|count| used |= count.count > 0);
+    used
+}
+
+/// The greatest seq that any sink is known to have passed.
+pub(super) fn cursors(dir: &Path) -> Result<i64, Error> {
+    let mut greatest = 0;
+    for entry in Followers::load(dir)?.entries {
+        greatest = greatest.max(Cursor::load(dir, &entry.name)?.map_or(0, |cursor| cursor.seq));
+    }
+    Ok(greatest)
+}
+
+/// The dead process's ring, if it is one that may be trusted.
+pub(super) fn ring_of(owner: &Owner, process: &Uuid, state: &State) -> Result<Option<Ring>, Error> {
+    // Zeroes are no boot's: where the system does not tell, no ring is trusted.
+    if boot_id() == [0; 16] || owner.boot_id != text(boot_id()) {
+        return Ok(None);
+    }
+    match Ring::open(&owner.ring_path) {
+        Ok(ring) => {
+            let who = ring.identity();
+            let ours = who.process == *process.as_bytes() && who.boot_id == boot_id();
+            Ok((ours && who.generation >= state.generation).then_some(ring))
+        }
+        Err(RingError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        // What the system refuses for now may be there the next time; what is no ring never will be.
+        Err(error @ RingError::Io { .. }) if !is_link(&owner.ring_path) => Err(error.into()),
+        Err(_) => Ok(None),
+    }
+}
+
+fn is_link(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_ok_and(|meta| meta.is_symlink())
+}
+
+/// Removes what lies where the ring was, if it is a plain file of ours under the ring's own name.
+pub(super) fn remove_ring(owner: &Owner, process: &Uuid) -> Result<(), Error> {
+    let path = &owner.ring_path;
+    let named = path.file_name().is_some_and(|name| name.to_string_lossy() == ring_name(process));
+    let ours = |meta: std::fs::Metadata| meta.is_file() && meta.uid() == auditring_ring::own_uid();
+    if !named || !std::fs::symlink_metadata(path).is_ok_and(ours) {
+        return Ok(());
+    }
+    match std::fs::remove_file(path) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::Io { what: "remove the ring", path: path.clone(), source })
+        }
+        _ => Ok(()),
+    }
+}
