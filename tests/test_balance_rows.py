@@ -4,6 +4,7 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import auditring
+import deadlines
 from auditring import ConfigError, Keep, Policy, Rotation, Rule, Then, WhenFull, query, verify
 from auditring.sinks import Checkpoint, JsonlSink, ParquetSink
 from auditring.verify import Kind
@@ -19,6 +21,8 @@ from auditring.verify.balances import Balance, backwards
 from sealed_rows import rows_of
 
 PATIENCE = 60.0
+until = partial(deadlines.until, seconds=PATIENCE)
+"""Waits for a condition, as long as these tests may."""
 NUMBERS = """
 CREATE MACRO n(context, key) AS coalesce((context->>key)::BIGINT, 0);
 """
@@ -43,14 +47,6 @@ SELECT b.seq, n(b.context, 'born'), count(*) FROM events b JOIN events e ON e.se
 WHERE b.action = 'auditring.Balance' AND (e.action LIKE 'auditring.%' OR e.action LIKE 'Proxy%')
 GROUP BY ALL HAVING n(b.context, 'born') <> count(*)
 """
-
-
-def until(holds: Callable[[], bool]) -> None:
-    """Waits for a condition."""
-    deadline = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < deadline, "it never came"
-        time.sleep(0.005)
 
 
 def told(root: Path) -> list[dict[str, Any]]:

@@ -8,14 +8,15 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections import Counter
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+import deadlines
 from auditring.demo.firehose import Firehose
 from auditring.demo.kafka.seen import Ranges, Touched
 
@@ -29,25 +30,19 @@ pytest.importorskip("kio")
 from auditring import query
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[1]
 AUDITRING = [sys.executable, "-c", "from auditring.cli import main; main()"]
 DEADLINE = 60.0
+until = partial(deadlines.until, seconds=DEADLINE)
+"""Waits for a condition, as long as these tests may."""
 
 
 def demo(*arguments: object, before: str = "") -> subprocess.CompletedProcess[str]:
     """Runs `auditring demo` to its end, on no terminal; `before` is run first in the same interpreter."""
     command = [*AUDITRING[:2], f"{before}\n{AUDITRING[2]}", "demo", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE, check=False)
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Waits for the condition, with a deadline."""
-    deadline = time.monotonic() + DEADLINE
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def nobody_listens(port: int) -> bool:

@@ -9,6 +9,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +17,13 @@ import pyarrow.parquet as pq
 import pytest
 
 import auditring
+import deadlines
 from auditring import Then, WhenFull, _core
 from auditring.sinks import Batching, JsonlSink, ParquetSink, RowBatch
 
 DEADLINE = 30.0
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    """Waits until the condition holds."""
-    deadline = time.monotonic() + DEADLINE
-    while not condition():
-        assert time.monotonic() < deadline, "the condition never came to hold"
-        time.sleep(0.005)
+wait_for = partial(deadlines.until, seconds=DEADLINE)
+"""Waits for a condition, as long as these tests may."""
 
 
 def lines(root: Path) -> list[dict[str, Any]]:

@@ -4,8 +4,7 @@ import contextlib
 import os
 import subprocess
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +17,7 @@ from auditring.follower import Tally
 from auditring.log import _forget
 from auditring.pump import Pump
 from auditring.sinks import Checkpoint, JsonlSink, ParquetSink, RowBatch
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 30.0) -> None:
-    """Waits until the condition holds."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the condition never came to hold"
-        time.sleep(0.005)
+from deadlines import until
 
 
 def rows_of(root: Path) -> list[dict[str, Any]]:
@@ -100,7 +92,7 @@ def test_health_names_the_sink_its_cause_and_what_to_do(tmp_path: Path) -> None:
     assert problem.component == "sink:parquet"
     assert "No space left" in problem.cause
     assert problem.advice
-    wait_for(lambda: log.stats().sinks["jsonl"].pending == 0)
+    until(lambda: log.stats().sinks["jsonl"].pending == 0)
     with pytest.raises(auditring.CloseIncomplete, match="parquet at seq"):
         log.close()
     assert (tmp_path / "journal" / log.process).is_dir()
@@ -135,7 +127,7 @@ def test_a_slow_sink_delays_only_itself_and_close_does_not_wait_longer_than_it_i
     log.emit("com.example.Thing")
     with pytest.raises(TimeoutError, match="parquet"):
         log.flush(0.2)
-    wait_for(lambda: log.stats().sinks["jsonl"].pending == 0)
+    until(lambda: log.stats().sinks["jsonl"].pending == 0)
     with pytest.raises(auditring.CloseIncomplete, match="parquet"):
         log.close(0.2)
     stuck.let_go.set()
@@ -165,8 +157,8 @@ def test_a_journal_at_its_budget_makes_producers_wait_without_the_gil(tmp_path: 
     )
     producer = threading.Thread(target=produce)
     producer.start()
-    wait_for(lambda: any(problem.component == "journal" for problem in log.health().problems))
-    wait_for(lambda: log.pressure > 0.7)
+    until(lambda: any(problem.component == "journal" for problem in log.health().problems))
+    until(lambda: log.pressure > 0.7)
     assert producer.is_alive()
     assert emitted < total
     stuck.let_go.set()
@@ -260,12 +252,12 @@ def test_a_full_disk_hangs_no_caller_and_recovers_by_itself(small_disk: Path, tm
             session.read("orders", 0, emitted, emitted)
             emitted += 1
         assert emitted < 50_000_000
-    wait_for(lambda: not log.health().ok)
+    until(lambda: not log.health().ok)
     assert {problem.component for problem in log.health().problems} >= {"pump"}
     with pytest.raises(auditring.AuditError):
         log.flush(60)
     hog.unlink()
-    wait_for(lambda: "pump" not in {problem.component for problem in log.health().problems})
+    until(lambda: "pump" not in {problem.component for problem in log.health().problems})
     session.read("orders", 1, 0, 0)
     log.close(60)
     stats = log.stats()
@@ -305,7 +297,7 @@ def test_a_dead_pump_hangs_no_caller(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(Pump, "_pump", die)
     log = auditring.open(tmp_path, ring_bytes=1 << 20, when_full=WhenFull(wait=None))
-    wait_for(lambda: not log.health().ok)
+    until(lambda: not log.health().ok)
     with log.session() as session:
         while not log.stats().dropped:
             for i in range(1000):
@@ -326,7 +318,7 @@ def test_a_ring_that_somebody_deletes_is_a_problem(tmp_path: Path) -> None:
         ring = log._live().core.ring_path  # noqa: SLF001 - no public name for a file that is not for readers
         assert ring is not None
         Path(ring).unlink()
-        wait_for(lambda: any(problem.component == "ring-file" for problem in log.health().problems))
+        until(lambda: any(problem.component == "ring-file" for problem in log.health().problems))
         log.emit("com.example.Thing")
     assert "com.example.Thing" in {row["action"] for row in rows_of(tmp_path)}
 

@@ -28,7 +28,7 @@ from auditring.recovery import recover
 from auditring.redaction import Drop, Hash, Redact, Truncate
 from auditring.sinks import Checkpoint
 from policy_stories import KINDS, PATIENCE, RING, TOPICS, Change, Close, Event, Events, Flush, Step, Teller, judge
-from sealed_rows import rows_of
+from sealed_rows import lines_of, rows_of
 from stumbling import MemorySink, StumblingJsonl, StumblingParquet
 
 EXAMPLES = int(os.environ.get("AUDITRING_EXAMPLES", "0"))
@@ -175,12 +175,6 @@ def row_key(row: dict[str, Any]) -> tuple[Any, ...]:
     """The same of a row of a table."""
     said = (f"{row['process']}:{row['seq']}", row["action"], row["outcome"], row["count"], row["weight"])
     return *said, row["first_offset"], row["last_offset"], row["records"], row["bytes"]
-
-
-def lines_of(root: Path) -> list[dict[str, Any]]:
-    """Every line, by seq."""
-    lines = [json.loads(line) for path in root.glob("jsonl/*.jsonl") for line in path.read_text().splitlines()]
-    return sorted(lines, key=lambda line: line["seq"])
 
 
 def balanced_files(root: Path) -> int:

@@ -16,6 +16,7 @@ from auditring import query, recovery
 from auditring.cli.commands import auditring as cli
 from auditring.sinks import JsonlSink, ParquetSink
 from auditring.verify import check
+from sealed_rows import lines_of
 
 SINKS = "(ParquetSink(), JsonlSink())"
 HOST = """
@@ -74,7 +75,7 @@ def accepted(path: Path, last: dict[int, int]) -> None:
         count, distinct, greatest = found[number]
         assert greatest >= offset
         assert count == distinct == greatest + 1
-    lines = [json.loads(line) for file in (path / "jsonl").rglob("*.jsonl") for line in file.read_text().splitlines()]
+    lines = lines_of(path)
     reads = [line for line in lines if line["action"] == "Read" and line["instance"] == "dead"]
     assert len(reads) == sum(count for count, *_ in found.values())
     assert len({line["eventId"] for line in lines}) == len(lines)
@@ -255,7 +256,7 @@ def test_lines_go_on_in_the_names_that_they_began_with(tmp_path: Path) -> None:
     path = tmp_path / "audit"
     (result,) = recovery.recover(path)
     assert result.failed is None
-    lines = [json.loads(line) for file in (path / "jsonl").glob("*.jsonl") for line in file.read_text().splitlines()]
+    lines = lines_of(path)
     assert "auditring.Read" in (said := {line["action"] for line in lines})
     assert "Read" not in said
 

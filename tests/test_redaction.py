@@ -26,6 +26,7 @@ from auditring.redaction import How, check_ring, read_key, same
 from auditring.schema import json_schema
 from auditring.sinks import JsonlSink, ParquetSink
 from auditring.tail import Tail
+from sealed_rows import lines_of
 
 SCHEMA = Path(__file__).parents[2] / "shared" / "peers" / "kroxylicious_audit_action_v1.json"
 PATIENCE = 60.0
@@ -308,11 +309,6 @@ def opened(root: Path, policy: Policy) -> Iterator[auditring.AuditLog]:
         balance=None,
     ) as log:
         yield log
-
-
-def lines_of(root: Path) -> list[dict[str, Any]]:
-    """Every JSON line of a directory."""
-    return [json.loads(line) for file in (root / "jsonl").iterdir() for line in file.read_text().splitlines()]
 
 
 def leaks(root: Path, secret: str) -> list[str]:

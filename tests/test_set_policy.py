@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,34 +17,23 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import auditring
+import deadlines
 from auditring import ConfigError, Keep, LogClosed, Policy, PolicyLocked, Rotation, Rule, _core, query
 from auditring.policy import diff
 from auditring.sinks import Checkpoint, JsonlSink, ParquetSink
 from auditring.tail import Tail, Wanted
-from sealed_rows import rows_of
+from sealed_rows import lines_of, rows_of
 
 PATIENCE = 60.0
+until = partial(deadlines.until, seconds=PATIENCE)
+"""Waits for a condition, as long as these tests may."""
 NO_READS = Policy(rules=[Rule(action="Read", keep=Keep.OFF)])
 NO_WRITES = Policy(rules=[Rule(action="Write", keep=Keep.OFF)])
-
-
-def lines_of(root: Path) -> list[dict[str, Any]]:
-    """Every JSON line, by seq."""
-    lines = [json.loads(line) for path in (root / "jsonl").glob("*.jsonl") for line in path.read_text().splitlines()]
-    return sorted(lines, key=lambda line: line["seq"])
 
 
 def kinds(rows: list[dict[str, Any]], *actions: str) -> list[tuple[str, Any]]:
     """Which of these actions, and on what, in order."""
     return [(row["action"], row["resource"]) for row in rows if row["action"] in actions]
-
-
-def until(holds: Callable[[], bool]) -> None:
-    """Waits for a condition."""
-    deadline = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < deadline, "it never came"
-        time.sleep(0.005)
 
 
 def test_what_is_recorded_after_the_call_is_judged_by_the_new_policy(tmp_path: Path) -> None:
@@ -544,7 +533,7 @@ def test_whatever_is_changed_when_two_sinks_agree_and_nothing_protected_is_missi
         passed = sink["delivered"] + sink["sampled_out"] + sink["filtered_out"] + sum(sink["lost"].values())
         assert (passed, sink["pending"]) == (counted["journaled"], 0)
     table = [(row["seq"], row["weight"]) for row in rows_of(root)]
-    for folder in (root / "jsonl", root / "plain"):
-        lines = [json.loads(line) for path in folder.glob("*.jsonl") for line in path.read_text().splitlines()]
+    for folder in ("jsonl", "plain"):
+        lines = lines_of(root, folder)
         assert sorted((line["seq"], line.get("weight", 1)) for line in lines) == table
         assert sum(line["action"] == "OperationDenied" for line in lines) == denied

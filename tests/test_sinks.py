@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,16 +19,9 @@ import auditring
 from auditring import Keep, Rotation, _core
 from auditring.sinks import Checkpoint, JsonlSink, ParquetSink, RowBatch
 from auditring.sinks._lines import LineFile, compress
+from deadlines import until
 
 STATISTICS = {"time", "seq", "first_offset", "last_offset", "resource"}
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 30.0) -> None:
-    """Waits until the condition holds."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the condition never came to hold"
-        time.sleep(0.005)
 
 
 def emit_reads(log: auditring.AuditLog, n: int, session: str = "s") -> None:
@@ -116,9 +108,9 @@ def test_files_end_by_age_and_by_bytes(tmp_path: Path) -> None:
     rotation = Rotation(age=0.2)
     with auditring.open(tmp_path / "age", sinks=(ParquetSink(rotation=rotation),), balance=None) as log:
         log.emit("com.example.First")
-        wait_for(lambda: len(sealed(tmp_path / "age")) == 1)
+        until(lambda: len(sealed(tmp_path / "age")) == 1)
         log.emit("com.example.Second")
-        wait_for(lambda: len(sealed(tmp_path / "age")) == 2)
+        until(lambda: len(sealed(tmp_path / "age")) == 2)
     assert_gapless(tmp_path / "age")
     with auditring.open(tmp_path / "bytes", sinks=(ParquetSink(rotation=Rotation(bytes=1)),), balance=None) as log:
         emit_reads(log, 250_000)
@@ -170,7 +162,7 @@ def test_what_is_written_is_never_named_parquet_before_it_is_sealed(tmp_path: Pa
     """While a file is open its name does not end in .parquet, and a reader never meets a broken one."""
     with auditring.open(tmp_path, sinks=(ParquetSink(),), balance=None) as log:
         emit_reads(log, 300_000)
-        wait_for(lambda: any(tmp_path.glob("events/.*.tmp")))
+        until(lambda: any(tmp_path.glob("events/.*.tmp")))
         assert sealed(tmp_path) == []
     assert list(tmp_path.glob("events/.*.tmp")) == []
     assert len(sealed(tmp_path)) == 1
@@ -222,7 +214,7 @@ def test_lines_rotate_without_losing_one(tmp_path: Path, limit: Rotation) -> Non
     with auditring.open(tmp_path, sinks=(JsonlSink(rotation=limit),), balance=None) as log:
         for part in range(4):
             emit_reads(log, 5000, f"s-{part}")
-            wait_for(lambda: log.stats().sinks["jsonl"].pending == 0)
+            until(lambda: log.stats().sinks["jsonl"].pending == 0)
             time.sleep(0.06)  # ages the file; nothing is asserted of the time itself
     lines = lines_of(tmp_path)
     assert len(lines) == 4 * 5002 + 2
@@ -262,7 +254,7 @@ def fresh_batch(root: Path) -> RowBatch:
     with auditring.open(root, sinks=[], balance=None) as log:
         with log.session(id="s"):
             pass
-        wait_for(lambda: log.stats().journaled == 3)
+        until(lambda: log.stats().journaled == 3)
         (batch,) = _core.Snapshot(str(root)).fresh([])
     assert batch.rows == 3
     return batch
@@ -323,7 +315,7 @@ def test_a_write_that_does_not_fit_leaves_whole_lines(tmp_path: Path, rows: int)
     """Whether pieces are made and written in turns or side by side, the error is raised and no half line is left."""
     with auditring.open(tmp_path / "audit", sinks=[], balance=None) as log:
         emit_reads(log, rows)
-        wait_for(lambda: log.stats().journaled == rows + 3)
+        until(lambda: log.stats().journaled == rows + 3)
         (batch,) = _core.Snapshot(str(tmp_path / "audit")).fresh([])
     lines, path = batch.json_lines(), tmp_path / "a.jsonl"
     path.write_bytes(b"")
@@ -361,7 +353,7 @@ def test_lines_written_and_not_committed_are_not_doubled(tmp_path: Path, rotatio
     """A sink that failed after its write finds the lines again and writes none twice."""
     with auditring.open(tmp_path, sinks=(_FailsHalfWay(rotation=rotation),), balance=None) as log:
         emit_reads(log, 3000)
-        wait_for(lambda: log.stats().sinks["jsonl"].failures == 3 and log.health().ok)
+        until(lambda: log.stats().sinks["jsonl"].failures == 3 and log.health().ok)
         emit_reads(log, 3000, "t")
     seq = [line["seq"] for line in lines_of(tmp_path)]
     assert seq == list(range(seq[0], seq[0] + len(seq)))

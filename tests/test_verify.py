@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import date, timedelta
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -19,6 +20,7 @@ import zstandard
 from click.testing import CliRunner, Result
 
 import auditring
+import deadlines
 from auditring import Keep, Policy, Rotation, Rule, Then, WhenFull, verify
 from auditring.cli.commands import auditring as command
 from auditring.directory import NotAnAuditDirectory
@@ -30,6 +32,8 @@ from auditring.verify.reader import Reader
 ROWS = 40
 """Rows of a file."""
 DEADLINE = 120.0
+wait_for = partial(deadlines.until, seconds=DEADLINE)
+"""Waits for a condition, as long as these tests may."""
 GOLDEN = Path(__file__).parent / "golden" / "v1"
 
 Change = Callable[[pa.Table], pa.Table]
@@ -213,14 +217,6 @@ def test_a_log_under_load_is_never_suspected(tmp_path: Path) -> None:
         stop.set()
         writer.join()
     assert verify.check(tmp_path).wrong == ()
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    """Waits for it, with a deadline."""
-    deadline = time.monotonic() + DEADLINE
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 KILLED = """

@@ -16,16 +16,10 @@ import auditring
 from auditring import ConfigError, Keep, Policy, Rotation, Rule, query, verify
 from auditring.sinks import Checkpoint, JsonlSink, ParquetSink, RowBatch
 from auditring.tail import Tail
-from sealed_rows import rows_of
+from sealed_rows import lines_of, rows_of
 
 PATIENCE = 60.0
 COALESCED = Policy(rules=[Rule(action=("Read", "Write"), keep=Keep.COALESCE(1))], seed=7)
-
-
-def lines_of(root: Path) -> list[dict[str, Any]]:
-    """Every line, in the order of its file."""
-    paths = sorted(root.glob("jsonl/*.jsonl"))
-    return [json.loads(line) for path in paths for line in path.read_text().splitlines()]
 
 
 def key(row: dict[str, Any]) -> tuple[Any, ...]:
@@ -165,9 +159,7 @@ def test_a_consumer_takes_few_rows_and_no_offset_is_missing(tmp_path: Path) -> N
     expected = [(p, 0, each * 5, each * 5, each * 5, each * 500, each, each) for p in range(4)]
     assert con.sql(covered).fetchall() == expected
     assert fresh.merged > 0
-    assert [key(row) for row in sorted(lines_of(tmp_path), key=lambda row: row["seq"])] == [
-        key(row) for row in rows_of(tmp_path)
-    ]
+    assert [key(row) for row in lines_of(tmp_path)] == [key(row) for row in rows_of(tmp_path)]
     report = verify.check(tmp_path)
     assert report.complete, report
     stats = log.stats()
@@ -227,9 +219,7 @@ def test_files_end_at_cuts_whatever_their_rotation(tmp_path: Path) -> None:
     assert report.complete, report
     reads = rows_of(tmp_path, "Read")
     assert sum(row["records"] for row in reads) == each * 4 * 5
-    assert [key(row) for row in sorted(lines_of(tmp_path), key=lambda row: row["seq"])] == [
-        key(row) for row in rows_of(tmp_path)
-    ]
+    assert [key(row) for row in lines_of(tmp_path)] == [key(row) for row in rows_of(tmp_path)]
 
 
 CHILD = """

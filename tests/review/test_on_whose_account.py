@@ -11,14 +11,9 @@ import auditring
 from auditring import questions
 from auditring.query import connect
 from auditring.sinks import JsonlSink, ParquetSink
-from sealed_rows import rows_of
+from sealed_rows import lines_of, rows_of
 
 RENAME = "com.example.filter.Rename"
-
-
-def lines_of(root: Path) -> list[dict[str, Any]]:
-    """All lines."""
-    return [json.loads(line) for path in root.glob("jsonl/*.jsonl") for line in path.read_bytes().splitlines()]
 
 
 def test_what_filter_or_proxy_start_never_looks_like_the_clients(tmp_path: Path) -> None:

@@ -12,12 +12,7 @@ from auditring import Keep, _core
 from auditring.exceptions import ConfigError
 from auditring.query import connect
 from auditring.sinks import JsonlSink, ParquetSink
-from sealed_rows import rows_of
-
-
-def lines_of(root: Path) -> list[dict[str, Any]]:
-    """All lines, by action."""
-    return [json.loads(line) for path in root.glob("jsonl/*.jsonl") for line in path.read_bytes().splitlines()]
+from sealed_rows import lines_of, rows_of
 
 
 def test_group_and_transaction_are_in_the_object_reference(tmp_path: Path) -> None:

@@ -1,14 +1,21 @@
-"""What tests read back: the rows of a log's sealed files."""
+"""What tests read back: the rows of a log's sealed files, and its JSON lines."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 
-__all__ = ["rows_of"]
+__all__ = ["lines_of", "rows_of"]
 
 
 def rows_of(root: Path, *actions: str) -> list[dict[str, Any]]:
     """The rows of these actions, or all, in order."""
     rows = [row for path in root.glob("events/*/*.parquet") for row in pq.read_table(path).to_pylist()]
     return sorted((row for row in rows if not actions or row["action"] in actions), key=lambda row: row["seq"])
+
+
+def lines_of(root: Path, folder: str = "jsonl") -> list[dict[str, Any]]:
+    """Every line of the files in a folder of the directory, by seq."""
+    lines = [json.loads(line) for path in root.glob(f"{folder}/*.jsonl") for line in path.read_bytes().splitlines()]
+    return sorted(lines, key=lambda line: line["seq"])

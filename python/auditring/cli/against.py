@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from auditring.policy import Policy
 
-__all__ = ["Line", "Replay", "replay", "show"]
+__all__ = ["Line", "Replay", "as_json", "replay", "show"]
 
 _COLUMNS: Final = {
     "authority": "authority",

@@ -112,6 +112,19 @@ impl Chosen {
     }
 
     /// Whether there is nothing in it: also no row of an earlier range that has closed since.
+    /// The seq of the row that comes next, which it takes.
+    #[inline]
+    fn number(&mut self, view: &RowView<'_>) -> i64 {
+        self.see(view.time_ns());
+        self.next_seq += 1;
+        self.next_seq - 1
+    }
+
+    #[inline]
+    fn see(&mut self, time_ns: i64) {
+        self.time = Some(self.time.map_or((time_ns, time_ns), |(a, b)| (a.min(time_ns), b.max(time_ns))));
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.first_seq == self.next_seq && self.set.rows.is_empty()
     }
@@ -314,13 +327,12 @@ impl Selector {
     fn take(&mut self, chosen: &mut Chosen) {
         let Some(windows) = self.windows.as_mut().filter(|windows| windows.merger.has_closed()) else { return };
         let generation = self.generation;
-        let Chosen { set, merged, time, .. } = chosen;
         windows.merger.take(|closed, bytes| {
-            *merged += u64::from(closed.count - 1);
+            chosen.merged += u64::from(closed.count - 1);
             if let Ok(row) = RowView::parse(bytes) {
-                let time_ns = row.time_ns();
-                *time = Some(time.map_or((time_ns, time_ns), |(a, b)| (a.min(time_ns), b.max(time_ns))));
+                chosen.see(row.time_ns());
             }
+            let set = &mut chosen.set;
             if !closed.shown {
                 return;
             }
@@ -343,12 +355,7 @@ impl Selector {
     /// As [`Selector::pass`]; the row itself is chosen.
     #[inline]
     pub(crate) fn row(&mut self, view: &RowView<'_>, bytes: &[u8], chosen: &mut Chosen) -> Result<(), Error> {
-        if self.windows.is_some() {
-            self.choose_in_windows(view, bytes, chosen, true);
-        } else {
-            self.choose(view, bytes, chosen);
-        }
-        self.pass(view)
+        self.row_shown(view, bytes, chosen, true)
     }
 
     /// The same for a reader that does not want to see all: what is not `shown` is left out of the set, but where rows may
@@ -356,6 +363,7 @@ impl Selector {
     ///
     /// # Errors
     /// As [`Selector::pass`].
+    #[inline]
     pub(crate) fn row_shown(
         &mut self,
         view: &RowView<'_>,
@@ -373,10 +381,7 @@ impl Selector {
 
     #[inline]
     fn choose(&mut self, view: &RowView<'_>, bytes: &[u8], chosen: &mut Chosen) {
-        let seq = chosen.next_seq;
-        chosen.next_seq += 1;
-        let time_ns = view.time_ns();
-        chosen.time = Some(chosen.time.map_or((time_ns, time_ns), |(a, b)| (a.min(time_ns), b.max(time_ns))));
+        let seq = chosen.number(view);
         let known = self.known.get_mut(view.context() as usize).and_then(Option::as_mut);
         if self.declined.has(view.code(), view.bits()) {
             chosen.filtered_out += 1;
@@ -416,10 +421,7 @@ impl Selector {
 
     /// Chooses one row where rows may wait in windows.
     fn choose_in_windows(&mut self, view: &RowView<'_>, bytes: &[u8], chosen: &mut Chosen, shown: bool) {
-        let seq = chosen.next_seq;
-        chosen.next_seq += 1;
-        let time_ns = view.time_ns();
-        chosen.time = Some(chosen.time.map_or((time_ns, time_ns), |(a, b)| (a.min(time_ns), b.max(time_ns))));
+        let seq = chosen.number(view);
         let Some(windows) = &mut self.windows else { return };
         if windows.cuts(view.age_ns(), seq, view.code()) {
             windows.cut();
