@@ -35,7 +35,7 @@ use crate::progress::Progress;
 use crate::select::policy_in;
 use crate::syncer::{Syncer, Unsynced};
 use crate::ticks::Ticks;
-use crate::timeline::{Timeline, journaled};
+use crate::timeline::{Timeline, Told, journaled};
 
 /// A batch ends when its rows have reached this.
 const BATCH_BYTES: usize = 1 << 20;
@@ -79,6 +79,7 @@ pub struct Pump {
     limits: Limits,
     followed: bool,
     timeline: Timeline,
+    clocks: Told,
     fill: Fill,
     losses: Losses,
     balance: Balance,
@@ -150,6 +151,7 @@ impl Pump {
         let consumer = consumer_of(Arc::clone(&ring)).ok_or(Error::TwoPumps)?;
         let mut pump = Self {
             timeline: Timeline::new(ring.clock(), *ring.birth()),
+            clocks: Told::default(),
             fill: Fill::new(primary_tap.as_deref(), redactor),
             losses: Losses::default(),
             balance: Balance::default(),
@@ -299,12 +301,8 @@ impl Pump {
                 result => result?,
             }
         }
-        let step = self.timeline.anchor(self.clock.anchor());
-        if let Some(step) = step {
-            let mut event = Encoder::new(named("auditring.ClockStepped"));
-            event.int("old_offset_ns", step.before_ns).int("new_offset_ns", step.after_ns);
-            self.own(&event.to_vec());
-        }
+        let (anchor, within_ns) = self.clock.anchor_within();
+        self.clocks.see(self.timeline.anchor(anchor, within_ns));
         let change = posted.iter().position(|(_, record)| changes(record).is_some());
         let (first, rest) = posted.split_at(change.unwrap_or(posted.len()));
         for (_, record) in first {
@@ -322,6 +320,9 @@ impl Pump {
         }
         let last = self.successor.is_none() && self.consumer.drained() && self.mailbox.len() == taken;
         self.learn();
+        for row in self.clocks.rows(last) {
+            self.own(&row);
+        }
         for row in self.losses.rows(self.ring.edge(), &self.definitions, self.timeline.now(), last) {
             self.own(&row);
         }
@@ -429,6 +430,7 @@ impl Pump {
         if let Err(error) = result {
             self.consumer.rewind(0);
             self.fill.abandon();
+            self.timeline.abandon();
             self.losses.abandon();
             self.balance.abandon();
             self.changing = None;
@@ -438,6 +440,7 @@ impl Pump {
         self.mailbox.taken(posted);
         let (rows, age_ns) = (self.fill.count > 0, self.fill.age.1);
         self.fill.clear();
+        self.clocks.written();
         self.losses.written();
         self.balance.written();
         if let Some(policy) = self.changing.take() {
