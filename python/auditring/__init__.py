@@ -18,7 +18,12 @@ from types import ModuleType
 if sys.platform not in {"linux", "darwin"}:
     raise ImportError(f"auditring runs on Linux and macOS; its ring is not available on {sys.platform}")
 
-from auditring._core import Authorizer, Broker, Plugin, Session
+from auditring._interpreter import refuse_others
+
+# Before the core is loaded: in a sub-interpreter that would not even fail, it would hang.
+refuse_others()
+
+from auditring._core import Authorizer, Broker, Plugin, Session  # noqa: E402 - only where it can work
 from auditring.config import Durability, Rotation, Then, WhenFull
 from auditring.exceptions import (
     AuditError,

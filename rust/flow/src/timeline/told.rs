@@ -34,9 +34,10 @@ impl Told {
             self.restarts = Some((restart, before + 1));
         }
         let Some(step) = seen.step else { return };
-        match self.steps.last_mut() {
-            Some(last) if self.steps.len() == STEPS => last.after_ns = step.after_ns,
-            _ => self.steps.push(step),
+        if self.steps.len() < STEPS {
+            self.steps.push(step);
+        } else if let Some(last) = self.steps.last_mut() {
+            last.after_ns = step.after_ns;
         }
     }
 

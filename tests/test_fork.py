@@ -1,0 +1,153 @@
+"""Forks under load, and the ways in which `multiprocessing` starts a worker: every process has a log of its own."""
+
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from sealed_rows import rows_of
+
+from auditring.recovery import recover
+from auditring.verify import check
+
+DEADLINE = 120.0
+
+UNDER_LOAD = """
+import os, signal, sys, threading, time
+import auditring
+from auditring import WhenFull
+
+log = auditring.open(sys.argv[1], ring_bytes=1 << 20, when_full=WhenFull(wait=None))
+stop = threading.Event()
+counts = [0] * 8
+
+def emit(number):
+    session = log.session(id=f"parent-{number}")
+    while not stop.is_set():
+        session.read("orders", number, counts[number], counts[number])
+        counts[number] += 1
+    session.close()
+
+def child(number):
+    # Its parent's threads are gone, whatever they held.
+    with log.session(id=f"child-{number}") as session:
+        for at in range(50):
+            session.write("orders", number, at, at)
+    if number % 3 == 1:
+        os._exit(0)
+    if number % 3 == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    sys.exit(0)
+
+threads = [threading.Thread(target=emit, args=(number,)) for number in range(8)]
+for thread in threads:
+    thread.start()
+children = []
+for number in range(6):
+    goal = log.stats().accepted + 2_000
+    while log.stats().accepted < goal:
+        time.sleep(0.0005)
+    pid = os.fork()
+    if pid == 0:
+        child(number)
+    children.append(pid)
+deadline = time.monotonic() + 60
+for number, pid in enumerate(children):
+    while not (ended := os.waitpid(pid, os.WNOHANG))[0]:
+        if time.monotonic() > deadline:
+            os.kill(pid, signal.SIGKILL)
+            stop.set()
+            sys.exit(f"child {number} hangs")
+        time.sleep(0.005)
+    code = os.waitstatus_to_exitcode(ended[1])
+    assert code == (-signal.SIGKILL if number % 3 == 2 else 0), (number, code)
+stop.set()
+for thread in threads:
+    thread.join()
+log.close()
+print(*counts)
+"""
+
+
+def recovered(root: Path) -> None:
+    """Takes in what the dead have left, and proves that nothing is missing."""
+    for result in recover(root):
+        assert result.failed is None
+    report = check(root)
+    assert report.complete, report.findings
+
+
+def test_forks_under_load_double_and_lose_nothing(tmp_path: Path) -> None:
+    """Eight threads emit while children are forked that emit, too, and end in three ways; no child hangs."""
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", UNDER_LOAD, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=DEADLINE)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    recovered(tmp_path)
+    counts = [int(count) for count in done.stdout.split()]
+    reads = [(row["partition"], row["first_offset"]) for row in rows_of(tmp_path, "Read")]
+    assert Counter(reads) == Counter((number, at) for number in range(8) for at in range(counts[number]))
+    writes = [(row["process"], row["partition"], row["first_offset"]) for row in rows_of(tmp_path, "Write")]
+    assert len({process for process, *_ in writes}) == 6
+    assert sorted(one[1:] for one in writes) == [(number, at) for number in range(6) for at in range(50)]
+
+
+WORKERS = """
+import multiprocessing, os, sys
+import auditring
+
+def work(root, number):
+    log = auditring.open(root)
+    with log.session(id=f"worker-{number}") as session:
+        for at in range(200):
+            session.read("orders", number, at, at)
+    return log.process
+
+def hold(log):
+    log.emit("com.example.Never")
+
+if __name__ == "__main__":
+    method, root = sys.argv[1:]
+    context = multiprocessing.get_context(method)
+    with auditring.open(root) as log:
+        log.emit("com.example.Parent")
+        one = context.Process(target=work, args=(root, 0))
+        one.start()
+        one.join(60)
+        assert one.exitcode == 0, one.exitcode
+        pool = context.Pool(2)
+        pool.starmap(work, [(root, number) for number in range(1, 4)], chunksize=1)
+        pool.close()
+        pool.join()
+        # Ended by SIGTERM in the middle.
+        pool = context.Pool(1)
+        pool.starmap(work, [(root, 4)])
+        pool.terminate()
+        pool.join()
+        if method != "fork":
+            try:
+                context.Process(target=hold, args=(log,)).start()
+            except TypeError as error:
+                print(error)
+"""
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_workers_of_every_start_method_keep_their_rows(tmp_path: Path, method: str) -> None:
+    """A worker that ends by itself has sealed its file; one that is terminated is recovered; a log crosses no start but a
+    fork's, and says so."""
+    script = tmp_path / "workers.py"
+    script.write_text(WORKERS)
+    root = tmp_path / "audit"
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", str(script), method, str(root)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=DEADLINE)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ("" if method == "fork" else "a log belongs to its process: open one in the worker\n")
+    recovered(root)
+    reads = sorted((row["partition"], row["first_offset"]) for row in rows_of(root, "Read"))
+    assert reads == [(number, at) for number in range(5) for at in range(200)]
+    ends = Counter(row["action"] for row in rows_of(root, "ProxyCleanShutdown", "auditring.Recovered"))
+    # The parent, the first worker, and at least two logs of the pool's; the terminated one may not have come to its end.
+    assert ends["ProxyCleanShutdown"] + ends["auditring.Recovered"] == 6
+    assert ends["auditring.Recovered"] <= 1
