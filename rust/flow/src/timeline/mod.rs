@@ -166,15 +166,14 @@ impl Timeline {
     /// Begins a new epoch somewhere between the last anchor and this one. Each of the two may have lasted the whole while.
     #[cold]
     fn restart(&mut self, cause: Break, anchor: &Anchor, offset_ns: i64) {
+        // What comes now was stamped after the last anchor, but for what is late.
         let floor = Moment { mono_ns: self.last.mono_ns, offset_ns };
-        let floor = self.restarted.as_ref().map_or(floor, |known| known.floor);
         if cause == Break::Rate {
             // The counter has only risen, so nothing is better than the line between the anchors.
             self.line.extend(anchor.stamp, anchor.mono_ns, self.slope_to(anchor));
-            if self.restarted.is_none() {
-                let before = Line::new(0, self.birth_ns, self.offset_ns);
-                self.restarted = Some(Restarted { from: 0, before, floor, kept: floor });
-            }
+            let before = self.restarted.take().map(|known| (known.from, known.before));
+            let (from, before) = before.unwrap_or_else(|| (0, Line::new(0, self.birth_ns, offset_ns)));
+            self.restarted = Some(Restarted { from, before, floor, kept: floor });
         } else {
             let nanos = anchor.mono_ns - self.last.mono_ns;
             let (slope, ticks) = (self.rate.slope().unwrap_or(0), self.rate.ticks(nanos).unwrap_or(0));

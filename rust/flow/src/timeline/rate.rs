@@ -79,6 +79,9 @@ impl Rate {
             return Some(Break::Back);
         }
         let ticks = now.stamp - last.stamp;
+        if ticks == 0 {
+            return (nanos > NOISE_NS).then_some(Break::Rate);
+        }
         let Some(slope) = self.slope else {
             if now.mono_ns - self.from.mono_ns >= MEASURED_NS {
                 self.slope = Some(self::slope(&self.from, now));
