@@ -18,7 +18,7 @@ RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust -type f \( -name '*.rs' 
 TSAN_TARGET := $(shell uname -m)-unknown-linux-gnu
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: ci-tools help build demo test test-rust test-python test-python-kafka test-python-rest lint lint-rust lint-python bench torture docs clean toolchain torture-loom torture-tsan torture-asan torture-kills
+.PHONY: ci-tools help build demo test test-rust test-python test-python-kafka test-python-rest lint lint-rust lint-python bench torture docs clean toolchain torture-loom torture-tsan torture-asan torture-kills torture-flood
 
 help: ## what one can ask for
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -72,13 +72,14 @@ test: test-rust test-python ## everything that is quick: Rust and Python
 test-rust: $(BIN)/python
 	$(CARGO) test --workspace --locked --quiet
 
-# Prometheus' own checker of metrics, what makes system calls fail, and what fetches and runs a real Kafka: on a user's
+# Prometheus' own checker of metrics, what makes system calls fail, what sets a program's clock, and what fetches and runs a real Kafka: on a user's
 # machine their tests skip and say why, in CI they must run.
 ci-tools:
 	@if [[ "$${CI:-}" = true ]] && command -v apt-get >/dev/null && [[ $$(id -u) = 0 ]]; then \
 	    missing=(); \
 	    command -v promtool >/dev/null || missing+=(prometheus); \
 	    command -v strace >/dev/null || missing+=(strace); \
+	    command -v faketime >/dev/null || missing+=(faketime); \
 	    command -v java >/dev/null || missing+=(default-jre-headless); \
 	    command -v mvn >/dev/null || missing+=(maven); \
 	    command -v openssl >/dev/null || missing+=(openssl); \
@@ -114,7 +115,7 @@ lint-python: build
 	$(BIN)/python -m mypy.stubtest auditring._core
 	$(BIN)/python docs/generate.py --check
 
-torture: torture-loom torture-tsan torture-asan torture-kills ## what takes patience: loom, ThreadSanitizer, AddressSanitizer, and kill -9 for a minute (KILLS="--kills 1000")
+torture: torture-loom torture-tsan torture-asan torture-kills torture-flood ## what takes patience: loom, ThreadSanitizer, AddressSanitizer, kill -9 for a minute (KILLS="--kills 1000"), and floods (FLOOD="--seconds 30")
 
 # Each has a target directory of its own, so that other flags do not throw away the builds above.
 torture-loom: toolchain
@@ -134,6 +135,11 @@ torture-asan: toolchain
 KILLS ?= --seconds 60
 torture-kills: build
 	$(BIN)/python tests/torture/kills.py $(KILLS)
+
+# Five lives of so many seconds, on a disk that strace makes slow.
+FLOOD ?= --seconds 2
+torture-flood: build ci-tools
+	$(BIN)/python tests/torture/flood.py $(FLOOD)
 
 bench: $(VENV)/.bench ## the tables of README and docs/performance.md
 	$(BIN)/python benches/run.py $(ARGS)
