@@ -139,7 +139,7 @@ torture-kills: build
 # Five lives of so many seconds, on a disk that strace makes slow.
 FLOOD ?= --seconds 2
 torture-flood: build ci-tools
-	$(BIN)/python tests/torture/flood.py $(FLOOD)
+	$(BIN)/python tests/torture/floods.py $(FLOOD)
 
 bench: $(VENV)/.bench ## the tables of README and docs/performance.md
 	$(BIN)/python benches/run.py $(ARGS)

@@ -1,4 +1,4 @@
-"""A real host whose wall clock is set both ways, by libfaketime; `CLOCK_MONOTONIC` and the processor's counter go on."""
+"""A real host whose wall clock is set both ways, by libfaketime; the monotonic clock and the TSC go on."""
 
 import json
 import os
@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from sealed_rows import rows_of
 
 from auditring.verify import check
+from sealed_rows import rows_of
 
 DEADLINE = 60.0
 DAY = 86_400
@@ -90,5 +90,5 @@ def test_a_wall_clock_that_is_set_is_told_of_and_followed(tmp_path: Path, clock:
     for read, write in zip(reads, writes, strict=True):
         # The library reads a file at each look at the clock: what it says is true to a millisecond.
         assert read["first_offset"] - 1_000_000 <= read["time_ns"] <= write["first_offset"] + 1_000_000
-    # A file belongs to one day, and the latest that was seen: what comes behind it, of a clock set back, goes into it too.
+    # A file is of the latest day that was seen: what comes behind it, of a clock set back, goes into it too.
     assert len({path.parent.name for path in root.glob("events/*/*.parquet")}) == 2

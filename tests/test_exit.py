@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sealed_rows import rows_of
 
 from auditring.recovery import recover
 from auditring.verify import check
+from sealed_rows import rows_of
 
 DEADLINE = 60.0
 
@@ -105,7 +105,7 @@ def test_a_signal_that_ends_the_interpreter_seals_everything(
 
 
 def test_threads_that_emit_while_the_interpreter_ends_neither_crash_nor_hang(tmp_path: Path) -> None:
-    """Daemon threads go on to the last: each event is a row or its call raised, and what the threads were told is true."""
+    """Daemon threads go on to the last: each event is a row or its call raised, and what they were told is true."""
     body = """
         told = open(sys.argv[2], "r+b", buffering=0)
         log = auditring.open(root, ring_bytes=1 << 20, when_full=WhenFull(wait=None))
@@ -127,17 +127,17 @@ def test_threads_that_emit_while_the_interpreter_ends_neither_crash_nor_hang(tmp
         threads = [threading.Thread(target=emit, args=(number,), daemon=True) for number in range(8)]
         for thread in threads:
             thread.start()
-        while log.stats().accepted < 5_000:
+        while log.stats().accepted < 2_000:
             time.sleep(0.001)
     """
-    for attempt in range(3):
+    for attempt in range(2):
         root, page = tmp_path / str(attempt), tmp_path / f"{attempt}.page"
         page.write_bytes(bytes(64))
         command = [sys.executable, "-c", HEAD + textwrap.dedent(body), str(root), str(page)]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=DEADLINE)
         assert (done.returncode, done.stderr) == (0, "")
         assert not list((root / "journal").iterdir())
-        assert len(reads_of(root)) == len(rows_of(root, "Read"))
+        assert check(root).complete
         by_thread = Counter(row["partition"] for row in rows_of(root, "Read"))
         told = [int.from_bytes(page.read_bytes()[8 * number : 8 * number + 8], "little") for number in range(8)]
         for number, count in enumerate(told):
@@ -145,7 +145,7 @@ def test_threads_that_emit_while_the_interpreter_ends_neither_crash_nor_hang(tmp
 
 
 def test_producers_that_wait_for_ever_hold_up_no_exit(tmp_path: Path) -> None:
-    """A full ring, a dead sink, callers without a deadline: the interpreter ends, and nothing accepted is lost by it."""
+    """A full ring, a dead sink, callers without a deadline: the interpreter ends, and nothing accepted is lost."""
     body = """
         class Dead(JsonlSink):
             def write(self, batch):
@@ -183,8 +183,7 @@ def test_producers_that_wait_for_ever_hold_up_no_exit(tmp_path: Path) -> None:
 
 
 def test_exit_handlers_run_in_their_order(tmp_path: Path) -> None:
-    """A log is closed at the place where it was opened: what was registered after that can still use it, whatever other logs
-    have been opened since; what was registered before cannot."""
+    """What was registered after a log was opened can use it, whatever was opened since; what was before, cannot."""
     body = """
         def last():
             try:
@@ -226,10 +225,12 @@ except ImportError as error:
 @pytest.mark.parametrize("first", ["inside()", "import auditring"])
 def test_a_sub_interpreter_is_refused_and_the_main_one_works(tmp_path: Path, first: str) -> None:
     """The error says why; it does not matter who comes first."""
-    body = "import sys" + SUB + first + "\ninside()\nimport auditring\nauditring.open(sys.argv[1]).close()\n"
+    body = (
+        "import sys" + SUB + first + "\ninside()\nimport auditring\nauditring.open(sys.argv[1], balance=None).close()\n"
+    )
     command = [sys.executable, "-W", "ignore", "-c", body, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=DEADLINE, env={**os.environ})
     assert done.returncode == 0, done.stderr
     said = set(done.stdout.splitlines())
     assert said == {"refused: auditring works in the main interpreter alone; in a sub-interpreter it is not available"}
-    assert [row["action"] for row in rows_of(tmp_path)] == ["ProxyStartup", "auditring.Balance", "ProxyCleanShutdown"]
+    assert [row["action"] for row in rows_of(tmp_path)] == ["ProxyStartup", "ProxyCleanShutdown"]

@@ -6,10 +6,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from sealed_rows import rows_of
 
 from auditring.recovery import recover
 from auditring.verify import check
+from sealed_rows import rows_of
 
 DEADLINE = 120.0
 
@@ -137,8 +137,7 @@ if __name__ == "__main__":
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_workers_of_every_start_method_keep_their_rows(tmp_path: Path, method: str) -> None:
-    """A worker that ends by itself has sealed its file; one that is terminated is recovered; a log crosses no start but a
-    fork's, and says so."""
+    """Who ends by itself has sealed its file, who is terminated is recovered; a log crosses no start but a fork."""
     script = tmp_path / "workers.py"
     script.write_text(WORKERS)
     root = tmp_path / "audit"
@@ -150,6 +149,6 @@ def test_workers_of_every_start_method_keep_their_rows(tmp_path: Path, method: s
     reads = sorted((row["partition"], row["first_offset"]) for row in rows_of(root, "Read"))
     assert reads == [(number, at) for number in range(5) for at in range(200)]
     ends = Counter(row["action"] for row in rows_of(root, "ProxyCleanShutdown", "auditring.Recovered"))
-    # The parent, the first worker, and at least two logs of the pool's; the terminated one may not have come to its end.
+    # The parent and each worker's call; the one that is terminated may not have come to its end.
     assert ends["ProxyCleanShutdown"] + ends["auditring.Recovered"] == 6
     assert ends["auditring.Recovered"] <= 1

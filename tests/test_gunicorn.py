@@ -19,10 +19,10 @@ from pathlib import Path
 import httpx
 import pyarrow.parquet as pq
 import pytest
-from deadlines import until
 
 from auditring.recovery import recover
 from auditring.verify import check
+from deadlines import until
 
 APP = """
 import os
@@ -115,8 +115,8 @@ class Load:
 def test_every_answer_of_four_workers_is_one_row(tmp_path: Path, *, preload: bool, closes: bool) -> None:
     """With a worker killed -9 and replaced under load, and the master ended by SIGTERM: each answer once, verified.
 
-    uvicorn ends a worker by the signal that it was told to stop by, so no exit handler runs: an application that does not
-    close its log when the server shuts down leaves it to the next opener, and nothing is lost by that.
+    uvicorn ends a worker by the signal that it was told to stop by, so no exit handler runs: an application that does
+    not close its log when the server shuts down leaves it to the next opener, and nothing is lost by that.
     """
     (tmp_path / "app.py").write_text(APP)
     root, port = tmp_path / "audit", free_port()
@@ -167,4 +167,3 @@ def _settings() -> set[str]:
     from gunicorn.config import KNOWN_SETTINGS  # noqa: PLC0415 - only here
 
     return {setting.name for setting in KNOWN_SETTINGS}
-

@@ -15,15 +15,16 @@ import importlib
 import sys
 from types import ModuleType
 
+from auditring._interpreter import is_main
+
 if sys.platform not in {"linux", "darwin"}:
     raise ImportError(f"auditring runs on Linux and macOS; its ring is not available on {sys.platform}")
 
-from auditring._interpreter import refuse_others
+if not is_main():
+    # The core would not even fail here: its import would wait for ever.
+    raise ImportError("auditring works in the main interpreter alone; in a sub-interpreter it is not available")
 
-# Before the core is loaded: in a sub-interpreter that would not even fail, it would hang.
-refuse_others()
-
-from auditring._core import Authorizer, Broker, Plugin, Session  # noqa: E402 - only where it can work
+from auditring._core import Authorizer, Broker, Plugin, Session
 from auditring.config import Durability, Rotation, Then, WhenFull
 from auditring.exceptions import (
     AuditError,

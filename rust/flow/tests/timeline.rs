@@ -276,7 +276,10 @@ fn two_clocks_that_are_slow_to_read_are_no_step_of_the_wall_clock() {
     let mut anchor = |off_ns: i64, within_ns: i64| {
         machine.run(10 * MS);
         let now = machine.anchor();
-        line.anchor(Anchor { stamp: now.mono_ns as u64, mono_ns: now.mono_ns, real_ns: now.real_ns + off_ns }, within_ns)
+        line.anchor(
+            Anchor { stamp: now.mono_ns as u64, mono_ns: now.mono_ns, real_ns: now.real_ns + off_ns },
+            within_ns,
+        )
     };
     assert_eq!(anchor(1_500, 1_000), Seen::default());
     assert_eq!(anchor(1_500, 50).step.unwrap().after_ns, 1_000 * SECOND + 1_500);

@@ -100,7 +100,8 @@ impl Line {
         let index = self.pieces.partition_point(|piece| piece.stamp <= stamp);
         let Some(piece) = index.checked_sub(1).and_then(|i| self.pieces.get(i)).copied() else {
             // Older than every kept anchor: the oldest moment still known.
-            let oldest = self.pieces.front().map_or((self.end.1, self.offset_ns), |piece| (piece.mono_ns, piece.offset_ns));
+            let oldest =
+                self.pieces.front().map_or((self.end.1, self.offset_ns), |piece| (piece.mono_ns, piece.offset_ns));
             return Moment { mono_ns: oldest.0, offset_ns: oldest.1 };
         };
         let Some(next) = self.pieces.get(index).copied() else { return self.on(&piece, stamp) };
