@@ -69,3 +69,47 @@ fn restarted((restart, times): (Restart, i64)) -> Vec<u8> {
     event.text("cause", restart.cause.word()).int("within_ns", restart.within_ns).int("restarts", times).flags(EPOCH);
     event.to_vec()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Break;
+    use super::*;
+
+    const STEP: Seen = Seen { step: Some(Step { before_ns: 1, after_ns: 2_001 }), restart: None };
+    const RESTART: Seen = Seen { step: None, restart: Some(Restart { cause: Break::Back, within_ns: 7 }) };
+
+    #[test]
+    fn what_was_seen_is_told_until_it_is_written() {
+        let mut told = Told::default();
+        told.see(STEP);
+        told.see(RESTART);
+        assert_eq!(told.rows(false).len(), 2);
+        assert_eq!(told.rows(false).len(), 2, "the batch could not be written");
+        told.written();
+        assert!(told.rows(false).is_empty());
+    }
+
+    #[test]
+    fn restarts_are_told_of_once_a_second_and_at_the_end() {
+        let mut told = Told::default();
+        told.see(RESTART);
+        assert_eq!(told.rows(false).len(), 1);
+        told.written();
+        told.see(RESTART);
+        told.see(RESTART);
+        assert!(told.rows(false).is_empty());
+        told.written();
+        assert_eq!(told.rows(true), vec![restarted((RESTART.restart.unwrap(), 2))]);
+    }
+
+    #[test]
+    fn steps_that_wait_for_a_disk_are_bounded_and_end_where_the_last_one_did() {
+        let mut told = Told::default();
+        for at in 0..1_000 {
+            told.see(Seen { step: Some(Step { before_ns: at * 1_000, after_ns: (at + 1) * 1_000 }), restart: None });
+        }
+        let rows = told.rows(false);
+        assert_eq!(rows.len(), STEPS);
+        assert_eq!(rows[STEPS - 1], stepped(&Step { before_ns: 63_000, after_ns: 1_000_000 }));
+    }
+}
