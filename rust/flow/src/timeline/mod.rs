@@ -116,7 +116,7 @@ impl Timeline {
     pub fn resumed(kind: ClockKind, birth: Anchor, last: Anchor) -> Self {
         let mut line = Self::new(kind, birth);
         line.anchor(last, 0);
-        line.rate = Rate::new(last);
+        line.rate = Rate::new(line.last);
         line
     }
 
