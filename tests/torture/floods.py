@@ -81,7 +81,6 @@ class Life:
     def __init__(self, order: dict[str, Any]) -> None:
         rule = order["rule"]
         sink = Dead() if order["dead"] else ParquetSink()
-        budget = {"journal_bytes": 4 << 20} if order["dead"] else {}
         self.order = order
         self.log = auditring.open(
             order["path"],
@@ -89,7 +88,7 @@ class Life:
             ring_bytes=RING,
             when_full=WhenFull(wait=rule[0], then=Then[rule[1]]),
             balance=None,
-            **budget,
+            journal_bytes=4 << 20 if order["dead"] else 4 << 30,
         )
         self.figures = Figures(offered=[0] * THREADS, denials=[0] * THREADS)
         self._lock = threading.Lock()
