@@ -67,8 +67,10 @@ struct State {
     untold: Option<Untold>,
     /// After how long what was written is made durable without being asked for; none: when its segment is rolled.
     interval: Option<Duration>,
-    /// Of the batches that no round has covered, when the first was written; where there is an interval.
+    /// When the first batch was written that no round covers, and the first that the round under way does; where there is an
+    /// interval.
     since: Option<Instant>,
+    covering: Option<Instant>,
     closing: bool,
     ended: bool,
 }
@@ -141,7 +143,8 @@ impl Unsynced {
     /// How long what was promised to be durable has been waiting for it by now.
     #[must_use]
     pub fn lag(&self) -> Duration {
-        lock(&self.state).since.map_or(Duration::ZERO, |since| since.elapsed())
+        let state = lock(&self.state);
+        state.covering.or(state.since).map_or(Duration::ZERO, |since| since.elapsed())
     }
 
     fn want(&self, state: &mut State, at: Instant, reach: Reach) {
@@ -175,12 +178,14 @@ impl Unsynced {
 
     fn round(&self, reach: Reach) {
         let all = reach == Reach::All;
-        let (written, segments, since, round) = {
+        let (written, segments, round) = {
             let mut state = lock(&self.state);
             state.rounds += u64::from(all);
-            let since = if all { state.since.take() } else { None };
+            if all {
+                state.covering = state.since.take();
+            }
             // In this order: what was published by then lies in these segments, or is durable already.
-            (self.progress.written(), state.segments.clone(), since, state.rounds)
+            (self.progress.written(), state.segments.clone(), state.rounds)
         };
         let result = self.make_durable(&segments, all, written);
         self.progress.set_disk(result.as_ref().err().map(ToString::to_string));
@@ -191,6 +196,7 @@ impl Unsynced {
             });
         }
         let mut state = lock(&self.state);
+        let since = state.covering.take();
         match result {
             Ok(_) => (state.failures, state.failure, state.not_before) = (0, None, None),
             Err(error) => {
@@ -198,7 +204,7 @@ impl Unsynced {
                 let at = Instant::now() + again;
                 state.failures += 1;
                 state.not_before = Some(at);
-                state.since = since.into_iter().chain(state.since).min();
+                state.since = since.or(state.since);
                 if all {
                     state.failure = Some((round, error));
                 }
