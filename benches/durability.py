@@ -1,4 +1,4 @@
-"""What it costs to wait for the disk, and what it costs the flow when everybody may: `Durability.POWER` beside `PROCESS`.
+"""What it costs to wait for the disk, and what `Durability.POWER` costs the flow, beside `PROCESS`.
 
     python benches/durability.py DIRECTORY --waiters N --seconds S [--power SECONDS]
 
@@ -159,7 +159,7 @@ def report(*, quick: bool = False) -> Report:
         return mode, str(waiters), p50.text(2), p99.text(2), rate.text(0), share.text(2)
 
     lines = [line(BARE, 1), *(line(mode, waiters) for waiters in WAITERS for mode in MODES)]
-    head = ("", "waiters", "p50, ms", "p99, ms", "durable events/s", "× the bare loop's")
+    head = ("", "waiters", "p50, ms", "p99, ms", "durable events/s", "times the bare loop's")
     flows = [
         (
             mode,
@@ -174,7 +174,7 @@ def report(*, quick: bool = False) -> Report:
         f"The bare loop appends {RECORD} bytes and calls `fdatasync`, on the same disk. Median (quartiles) of {rounds} "
         f"round(s) of {seconds:g} s each.\n\n{table(head, lines)}\n\n"
         f"{events:,} Reads and Writes as fast as one thread emits them, into closed Parquet files; nobody waits.\n\n"
-        + table(("", "million events/s", "× PROCESS in the same round"), flows),
+        + table(("", "million events/s", "times PROCESS in the same round"), flows),
     )
 
 

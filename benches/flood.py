@@ -76,9 +76,7 @@ class _Noting(JsonlSink):
         return self.chunks[-1]
 
 
-def flood(
-    directory: Path, *, events: int, sink: str = "parquet", seed: int = 0, power: float | None = None
-) -> Flood:
+def flood(directory: Path, *, events: int, sink: str = "parquet", seed: int = 0, power: float | None = None) -> Flood:
     """Emits, closes, measures; `power` is the interval of `Durability.POWER`."""
     chosen: Sink = _Noting() if sink == "jsonl" else ParquetSink()
     durability = Durability.PROCESS if power is None else Durability.POWER(power)
@@ -127,9 +125,7 @@ def in_child(script: str, *arguments: object) -> dict[str, Any]:
     return found
 
 
-def flooded(
-    directory: Path, *, events: int, sink: str = "parquet", seed: int = 0, power: float | None = None
-) -> Flood:
+def flooded(directory: Path, *, events: int, sink: str = "parquet", seed: int = 0, power: float | None = None) -> Flood:
     """`flood` in a process of its own, so that its memory and CPU are nobody else's."""
     more = [] if power is None else ["--power", power]
     found = in_child("flood.py", directory, "--events", events, "--sink", sink, "--seed", seed, *more)
@@ -145,9 +141,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--power", type=float, default=None, metavar="SECONDS")
     options = parser.parse_args()
-    found = flood(
-        options.directory, events=options.events, sink=options.sink, seed=options.seed, power=options.power
-    )
+    found = flood(options.directory, events=options.events, sink=options.sink, seed=options.seed, power=options.power)
     print(json.dumps(asdict(found)))
 
 

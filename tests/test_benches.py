@@ -46,7 +46,7 @@ def test_a_flood_of_json_lines_is_compared_with_its_own_bytes() -> None:
 
 
 def test_who_waits_for_the_disk_is_counted_in_the_lines() -> None:
-    """Of every event that was waited for there is a row, whoever shared the wait; the bare loop's bytes are all there."""
+    """Of every event that was waited for there is a line, whoever shared the wait; the bare loop wrote its bytes."""
     run(
         "import durability, pathlib, tempfile\n"
         "for interval in (None, 0.0, 0.01):\n"

@@ -17,7 +17,7 @@ import pytest
 import auditring
 import deadlines
 from auditring import Durability
-from auditring.sinks import JsonlSink, ParquetSink
+from auditring.sinks import JsonlSink
 from auditring.verify import check
 from sealed_rows import lines_of, rows_of
 
@@ -147,7 +147,6 @@ log.close()
 def test_those_who_wait_share_a_sync(tmp_path: Path, interval: str) -> None:
     """32 threads that each wait ten times need far fewer than 320 times `fdatasync`, under both promises."""
     root, calls = tmp_path / "audit", tmp_path / "calls"
-    command = ["strace", "-f", "-o", str(calls), "-e", "trace=fdatasync", "-P", str(root)]
     command = ["strace", "-f", "-y", "-o", str(calls), "-e", "trace=fdatasync"]
     subprocess.run([*command, sys.executable, "-c", WAITERS, str(root), interval], check=True, timeout=60)
     syncs = re.findall(r"fdatasync\(\d+<[^>]*\.journal", calls.read_text())
@@ -191,7 +190,7 @@ log.close()
 
 @traced
 def test_a_sync_that_fails_makes_nothing_durable_and_its_batches_are_written_again(tmp_path: Path) -> None:
-    """The caller is told, the segment ends there and lies elsewhere on the disk afterwards, and a row names the cause."""
+    """The caller is told, the segment ends and is written again elsewhere on the disk, and a row names the cause."""
     root, calls = tmp_path / "audit", tmp_path / "calls"
     # The first is what `flush` waits for; the second meets the event.
     command = ["strace", "-f", "-y", "-o", str(calls), "-e", "trace=fdatasync,renameat,rename,renameat2"]

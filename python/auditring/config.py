@@ -150,13 +150,15 @@ class Durability:
     def __str__(self) -> str:
         return self.name if self.interval is None else f"{self.name}({self.interval:g})"
 
-    @property
-    def known(self) -> bool:
-        """Whether this is one of the two that there are."""
-        return self == Durability.PROCESS or (self.name == "power" and self.interval is not None)
-
 
 Durability.PROCESS = Durability("process")
+
+
+def check_durability(value: object) -> None:
+    """Raises unless `value` is one of the two promises that there are."""
+    if isinstance(value, Durability) and (value.name, value.interval is None) in {("process", True), ("power", False)}:
+        return
+    raise ConfigError(f"durability: Durability.PROCESS or Durability.POWER(interval), not {value!r}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from auditring.config import Durability, Seconds, WhenFull, positive, seconds
+from auditring.config import Durability, Seconds, WhenFull, check_durability, positive, seconds
 from auditring.exceptions import ConfigError
 from auditring.log import AuditLog
 from auditring.policy import Keep, Policy, check_windows, drawn_seed, shorthand
@@ -69,8 +69,7 @@ def open(  # noqa: A001, PLR0913 - the public name: auditring.open; every settin
         positive(name, value)
     if ring_bytes & (ring_bytes - 1) or ring_bytes < _LEAST_RING:
         raise ConfigError(f"ring_bytes: a power of two, at least {_LEAST_RING}, not {ring_bytes}")
-    if not isinstance(durability, Durability) or not durability.known:
-        raise ConfigError(f"durability: Durability.PROCESS or Durability.POWER(interval), not {durability!r}")
+    check_durability(durability)
     if seconds("balance", balance) == 0:
         raise ConfigError("balance: 0 would write rows all the time; None is never")
     chosen = _checked(sinks)

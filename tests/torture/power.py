@@ -123,7 +123,7 @@ def written_back(rng: random.Random, path: Path) -> int:
     """Writes some of the files, as the kernel might have done at any time; how many."""
     files = [file for file in sorted(path.rglob("*")) if file.is_file()]
     kinds = rng.choice((("jsonl",), ("jsonl", "parquet", "tmp"), ("journal",), ("cursor",), ()))
-    chosen = [file for file in files if any(kind in file.name for kind in kinds) and rng.random() < 0.7]  # noqa: PLR2004 - most
+    chosen = [file for file in files if any(kind in file.name for kind in kinds) and rng.random() < 0.7]
     for file in chosen:
         fd = os.open(file, os.O_RDONLY)
         try:
@@ -146,7 +146,7 @@ def one(rng: random.Random, folder: Path, *, power: bool) -> Counter[str]:
         "interval": interval,
         "segment_bytes": rng.choice((1 << 16, 1 << 20)),
         "rows": rng.choice((200, 2_000, 1_000_000)),
-        "compress": rng.random() < 0.5,  # noqa: PLR2004 - a coin
+        "compress": rng.random() < 0.5,
         "every": rng.choice((1, 20, 200)),
         "pause": rng.choice((0.0005, 0.005)),
     }
@@ -161,7 +161,7 @@ def one(rng: random.Random, folder: Path, *, power: bool) -> Counter[str]:
             host.send_signal(signal.SIGKILL)
         with page.open("r+b") as file, mmap.mmap(file.fileno(), PAGE) as shared:
             told = [SLOT.unpack_from(shared, SLOT.size * number)[0] for number in range(threads)]
-        if rng.random() < 0.7:  # noqa: PLR2004 - mostly
+        if rng.random() < 0.7:
             found["files written back"] = written_back(rng, at)
         subprocess.run(["cp", "--sparse=always", str(folder / "image"), str(folder / "left")], check=True)  # noqa: S607 - root's own
     with mounted(folder / "left", at):
