@@ -72,7 +72,7 @@ test: test-rust test-python ## everything that is quick: Rust and Python
 test-rust: $(BIN)/python
 	$(CARGO) test --workspace --locked --quiet
 
-# Prometheus' own checker of metrics, what makes system calls fail, and what fetches and runs a real Kafka: on a user's
+# Prometheus' own checker of metrics, what makes system calls fail and file systems in files, and what fetches and runs a real Kafka: on a user's
 # machine their tests skip and say why, in CI they must run.
 ci-tools:
 	@if [[ "$${CI:-}" = true ]] && command -v apt-get >/dev/null && [[ $$(id -u) = 0 ]]; then \
@@ -82,6 +82,7 @@ ci-tools:
 	    command -v java >/dev/null || missing+=(default-jre-headless); \
 	    command -v mvn >/dev/null || missing+=(maven); \
 	    command -v openssl >/dev/null || missing+=(openssl); \
+	    command -v mkfs.ext4 >/dev/null || missing+=(e2fsprogs); \
 	    if (($${#missing[@]})); then \
 	        apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$${missing[@]}" >/dev/null; \
 	    fi; \
