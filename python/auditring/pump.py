@@ -12,6 +12,7 @@ from typing import Final
 
 from auditring import _core
 from auditring.health import HealthBoard
+from auditring.threads import started
 
 __all__ = ["Pump"]
 
@@ -58,13 +59,13 @@ class Pump:
         return self._thread.is_alive()
 
     def start(self) -> None:
-        """Starts the thread; again, after it has given up on a disk while the log was closed."""
-        self._thread = threading.Thread(target=self._run, name="auditring-pump", daemon=True)
-        self._thread.start()
+        """Starts the thread; again, after it has given up on a disk while the log was closed. Raises `OSError`."""
+        self._thread = started(self._run, "auditring-pump")
 
     def join(self, timeout: float | None) -> None:
-        """Waits for the end of the thread."""
-        self._thread.join(timeout)
+        """Waits for the end of the thread; one that was never started has ended."""
+        if self.alive:
+            self._thread.join(timeout)
 
     def stop(self) -> None:
         """The log is being closed: a disk that stays full is given up on after a while, and by callers at once."""

@@ -19,6 +19,7 @@ from auditring.health import HealthBoard
 from auditring.redaction import RedactionKey
 from auditring.sinks import JsonlSink, ParquetSink
 from auditring.sinks.base import Sink, SinkContext
+from auditring.threads import started
 
 __all__ = ["Orphans", "Recovered", "Salvage", "recover"]
 
@@ -101,8 +102,7 @@ class Orphans:
     def start(self) -> None:
         """Brings their rows to the sinks, in a thread of its own, until all are there or the log is being closed."""
         if self._orphans:
-            self._thread = threading.Thread(target=self._keep_draining, name="auditring-recovery", daemon=True)
-            self._thread.start()
+            self._thread = started(self._keep_draining, "auditring-recovery")
 
     def _keep_draining(self) -> None:
         delay = _FIRST_DELAY

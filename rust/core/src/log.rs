@@ -570,6 +570,7 @@ impl Log {
         stats.set_item("next_seq", journaled.next_seq)?;
         stats.set_item("alive", !self.shared.progress.dead())?;
         stats.set_item("over_budget", journaled.over_budget)?;
+        stats.set_item("unrolled", journaled.unrolled)?;
         Ok(stats)
     }
 

@@ -32,6 +32,7 @@ use crate::losses::Losses;
 use crate::mailbox::Mailbox;
 use crate::policies::{Policies, Stated};
 use crate::progress::Progress;
+use crate::rolls::Rolls;
 use crate::select::policy_in;
 use crate::syncer::{Syncer, Unsynced};
 use crate::ticks::Ticks;
@@ -97,6 +98,7 @@ pub struct Pump {
     ticks: Ticks,
     progress: Arc<Progress>,
     syncer: Syncer,
+    rolls: Rolls,
     /// Bytes of all segments but the one being written.
     sealed_bytes: u64,
     free_bytes: u64,
@@ -163,6 +165,7 @@ impl Pump {
             ticks,
             progress: Arc::default(),
             syncer: Syncer::start(),
+            rolls: Rolls::default(),
             sealed_bytes: 0,
             free_bytes: u64::MAX,
             reserve: RESERVE.min(free_bytes(dir.path())? / 4),
@@ -295,7 +298,7 @@ impl Pump {
         if self.must_roll(waiting || !posted.is_empty()) {
             match self.roll() {
                 // A segment that is whole takes more; the next batch tries again to begin another.
-                Err(_) if !self.writer.is_poisoned() => {}
+                Err(error) if !self.writer.is_poisoned() => self.rolls.failed(&error, &self.progress),
                 result => result?,
             }
         }
@@ -517,7 +520,17 @@ impl Pump {
             head.policy_digest = Policy::digest(&stated.bytes);
             head.policy.clone_from(&stated.bytes);
         }
-        self.writer.roll(&head)?;
+        while let Err(error) = self.writer.roll(&head) {
+            // A name that a try left, which failed and could not even remove it, is passed over.
+            if error.kind() != io::ErrorKind::AlreadyExists {
+                return Err(error.into());
+            }
+            head.ordinal += 1;
+        }
+        if let Some(row) = self.rolls.done(&self.progress) {
+            // A full mailbox has told of worse.
+            let _ = self.mailbox.post(row);
+        }
         self.defined = head.definitions.len();
         // Directly behind: whatever fails next, the new segment holds no context yet.
         self.fill.begin_segment();
