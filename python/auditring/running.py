@@ -83,7 +83,10 @@ class Running:
             self._orphans.adopt(self.core.process, key)
         except OSError as error:
             self._board.bad("recovery", f"{type(error).__name__}: {error}", _RECOVERY_ADVICE)
-        self._orphans.start()
+        try:
+            self._orphans.start()
+        except OSError as error:
+            self._board.bad("recovery", f"{type(error).__name__}: {error}", _RECOVERY_ADVICE)
 
     def _start(self, root: Path, sinks: Sequence[Sink], settings: Mapping[str, Any]) -> None:
         context = SinkContext(

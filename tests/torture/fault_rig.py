@@ -212,11 +212,11 @@ class Rig:
         """A fault of the calls about one path: which uses of the call these are, a life without a fault has shown."""
         known = self._uses.get((cell.place, cell.path))
         for _ in range(_TRIES):
-            folder = self._folder()
             if known is None:
-                known = self._uses[cell.place, cell.path] = self._probe(cell, folder)
+                known = self._uses[cell.place, cell.path] = self._probe(cell, self._folder())
             if len(known) < cell.use:
                 break
+            folder = self._folder()
             with ExitStack() as stack:
                 result = self._load(replace(cell, use=known[cell.use - 1]), folder, stack)
             hit = failed((folder / "trace").read_text(errors="replace"))

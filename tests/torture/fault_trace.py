@@ -129,6 +129,13 @@ class _Ledger:
         self.found: list[str] = []
         self._files: dict[str, _File] = {}
         self._names: dict[tuple[str, str], _Names] = {}
+        self._folders: set[str] = set()
+
+    def seen(self, path: str, flags: str) -> None:
+        """What a path is: a file's data is lost by a failed sync, and a folder's names."""
+        self._folders.add(str(Path(path).parent))
+        if "O_DIRECTORY" in flags:
+            self._folders.add(path)
 
     def _file(self, path: str) -> _File:
         return self._files.setdefault(path, _File())
@@ -141,14 +148,17 @@ class _Ledger:
 
     def failed(self, tid: str, path: str) -> None:
         """A sync failed."""
-        file, names = self._file(path), self._folder(tid, path)
-        file.lost += file.since or [_UNKNOWN]
-        names.lost |= names.since
+        if path in self._folders:
+            names = self._folder(tid, path)
+            names.lost |= names.since
+        else:
+            file = self._file(path)
+            file.lost += file.since or [_UNKNOWN]
 
     def synced(self, tid: str, call: str, path: str) -> None:
         """A sync did not."""
         file, names = self._file(path), self._folder(tid, path)
-        if names.lost or (file.lost and not names.since and not Path(path).is_dir()):
+        if names.lost or file.lost:
             what = sorted(names.lost) or file.lost
             self.found.append(f"{call} of {path} was believed after one that failed, without {what} written anew")
         self._files[path], self._names[tid, path] = _File(), _Names()
@@ -218,6 +228,7 @@ def forgotten(record: str) -> list[str]:
         path = _path(call, args, rest)
         if path is None:
             continue
+        ledger.seen(path, args)
         if call in {"fsync", "fdatasync"}:
             if result == 0:
                 ledger.synced(tid, call, path)

@@ -1,6 +1,6 @@
 """Every system call fails: which one, with which error, at which use, in whose hands, once and for a while.
 
-    python tests/torture/faults.py [--short] [--seed S] [--only open/fsync]
+    python tests/torture/faults.py [--short | --seconds 600] [--seed S] [--only open/fsync]
 
 Prints a matrix: for each call and error, and each use of it, what became of a fault that is over with it, and of one
 that lasts:
@@ -69,18 +69,19 @@ def main() -> int:
     """All cells, or as many as there is time for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=None)
-    parser.add_argument("--short", action="store_true", help=f"a sample, drawn by the seed: {SHORT:.0f} s of it")
+    parser.add_argument("--seconds", type=float, help="a sample, drawn by the seed, for so long")
+    parser.add_argument("--short", action="store_const", dest="seconds", const=SHORT, help=f"for {SHORT:.0f} s")
     parser.add_argument("--only", default="", help="cells whose name begins so, as in pump/write/ENOSPC/1+")
     given = parser.parse_args()
     seed = random.SystemRandom().randrange(1 << 32) if given.seed is None else given.seed
     cells = [cell for cell in matrix() if cell.name.startswith(given.only)]
-    if given.short:
+    if given.seconds is not None:
         random.Random(seed).shuffle(cells)
-    print(f"faults: {len(cells)} cells{', a sample' if given.short else ''}, seed {seed}", flush=True)
+    print(f"faults: {len(cells)} cells{', a sample' if given.seconds is not None else ''}, seed {seed}", flush=True)
     began, seen, failed = time.monotonic(), Matrix(), []
     rig = Rig()
     for done, cell in enumerate(cells, 1):
-        if given.short and time.monotonic() - began > SHORT:
+        if given.seconds is not None and time.monotonic() - began > given.seconds:
             break
         if seen.unused(cell):
             seen.note(cell, UNUSED)
