@@ -25,7 +25,6 @@ _ADVICE: Final = (
     "free space on, or repair, the disk of the journal; accepted events wait in the ring, "
     "and the pump tries again by itself"
 )
-_RING: Final = "events go on, but those in the ring would not survive a crash; give the ring a place with ring_dir"
 _DEAD: Final = (
     "restart the process; accepted events are kept in ring and journal for the next opener, "
     "new ones get what when_full says"
@@ -43,6 +42,8 @@ class Pump:
         """The final batch is written."""
         self.failed: BaseException | None = None
         """Why the journal cannot be written now; `None` while it can."""
+        self.ring_refused: str | None = None
+        """Why there is no ring in place of one that was deleted; `None` where there is one."""
         self._core = core
         self._health = health
         self._tell = tell
@@ -109,12 +110,11 @@ class Pump:
     def _keep_ring(self) -> None:
         """Session managers and containers delete what lies in `/dev/shm`: then the log goes on with a new ring."""
         try:
-            replaced = self._core.replace_ring()
+            self._core.replace_ring(refused=self.ring_refused)
         except OSError as error:
-            self._health.bad("ring-file", f"the ring's file was deleted, and no new one can be made: {error}", _RING)
-            return
-        if replaced:
-            self._health.good("ring-file")
+            self.ring_refused = str(error)
+        else:
+            self.ring_refused = None
 
     def _declare(self, error: BaseException) -> None:
         """Says why there is no room; callers wait as configured, unless there will be none or the log is closing."""

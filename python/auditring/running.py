@@ -34,7 +34,10 @@ _RING_ADVICE: Final = (
 )
 _BUDGET_ADVICE: Final = "look at the sink that lags (see stats), or give the journal more room (journal_bytes)"
 _SEGMENT_ADVICE: Final = "look at the cause: the journal goes on in the segment that it has, and nothing goes from it until it begins another"
-_RING_GONE_ADVICE: Final = "restart the process: what is in the ring is lost if the process is killed; see ring_dir"
+_RING_GONE_ADVICE: Final = (
+    "a new one is made by itself; until then events go on, but what is in the ring is lost if the process is killed; "
+    "give the ring a place with ring_dir"
+)
 _RECOVERY_ADVICE: Final = "look at the cause, then run `auditring recover` on the directory; nothing there is lost"
 _EVENTS_ADVICE: Final = "look at the other problems: the library itself had more to tell than could be kept"
 _BLIND: Final = "{} may leave out protected events (allow_blind_spots)"
@@ -282,7 +285,9 @@ class Running:
         else:
             self._board.bad("segment", f"the next one cannot be begun: {counted['unrolled']}", _SEGMENT_ADVICE)
         if not self._closing and not self.core.ring_linked:
-            self._board.bad("ring-file", f"{self.core.ring_path} was deleted", _RING_GONE_ADVICE)
+            refused = None if self._pump is None else self._pump.ring_refused
+            no_other = "" if refused is None else f", and no new one can be made: {refused}"
+            self._board.bad("ring-file", f"{self.core.ring_path} was deleted{no_other}", _RING_GONE_ADVICE)
         else:
             self._board.good("ring-file")
         drops, now = counted["dropped"] + counted["refused"], time.monotonic()

@@ -116,6 +116,8 @@ class Life:
                 # Refused, so not accepted: a host that must have it recorded tries again.
                 time.sleep(PAUSE)
                 continue
+            except auditring.LogClosed:
+                return
             offset += 1
             self._page.tell(number, offset)
             if offset % BURST == 0:

@@ -142,6 +142,8 @@ class Rig:
         self._ask("go")
         self._serve(50)
         self._settle()
+        if adopts:
+            self._adopted(folder)
         self._finish(folder)
         self._trace(folder)
         return result if used else UNUSED
@@ -150,7 +152,8 @@ class Rig:
         """A fault while events come."""
         answer = self._ask("open", **self._order(folder))
         assert "raised" not in answer, answer
-        fault = stack.enter_context(self._fault(cell, folder))
+        fault = self._fault(cell, folder)
+        stack.enter_context(fault)
         self._ask("go")
         if cell.place == "ring":
             Path(answer["ring"]).unlink()
@@ -189,12 +192,10 @@ class Rig:
                 time.sleep(_LOOK)
             while cell.lasting and not (done or self._answered()) and time.monotonic() - began < _USED:
                 time.sleep(_LOOK)
-            used = tracer.injected()
-            if not cell.lasting:
-                answer = self._receive()
-                used = tracer.injected()
-        if cell.lasting:
+            if cell.lasting:
+                tracer.detach()
             answer = self._receive()
+            used = tracer.injected()
         result = "ok"
         if "incomplete" in answer:
             assert used, f"nothing failed, and {answer}"
@@ -308,6 +309,13 @@ class Rig:
     def _settle(self) -> None:
         why = self._ask("settle", timeout=_SETTLE)["why"]
         assert why is None, f"it does not recover: {why}"
+
+    def _adopted(self, folder: Path) -> None:
+        """Waits until nothing is left of the dead: a close leaves them to the next opener."""
+        deadline = time.monotonic() + _SETTLE
+        while len(left := list((folder / "audit" / "journal").iterdir())) > 1:
+            assert time.monotonic() < deadline, f"the dead are not brought to their sinks: {left}"
+            time.sleep(_LOOK)
 
     def _finish(self, folder: Path) -> None:
         """Ends the life and looks at what it has left."""

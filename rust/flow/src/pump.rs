@@ -222,9 +222,12 @@ impl Pump {
     }
 
     /// Goes on with another ring once this one, which the caller has closed, is drained. Seqs, birth and counters go on.
-    pub fn replace(&mut self, ring: Arc<Ring>) {
+    /// `refused`: why it could not be made at first.
+    pub fn replace(&mut self, ring: Arc<Ring>, refused: Option<&str>) {
+        let deleted = "the ring's file was deleted";
+        let cause = refused.map_or(deleted.to_owned(), |why| format!("{deleted}; at first: {why}"));
         let mut event = Encoder::new(named("auditring.RingReplaced"));
-        event.int("generation", i64::from(ring.identity().generation)).text("cause", "the ring's file was deleted");
+        event.int("generation", i64::from(ring.identity().generation)).text("cause", &cause);
         // A full mailbox has told of worse.
         let _ = self.mailbox.post(event.to_vec());
         self.successor = Some(ring);
