@@ -82,6 +82,7 @@ class Orphans:
         self._tell = tell
         self._again: Callable[[], None] | None = None
         """Tries to adopt once more; `None` where there is nobody left who could not be."""
+        self._refused: set[str] = set()
         self._orphans: list[_core.Orphan] = []
         self._following: list[SinkFollower] = []
         self._changed = threading.Condition()
@@ -100,6 +101,10 @@ class Orphans:
         self._orphans, refused = _core.adopt_orphans(self._root, by=by, key=key)
         if not refused:
             self._again = None
+        # One that is not refused any more may be a living process's: then there is nothing to bring to any sink.
+        for name in self._refused - {path.name for path, _ in refused}:
+            self._board.good(f"recovery:{name}")
+        self._refused = {path.name for path, _ in refused}
         told = {result.process for result in self.results}
         for path, why in refused:
             self._board.bad(f"recovery:{path.name}", why, _ADVICE)

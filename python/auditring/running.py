@@ -33,7 +33,9 @@ _RING_ADVICE: Final = (
     "give the ring more room (ring_bytes), keep less (see policy), or stop reading from clients while pressure is high"
 )
 _BUDGET_ADVICE: Final = "look at the sink that lags (see stats), or give the journal more room (journal_bytes)"
-_SEGMENT_ADVICE: Final = "look at the cause: the journal goes on in the segment that it has, and nothing goes from it until it begins another"
+_SEGMENT_ADVICE: Final = (
+    "look at the cause; the journal goes on in the segment that it has, and nothing goes from it until another is begun"
+)
 _RING_GONE_ADVICE: Final = (
     "a new one is made by itself; until then events go on, but what is in the ring is lost if the process is killed; "
     "give the ring a place with ring_dir"

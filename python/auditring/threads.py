@@ -1,4 +1,4 @@
-"""The library's threads, started one way: what the system refuses is an `OSError`, as with everything else it refuses."""
+"""The library's threads, all started one way: what the system refuses is an `OSError`, as with all that it refuses."""
 
 import errno
 import threading
