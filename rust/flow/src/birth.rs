@@ -138,8 +138,7 @@ impl Born {
             None => (PathBuf::from(TMPFS), Some(settings.root.clone())),
         };
         let name = ring_name(&process);
-        let identity =
-            Identity { process: *process.as_bytes(), boot_id: boot, generation: 0, pid: std::process::id() };
+        let identity = Identity { process: *process.as_bytes(), boot_id: boot, generation: 0, pid: std::process::id() };
         let geometry = Geometry {
             lanes: 1,
             lane_bytes: settings.ring_bytes,

@@ -24,7 +24,8 @@ impl Rolls {
     /// One more has failed.
     pub(crate) fn failed(&mut self, error: &Error, progress: &Progress) {
         let cause = error.to_string();
-        let failed = self.0.get_or_insert_with(|| Failed { cause: String::new(), attempts: 0, since: Clockwork::now() });
+        let failed =
+            self.0.get_or_insert_with(|| Failed { cause: String::new(), attempts: 0, since: Clockwork::now() });
         failed.attempts += 1;
         if failed.cause != cause {
             failed.cause.clone_from(&cause);
