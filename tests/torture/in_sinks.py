@@ -12,10 +12,10 @@ from auditring import query
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["once"]
+__all__ = ["lines", "once", "tables"]
 
 
-def _tables(path: Path) -> dict[str, list[int]]:
+def tables(path: Path) -> dict[str, list[int]]:
     """The offsets of each topic, in the order of the events."""
     with query.connect(path) as con:
         rows = con.execute(
@@ -24,7 +24,7 @@ def _tables(path: Path) -> dict[str, list[int]]:
     return dict(rows)
 
 
-def _lines(path: Path) -> dict[str, list[int]]:
+def lines(path: Path) -> dict[str, list[int]]:
     """The same out of the JSON lines."""
     found: dict[str, list[tuple[int, int]]] = {}
     ids: set[str] = set()
@@ -45,8 +45,8 @@ def once(path: Path, told: dict[str, int]) -> int:
 
     Returns how many events there are. Raises `AssertionError`.
     """
-    in_tables = _tables(path)
-    assert in_tables == _lines(path), "tables and lines differ"
+    in_tables = tables(path)
+    assert in_tables == lines(path), "tables and lines differ"
     for topic, count in told.items():
         offsets = in_tables.get(topic, [])
         assert offsets == list(range(len(offsets))), f"{topic}: lost or twice"
