@@ -71,6 +71,7 @@ pub struct Limits {
 }
 
 /// The pump of one process.
+#[allow(clippy::struct_excessive_bools, reason = "each answers a question of its own")]
 pub struct Pump {
     ring: Arc<Ring>,
     consumer: OwnedConsumer,
