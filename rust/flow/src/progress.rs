@@ -258,6 +258,13 @@ impl Progress {
         lock(&self.trouble).clone()
     }
 
+    /// Why there is no room, where it is not that events simply come faster than the journal takes them.
+    #[must_use]
+    pub fn no_room(&self) -> Option<String> {
+        const BUDGET: &str = "the journal's budget is used up: a sink that it keeps rows for is behind";
+        self.trouble().or_else(|| lock(&self.journaled).over_budget.then(|| BUDGET.to_owned()))
+    }
+
     /// Adds one producer's wait for space.
     pub fn waited(&self, time: Duration) {
         self.waits.fetch_add(1, Ordering::Relaxed);

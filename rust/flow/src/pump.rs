@@ -36,7 +36,7 @@ use crate::rolls::Rolls;
 use crate::select::policy_in;
 use crate::syncer::{Syncer, Unsynced, Untold};
 use crate::ticks::Ticks;
-use crate::timeline::{Timeline, journaled};
+use crate::timeline::{Timeline, Told, journaled};
 
 /// A batch ends when its rows have reached this.
 const BATCH_BYTES: usize = 1 << 20;
@@ -81,6 +81,7 @@ pub struct Pump {
     limits: Limits,
     followed: bool,
     timeline: Timeline,
+    clocks: Told,
     fill: Fill,
     losses: Losses,
     balance: Balance,
@@ -179,6 +180,7 @@ impl Pump {
         })?;
         let mut pump = Self {
             timeline: Timeline::new(ring.clock(), *ring.birth()),
+            clocks: Told::default(),
             fill: Fill::new(primary_tap.as_deref(), redactor),
             losses: Losses::default(),
             balance: Balance::default(),
@@ -334,12 +336,8 @@ impl Pump {
                 result => result?,
             }
         }
-        let step = self.timeline.anchor(self.clock.anchor());
-        if let Some(step) = step {
-            let mut event = Encoder::new(named("auditring.ClockStepped"));
-            event.int("old_offset_ns", step.before_ns).int("new_offset_ns", step.after_ns);
-            self.own(&event.to_vec());
-        }
+        let (anchor, within_ns) = self.clock.anchor_within();
+        self.clocks.see(self.timeline.anchor(anchor, within_ns));
         let change = posted.iter().position(|(_, record)| changes(record).is_some());
         let (first, rest) = posted.split_at(change.unwrap_or(posted.len()));
         for (_, record) in first {
@@ -357,6 +355,9 @@ impl Pump {
         }
         let last = self.successor.is_none() && self.consumer.drained() && self.mailbox.len() == taken;
         self.learn();
+        for row in self.clocks.rows(last) {
+            self.own(&row);
+        }
         for row in self.losses.rows(self.ring.edge(), &self.definitions, self.timeline.now(), last) {
             self.own(&row);
         }
@@ -465,6 +466,7 @@ impl Pump {
         if let Err(error) = result {
             self.consumer.rewind(0);
             self.fill.abandon();
+            self.timeline.abandon();
             self.losses.abandon();
             self.balance.abandon();
             self.changing = None;
@@ -474,6 +476,7 @@ impl Pump {
         self.mailbox.taken(posted);
         let (rows, age_ns) = (self.fill.count > 0, self.fill.age.1);
         self.fill.clear();
+        self.clocks.written();
         self.losses.written();
         self.balance.written();
         if let Some(policy) = self.changing.take() {
