@@ -32,10 +32,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kills import PAGE, SLOT, lines, tables
-
 from auditring.recovery import recover
 from auditring.verify import check
+from in_sinks import lines, tables
+from kills import PAGE, SLOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,6 +15,7 @@ mod progress;
 mod pump;
 mod recovery;
 mod retire;
+mod rolls;
 mod select;
 mod sieve;
 mod snapshot;

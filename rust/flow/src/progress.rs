@@ -39,6 +39,8 @@ pub struct Journaled {
     pub over_budget: bool,
     /// Bytes of journal on disk.
     pub bytes: u64,
+    /// Why the next segment could not be begun; none while they can be.
+    pub unrolled: Option<String>,
     /// The final batch is written.
     pub ended: bool,
     /// Raised by [`Progress::nudge`]: ends waits whatever the numbers say.

@@ -32,6 +32,7 @@ use crate::losses::Losses;
 use crate::mailbox::Mailbox;
 use crate::policies::{Policies, Stated};
 use crate::progress::Progress;
+use crate::rolls::Rolls;
 use crate::select::policy_in;
 use crate::syncer::{Syncer, Unsynced, Untold};
 use crate::ticks::Ticks;
@@ -99,6 +100,7 @@ pub struct Pump {
     ticks: Ticks,
     progress: Arc<Progress>,
     syncer: Syncer,
+    rolls: Rolls,
     /// The segment being written cannot be made durable: it ends here, so that it can be written again.
     distrusted: bool,
     /// Bytes of all segments but the one being written.
@@ -192,6 +194,7 @@ impl Pump {
             ticks,
             progress,
             syncer,
+            rolls: Rolls::default(),
             distrusted: false,
             sealed_bytes: 0,
             free_bytes: u64::MAX,
@@ -249,9 +252,12 @@ impl Pump {
     }
 
     /// Goes on with another ring once this one, which the caller has closed, is drained. Seqs, birth and counters go on.
-    pub fn replace(&mut self, ring: Arc<Ring>) {
+    /// `refused`: why it could not be made at first.
+    pub fn replace(&mut self, ring: Arc<Ring>, refused: Option<&str>) {
+        let deleted = "the ring's file was deleted";
+        let cause = refused.map_or(deleted.to_owned(), |why| format!("{deleted}; at first: {why}"));
         let mut event = Encoder::new(named("auditring.RingReplaced"));
-        event.int("generation", i64::from(ring.identity().generation)).text("cause", "the ring's file was deleted");
+        event.int("generation", i64::from(ring.identity().generation)).text("cause", &cause);
         // A full mailbox has told of worse.
         let _ = self.mailbox.post(event.to_vec());
         self.successor = Some(ring);
@@ -326,7 +332,7 @@ impl Pump {
         if self.must_roll(waiting || !posted.is_empty()) {
             match self.roll() {
                 // A segment that is whole takes more; the next batch tries again to begin another.
-                Err(_) if !self.writer.is_poisoned() => {}
+                Err(error) if !self.writer.is_poisoned() => self.rolls.failed(&error, &self.progress),
                 result => result?,
             }
         }
@@ -551,7 +557,17 @@ impl Pump {
             head.policy_digest = Policy::digest(&stated.bytes);
             head.policy.clone_from(&stated.bytes);
         }
-        self.writer.roll(&head)?;
+        while let Err(error) = self.writer.roll(&head) {
+            // A name that a try left, which failed and could not even remove it, is passed over.
+            if error.kind() != io::ErrorKind::AlreadyExists {
+                return Err(error.into());
+            }
+            head.ordinal += 1;
+        }
+        if let Some(row) = self.rolls.done(&self.progress) {
+            // A full mailbox has told of worse.
+            let _ = self.mailbox.post(row);
+        }
         self.defined = head.definitions.len();
         // Directly behind: whatever fails next, the new segment holds no context yet.
         self.fill.begin_segment();
