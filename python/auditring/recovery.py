@@ -107,9 +107,15 @@ class Orphans:
     def _keep_draining(self) -> None:
         delay = _FIRST_DELAY
         waiting = self._orphans
-        while waiting := self.drain(orphans=waiting, again=True):
+        while waiting:
+            try:
+                waiting = self.drain(orphans=waiting, again=True)
+            except BaseException as error:  # noqa: BLE001 - whatever strikes this thread, it does not end it unseen
+                # Those that it had come to were let go of, and are the next opener's; the others are gone on with.
+                self._board.bad("recovery", f"{type(error).__name__}: {error}", _ADVICE)
             with self._changed:
-                self._changed.wait_for(lambda: self._stopping, delay)
+                if waiting:
+                    self._changed.wait_for(lambda: self._stopping, delay)
             delay = min(delay * 2, _LONGEST_DELAY)
 
     def drain(
