@@ -18,7 +18,7 @@ RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust -type f \( -name '*.rs' 
 TSAN_TARGET := $(shell uname -m)-unknown-linux-gnu
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: ci-tools help build demo test test-rust test-python test-python-kafka test-python-rest lint lint-rust lint-python bench torture docs clean toolchain torture-loom torture-tsan torture-asan torture-kills torture-power
+.PHONY: ci-tools help build demo test test-rust test-python test-python-kafka test-python-rest lint lint-rust lint-python bench torture docs clean toolchain torture-loom torture-tsan torture-asan torture-kills torture-power torture-sinks
 
 help: ## what one can ask for
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -115,7 +115,7 @@ lint-python: build
 	$(BIN)/python -m mypy.stubtest auditring._core
 	$(BIN)/python docs/generate.py --check
 
-torture: torture-loom torture-tsan torture-asan torture-kills torture-power ## what takes patience: loom, ThreadSanitizer, AddressSanitizer, and kill -9 for a minute (KILLS="--kills 1000")
+torture: torture-loom torture-tsan torture-asan torture-kills torture-power torture-sinks ## what takes patience: loom, ThreadSanitizer, AddressSanitizer, and kill -9 for a minute (KILLS="--kills 1000")
 
 # Each has a target directory of its own, so that other flags do not throw away the builds above.
 torture-loom: toolchain
@@ -140,6 +140,11 @@ torture-kills: build
 POWER ?= --seconds 35
 torture-power: build
 	$(BIN)/python tests/torture/power.py $(POWER)
+
+# Sinks that hang, raise and crawl, at a journal budget of next to nothing.
+SINKS ?= --seconds 20
+torture-sinks: build
+	$(BIN)/python tests/torture/sinks.py $(SINKS)
 
 bench: $(VENV)/.bench ## the tables of README and docs/performance.md
 	$(BIN)/python benches/run.py $(ARGS)

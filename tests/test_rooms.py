@@ -34,7 +34,8 @@ MODULES: dict[str, set[str]] = {
     "policy": {"_core", "config", "exceptions", "policy_diff", "redaction"},
     "redaction": {"_core", "config", "exceptions"},
     "sinks": {"_core", "sinks"} | VALUES,
-    "follower": {"_core", "health", "sinks"} | VALUES,
+    "outage": set(),
+    "follower": {"_core", "health", "outage", "sinks"} | VALUES,
     "pump": {"_core", "health"} | VALUES,
     "metrics": VALUES,
     "questions": set(),
@@ -48,7 +49,8 @@ MODULES: dict[str, set[str]] = {
     "running": {"_core", "follower", "health", "pump", "recovery", "sinks"} | VALUES,
     "log_events": {"_core"} | VALUES,
     "log": {"_core", "log_events", "metrics", "running", "sinks"} | VALUES,
-    "opening": {"log", "sinks"} | VALUES,
+    "probing": {"sinks"} | VALUES,
+    "opening": {"log", "probing", "sinks"} | VALUES,
     "__init__": {"_core", "log", "opening", "sinks"} | VALUES,
 }
 
