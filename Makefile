@@ -17,7 +17,7 @@ export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
 RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust -type f \( -name '*.rs' -o -name '*.toml' \))
 TSAN_TARGET := $(shell uname -m)-unknown-linux-gnu
 PYTEST := $(BIN)/python -m pytest
-TORTURES := loom tsan asan kills power faults flood
+TORTURES := loom tsan asan kills power faults flood sinks
 
 .PHONY: ci-tools help build demo test test-rust test-python test-python-kafka test-python-rest lint lint-rust lint-python bench torture docs clean toolchain $(TORTURES:%=torture-%)
 
@@ -153,6 +153,11 @@ torture-faults: build ci-tools
 FLOOD ?= --seconds 2
 torture-flood: build ci-tools
 	$(BIN)/python tests/torture/floods.py $(FLOOD)
+
+# Sinks that hang, raise and crawl, at a journal budget of next to nothing.
+SINKS ?= --seconds 20
+torture-sinks: build
+	$(BIN)/python tests/torture/sinks.py $(SINKS)
 
 bench: $(VENV)/.bench ## the tables of README and docs/performance.md
 	$(BIN)/python benches/run.py $(ARGS)

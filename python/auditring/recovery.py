@@ -122,7 +122,7 @@ class Orphans:
 
     def _keep_draining(self) -> None:
         delay = _FIRST_DELAY
-        waiting = self.drain(orphans=self._orphans, again=True)
+        waiting = self._drained(self._orphans)
         while waiting or self._again is not None:
             with self._changed:
                 if self._changed.wait_for(lambda: self._stopping, delay):
@@ -130,7 +130,16 @@ class Orphans:
                     self.drain(orphans=waiting)
                     return
             delay = min(delay * 2, _LONGEST_DELAY)
-            waiting = self.drain(orphans=[*waiting, *self._adopt_again()], again=True)
+            waiting = self._drained([*waiting, *self._adopt_again()])
+
+    def _drained(self, orphans: Sequence[_core.Orphan]) -> Sequence[_core.Orphan]:
+        """Who of them still waits. Whatever strikes this thread, it does not end it unseen."""
+        try:
+            return self.drain(orphans=orphans, again=True)
+        except BaseException as error:  # noqa: BLE001 - also what another thread sets in this one
+            # Those that it had come to were let go of, and are the next opener's; the others are gone on with.
+            self._board.bad("recovery", f"{type(error).__name__}: {error}", _ADVICE)
+            return orphans
 
     def _adopt_again(self) -> list[_core.Orphan]:
         """Those who could not be adopted before, and can now; by now also others that have died."""

@@ -6,6 +6,7 @@ mod balance;
 mod birth;
 mod fill;
 mod follower;
+mod forget;
 mod lines;
 mod losses;
 mod mailbox;
@@ -26,6 +27,7 @@ mod timeline;
 
 pub use birth::{Born, Settings};
 pub use follower::{Batch, Follower, Form};
+pub use forget::{Forgotten, Held, forget};
 pub use lines::{Line, Lines, Style, lines, lines_each};
 pub use mailbox::{Mailbox, Withdrawn};
 pub use outside::{Outside, SinkOutside, outside};

@@ -34,6 +34,8 @@ pub struct Outside {
 /// One sink of a process.
 #[derive(Clone, Debug, Default)]
 pub struct SinkOutside {
+    /// At the journal's budget the process stops for it.
+    pub required: bool,
     /// Next seq that it has not durably passed.
     pub cursor: i64,
     /// delivered, merged, `sampled_out`, `filtered_out`, `lost_…`.
@@ -97,7 +99,10 @@ fn journal(process: &[u8; 16], dir: &Path) -> Result<Outside, Error> {
     for entry in Followers::load(dir)?.entries {
         let cursor = Cursor::load(dir, &entry.name)?.unwrap_or_default();
         let seq = cursor.seq.max(entry.since_seq);
-        sinks.insert(entry.name, SinkOutside { cursor: seq, totals: cursor.totals, pending: 0 });
+        sinks.insert(
+            entry.name,
+            SinkOutside { required: entry.required, cursor: seq, totals: cursor.totals, pending: 0 },
+        );
     }
     let state = fold(dir)?;
     for sink in sinks.values_mut() {
@@ -126,8 +131,10 @@ fn gone(process: String, totals: Totals) -> Outside {
     let cells: Vec<_> = totals.cells.into_iter().collect();
     let (terms, lost) = terms(&Counters::from_cells(&cells));
     let next_seq = totals.next_seq;
-    let sinks =
-        totals.sinks.into_iter().map(|(name, totals)| (name, SinkOutside { cursor: next_seq, totals, pending: 0 }));
+    let sinks = totals.sinks.into_iter().map(|(name, totals)| {
+        let required = false;
+        (name, SinkOutside { required, cursor: next_seq, totals, pending: 0 })
+    });
     Outside {
         process,
         instance: totals.instance,
