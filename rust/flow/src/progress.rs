@@ -108,7 +108,7 @@ impl Default for Progress {
             dead: AtomicBool::new(false),
             blocked_ns: AtomicU64::new(0),
             waits: AtomicU64::new(0),
-            disk: Default::default(),
+            disk: Mutex::default(),
         }
     }
 }

@@ -130,6 +130,11 @@ fn a_damaged_cursor_of_one_sink_is_no_trouble_of_the_others() {
         rig.reads(50);
         catch_up(&mut tables);
     }
+    // At the very end the required one may be behind once more.
+    for _ in 0..10 {
+        catch_up(&mut tables);
+        rig.pump.run(Duration::ZERO).unwrap();
+    }
     assert_eq!(rig.pump.progress().journaled().accepted, 1000);
 }
 
