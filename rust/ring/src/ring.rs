@@ -235,6 +235,26 @@ impl Ring {
         ahead > 0 && ahead < 8 << 31
     }
 
+    /// How many claims the consumer of a lane had given back beyond what lies before `at`.
+    ///
+    /// # Panics
+    /// There is no such lane.
+    #[must_use]
+    pub fn gone(&self, lane: u32, at: Position) -> u64 {
+        let head = at.unwrapped(self.lanes[lane as usize].head().load(Ordering::Acquire));
+        if self.is_behind(lane, at) { head.claims - at.claims } else { 0 }
+    }
+
+    /// Whether the producers of a lane had come as far as `at`. If not, this is an earlier copy of the ring in which they had.
+    ///
+    /// # Panics
+    /// There is no such lane.
+    #[must_use]
+    pub fn has_reached(&self, lane: u32, at: Position) -> bool {
+        // Modulo, as above: a tail that is behind `at` looks as if it were far ahead.
+        self.lanes[lane as usize].tail_from(at).pos - at.pos < 8 << 31
+    }
+
     /// Removes the path's name for this ring. A path that no longer names it is left alone.
     ///
     /// # Errors
