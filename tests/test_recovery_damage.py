@@ -19,6 +19,7 @@ import auditring
 from auditring import query, recovery
 from auditring.cli.commands import auditring as cli
 from auditring.sinks import JsonlSink, ParquetSink
+from auditring.verify import check
 from sealed_rows import lines_of, rows_of
 
 FLUSHED, JOURNALED, ACCEPTED = 100, 200, 300
@@ -361,7 +362,7 @@ def test_one_damaged_journal_hides_nobody(dead: Dead, died: Path, tmp_path: Path
     assert done.exit_code == 1
     assert other in done.output
     assert reads(dead.root) == list(range(ACCEPTED))
-    report = auditring.verify.check(dead.root)
+    report = check(dead.root)
     assert not report.complete
     assert any(other in finding.text for finding in report.findings), report.findings
     shutil.rmtree(dead.root / "journal" / other)

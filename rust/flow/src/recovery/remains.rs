@@ -73,7 +73,7 @@ pub(super) fn ring_of(owner: &Owner, process: &Uuid, state: &State) -> Result<Op
     if boot_id() == [0; 16] || owner.boot_id != text(boot_id()) {
         return Ok(None);
     }
-    match Ring::open(&owner.ring_path) {
+    match Ring::look(&owner.ring_path) {
         Ok(ring) => {
             let who = ring.identity();
             let ours = who.process == *process.as_bytes() && who.boot_id == boot_id();

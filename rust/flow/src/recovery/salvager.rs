@@ -293,7 +293,7 @@ fn delivered(
         // Nobody knows how many claims there were.
         None => born = 0,
         Some(ring) => {
-            for (lane, (from, to)) in (0..).zip(lanes) {
+            for (lane, (from, to)) in (0..).zip(&mut *lanes) {
                 let gone = if damaged { from.claims } else { ring.gone(lane, *from) };
                 let known = gone.min(born);
                 born -= known;
