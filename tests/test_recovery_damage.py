@@ -16,8 +16,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 import auditring
-from auditring import query, recovery
+from auditring import _core, query, recovery
 from auditring.cli.commands import auditring as cli
+from auditring.redaction import read_key
 from auditring.sinks import JsonlSink, ParquetSink
 from auditring.verify import check
 from sealed_rows import lines_of, rows_of
@@ -414,3 +415,43 @@ def test_a_reader_that_may_not_write(dead: Dead) -> None:
     assert {path: path.read_bytes() for path in dead.root.rglob("*") if path.is_file()} == before
     by_command(dead.root)
     assert reads(dead.root) == list(range(ACCEPTED))
+
+
+KEY, OTHER = "0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210"
+HASHING = """
+import os, signal, sys
+import auditring
+from auditring import Hash, Policy, Redact
+from auditring.sinks import JsonlSink, ParquetSink
+
+policy = Policy(redact=(Redact("client_id", Hash("env:AUDIT_KEY")),))
+log = auditring.open(sys.argv[1], instance="dead", policy=policy, sinks=(ParquetSink(), JsonlSink()), balance=None)
+with log.session(id="s", client_id="alice", authority="decision") as session:
+    for offset in range(50):
+        session.read("t", 0, offset, offset)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.skipif(not _core.in_memory("/dev/shm"), reason="a log that redacts needs tmpfs")  # noqa: S108 - where rings lie
+@pytest.mark.parametrize(
+    ("keys", "hashed"),
+    [((), False), (("AUDIT_KEY",), True), (("OTHER_KEY",), False), (("OTHER_KEY", "AUDIT_KEY"), True)],
+)
+def test_the_key_of_a_dead_process_is_given_to_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keys: tuple[str, ...], *, hashed: bool
+) -> None:
+    """With it the last rows say of a value what the others do; without, or with another, it is left out and marked."""
+    monkeypatch.setenv("AUDIT_KEY", KEY)
+    monkeypatch.setenv("OTHER_KEY", OTHER)
+    root = tmp_path / "audit"
+    done = subprocess.run([sys.executable, "-c", HASHING, str(root)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert recover(root, "--key", "env:NOWHERE").exit_code == 2
+    said = recover(root, *(part for key in keys for part in ("--key", f"env:{key}")))
+    assert said.exit_code == 0, said.output
+    assert reads(root) == list(range(50))
+    rows = rows_of(root, "Read")
+    expected = read_key("env:AUDIT_KEY").hash("client_id", "alice")[0]
+    assert {row["client_id"] for row in rows[-5:]} == {expected if hashed else None}
+    assert all("auditring.redacted" in json.loads(row["context"]) for row in rows)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from auditring import query
-from lives import PATIENCE, Found, judged, kill, kill_recoveries, recover_all, standings
+from lives import PATIENCE, Found, judged, kill, kill_recoveries, recover_all, standings, until
 
 if TYPE_CHECKING:
     import random
@@ -84,6 +84,10 @@ class Clients:
     def _connection(self) -> http.client.HTTPConnection:
         return http.client.HTTPConnection("127.0.0.1", self._port, timeout=PATIENCE)
 
+    def count(self) -> int:
+        """Requests that were answered so far."""
+        return sum(map(len, self.answered))
+
     def stop(self) -> None:
         """No request more."""
         self._stop.set()
@@ -115,7 +119,10 @@ def one(rng: random.Random, folder: Path) -> Found:
                 found.kinds["servers killed in birth"] += 1
             else:
                 assert server.stdout.readline() == "alive\n"
-                time.sleep(rng.uniform(0.05, 0.7))
+                # A machine may be slow to come to its load: then it lives a little longer.
+                before = clients.count()
+                until(lambda before=before: clients.count() > before + 20, lambda: "nothing is answered")
+                time.sleep(rng.uniform(0, 0.5))
                 found.kinds["servers killed under load"] += 1
             kill(server)
             server.stdout.close()

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lives import PATIENCE, Found, judged, kill_recoveries, recover_all, standings
+from lives import PATIENCE, Found, judged, kill_recoveries, recover_all, standings, until
 
 if TYPE_CHECKING:
     import random
@@ -105,7 +105,10 @@ def _one(broker: Broker, rng: random.Random, folder: Path) -> Found:
     load = Load(rng, proxy, topic)
     try:
         for last in (False,) * rng.choice((0, 1, 2)) + (True,):
-            time.sleep(rng.uniform(0.1, 1.0))
+            # A machine may be slow to come to its load: then it lives a little longer.
+            before = len(load.reports)
+            until(lambda before=before: len(load.reports) > before + 50, lambda: "nothing is acknowledged")
+            time.sleep(rng.uniform(0, 0.7))
             proxy.kill()
             found.kills += 1
             found.kinds["proxies killed under load"] += 1
