@@ -153,8 +153,8 @@ impl Salvager {
                     self.count(counters::TORN, claims);
                     self.salvage.torn += claims;
                 }
-                // They are journaled, as a sink knows.
-                Some(Found::Gone(0)) => {}
+                // All of them are journaled, as a sink knows; the row says why seqs are left out.
+                Some(Found::Gone(0)) => self.tell("journal_gone", Some(0)),
                 Some(Found::Gone(claims)) => {
                     self.lost(counters::LOST_JOURNAL_GONE, "journal_gone", claims);
                     self.salvage.journal_gone += claims;
