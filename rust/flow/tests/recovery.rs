@@ -7,9 +7,7 @@ use std::os::unix::fs::symlink;
 use std::sync::Arc;
 
 use auditring_event::code_of;
-use auditring_flow::{
-    Declined, Follower, Form, Recovery, Salvage, Snapshot, Stated, outside, recover, retire,
-};
+use auditring_flow::{Declined, Follower, Form, Recovery, Salvage, Snapshot, Stated, outside, recover, retire};
 use auditring_journal::{Owner, ProcessDir, fold, segments};
 use auditring_ring::Kind;
 use common::dead::{

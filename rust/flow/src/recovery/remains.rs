@@ -79,9 +79,9 @@ pub(super) fn ring_of(owner: &Owner, process: &Uuid, state: &State) -> Result<Op
             let ours = who.process == *process.as_bytes() && who.boot_id == boot_id();
             // Of an earlier moment than the journal: somebody has put a copy in its place, and what came after is in neither.
             let earlier = who.generation == state.generation
-                && (0..ring.geometry().lanes).zip(&state.lanes).any(|(lane, at)| {
-                    !ring.has_reached(lane, Position { pos: at.pos, claims: at.claims })
-                });
+                && (0..ring.geometry().lanes)
+                    .zip(&state.lanes)
+                    .any(|(lane, at)| !ring.has_reached(lane, Position { pos: at.pos, claims: at.claims }));
             Ok((ours && who.generation >= state.generation && !earlier).then_some(ring))
         }
         Err(RingError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(None),
