@@ -114,13 +114,16 @@ def one(rng: random.Random, folder: Path) -> Found:
     hosts: list[Host] = []
     living: list[Host] = []
     try:
-        for number in range(rng.choices((1, 2, 3), (6, 3, 1))[0]):
+        count = rng.choices((1, 2, 3), (5, 4, 2))[0]
+        for number in range(count):
             host = Host(rng, folder, number, shared)
             hosts.append(host)
             living.append(host)
             host.live(rng)
-            found.kinds["lives with two hosts at once"] += len(living) == 2
-            # One of two that live at once dies, which the next to come adopts; or all.
+            found.kinds["hosts that lived beside another"] += len(living) > 1
+            if len(living) == 1 and number + 1 < count and rng.random() < 0.6:
+                continue
+            # One of two that live at once dies, which the next to come adopts beside the other; or both.
             for dying in list(living) if rng.random() < 0.5 else [rng.choice(living)]:
                 living.remove(dying)
                 dying.die(found)
