@@ -530,7 +530,7 @@ class Orphan:
         """In a forked child: the hold is the parent's."""
 
 def adopt_orphans(
-    root: str | PathLike[str], *, by: str = "", keys: Sequence[RedactionKey] = []
+    root: str | PathLike[str], *, by: str = "", keys: Sequence[RedactionKey] = ...
 ) -> tuple[list[Orphan], list[tuple[Path, str]]]:
     """Adopts and recovers every process under `root` that has died; beside them what could not be, and why.
 
