@@ -146,15 +146,6 @@ def lines(path: Path) -> list[Row]:
     return sorted(rows, key=lambda row: (row.process, row.seq))
 
 
-def writes(rows: list[Row]) -> dict[str | None, list[int | None]]:
-    """The first offset of each Write, by topic."""
-    found: dict[str | None, list[int | None]] = {}
-    for row in rows:
-        if row.action == "Write":
-            found.setdefault(row.resource, []).append(row.first)
-    return found
-
-
 def judged(path: Path, found: Found, *, in_lines: bool = True) -> list[Row]:
     """Tables, and lines where there are such, have the same rows, each once; the directory proves whole. The rows."""
     rows = tables(path)

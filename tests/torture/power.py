@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING
 from auditring.recovery import recover
 from auditring.verify import check
 from host_of_threads import Page
-from lives import lines, tables, writes
+from in_sinks import lines, tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -189,8 +189,8 @@ def judge(path: Path, told: list[int], found: Counter[str], *, power: bool) -> N
         assert path.exists(), "nothing is left of the log"
     elif not (path / "jsonl").exists():
         return
-    in_lines = writes(lines(path))
-    in_tables = writes(tables(path))
+    in_lines = lines(path)
+    in_tables = tables(path)
     for number, count in enumerate(told):
         offsets = in_tables.get(f"t-{number}", [])
         found["rows"] += len(offsets)

@@ -29,7 +29,9 @@ pub(super) fn is_elsewhere(owner: &Owner) -> bool {
 /// Whether a process is certainly dead because this machine has been booted since.
 pub(super) fn is_of_another_boot(owner: &Owner) -> bool {
     let ours = !owner.machine_id.is_empty() && owner.machine_id == machine_id();
-    ours && boot_id() != [0; 16] && Uuid::try_parse(&owner.boot_id).is_ok_and(|boot| boot.into_bytes() != boot_id())
+    // Where the system does not tell which boot this is, nothing is certain.
+    let Ok(boot) = boot_id() else { return false };
+    ours && boot != [0; 16] && Uuid::try_parse(&owner.boot_id).is_ok_and(|theirs| theirs.into_bytes() != boot)
 }
 
 /// Whether a process is certainly dead, and nobody recovers it.
@@ -69,14 +71,19 @@ pub(super) fn cursors(dir: &Path) -> Result<i64, Error> {
 
 /// The dead process's ring, if it is one that may be trusted.
 pub(super) fn ring_of(owner: &Owner, process: &Uuid, state: &State) -> Result<Option<Ring>, Error> {
-    // Zeroes are no boot's: where the system does not tell, no ring is trusted.
-    if boot_id() == [0; 16] || owner.boot_id != text(boot_id()) {
+    let boot = boot_id().map_err(|source| Error::Io {
+        what: "learn which boot this is, to trust the ring",
+        path: owner.ring_path.clone(),
+        source,
+    })?;
+    // Zeroes are no boot's: where the system has none to tell, no ring is trusted.
+    if boot == [0; 16] || owner.boot_id != text(boot) {
         return Ok(None);
     }
     match Ring::look(&owner.ring_path) {
         Ok(ring) => {
             let who = ring.identity();
-            let ours = who.process == *process.as_bytes() && who.boot_id == boot_id();
+            let ours = who.process == *process.as_bytes() && who.boot_id == boot;
             // Of an earlier moment than the journal: somebody has put a copy in its place, and what came after is in neither.
             let earlier = who.generation == state.generation
                 && (0..ring.geometry().lanes)
