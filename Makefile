@@ -134,8 +134,9 @@ torture-asan: toolchain
 	RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=address -Cunsafe-allow-abi-mismatch=sanitizer" \
 	    $(CARGO) test --package auditring-kafka --locked --quiet --target-dir target/asan --target $(TSAN_TARGET) --lib --tests
 
-# Each life has a seed of its own, which a failure names. The short form ends by the clock, whatever the machine.
-KILLS ?= --seconds 60
+# Each life has a seed of its own, which a failure names. The short form ends by the clock, whatever the machine. The Kafka
+# proxy is killed once in tests/kafka; KILLS="--host kafka --kills 200" kills it under load.
+KILLS ?= --host threads --host uvicorn --seconds 60
 torture-kills: build
 	$(BIN)/python tests/torture/kills.py $(KILLS)
 

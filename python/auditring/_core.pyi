@@ -131,10 +131,11 @@ def literal(text: str) -> str:
 def sample_by() -> list[str]:
     """What a sample can go by, in order."""
 
-def outside(root: str) -> list[dict[str, Any]]:
+def outside(root: str, *, unreadable: list[tuple[Path, str]] | None = None) -> list[dict[str, Any]]:
     """The balance of every process under `root`, read from its files alone.
 
-    Raises `OSError` when the directory cannot be read.
+    `unreadable` is given the directories of processes that cannot be read, each with the reason. Without it the first
+    of them raises `OSError`, as it does when the audit directory itself cannot be read.
     """
 
 def forget_sink(root: str, sink: str, *, really: bool = False) -> list[dict[str, Any]]:
@@ -556,11 +557,11 @@ class Orphan:
         """In a forked child: the hold is the parent's."""
 
 def adopt_orphans(
-    root: str | PathLike[str], *, by: str = "", key: RedactionKey | None = None
+    root: str | PathLike[str], *, by: str = "", keys: Sequence[RedactionKey] = ...
 ) -> tuple[list[Orphan], list[tuple[Path, str]]]:
     """Adopts and recovers every process under `root` that has died; beside them what could not be, and why.
 
-    What those that had the same `key` hashed is hashed by it; without it such values are left out.
+    What those that had one of `keys` hashed is hashed by it; without theirs such values are left out.
     Raises `OSError` if the directory cannot be read.
     """
 

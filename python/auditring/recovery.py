@@ -91,14 +91,14 @@ class Orphans:
         self.results: list[Recovered] = []
         """One for each process, as it is done with."""
 
-    def adopt(self, by: str = "", key: RedactionKey | None = None) -> None:
+    def adopt(self, by: str = "", keys: Sequence[RedactionKey] = ()) -> None:
         """Takes over every process that has died, and ends its journal.
 
-        Of what it redacted by the same `key` the hashes are made; without it such values are left out.
+        Of what it hashed by one of `keys` the hashes are made; without its key such values are left out.
         Raises `OSError` if the directory cannot be read.
         """
-        self._again = lambda: self.adopt(by, key)
-        self._orphans, refused = _core.adopt_orphans(self._root, by=by, key=key)
+        self._again = lambda: self.adopt(by, keys)
+        self._orphans, refused = _core.adopt_orphans(self._root, by=by, keys=keys)
         if not refused:
             self._again = None
         # One that is not refused any more may be a living process's: then there is nothing to bring to any sink.
@@ -281,13 +281,16 @@ def recover(
     path: str | os.PathLike[str],
     *,
     sinks: Sequence[Sink] | None = None,
+    keys: Sequence[RedactionKey] = (),
     done: Callable[[Recovered], None] | None = None,
 ) -> list[Recovered]:
     """Recovers every process of an audit directory that has died, and brings its rows to `sinks`.
 
     That is what `open` does, too. A process that lives is left alone. `sinks`: by default a `ParquetSink` and a
     `JsonlSink` with their own defaults; only those that a dead process had are given its rows, and go by the policy
-    that it had for them. `done` is told of each process.
+    that it had for them. `keys`: what a dead process would have hashed by one of them is hashed by it; where its key is
+    not among them such values are left out and marked, for good (see `auditring.redaction.read_key`). `done` is told of
+    each process.
 
     Raises `NotAnAuditDirectory`, `OSError`.
     """
@@ -295,7 +298,7 @@ def recover(
     directory.require(root)
     chosen = (ParquetSink(), JsonlSink()) if sinks is None else tuple(sinks)
     orphans = Orphans(root, chosen, HealthBoard())
-    orphans.adopt()
+    orphans.adopt(keys=keys)
     for result in orphans.results:
         if done is not None:
             done(result)

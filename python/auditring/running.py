@@ -97,7 +97,7 @@ class Running:
         """Takes over processes of this directory that have died. What they left must not keep this one from working."""
         self._orphans = Orphans(root, sinks, self._board, self._tell)
         try:
-            self._orphans.adopt(self.core.process, key)
+            self._orphans.adopt(self.core.process, () if key is None else (key,))
         except OSError as error:
             self._board.bad("recovery", f"{type(error).__name__}: {error}", _RECOVERY_ADVICE)
         try:

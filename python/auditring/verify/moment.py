@@ -103,7 +103,12 @@ class Moment:
 
 def _outside(root: Path, findings: list[Finding]) -> dict[str, dict[str, Any]]:
     try:
-        return {process["process"]: process for process in _core.outside(str(root))}
+        unreadable: list[tuple[Path, str]] = []
+        processes = _core.outside(str(root), unreadable=unreadable)
+        for path, why in unreadable:
+            text = f"counters of {path.name} cannot be read, so its end is not known: {why}"
+            findings.append(Finding(kind=Kind.JOURNAL, text=text))
+        return {process["process"]: process for process in processes}
     except OSError as error:
         text = f"counters of journals and totals cannot be read, so no end of a process is known: {error}"
         findings.append(Finding(kind=Kind.JOURNAL, text=text))

@@ -97,10 +97,20 @@ fn words(column: Column) -> Vec<&'static str> {
     }
 }
 
-/// The balance of every process under `root`, read from its files alone.
+/// The balance of every process under `root`, read from its files alone. `unreadable` is given those that cannot be read, each
+/// with the reason; without it the first of them raises.
 #[pyfunction]
-pub(crate) fn outside(py: Python<'_>, root: PathBuf) -> PyResult<Bound<'_, PyList>> {
-    let all = py.detach(|| auditring_flow::outside(&root)).map_err(os_error)?;
+#[pyo3(signature = (root, *, unreadable=None))]
+pub(crate) fn outside<'py>(
+    py: Python<'py>,
+    root: PathBuf,
+    unreadable: Option<&Bound<'py, PyList>>,
+) -> PyResult<Bound<'py, PyList>> {
+    let (all, damaged) = py.detach(|| auditring_flow::outside(&root)).map_err(os_error)?;
+    for (dir, error) in damaged {
+        let Some(unreadable) = unreadable else { return Err(os_error(error)) };
+        unreadable.append((dir, error.to_string()))?;
+    }
     let list = PyList::empty(py);
     for one in all {
         let process = PyDict::new(py);
@@ -109,6 +119,7 @@ pub(crate) fn outside(py: Python<'_>, root: PathBuf) -> PyResult<Bound<'_, PyLis
         process.set_item("host", &one.host)?;
         process.set_item("pid", one.pid)?;
         process.set_item("alive", one.alive)?;
+        process.set_item("lockless", one.lockless)?;
         process.set_item("next_seq", one.next_seq)?;
         for (term, value) in &one.terms {
             process.set_item(term, value)?;

@@ -87,6 +87,8 @@ struct Left {
     rows: Range<usize>,
     /// Seq of the first of them.
     seq: i64,
+    /// Or they are damaged, so many: behind a jump in seq, which ends a checkpoint first.
+    lost: u64,
 }
 
 /// The batch in the making, as its [`Form`] wants it.
@@ -367,6 +369,9 @@ impl Follower {
             }
             if !self.left.rows.is_empty() {
                 self.choose(max_rows, to_cut)?;
+            } else if self.left.lost > 0 {
+                let Left { seq, lost, .. } = std::mem::take(&mut self.left);
+                self.lose(seq, lost, CORRUPT);
             } else if !self.step()? {
                 return Ok(false);
             }
@@ -448,13 +453,17 @@ impl Follower {
             Step::Batch(meta, sections) => {
                 self.selector.contexts(&self.buf[sections.contexts]);
                 self.selector.definitions(&self.buf[sections.definitions], &mut self.chosen);
-                self.left = Left { rows: sections.rows, seq: meta.first_seq };
+                self.left = Left { rows: sections.rows, seq: meta.first_seq, lost: 0 };
                 if meta.first_seq > self.chosen.next_seq {
                     self.jump(meta.first_seq);
                 }
                 if meta.rows == 0 && !meta.flags.contains(BatchFlags::PASSED) {
                     self.selector.elapse(&meta, &mut self.chosen);
                 }
+            }
+            Step::Corrupt { first_seq, rows } if first_seq > self.chosen.next_seq => {
+                self.left = Left { seq: first_seq, lost: rows, ..Left::default() };
+                self.jump(first_seq);
             }
             Step::Corrupt { first_seq, rows } => self.lose(first_seq, rows, CORRUPT),
             Step::Gone { first_seq, rows } => self.lose(first_seq, rows, BUDGET),

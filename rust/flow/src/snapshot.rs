@@ -11,11 +11,11 @@ use std::path::{Path, PathBuf};
 
 use auditring_event::SCHEMA_VERSION;
 use auditring_event::row::RowView;
-use auditring_journal::{BatchFlags, Cursor, Followers, Reader, Step, fold, is_held, list, process_text};
+use auditring_journal::{BatchFlags, Cursor, Followers, Reader, Step, fold, list, process_text};
 
 use crate::Error;
 use crate::follower::{Batch, illegible};
-use crate::recovery::preview;
+use crate::recovery::{is_dead, preview};
 use crate::select::{Chosen, Declined, Selector};
 
 /// The sink whose files are the table.
@@ -228,7 +228,8 @@ fn bare(first_seq: i64, rows: u64, sealed: &[(i64, i64)]) -> u64 {
 
 /// What a dead process's ring still holds behind a seq, as its recovery would journal it, and where that ends.
 fn dead(dir: &Path, from: i64) -> Result<Option<(Reader, i64)>, Error> {
-    if is_held(dir)? {
+    // Whoever cannot be told to be dead may live, and write to its ring.
+    if !is_dead(dir).unwrap_or(false) {
         return Ok(None);
     }
     let folder = Folder::new()?;
@@ -240,7 +241,7 @@ fn dead(dir: &Path, from: i64) -> Result<Option<(Reader, i64)>, Error> {
     reader.hold()?;
     let state = fold(folder.path())?;
     // Only if nobody has recovered it meanwhile: its rows would come twice.
-    let untouched = !is_held(dir)? && dir.exists() && fold(dir)?.next_seq == from;
+    let untouched = dir.exists() && is_dead(dir)? && fold(dir)?.next_seq == from;
     Ok(untouched.then_some((reader, state.next_seq)))
 }
 

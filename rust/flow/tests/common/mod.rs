@@ -1,6 +1,8 @@
 //! What tests of a whole log share: its settings, its limits, and how an event comes into its ring.
 #![allow(dead_code, reason = "each file of tests takes what it needs")]
 
+pub mod dead;
+
 use std::path::Path;
 use std::time::Duration;
 
