@@ -19,7 +19,7 @@ if sys.platform not in {"linux", "darwin"}:
     raise ImportError(f"auditring runs on Linux and macOS; its ring is not available on {sys.platform}")
 
 from auditring._core import Authorizer, Broker, Plugin, Session
-from auditring.config import Durability, Rotation, Then, WhenFull
+from auditring.config import Durability, Retention, Rotation, Then, WhenFull
 from auditring.exceptions import (
     AuditError,
     AuditUnavailable,
@@ -63,6 +63,7 @@ __all__ = [
     "PolicyLocked",
     "Problem",
     "Redact",
+    "Retention",
     "Rotation",
     "Rule",
     "Session",

@@ -34,6 +34,7 @@ __all__ = [
     "check_windows",
     "columns",
     "compile_policy",
+    "cursors",
     "explain",
     "in_memory",
     "judge",
@@ -134,6 +135,12 @@ def outside(root: str) -> list[dict[str, Any]]:
     """The balance of every process under `root`, read from its files alone.
 
     Raises `OSError` when the directory cannot be read.
+    """
+
+def cursors(root: str) -> tuple[dict[str, dict[str, int]], dict[str, int]]:
+    """How far each sink of each process under `root` is, and of each process that has gone the seq behind its last row.
+
+    Raises `OSError` when the directory, a cursor or totals cannot be read.
     """
 
 @final
@@ -380,8 +387,13 @@ class Log:
         reason: str | None = None,
         context: ContextMap | None = None,
         **fields: str | int,
-    ) -> None:
-        """Hands one of the library's own events (`auditring.…`) to the pump; never goes through the ring."""
+    ) -> int:
+        """Hands one of the library's own events (`auditring.…`) to the pump; never goes through the ring.
+
+        Returns its number, for `posted`.
+        """
+    def posted(self, number: int) -> bool:
+        """Whether what was handed over under this number is in the journal."""
     def set_policy(self, policy: bytes, diff: str, timeout: float | None = None) -> bool:
         """Brings another policy, in its journaled form, into force; returns once that is journaled.
 
@@ -401,6 +413,12 @@ class Log:
         """Looks whether the ring's file is still there and if not goes on with a new one; returns whether it did.
 
         From the pump's thread, between two calls of `run_pump`. Raises `OSError` when no new ring can be made.
+        """
+    def keep_journal(self) -> tuple[list[tuple[str, str, str, bool]], str | None]:
+        """Looks whether the journal is still where it was, and puts back what was taken away.
+
+        Returns what was: path, `journal` or `segment`, what became of it, whether it is there again; and why not, where
+        it is not. From the pump's thread, between two calls of `run_pump`.
         """
     def pump_failed(self, cause: str, *, dead: bool = False) -> None:
         """Declares the pump troubled: `AuditUnavailable` names `cause`; with `dead` no caller waits for it any more."""

@@ -11,13 +11,16 @@ AuditError
 ├── PolicyLocked                 the log was opened with `lock_policy=True`
 ├── JournalError                 the journal cannot be written now; what was accepted waits in the ring
 ├── SinkError                    a sink could not make rows safe; its follower goes on trying
-│   └── CursorError              what a sink left behind does not fit what the cursor says
+│   ├── CursorError              what a sink left behind does not fit what the cursor says
+│   └── FileGone                 a file that a sink was writing was taken away or replaced; it begins another
 └── CloseIncomplete              `close` ran out of time or patience; what is missing is kept on disk
 ```
 
 A programmer's mistake in an emit call (a wrong type, an unknown name, a number out of range) is Python's own
 `TypeError` or `ValueError`. Values off the wire never raise.
 """
+
+from pathlib import Path
 
 __all__ = [
     "AuditError",
@@ -27,6 +30,7 @@ __all__ = [
     "CursorError",
     "EventConflict",
     "EventTableFull",
+    "FileGone",
     "JournalError",
     "LogClosed",
     "PolicyLocked",
@@ -77,6 +81,18 @@ class SinkError(AuditError):
 
 class CursorError(SinkError):
     """What lies in a sink's place is not what its cursor says; nothing of it was touched."""
+
+
+class FileGone(SinkError):  # noqa: N818 - names what has happened, as a follower catches it
+    """A file that a sink was writing was taken away or replaced; `start` begins another."""
+
+    def __init__(self, path: Path, what: str, *, rows: int = 0, first_seq: int | None = None) -> None:
+        """`what`: deleted, moved or replaced. `rows`: how many were safe in it, from `first_seq` on."""
+        super().__init__(f"{path} was {what} while it was written")
+        self.path = path
+        self.what = what
+        self.rows = rows
+        self.first_seq = first_seq
 
 
 class CloseIncomplete(AuditError):  # noqa: N818 - names a state, as hosts will catch it

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from typing import Final
 
 from auditring import _core
-from auditring.exceptions import SinkError
+from auditring.exceptions import FileGone, SinkError
 from auditring.health import HealthBoard
-from auditring.sinks.base import Checkpoint, Sink
+from auditring.sinks.base import Checkpoint, Sink, missing_of
 
 __all__ = ["SinkFollower", "declined"]
 
@@ -83,6 +83,8 @@ class SinkFollower:
         """Why the sink could not be written to last; `None` while it works."""
         self.finished = False
         """Everything was delivered and committed."""
+        self.vanished: tuple[float, str] | None = None
+        """When a file that the sink had open was taken away last, and which."""
         self._rows = rows
         self._tell = tell
         self._safe = self._rows.cursor
@@ -94,6 +96,7 @@ class SinkFollower:
         self._outage = 0.0, 0
         self._target = 0
         self._closing = False
+        self._gone: FileGone | None = None
 
     @property
     def cursor(self) -> int:
@@ -146,6 +149,15 @@ class SinkFollower:
                     f"sink {self.sink.name!r} failed at seq {self.cursor} of {target}: {self.failed!r}"
                 ) from self.failed
 
+    def look(self) -> bool:
+        """Whether a file that the sink has open was taken away; then its thread begins another. From another thread."""
+        found = missing_of(self.sink)
+        if found is None or self._gone is not None:
+            return False
+        self._gone = found
+        self._rows.wake()
+        return True
+
     def stop(self) -> None:
         """The log is being closed: deliver what is there, do not wait for more, do not try for ever."""
         with self._changed:
@@ -156,11 +168,18 @@ class SinkFollower:
     def _run(self) -> None:
         """Follows until the final row, through any number of failures; a sink may raise whatever it likes."""
         delay, tries = _FIRST_DELAY, 0
+        lost: int | None = None
         while True:
             before = self.cursor
             try:
                 self._follow()
             except BaseException as error:  # noqa: BLE001 - a panic, too
+                again = lost is not None and lost >= self.cursor
+                if isinstance(error, FileGone) and not again:
+                    # No failure of the sink: it begins another file at once, unless that goes, too.
+                    lost = self.cursor
+                    self._vanished(error)
+                    continue
                 if self.cursor > before:
                     delay, tries = _FIRST_DELAY, 0
                 tries = tries + 1 if self._closing else 0
@@ -188,11 +207,14 @@ class SinkFollower:
     def _follow(self) -> None:
         """From the cursor to the final row. Returns when the sink has everything and is closed."""
         rows, sink = self._rows, self.sink
+        self._gone = None
         rows.rewind()
         sink.start(rows.state)
         tally = Tally(sink.checkpoint, time.monotonic())
         due = False
         while not rows.ended:
+            if self._gone is not None:
+                raise self._gone
             # After a failure a checkpoint of whatever is there, so that it is soon known whether the sink works again.
             urgent = self._closing or self._target > rows.cursor or self.failed is not None
             left = tally.left(time.monotonic())
@@ -243,6 +265,21 @@ class SinkFollower:
         with self._changed:
             closing = self._closing
             self._changed.wait_for(lambda: self._closing and not closing, seconds)
+
+    def _vanished(self, error: FileGone) -> None:
+        """Tells of a file that was taken away: rows that were safe in it are in no file of the sink any more."""
+        self.vanished = time.monotonic(), str(error)
+        known = {} if error.first_seq is None else {"first_seq": error.first_seq, "last_seq": self.cursor - 1}
+        self._tell(
+            "auditring.FileVanished",
+            reason=str(error),
+            file=str(error.path),
+            kind="open",
+            what=error.what,
+            sink=self.sink.name,
+            rows=error.rows,
+            **(known if error.rows else {}),
+        )
 
     def _trouble(self, error: BaseException) -> None:
         cause = f"{type(error).__name__}: {error}"

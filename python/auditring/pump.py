@@ -11,11 +11,12 @@ from collections.abc import Callable
 from typing import Final
 
 from auditring import _core
-from auditring.health import HealthBoard
+from auditring.health import STAYS, HealthBoard
 
 __all__ = ["Pump"]
 
-_SLICE: Final = 1.0
+_SLICE: Final = 0.5
+"""How long the core has the thread: what is taken away of the journal is noticed twice a second."""
 _TRIAL: Final = 0.02
 _FIRST_DELAY: Final = 0.05
 _LONGEST_DELAY: Final = 1.0
@@ -25,6 +26,9 @@ _ADVICE: Final = (
     "and the pump tries again by itself"
 )
 _RING: Final = "events go on, but those in the ring would not survive a crash; give the ring a place with ring_dir"
+_FILES: Final = (
+    "look who takes the journal away; nothing is lost as long as this process lives, for all of it is held open"
+)
 _DEAD: Final = (
     "restart the process; accepted events are kept in ring and journal for the next opener, "
     "new ones get what when_full says"
@@ -37,7 +41,7 @@ class Pump:
     def __init__(
         self, core: _core.Log, health: HealthBoard, tell: Callable[..., None], look: Callable[[], None]
     ) -> None:
-        """`tell` records one of the library's own events; `look` is called about once a second."""
+        """`tell` records one of the library's own events; `look` is called about twice a second."""
         self.finished = False
         """The final batch is written."""
         self.failed: BaseException | None = None
@@ -51,6 +55,7 @@ class Pump:
         self._since = 0.0
         self._stopped = 0.0
         self._attempts = 0
+        self._gone_at = -STAYS
 
     @property
     def alive(self) -> bool:
@@ -87,6 +92,8 @@ class Pump:
                 ended = self._core.run_pump(_SLICE if self.failed is None else _TRIAL)
             except OSError as error:
                 self._trouble(error)
+                # A directory that was taken away may be why.
+                self._keep_journal()
                 if self._stopping.is_set() and time.monotonic() - max(self._since, self._stopped) > _LAST_PATIENCE:
                     return
                 # A stop cuts the wait short once; after that it is the delay that is waited out.
@@ -102,8 +109,21 @@ class Pump:
             if ended:
                 self.finished = True
                 return
+            self._keep_journal()
             self._keep_ring()
             self._look()
+
+    def _keep_journal(self) -> None:
+        """What is taken away of the journal is put back: all of it that a sink lacks is held open."""
+        found, error = self._core.keep_journal()
+        for path, kind, what, restored in found:
+            self._gone_at = time.monotonic()
+            self._tell("auditring.FileVanished", file=path, kind=kind, what=what, restored=int(restored))
+            self._health.bad("journal-files", f"{path} was {what}, and put back", _FILES)
+        if error is not None:
+            self._health.bad("journal-files", f"the journal was taken away, and cannot be put back: {error}", _FILES)
+        elif not found and time.monotonic() - self._gone_at > STAYS:
+            self._health.good("journal-files")
 
     def _keep_ring(self) -> None:
         """Session managers and containers delete what lies in `/dev/shm`: then the log goes on with a new ring."""

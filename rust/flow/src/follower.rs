@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant as Clockwork};
 
 use auditring_event::RowSet;
@@ -16,7 +16,7 @@ use auditring_event::row::RowView;
 use auditring_journal::{BatchFlags, Cursor, Followers, Reader, SinkLock, Step, delete_passed};
 
 use crate::Error;
-use crate::progress::Progress;
+use crate::progress::{Held, Progress};
 use crate::select::{Chosen, Declined, Selector};
 
 const DAY_NS: i64 = 86_400_000_000_000;
@@ -149,6 +149,8 @@ pub struct Follower {
     chosen: Chosen,
     making: Making,
     cursor: Cursor,
+    /// The same, for the pump to put back.
+    held: Held,
     /// Handed out since the commit.
     handed: [(&'static str, u64); 6],
     /// Lost by cause among the rows being chosen.
@@ -174,6 +176,11 @@ const NOTHING: [(&str, u64); 6] =
 const CORRUPT: usize = 0;
 const BUDGET: usize = 1;
 
+fn reader(dir: &Path, from_seq: i64, progress: &Progress) -> Result<Reader, Error> {
+    let reader = Reader::open(dir, from_seq)?;
+    Ok(if progress.kept() { reader.patient() } else { reader })
+}
+
 impl Follower {
     /// Takes up a sink's work at its cursor.
     ///
@@ -190,11 +197,13 @@ impl Follower {
         let entry = Followers::load(dir)?.get(sink).cloned().unwrap_or_default();
         let since = entry.since_seq;
         let cursor = Cursor::load(dir, sink)?.unwrap_or_else(|| Cursor { seq: since, ..Cursor::default() });
+        let lock = Arc::new(lock);
         let mut follower = Self {
             dir: dir.to_owned(),
             sink: sink.to_owned(),
-            lock: Arc::new(lock),
-            reader: Reader::open(dir, cursor.seq)?,
+            reader: reader(dir, cursor.seq, &progress)?,
+            held: progress.follow(sink, cursor.clone(), &lock),
+            lock,
             selector: Selector::new(declined, &entry.policy)?,
             buf: Vec::new(),
             left: Left::default(),
@@ -541,7 +550,11 @@ impl Follower {
         for (name, count) in self.handed.iter().filter(|(_, count)| *count > 0) {
             *cursor.totals.entry((*name).to_owned()).or_default() += count;
         }
-        cursor.store(&self.dir, &self.sink)?;
+        {
+            let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+            cursor.store(&self.dir, &self.sink)?;
+            held.clone_from(&cursor);
+        }
         self.cursor = cursor;
         self.cut = true;
         self.handed = NOTHING;
@@ -564,7 +577,7 @@ impl Follower {
     /// # Errors
     /// If the journal cannot be opened.
     pub fn rewind(&mut self) -> Result<(), Error> {
-        self.reader = Reader::open(&self.dir, self.cursor.seq)?;
+        self.reader = reader(&self.dir, self.cursor.seq, &self.progress)?;
         self.left = Left::default();
         self.chosen = Chosen::at(self.cursor.seq);
         self.making = Making::of(self.making.form);

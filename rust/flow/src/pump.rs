@@ -18,7 +18,7 @@ use auditring_event::record::{Encoder, RecordView};
 use auditring_event::{Definitions, named};
 use auditring_journal::counters;
 use auditring_journal::{
-    BatchFlags, BatchMeta, Followers, LaneRange, Writer, bytes_held, delete_oldest, delete_passed, free_bytes,
+    BatchFlags, BatchMeta, Followers, LaneRange, ProcessDir, Writer, bytes_held, delete_oldest, delete_passed, free_bytes,
 };
 use auditring_policy::Policy;
 use auditring_ring::{Clock, OwnedConsumer, Position, Ring, consumer_of};
@@ -28,6 +28,7 @@ use crate::Error;
 use crate::balance::{Balance, Stand, Terms, cursors, sink};
 use crate::birth::Born;
 use crate::fill::Fill;
+use crate::keep::{Keep, Vanished};
 use crate::losses::Losses;
 use crate::mailbox::Mailbox;
 use crate::policies::{Policies, Stated};
@@ -97,6 +98,9 @@ pub struct Pump {
     ticks: Ticks,
     progress: Arc<Progress>,
     syncer: Syncer,
+    keep: Keep,
+    /// Rows before this seq were let go of where nobody follows.
+    unfollowed: i64,
     /// Bytes of all segments but the one being written.
     sealed_bytes: u64,
     free_bytes: u64,
@@ -137,7 +141,7 @@ impl Pump {
     ///
     /// # Errors
     /// If the batch cannot be written.
-    pub fn new(born: Born, limits: Limits, followed: bool) -> Result<(Self, auditring_journal::ProcessDir), Error> {
+    pub fn new(born: Born, limits: Limits, followed: bool) -> Result<(Self, ProcessDir), Error> {
         let Born { dir, ring, clock, writer, startup, redactor, .. } = born;
         let head = writer.state().head.as_ref();
         let primary_tap = head.and_then(|head| head.primary_tap.clone());
@@ -163,6 +167,8 @@ impl Pump {
             ticks,
             progress: Arc::default(),
             syncer: Syncer::start(),
+            keep: Keep::new(dir.path())?,
+            unfollowed: 0,
             sealed_bytes: 0,
             free_bytes: u64::MAX,
             reserve: RESERVE.min(free_bytes(dir.path())? / 4),
@@ -179,6 +185,7 @@ impl Pump {
             limits: Limits { segment_bytes: limits.segment_bytes.min(limits.journal_bytes / 4), ..limits },
             followed,
         };
+        pump.progress.keep();
         pump.born(&startup)?;
         Ok((pump, dir))
     }
@@ -227,6 +234,25 @@ impl Pump {
         self.successor = Some(ring);
     }
 
+    /// Looks whether the journal is still where it was, and puts back what was taken away of it: nothing of that is lost, as
+    /// long as this process lives. Returns what was found, and why something could not be put back.
+    pub fn keep(&mut self, held: &ProcessDir) -> (Vec<Vanished>, Result<(), Error>) {
+        if self.ended {
+            return (Vec::new(), Ok(()));
+        }
+        let (found, mut result) = self.keep.look(held, &self.progress, self.unfollowed);
+        if found.iter().any(|one| one.path == self.writer.path()) {
+            // What is written from now on goes where it can be found.
+            self.writer.poison();
+            result = result.and_then(|()| self.roll());
+        }
+        if !found.is_empty() {
+            // Who waits for rows in what was taken away looks again.
+            self.progress.nudge();
+        }
+        (found, result)
+    }
+
     fn succeed(&mut self) -> Result<(), Error> {
         let Some(ring) = self.successor.take() else { return Ok(()) };
         self.consumer = consumer_of(Arc::clone(&ring)).ok_or(Error::TwoPumps)?;
@@ -236,6 +262,7 @@ impl Pump {
 
     fn born(&mut self, startup: &[u8]) -> Result<(), Error> {
         self.syncer.begin(self.writer.sync_handle()?);
+        self.keep.begin(self.writer.sync_handle()?);
         self.own(startup);
         self.write(BatchFlags::BIRTH, 0)
     }
@@ -523,7 +550,11 @@ impl Pump {
         self.fill.begin_segment();
         if let Some(empty) = empty {
             // It is only in the way; a disk that refuses this too is told of by the next write.
-            let _ = std::fs::remove_file(empty);
+            let _ = std::fs::remove_file(&empty);
+            self.keep.forget(&empty);
+        }
+        if let Ok(handle) = self.writer.sync_handle() {
+            self.keep.begin(handle);
         }
         match self.writer.sync_handle() {
             Ok(handle) => self.syncer.begin(handle),
@@ -594,6 +625,7 @@ impl Pump {
             Some(passed) => _ = delete_passed(&self.dir, passed, 1)?,
             None if !self.followed => {
                 if let Some(gone) = delete_oldest(&self.dir)? {
+                    self.unfollowed = gone.first_seq.saturating_add_unsigned(gone.rows);
                     self.losses.unfollowed(gone.rows);
                 }
             }

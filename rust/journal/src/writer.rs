@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::io::{self, IoSlice, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,6 +19,7 @@ use crate::files;
 use crate::head::SegmentHead;
 use crate::segment::SegmentName;
 use crate::state::State;
+use crate::vanish::{What, vanished};
 
 /// Writes the newest segment of one journal.
 #[derive(Debug)]
@@ -180,6 +182,11 @@ impl Writer {
         self.poisoned
     }
 
+    /// Ends the segment: its name does not mean it any more, so the next batch goes into another.
+    pub fn poison(&mut self) {
+        self.poisoned = true;
+    }
+
     /// The segment.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -244,6 +251,28 @@ impl SyncHandle {
         let bytes = std::fs::read(&self.path).map_err(|e| Error::io("read", &self.path, e))?;
         files::replace(&self.path, &bytes)?;
         self.named.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// What became of the segment's name; none: it still means this segment.
+    ///
+    /// # Errors
+    /// If the system refuses to say.
+    pub fn vanished(&self) -> Result<Option<What>> {
+        vanished(&self.file, &self.path)
+    }
+
+    /// Puts a segment that was taken away back under its name, durably, from what is still open of it. Nobody may be writing
+    /// to it, and nobody may afterwards: who has the old one open does not see the new one grow.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub fn restore(&mut self) -> Result<()> {
+        let failed = |error| Error::io("read what is left of", &self.path, error);
+        let mut bytes = vec![0; usize::try_from(self.file.metadata().map_err(failed)?.len()).unwrap_or(usize::MAX)];
+        self.file.read_exact_at(&mut bytes, 0).map_err(failed)?;
+        files::replace(&self.path, &bytes)?;
+        self.file = files::open(&self.path)?;
         Ok(())
     }
 
