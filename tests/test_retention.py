@@ -4,10 +4,10 @@ import dataclasses
 import fcntl
 import hashlib
 import json
-import os
 import shutil
 import subprocess
 import sys
+import threading
 import zlib
 from functools import partial
 from pathlib import Path
@@ -83,7 +83,7 @@ def sound(path: Path) -> None:
 
 @pytest.mark.parametrize("compress", [False, True])
 def test_the_oldest_files_go_until_the_rest_fits_and_each_has_a_row_with_its_digest(
-    tmp_path: Path, compress: bool
+    tmp_path: Path, *, compress: bool
 ) -> None:
     """Files of a process that has gone, of both kinds, in their order; what is left and what is told add up."""
     path = tmp_path / "audit"
@@ -109,7 +109,7 @@ def test_the_oldest_files_go_until_the_rest_fits_and_each_has_a_row_with_its_dig
     for folder in ("events", "jsonl"):
         first = [rows[file]["firstSeq"] for file in gone if file.startswith(folder)]
         kept = [int(Path(file).name.split(".")[0].split("-")[5]) for file in after if file.startswith(folder)]
-        assert max(first, default=-1) < min(kept, default=1 << 62)  # type: ignore[type-var]
+        assert max(first, default=-1) < min(kept, default=1 << 62)  # type: ignore[operator]
     sound(path)
 
 
@@ -126,7 +126,7 @@ def test_a_file_goes_when_its_newest_event_is_too_old_and_the_folder_of_an_empty
 
 
 @pytest.mark.parametrize(("cursor", "may_go"), [(164, True), (163, False)])
-def test_a_file_stays_as_long_as_the_cursor_is_not_past_all_of_it(tmp_path: Path, cursor: int, may_go: bool) -> None:
+def test_a_file_stays_as_long_as_the_cursor_is_not_past_all_of_it(tmp_path: Path, *, cursor: int, may_go: bool) -> None:
     """A dead process whose sink is at the file's end, or one row before it."""
     path = tmp_path / "audit"
     shutil.copytree(GOLDEN / "open", path)
@@ -168,7 +168,7 @@ def test_one_process_deletes_at_a_time(tmp_path: Path) -> None:
     with (path / ledger.FOLDER / "lock").open("wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with opened(path, retention=Retention(max_age=0.001)) as log:
-            until(lambda: any(thread.name == "auditring-retention" for thread in threads()))
+            until(lambda: any(thread.name == "auditring-retention" for thread in threading.enumerate()))
             before = log.stats().journaled
             log.emit("com.example.Tick")
             until(lambda: log.stats().journaled > before)
@@ -177,15 +177,8 @@ def test_one_process_deletes_at_a_time(tmp_path: Path) -> None:
             until(lambda: not files_of(path, process))
 
 
-def threads() -> list[object]:
-    """The threads of this process."""
-    import threading
-
-    return list(threading.enumerate())
-
-
 @pytest.mark.parametrize("unlinked", [False, True])
-def test_who_comes_after_a_crash_ends_what_was_begun(tmp_path: Path, unlinked: bool) -> None:
+def test_who_comes_after_a_crash_ends_what_was_begun(tmp_path: Path, *, unlinked: bool) -> None:
     """A file is pending in the ledger, and there or not: it goes, has a row, and is counted once."""
     path = tmp_path / "audit"
     process = written(path)
@@ -390,12 +383,19 @@ def test_a_policy_that_samples_keeps_the_sums_provable(tmp_path: Path) -> None:
     sound(path)
 
 
+def pending(path: Path) -> list[Account]:
+    """Accounts with a file that is about to go."""
+    every = [account for of in ledger.load_all(path)[0].values() for account in of.values()]
+    return [account for account in every if account.pending is not None]
+
+
 HOST = """
 import sys, time, auditring
 from auditring import Retention, Rotation
 from auditring.sinks import JsonlSink, ParquetSink
-log = auditring.open(sys.argv[1], sinks=(ParquetSink(rotation=Rotation(rows=20)), JsonlSink(rotation=Rotation(rows=20))),
-                     retention=Retention(max_bytes=60_000))
+small = Rotation(rows=20)
+log = auditring.open(sys.argv[1], sinks=(ParquetSink(rotation=small), JsonlSink(rotation=small)),
+                     ring_dir=sys.argv[2], ring_bytes=1 << 20, retention=Retention(max_bytes=60_000))
 print("alive", flush=True)
 for number in range(10**9):
     log.emit("com.example.Event", resource=str(number))
@@ -408,7 +408,9 @@ def test_killed_in_the_middle_of_deleting_nothing_is_unaccounted_for(tmp_path: P
     """`kill -9` at any moment: the next log of the directory ends what was begun, and all is there or told of."""
     path = tmp_path / "audit"
     written(path, 2000)
-    with subprocess.Popen([sys.executable, "-c", HOST, str(path)], stdout=subprocess.PIPE, text=True) as host:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOST, str(path), str(tmp_path)], stdout=subprocess.PIPE, text=True
+    ) as host:
         assert host.stdout is not None
         assert host.stdout.readline() == "alive\n"
         try:
@@ -416,8 +418,7 @@ def test_killed_in_the_middle_of_deleting_nothing_is_unaccounted_for(tmp_path: P
         except subprocess.TimeoutExpired:
             host.kill()
     with opened(path, retention=Retention(max_bytes=1 << 40)) as log:
-        until(lambda: not any(account.pending for of in ledger.load_all(path)[0].values() for account in of.values()))
+        until(lambda: not pending(path))
         until(lambda: len(list((path / "journal").iterdir())) == 1)
         log.flush(30)
     sound(path)
-    assert os.listdir(path / ledger.FOLDER)

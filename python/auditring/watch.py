@@ -41,14 +41,22 @@ _ADVICE: Final = (
 _READ_ONLY: Final = "make it writable: events wait in the ring and in the journal, and when_full says what happens then"
 
 
+_Files = dict[str, tuple[int, int, int]]
+
+
+def _identity(entry: os.DirEntry[str]) -> tuple[int, int, int]:
+    status = entry.stat(follow_symlinks=False)
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
 @dataclasses.dataclass(slots=True)
 class _Folder:
     """The files of one folder, as they were seen last."""
 
     changed_ns: int
     settled: bool
-    files: dict[str, int]
-    """Inodes by name."""
+    files: _Files
+    """Inode, length and time of the last change, by name: an inode alone may be given to the next file at once."""
 
 
 class Watch:
@@ -172,6 +180,7 @@ class Watch:
 
     def _look_at_folder(self, folder: Path, *, told: bool) -> _Folder | None:
         before = self._folders.get(folder)
+        now: _Folder | None = None
         try:
             changed_ns = folder.stat().st_mtime_ns
             if before is not None and before.settled and before.changed_ns == changed_ns:
@@ -180,19 +189,17 @@ class Watch:
             # Dates are folders in `events`, all else that counts is a file.
             only_folders = folder.name == "events"
             entries = [entry for entry in os.scandir(folder) if entry.is_dir(follow_symlinks=False) is only_folders]
-            now = _Folder(changed_ns, settled, {entry.name: entry.inode() for entry in entries})
+            now = _Folder(changed_ns, settled, {entry.name: _identity(entry) for entry in entries})
+            self._folders[folder] = now
         except (FileNotFoundError, NotADirectoryError):
             self._folders.pop(folder, None)
-            now = None
-        else:
-            self._folders[folder] = now
         if told and before is not None:
             self._compare(folder, before.files, {} if now is None else now.files, here=now is not None)
         return now
 
-    def _compare(self, folder: Path, before: dict[str, int], now: dict[str, int], *, here: bool) -> None:
+    def _compare(self, folder: Path, before: _Files, now: _Files, *, here: bool) -> None:
         """Tells of what is missing in a folder, or another file by now."""
-        found = [name for name, inode in before.items() if now.get(name) != inode]
+        found = [name for name, identity in before.items() if now.get(name) != identity]
         found = [name for name in found if self._is_ours(folder, name, before) and not self._is_expected(folder, name)]
         if not found:
             return
@@ -213,7 +220,7 @@ class Watch:
         self._tell("auditring.FileVanished", file=str(folder), kind="directory", what=what, files=files)
 
     @staticmethod
-    def _is_ours(folder: Path, name: str, before: dict[str, int]) -> bool:
+    def _is_ours(folder: Path, name: str, before: _Files) -> bool:
         """Whether it is a sealed file; of lines one that has ended: the last of a process is its sink's to watch."""
         if name.startswith("."):
             return False
@@ -238,9 +245,12 @@ class Watch:
         of, first_seq, last_seq = sealed.range
         others = (SealedFile.from_path(Path(other)) for one in self._folders.values() for other in one.files)
         merged = any(
-            one is not None and one.process == of and one.first_seq <= first_seq and last_seq <= one.last_seq
+            one is not None
+            and one.path.name != name
+            and one.process == of
+            and one.first_seq <= first_seq
+            and last_seq <= one.last_seq
             for one in others
-            if one is not None and one.path.name != name
         )
         return merged or self._is_deleted(of, "parquet", first_seq, last_seq, name)
 

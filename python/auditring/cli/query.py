@@ -207,7 +207,6 @@ def answer(asked: Asked, question: Question) -> None:
     """Give the answer to a question; whatever DuckDB or the directory has against it becomes one line."""
     import duckdb
 
-    from auditring import query
     from auditring.exceptions import AuditError
 
     output.check(asked.form, asked.target)

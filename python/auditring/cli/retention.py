@@ -66,7 +66,7 @@ def command(directory: Path, *, max_bytes: int | None, max_age: int | None, min_
         accounts, wrong = ledger.load_all(root)
         click.echo(f"{seen.used:,} bytes used, {seen.free:,} free; {seen.deletable:,} may be deleted")
         if any(limit is not None for limit in limits.values()):
-            rows = [[one.file, one.bytes, cause] for one, cause in plan(seen, Retention(**limits))]  # type: ignore[arg-type]
+            rows = [[one.file, one.bytes, cause] for one, cause in plan(seen, Retention(**limits))]
             write_table(["file", "bytes", "why"], rows, title="Would go now")
     except (AuditError, OSError) as error:
         raise Complaint(str(error)) from error

@@ -130,4 +130,3 @@ def _newest_line(path: Path) -> int | None:
 def is_older(entry: Entry, bound_ns: int) -> bool:
     """Whether every event of a file is older; where its rows cannot be read, nobody can say otherwise."""
     return entry.to_ns is None or entry.to_ns < bound_ns
-

@@ -23,9 +23,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
-from auditring import ledger
+from auditring import _core, ledger
 from auditring.config import Retention
 from auditring.health import HealthBoard
 from auditring.ledger import Account, Entry, LedgerDamaged
@@ -34,7 +34,7 @@ from auditring.retention.stages import Warnings
 from auditring.retention.survey import Candidate, plan, survey
 from auditring.sinks._files import make_directory
 
-__all__ = ["Keeper", "Rows"]
+__all__ = ["Keeper"]
 
 _LOOK: Final = 1.0
 _SHARE: Final = 20.0
@@ -46,23 +46,6 @@ _BALLAST: Final = 16 << 10
 _ADVICE: Final = "look at the cause; retention tries again by itself, and what it has not deleted is there"
 
 
-class Rows(Protocol):
-    """Where the library's own events are recorded: the core's log."""
-
-    @property
-    def process(self) -> str:
-        """Whose rows they are."""
-
-    def post(self, action: str, **fields: str | int) -> int:
-        """Hands one over; returns its number. Raises `RuntimeError` where too many wait."""
-
-    def posted(self, number: int) -> bool:
-        """Whether it is in the journal."""
-
-    def sync(self) -> None:
-        """Makes the journal durable. Raises `OSError`."""
-
-
 class Keeper:
     """Keeps the limits of one log's `Retention` over its whole directory."""
 
@@ -70,7 +53,7 @@ class Keeper:
         self,
         root: Path,
         retention: Retention,
-        rows: Rows,
+        rows: _core.Log,
         board: HealthBoard,
         tell: Callable[..., object],
         troubled: Callable[[], bool],
@@ -166,13 +149,13 @@ class Keeper:
                 number = self._post(entry)
                 if number is not None and all(entry != known for _, known in self._untold):
                     self._untold.append((number, entry))
-            if (entry := account.pending) is not None:
-                path = self._root / entry.file
-                told = self._told(entry, wait=True)
+            if (pending := account.pending) is not None:
+                path = self._root / pending.file
+                told = self._told(pending, wait=True)
                 if told is None:
                     return
                 path.unlink(missing_ok=True)
-                accounts[kind] = account.gone(entry, told=told)
+                accounts[kind] = account.gone(pending, told=told)
                 self._store(process, accounts)
                 self._tidy(path)
 

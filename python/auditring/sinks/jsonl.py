@@ -145,6 +145,7 @@ class JsonlSink(Sink):
         if self._file is not None and self._rotation.utc_date and day > self._file.day and self._file.clean:
             self._rotate()
         if self._file is None:
+            make_directory(self._directory)
             self._file = LineFile(self._named(self._cursor), day=day, dialect=self._dialect)
         return self._file.append(batch)
 

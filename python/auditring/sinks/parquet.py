@@ -81,6 +81,7 @@ class _OpenFile:
         self._groups = 0
         self._ask_at = 1
         # Ours, open from before the first byte: an error of writing back is told to whoever had the file open then.
+        make_directory(path.parent)
         self.path, self.fd = _created(path)
         path = self.path
         try:

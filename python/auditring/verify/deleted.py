@@ -37,9 +37,7 @@ class Deleted:
         return self.account.ranges[-1][1] + 1 if self.account.ranges else 0
 
 
-def deleted(
-    root: Path, kind: Kind, accounts: Mapping[Kind, Account], rows: Iterable[Deletion]
-) -> Deleted:
+def deleted(root: Path, kind: Kind, accounts: Mapping[Kind, Account], rows: Iterable[Deletion]) -> Deleted:
     """Puts together what ledger and rows say of one process."""
     account = accounts.get(kind, Account())
     waiting: dict[str, None] = {}
@@ -59,7 +57,5 @@ def deleted(
             unlisted[row.file] = row
     if unlisted:
         ranges = sorted({*account.ranges, *((row.first_seq, row.last_seq) for row in unlisted.values())})
-        account = dataclasses.replace(
-            account, files=account.files + len(unlisted), exact=False, ranges=tuple(ranges)
-        )
+        account = dataclasses.replace(account, files=account.files + len(unlisted), exact=False, ranges=tuple(ranges))
     return Deleted(account, tuple(waiting), len(unlisted))

@@ -291,13 +291,7 @@ class Lines:
             return
         if self._disorder and lines > sink.delivered:
             return  # which lines are too many was told
-        kind = (
-            Kind.MISSING
-            if lines < sink.delivered
-            else Kind.DOUBLED
-            if lines > sink.delivered
-            else Kind.ALTERED
-        )
+        kind = Kind.MISSING if lines < sink.delivered else Kind.DOUBLED if lines > sink.delivered else Kind.ALTERED
         text = (
             f"jsonl: {lines:,} lines of {events:,} events up to seq {sink.cursor - 1}, "
             f"and {sink.delivered:,} of {sink.delivered + sink.merged:,} by the sink's totals"
