@@ -77,7 +77,14 @@ impl Keep {
     ) -> (Vec<Vanished>, Result<(), Error>) {
         let mut found = Vec::new();
         let result = self.directory(held, progress, &mut found).and_then(|()| self.files(progress, let_go, &mut found));
-        found.retain(|one| if one.restored { self.told.remove(&one.path); true } else { self.told.insert(one.path.clone()) });
+        found.retain(|one| {
+            if one.restored {
+                self.told.remove(&one.path);
+                true
+            } else {
+                self.told.insert(one.path.clone())
+            }
+        });
         (found, result)
     }
 
@@ -102,7 +109,8 @@ impl Keep {
             found.iter_mut().for_each(|one| one.restored = true);
             return Ok(());
         }
-        let file = |name: String| Vanished { path: dir.join(name), kind: "journal", what: What::Deleted, restored: true };
+        let file =
+            |name: String| Vanished { path: dir.join(name), kind: "journal", what: What::Deleted, restored: true };
         found.extend(missing.into_iter().map(file));
         Ok(())
     }

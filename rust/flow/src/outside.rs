@@ -53,10 +53,14 @@ pub fn cursors(root: &Path) -> Result<Cursors, Error> {
     let mut open = BTreeMap::new();
     for (process, dir) in list(root)? {
         let sinks = Followers::load(&dir).and_then(|followers| {
-            followers.entries.into_iter().map(|entry| {
-                let seq = Cursor::load(&dir, &entry.name)?.unwrap_or_default().seq.max(entry.since_seq);
-                Ok((entry.name, seq))
-            }).collect()
+            followers
+                .entries
+                .into_iter()
+                .map(|entry| {
+                    let seq = Cursor::load(&dir, &entry.name)?.unwrap_or_default().seq.max(entry.since_seq);
+                    Ok((entry.name, seq))
+                })
+                .collect()
         });
         match sinks {
             // Removed while it was read: its totals are read below.

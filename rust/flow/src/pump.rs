@@ -18,7 +18,8 @@ use auditring_event::record::{Encoder, RecordView};
 use auditring_event::{Definitions, named};
 use auditring_journal::counters;
 use auditring_journal::{
-    BatchFlags, BatchMeta, Followers, LaneRange, ProcessDir, Writer, bytes_held, delete_oldest, delete_passed, free_bytes,
+    BatchFlags, BatchMeta, Followers, LaneRange, ProcessDir, Writer, bytes_held, delete_oldest, delete_passed,
+    free_bytes,
 };
 use auditring_policy::Policy;
 use auditring_ring::{Clock, OwnedConsumer, Position, Ring, consumer_of};
