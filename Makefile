@@ -18,7 +18,7 @@ RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust -type f \( -name '*.rs' 
 TSAN_TARGET := $(shell uname -m)-unknown-linux-gnu
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: ci-tools help build demo test test-rust test-python test-python-kafka test-python-rest lint lint-rust lint-python bench torture docs clean toolchain torture-loom torture-tsan torture-asan torture-kills
+.PHONY: ci-tools help build demo test test-rust test-python test-python-kafka test-python-rest lint lint-rust lint-python bench torture docs clean toolchain torture-loom torture-tsan torture-asan torture-kills torture-disk
 
 help: ## what one can ask for
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -114,7 +114,7 @@ lint-python: build
 	$(BIN)/python -m mypy.stubtest auditring._core
 	$(BIN)/python docs/generate.py --check
 
-torture: torture-loom torture-tsan torture-asan torture-kills ## what takes patience: loom, ThreadSanitizer, AddressSanitizer, and kill -9 for a minute (KILLS="--kills 1000")
+torture: torture-loom torture-tsan torture-asan torture-kills torture-disk ## what takes patience: loom, ThreadSanitizer, AddressSanitizer, kill -9 for a minute (KILLS="--kills 1000"), a full disk (DISK="--rounds 40")
 
 # Each has a target directory of its own, so that other flags do not throw away the builds above.
 torture-loom: toolchain
@@ -134,6 +134,11 @@ torture-asan: toolchain
 KILLS ?= --seconds 60
 torture-kills: build
 	$(BIN)/python tests/torture/kills.py $(KILLS)
+
+# On a tmpfs of 64 MiB, so as root; elsewhere it says why it does nothing.
+DISK ?= --rounds 5 --seconds 2
+torture-disk: build
+	$(BIN)/python tests/torture/disk.py $(DISK)
 
 bench: $(VENV)/.bench ## the tables of README and docs/performance.md
 	$(BIN)/python benches/run.py $(ARGS)
