@@ -214,7 +214,10 @@ class SinkFollower:
         due = False
         while not rows.ended:
             if self._gone is not None:
-                raise self._gone
+                found, self._gone = self._gone, None
+                # Unless another was begun since.
+                if missing_of(sink) is not None:
+                    raise found
             # After a failure a checkpoint of whatever is there, so that it is soon known whether the sink works again.
             urgent = self._closing or self._target > rows.cursor or self.failed is not None
             left = tally.left(time.monotonic())

@@ -30,6 +30,7 @@ from auditring.sinks._files import gone
 __all__ = ["Watch"]
 
 _LOOK: Final = 0.5
+_PARTING: Final = 5.0
 _TICK_NS: Final = 50_000_000
 """A folder's mtime may hide later changes within one tick of the kernel's clock; far more than any tick."""
 _MOST_TOLD: Final = 32
@@ -96,7 +97,9 @@ class Watch:
         """Ends it."""
         self._stopping.set()
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(_PARTING)
+            if self._thread.is_alive():
+                return  # a disk that does not answer; the descriptor goes with the process
         self._close_root()
 
     def forked(self) -> None:

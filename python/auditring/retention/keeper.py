@@ -42,6 +42,7 @@ _SHARE: Final = 20.0
 _POLL: Final = 0.01
 _PATIENCE: Final = 0.5
 """How long a row may take before it is asked whether the journal can be written at all."""
+_PARTING: Final = 5.0
 _BALLAST: Final = 16 << 10
 _ADVICE: Final = "look at the cause; retention tries again by itself, and what it has not deleted is there"
 
@@ -81,7 +82,8 @@ class Keeper:
         """Ends it; a deletion that has not come to its unlink is left for the next holder of the lock."""
         self._stopping.set()
         if self._thread is not None:
-            self._thread.join(timeout)
+            # A disk that does not answer is not waited for: without the log there is no row, and so no deletion.
+            self._thread.join(_PARTING if timeout is None else min(timeout, _PARTING))
 
     def forked(self) -> None:
         """In a forked child: the lock is the parent's."""
@@ -151,7 +153,7 @@ class Keeper:
                     self._untold.append((number, entry))
             if (pending := account.pending) is not None:
                 path = self._root / pending.file
-                told = self._told(pending, wait=True)
+                told = self._told(pending)
                 if told is None:
                     return
                 path.unlink(missing_ok=True)
@@ -185,7 +187,7 @@ class Keeper:
             account = account.gone(before, told=False)
         accounts[candidate.kind] = dataclasses.replace(account, pending=entry)
         self._store(candidate.process, accounts)
-        told = self._told(entry, wait=cause == "max_age")
+        told = self._told(entry)
         if told is None:
             return False
         if candidate.path.stat().st_ino != candidate.inode:
@@ -198,17 +200,17 @@ class Keeper:
         self._tidy(candidate.path)
         return True
 
-    def _told(self, entry: Entry, *, wait: bool) -> bool | None:
+    def _told(self, entry: Entry) -> bool | None:
         """Whether there is a row of it, in the journal and on the disk. `None`: the log is being closed.
 
-        Without `wait` a journal that takes no rows is not waited for: what is deleted may be what makes room for them.
+        A journal that takes no rows is not waited for: what is deleted may be what makes room for them.
         """
         number = self._post(entry)
         began = time.monotonic()
         while number is None or not self._rows.posted(number):
             if self._stopping.wait(_POLL):
                 return None
-            if not wait and time.monotonic() - began > _PATIENCE and self._troubled():
+            if time.monotonic() - began > _PATIENCE and self._troubled():
                 if number is not None:
                     self._untold.append((number, entry))
                 return False

@@ -118,6 +118,7 @@ impl Reader {
             let_go: 0,
         };
         reader.list()?;
+        reader.skip();
         Ok(reader)
     }
 
@@ -324,13 +325,17 @@ impl Reader {
         // What changes within the tick of the last change leaves no trace in the mtime.
         let settled = now.duration_since(changed).is_ok_and(|age| age > TICK);
         self.listed_at = settled.then_some(changed);
-        if known.is_none() {
-            // None is begun: the first is the one that holds what is asked for.
-            while self.listed.get(1).is_some_and(|second| second.first_seq <= self.floor) {
-                self.listed.pop_front();
-            }
+        if known.is_none() && self.waiting.is_some() {
+            self.skip();
         }
         Ok(())
+    }
+
+    /// Leaves out what lies before the segment that holds what is asked for.
+    fn skip(&mut self) {
+        while self.listed.get(1).is_some_and(|second| second.first_seq <= self.floor) {
+            self.listed.pop_front();
+        }
     }
 
     /// Leaves the current segment and opens the next. One that has gone meanwhile is passed over; its successor tells.
