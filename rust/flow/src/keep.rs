@@ -106,7 +106,9 @@ impl Keep {
         missing.extend(progress.restore(&dir)?);
         if what.is_some() || self.handle.is_none() {
             self.handle = File::open(&dir).ok();
-            found.iter_mut().for_each(|one| one.restored = true);
+            for one in found.iter_mut() {
+                one.restored = true;
+            }
             return Ok(());
         }
         let file =
