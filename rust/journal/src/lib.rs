@@ -84,4 +84,4 @@ pub use state::{Ending, Gap, State};
 pub use tally::Tally;
 pub use totals::Totals;
 pub use vanish::{What, vanished};
-pub use writer::{SyncHandle, Writer};
+pub use writer::{SyncHandle, Writer, make_durable};

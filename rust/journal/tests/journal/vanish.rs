@@ -77,7 +77,7 @@ fn a_segment_that_was_deleted_is_written_again_from_what_is_open_of_it() {
     let dir = tempfile::tempdir().unwrap();
     let mut writer = Writer::create(dir.path(), &head()).unwrap();
     append(&mut writer, 3);
-    let mut handle = writer.sync_handle().unwrap();
+    let mut handle = writer.sync_handle();
     roll(&mut writer);
     finish(&mut writer);
     let before = read_from(dir.path(), 0);
