@@ -85,7 +85,7 @@ def recovered(root: Path) -> None:
 def offsets(root: Path, action: str) -> list[tuple[str, int, int]]:
     """Process, partition and first offset of all rows of an action; there may be many."""
     names = ["process", "partition", "first_offset"]
-    rows = []
+    rows: list[tuple[str, int, int]] = []
     for path in root.glob("events/*/*.parquet"):
         table = pq.read_table(path, columns=[*names, "action"])
         table = table.filter(pc.equal(table["action"].cast(pa.string()), action))
