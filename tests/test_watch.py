@@ -274,6 +274,7 @@ def test_the_audit_directory_itself_is_made_anew(tmp_path: Path, take: Take) -> 
         emit_in_segments(log, 500)
         take(path)
         noticed(log, "journal-files")
+        until(lambda: "files" in problems(log))
         emit(log, 500, 600)
         log.flush(60)
     assert numbers(rows_of(path)) == Counter(range(600))
