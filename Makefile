@@ -17,7 +17,7 @@ export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
 RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust -type f \( -name '*.rs' -o -name '*.toml' \))
 TSAN_TARGET := $(shell uname -m)-unknown-linux-gnu
 PYTEST := $(BIN)/python -m pytest
-TORTURES := loom tsan asan kills power faults flood sinks
+TORTURES := loom tsan asan kills power faults flood sinks disk
 
 .PHONY: ci-tools help build demo test test-rust test-python test-python-kafka test-python-rest lint lint-rust lint-python bench torture docs clean toolchain $(TORTURES:%=torture-%)
 
@@ -118,7 +118,7 @@ lint-python: build
 	$(BIN)/python -m mypy.stubtest auditring._core
 	$(BIN)/python docs/generate.py --check
 
-torture: $(TORTURES:%=torture-%) ## what takes patience, in short forms: models, sanitizers, hostile files, kill -9, power cuts, failing calls, floods
+torture: $(TORTURES:%=torture-%) ## what takes patience, in short forms: models, sanitizers, hostile files, kill -9, power cuts, failing calls, floods, full disks
 
 # Each has a target directory of its own, so that other flags do not throw away the builds above.
 torture-loom: toolchain
@@ -159,6 +159,11 @@ torture-flood: build ci-tools
 SINKS ?= --seconds 20
 torture-sinks: build
 	$(BIN)/python tests/torture/sinks.py $(SINKS)
+
+# On a tmpfs of 64 MiB, so as root; elsewhere it says why it does nothing.
+DISK ?= --rounds 5 --seconds 2
+torture-disk: build
+	$(BIN)/python tests/torture/disk.py $(DISK)
 
 bench: $(VENV)/.bench ## the tables of README and docs/performance.md
 	$(BIN)/python benches/run.py $(ARGS)

@@ -25,7 +25,7 @@ if not is_main():
     raise ImportError("auditring works in the main interpreter alone; in a sub-interpreter it is not available")
 
 from auditring._core import Authorizer, Broker, Plugin, Session
-from auditring.config import Durability, Rotation, Then, WhenFull
+from auditring.config import Durability, Retention, Rotation, Then, WhenFull
 from auditring.exceptions import (
     AuditError,
     AuditUnavailable,
@@ -70,6 +70,7 @@ __all__ = [
     "PolicyLocked",
     "Problem",
     "Redact",
+    "Retention",
     "Rotation",
     "Rule",
     "Session",

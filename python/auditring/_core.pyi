@@ -34,6 +34,7 @@ __all__ = [
     "check_windows",
     "columns",
     "compile_policy",
+    "cursors",
     "explain",
     "forget_sink",
     "in_memory",
@@ -144,6 +145,12 @@ def forget_sink(root: str, sink: str, *, really: bool = False) -> list[dict[str,
     Each with `process`, `instance`, `rows`, `removed`, and `held`: `living`, `unended` (nobody has recovered it),
     `driven` (somebody brings it its rows now) or `ended`. With `really` the sink is forgotten wherever that is `ended`.
     Raises `OSError`.
+    """
+
+def cursors(root: str) -> tuple[dict[str, dict[str, int]], dict[str, int]]:
+    """How far each sink of each process under `root` is, and of each process that has gone the seq behind its last row.
+
+    Raises `OSError` when the directory, a cursor or totals cannot be read.
     """
 
 @final
@@ -397,8 +404,13 @@ class Log:
         reason: str | None = None,
         context: ContextMap | None = None,
         **fields: str | int,
-    ) -> None:
-        """Hands one of the library's own events (`auditring.…`) to the pump; never goes through the ring."""
+    ) -> int:
+        """Hands one of the library's own events (`auditring.…`) to the pump; never goes through the ring.
+
+        Returns its number, for `posted`.
+        """
+    def posted(self, number: int) -> bool:
+        """Whether what was handed over under this number is in the journal."""
     def set_policy(self, policy: bytes, diff: str, timeout: float | None = None) -> bool:
         """Brings another policy, in its journaled form, into force; returns once that is journaled.
 
@@ -425,6 +437,12 @@ class Log:
         """Whether the pump may run again: no panic has left it half-changed."""
     def abandon(self) -> None:
         """Lets go of ring and journal as they are, after a pump that cannot go on: the next opener recovers them."""
+    def keep_journal(self) -> tuple[list[tuple[str, str, str, bool]], str | None]:
+        """Looks whether the journal is still where it was, and puts back what was taken away.
+
+        Returns what was: path, `journal` or `segment`, what became of it, whether it is there again; and why not, where
+        it is not. From the pump's thread, between two calls of `run_pump`.
+        """
     def pump_failed(self, cause: str, *, dead: bool = False) -> None:
         """Declares the pump troubled: `AuditUnavailable` names `cause`; with `dead` no caller waits for it any more."""
     def pump_recovered(self) -> None: ...

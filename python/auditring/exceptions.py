@@ -12,7 +12,8 @@ AuditError
 ├── JournalError                 the journal cannot be written now; what was accepted waits in the ring
 ├── SinkError                    a sink could not make rows safe; its follower goes on trying
 │   ├── CursorError              what a sink left behind does not fit what the cursor says
-│   └── SinkRejected             a sink can never take certain rows; raised by sinks
+│   ├── SinkRejected             a sink can never take certain rows; raised by sinks
+│   └── FileGone                 a file that a sink was writing was taken away or replaced; it begins another
 └── CloseIncomplete              `close` ran out of time or patience; what is missing is kept on disk
 ```
 
@@ -21,6 +22,7 @@ A programmer's mistake in an emit call (a wrong type, an unknown name, a number 
 """
 
 from collections.abc import Iterable
+from pathlib import Path
 
 __all__ = [
     "AuditError",
@@ -30,6 +32,7 @@ __all__ = [
     "CursorError",
     "EventConflict",
     "EventTableFull",
+    "FileGone",
     "JournalError",
     "LogClosed",
     "PolicyLocked",
@@ -94,6 +97,18 @@ class SinkRejected(SinkError):  # noqa: N818 - names what was done, as sinks wil
         super().__init__(reason)
         self.seqs = tuple(seqs)
         """Of the rows that are refused."""
+
+
+class FileGone(SinkError):  # noqa: N818 - names what has happened, as a follower catches it
+    """A file that a sink was writing was taken away or replaced; `start` begins another."""
+
+    def __init__(self, path: Path, what: str, *, rows: int = 0, first_seq: int | None = None) -> None:
+        """`what`: deleted, moved or replaced. `rows`: how many were safe in it, from `first_seq` on."""
+        super().__init__(f"{path} was {what} while it was written")
+        self.path = path
+        self.what = what
+        self.rows = rows
+        self.first_seq = first_seq
 
 
 class CloseIncomplete(AuditError):  # noqa: N818 - names a state, as hosts will catch it

@@ -15,10 +15,10 @@ from collections.abc import Callable
 from typing import Final, TypeVar
 
 from auditring import _core
-from auditring.exceptions import SinkError, SinkRejected
+from auditring.exceptions import FileGone, SinkError, SinkRejected
 from auditring.health import HealthBoard
 from auditring.outage import Outage
-from auditring.sinks.base import Checkpoint, Sink
+from auditring.sinks.base import Checkpoint, Sink, missing_of
 from auditring.threads import started
 
 __all__ = ["SinkFollower", "declined"]
@@ -106,6 +106,8 @@ class SinkFollower:
         """Why the sink could not be written to last; `None` while it works."""
         self.finished = False
         """Everything was delivered and committed."""
+        self.vanished: tuple[float, str] | None = None
+        """When a file that the sink had open was taken away last, and which."""
         self._rows = rows
         self._tell = tell
         self._watch = watch
@@ -124,6 +126,7 @@ class SinkFollower:
         self._own = of is None
         self._target = 0
         self._closing = False
+        self._gone: FileGone | None = None
 
     @property
     def cursor(self) -> int:
@@ -178,6 +181,15 @@ class SinkFollower:
                     f"sink {self.sink.name!r} failed at seq {self.cursor} of {target}: {self.failed!r}"
                 ) from self.failed
 
+    def look(self) -> bool:
+        """Whether a file that the sink has open was taken away; then its thread begins another. From another thread."""
+        found = missing_of(self.sink)
+        if found is None or self._gone is not None:
+            return False
+        self._gone = found
+        self._rows.wake()
+        return True
+
     def stop(self) -> None:
         """The log is being closed: deliver what is there, do not wait for more, do not try for ever."""
         with self._changed:
@@ -217,6 +229,7 @@ class SinkFollower:
     def _run(self) -> None:
         """Follows until the final row, through any number of failures; a sink may raise whatever it likes."""
         delay, tries = _FIRST_DELAY, 0
+        lost: int | None = None
         while True:
             before = self.cursor
             try:
@@ -224,6 +237,12 @@ class SinkFollower:
             except BaseException as error:  # noqa: BLE001 - a panic, too
                 # Each time at least one row fewer comes, so this ends.
                 if isinstance(error, SinkRejected) and self._rows.reject(error.seqs):
+                    continue
+                again = lost is not None and lost >= self.cursor
+                if isinstance(error, FileGone) and not again:
+                    # No failure of the sink: it begins another file at once, unless that goes, too.
+                    lost = self.cursor
+                    self._vanished(error)
                     continue
                 if self.cursor > before:
                     delay, tries = _FIRST_DELAY, 0
@@ -253,12 +272,18 @@ class SinkFollower:
     def _follow(self) -> None:
         """From the cursor to the final row. Returns when the sink has everything and is closed."""
         rows, sink = self._rows, self.sink
+        self._gone = None
         rows.rewind()
         self._call(sink.start, rows.state)
         tally = Tally(sink.checkpoint, time.monotonic())
         due = False
         while not (rows.ended or self._abandoned):
             self._watch()
+            if self._gone is not None:
+                found, self._gone = self._gone, None
+                # Unless another was begun since.
+                if missing_of(sink) is not None:
+                    raise found
             # After a failure a checkpoint of whatever is there, so that it is soon known whether the sink works again.
             urgent = self._closing or self._target > rows.cursor or self.failed is not None
             left = tally.left(time.monotonic())
@@ -321,6 +346,21 @@ class SinkFollower:
         with self._changed:
             closing = self._closing
             self._changed.wait_for(lambda: self._closing and not closing, seconds)
+
+    def _vanished(self, error: FileGone) -> None:
+        """Tells of a file that was taken away: rows that were safe in it are in no file of the sink any more."""
+        self.vanished = time.monotonic(), str(error)
+        known = {} if error.first_seq is None else {"first_seq": error.first_seq, "last_seq": self.cursor - 1}
+        self._tell(
+            "auditring.FileVanished",
+            reason=str(error),
+            file=str(error.path),
+            kind="open",
+            what=error.what,
+            sink=self.sink.name,
+            rows=error.rows,
+            **(known if error.rows else {}),
+        )
 
     def _trouble(self, error: BaseException) -> None:
         cause = f"{type(error).__name__}: {error}"

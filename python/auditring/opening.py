@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from auditring.config import Durability, Seconds, WhenFull, check_durability, positive, seconds
+from auditring.config import Durability, Retention, Seconds, WhenFull, check_durability, positive, seconds
 from auditring.exceptions import ConfigError
 from auditring.log import AuditLog
 from auditring.policy import Keep, Policy, check_windows, drawn_seed, shorthand
@@ -51,6 +51,7 @@ def open(  # noqa: A001, PLR0913 - the public name: auditring.open; every settin
     segment_bytes: int = 64 << 20,
     segment_age: Seconds = 10.0,
     balance: Seconds | None = 60.0,
+    retention: Retention | None = None,
 ) -> AuditLog:
     """Opens a log in directory `path` and records `ProxyStartup`; `None` makes a log that keeps nothing.
 
@@ -69,7 +70,8 @@ def open(  # noqa: A001, PLR0913 - the public name: auditring.open; every settin
     `ring_dir`: by default tmpfs where that outlives the process. `journal_bytes`: the most that the journal may take
     on disk. `segment_bytes`, `segment_age`: when the journal begins a new file. `durability`: what an accepted event
     survives, by default the death of the process. `balance`: how often rows say how the
-    balance stands, at most, and once at the end; `None` is never.
+    balance stands, at most, and once at the end; `None` is never. `retention`: when sealed files of
+    the directory are deleted; `None` is never.
 
     Raises `ConfigError` and `SinkError` before anything is touched, and `OSError`.
     """
@@ -113,16 +115,20 @@ def open(  # noqa: A001, PLR0913 - the public name: auditring.open; every settin
     }
     if not isinstance(lock_policy, bool):
         raise ConfigError(f"lock_policy: True or False, not {lock_policy!r}")
+    if not isinstance(retention, Retention | None):
+        raise ConfigError(f"retention: a Retention, not {retention!r}")
     said = {**settings, "policy": _said(policy, policy, key), "lock_policy": lock_policy}
     said["sinks"] = [
         [sink.name, type(sink).__qualname__, repr(None) if own is None else _said(own, policy, key)]
         for sink, own in owned
     ]
+    if retention is not None:
+        said["retention"] = repr(retention)
     settings["startup"] = _startup(said, durability)
     settings["key"] = key
     root = None if path is None else Path(path).absolute()
     probed(chosen, probe, root)
-    return AuditLog(root, chosen, settings, lock_policy=lock_policy, redact=policy.redact)
+    return AuditLog(root, chosen, settings, lock_policy=lock_policy, redact=policy.redact, retention=retention)
 
 
 def _kept(sink: Sink, own: Policy, policy: Policy, journaled: bytes, seed: int, key: RedactionKey | None) -> bytes:

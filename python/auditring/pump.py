@@ -12,12 +12,13 @@ from collections.abc import Callable
 from typing import Final
 
 from auditring import _core
-from auditring.health import HealthBoard
+from auditring.health import STAYS, HealthBoard
 from auditring.threads import started
 
 __all__ = ["Pump"]
 
-_SLICE: Final = 1.0
+_SLICE: Final = 0.5
+"""How long the core has the thread: what is taken away of the journal is noticed twice a second."""
 _TRIAL: Final = 0.02
 _FIRST_DELAY: Final = 0.05
 _LONGEST_DELAY: Final = 1.0
@@ -29,6 +30,9 @@ _ADVICE: Final = (
     "and the pump tries again by itself"
 )
 _BEGUN: Final = "tell whoever looks after auditring; the pump is begun anew by itself, and nothing is lost"
+_FILES: Final = (
+    "look who takes the journal away; nothing is lost as long as this process lives, for all of it is held open"
+)
 _DEAD: Final = (
     "close the log and open it anew; accepted events are kept in ring and journal for the next opener, "
     "new ones get what when_full says"
@@ -42,7 +46,7 @@ class Pump:
     def __init__(
         self, core: _core.Log, health: HealthBoard, tell: Callable[..., None], look: Callable[[], None]
     ) -> None:
-        """`tell` records one of the library's own events; `look` is called about once a second."""
+        """`tell` records one of the library's own events; `look` is called about twice a second."""
         self.finished = False
         """The final batch is written."""
         self.failed: BaseException | None = None
@@ -60,6 +64,7 @@ class Pump:
         self._since = 0.0
         self._stopped = 0.0
         self._attempts = 0
+        self._gone_at = -STAYS
 
     @property
     def alive(self) -> bool:
@@ -119,6 +124,8 @@ class Pump:
                 ended = self._core.run_pump(_SLICE if self.failed is None else _TRIAL)
             except OSError as error:
                 self._trouble(error)
+                # A directory that was taken away may be why.
+                self._keep_journal()
                 if self._out_of_patience():
                     return
                 # A stop cuts the wait short once; after that it is the delay that is waited out.
@@ -134,6 +141,7 @@ class Pump:
             if ended:
                 self.finished = True
                 return
+            self._keep_journal()
             self._keep_ring()
             self._watch()
 
@@ -149,6 +157,18 @@ class Pump:
             self._health.bad("watch", f"{type(error).__name__}: {error}", _WATCH)
         else:
             self._health.good("watch")
+
+    def _keep_journal(self) -> None:
+        """What is taken away of the journal is put back: all of it that a sink lacks is held open."""
+        found, error = self._core.keep_journal()
+        for path, kind, what, restored in found:
+            self._gone_at = time.monotonic()
+            self._tell("auditring.FileVanished", file=path, kind=kind, what=what, restored=int(restored))
+            self._health.bad("journal-files", f"{path} was {what}, and put back", _FILES)
+        if error is not None:
+            self._health.bad("journal-files", f"the journal was taken away, and cannot be put back: {error}", _FILES)
+        elif not found and time.monotonic() - self._gone_at > STAYS:
+            self._health.good("journal-files")
 
     def _keep_ring(self) -> None:
         """Session managers and containers delete what lies in `/dev/shm`: then the log goes on with a new ring."""

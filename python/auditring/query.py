@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NotAnAuditDirectory", "QueryWarning", "connect", "refresh"]
 
-_ATTEMPTS = 5
+_ATTEMPTS = 20
 """Snapshots taken before giving up on files that go while they are being opened."""
 
 _SOURCE = "SELECT getvariable('auditring_root'), getvariable('auditring_include_fresh')"

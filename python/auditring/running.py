@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from auditring import _core
+from auditring.config import Retention
 from auditring.exceptions import CloseIncomplete, ConfigError, JournalError
 from auditring.follower import SinkFollower, declined
 from auditring.health import HealthBoard
@@ -20,8 +21,10 @@ from auditring.policy import Policy, PolicyDiff
 from auditring.pump import Pump
 from auditring.recovery import Orphans
 from auditring.redaction import RedactionKey
+from auditring.retention import Keeper
 from auditring.sinks.base import Sink, SinkContext
 from auditring.stats import Health, SinkStats, Stats
+from auditring.watch import Watch
 
 __all__ = ["Running"]
 
@@ -61,7 +64,13 @@ _OFF_TMPFS: Final = (
 class Running:
     """What an `AuditLog` holds in one process."""
 
-    def __init__(self, root: Path | None, sinks: Sequence[Sink], settings: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        root: Path | None,
+        sinks: Sequence[Sink],
+        settings: Mapping[str, Any],
+        retention: Retention | None = None,
+    ) -> None:
         """Opens the ring and the journal and starts the threads. Raises `OSError`."""
         self.core = _core.Log(None if root is None else str(root), **settings)
         self._board = HealthBoard()
@@ -76,6 +85,9 @@ class Running:
         self._power = settings["power_seconds"]
         self._policy = settings["policy"], Policy.from_journaled(settings["policy"])
         self._orphans: Orphans | None = None
+        self._keeper: Keeper | None = None
+        self._watch: Watch | None = None
+        self._root = root
         if root is None:
             return
         self._pump = Pump(self.core, self._board, self._tell, self._look)
@@ -92,6 +104,9 @@ class Running:
                 self.close(_UNOPENED)
             raise
         self._adopt(root, sinks, settings["key"])
+        if retention is not None:
+            self._keeper = Keeper(root, retention, self.core, self._board, self._tell, self._unwritable)
+            self._keeper.start()
 
     def _adopt(self, root: Path, sinks: Sequence[Sink], key: RedactionKey | None) -> None:
         """Takes over processes of this directory that have died. What they left must not keep this one from working."""
@@ -119,8 +134,10 @@ class Running:
             mine.open(context)
             rows = _core.Follower(self.core, mine.name, declined(mine), tables=mine.batching.tables)
             self._followers.append(SinkFollower(rows, mine, self._board, self._tell, watch=self._pump_lives))
+        self._watch = Watch(root, Path(self.core.directory or root), self._followers, self._board, self._tell)
         for follower in self._followers:
             follower.start()
+        self._watch.start()
         ring = self.core.ring_path
         if ring is not None and Path(ring).is_relative_to(root.resolve()):
             self._notes = (_OFF_TMPFS,)
@@ -179,6 +196,10 @@ class Running:
         blind = (_BLIND.format("the log's policy"),) if self.policy.allow_blind_spots else ()
         return self._board.health((*self._notes, *blind))
 
+    def _unwritable(self) -> bool:
+        """Whether the journal takes no rows now: it cannot be written, or its budget or its disk has no room."""
+        return self.troubled or bool(self.core.stats()["over_budget"])
+
     @property
     def troubled(self) -> bool:
         """Whether the journal cannot be written, so that waiting for room is in vain."""
@@ -222,6 +243,7 @@ class Running:
         """Ends everything. Raises `CloseIncomplete` when something lags or fails; calling again tries again."""
         deadline = None if timeout is None else time.monotonic() + timeout
         self._closing = True
+        self._stop_looking(_left(deadline))
         if self._pump is not None:
             # First: with a full ring and a full disk the last event of a session must not wait for room.
             self._pump.stop()
@@ -282,6 +304,13 @@ class Running:
         if self._pump is not None and not self._closing:
             self._pump.revive()
 
+    def _stop_looking(self, timeout: float | None) -> None:
+        """Nothing is deleted any more, and what is taken away is found by the next opener."""
+        if self._keeper is not None:
+            self._keeper.stop(timeout)
+        if self._watch is not None:
+            self._watch.stop()
+
     def _leave_orphans(self, timeout: float | None) -> None:
         """What is not brought to their sinks in time is left for the next opener."""
         if self._orphans is not None:
@@ -306,10 +335,17 @@ class Running:
             follower.forked()
         if self._orphans is not None:
             self._orphans.forked()
+        if self._keeper is not None:
+            self._keeper.forked()
+        if self._watch is not None:
+            self._watch.forked()
         return form or self._policy[0]
 
     def _tell(self, action: str, **fields: Any) -> None:  # noqa: ANN401 - the fields are the catalog's
         """Records one of the library's own events. Too many at once cannot be, and would be a problem of their own."""
+        if action == "auditring.FileVanished" and self._root is not None:
+            path = Path(fields["file"])
+            fields["file"] = str(path.relative_to(self._root)) if path.is_relative_to(self._root) else str(path)
         try:
             self.core.post(action, **fields)
         except RuntimeError as error:

@@ -17,6 +17,7 @@ SUMMARIES = {
     "hash": "What stands in the log for a value that was hashed, and where.",
     "query": "Ask an audit directory: SQL, or a saved question.",
     "recover": "End the journals of processes that died, and bring their rows to the sinks.",
+    "retention": "What retention would delete, and what it has deleted.",
     "schema": "What lines and rows may have: a JSON Schema, or the table's columns.",
     "sink": "How far each sink is; and to forget one that nobody configures any more.",
     "stats": "The balance of every process that writes, or wrote, to a directory.",

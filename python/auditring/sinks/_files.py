@@ -11,7 +11,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-__all__ = ["DIRECTORY_MODE", "FILE_MODE", "day_of", "make_directory", "probe_directory", "sync_directory", "write_all"]
+__all__ = [
+    "DIRECTORY_MODE",
+    "FILE_MODE",
+    "day_of",
+    "gone",
+    "make_directory",
+    "probe_directory",
+    "sync_directory",
+    "write_all",
+]
 
 FILE_MODE: Final = 0o640
 DIRECTORY_MODE: Final = 0o750
@@ -31,6 +40,25 @@ def date_of(time_ns: int) -> str:
     return datetime.fromtimestamp(time_ns // _SECOND, UTC).strftime("%Y-%m-%d")
 
 
+def gone(path: Path, fd: int, identity: tuple[int, int]) -> str | None:
+    """Whether a name does not mean the file any more that is open as `fd`: deleted, moved or replaced.
+
+    May be asked while another thread closes the file: the descriptor may then be another file's, which its `identity`
+    tells.
+    """
+    try:
+        ours = os.fstat(fd)
+    except OSError:
+        return None
+    if (ours.st_dev, ours.st_ino) != identity:
+        return None
+    try:
+        there = os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return "deleted" if ours.st_nlink == 0 else "moved"
+    return None if (there.st_dev, there.st_ino) == identity else "replaced"
+
+
 def sync_directory(path: Path) -> None:
     """Makes the names in a directory safe."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -40,14 +68,14 @@ def sync_directory(path: Path) -> None:
         os.close(fd)
 
 
-def make_directory(path: Path) -> None:
+def make_directory(path: Path, *, mode: int = DIRECTORY_MODE) -> None:
     """Makes a directory and all above it, and makes their names safe; one that is there is left as it is."""
     missing = []
     while not path.is_dir():
         missing.append(path)
         path = path.parent
     for new in reversed(missing):
-        new.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
+        new.mkdir(mode=mode, exist_ok=True)
         try:
             sync_directory(new.parent)
         except OSError:

@@ -13,7 +13,9 @@ close()                            once, after the last commit
 ```
 
 A sink that raises loses nothing: the follower counts the failure, waits, goes back to its cursor and calls `start`
-with the state of the last commit. So any call but `close` may raise, and `start` must cope with whatever an
+with the state of the last commit. A sink that finds its file taken away raises `FileGone`, which is told of as such,
+and begins another at the next `start`; one with a method `missing`, which returns such an error, is asked twice a
+second. So any call but `close` may raise, and `start` must cope with whatever an
 interrupted `write` or `commit` left behind.
 
 Where a row is to blame, and will be at every further try, `write` or `commit` raises `SinkRejected` with its seq: the
@@ -27,9 +29,10 @@ from pathlib import Path
 from typing import Protocol, Self, runtime_checkable
 
 from auditring._core import RowBatch
+from auditring.exceptions import FileGone
 from auditring.policy import Policy
 
-__all__ = ["Batching", "Checkpoint", "RowBatch", "Sink", "SinkContext", "policy_of"]
+__all__ = ["Batching", "Checkpoint", "RowBatch", "Sink", "SinkContext", "missing_of", "policy_of"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -136,6 +139,13 @@ class Sink(Protocol):
 
     def forked(self) -> None:
         """In a forked child: lets go of what is the parent's without writing to it."""
+
+
+def missing_of(sink: Sink) -> FileGone | None:
+    """A file that a sink has open and that was taken away under it, if it can say so; asked from another thread."""
+    missing = getattr(sink, "missing", None)
+    found: FileGone | None = None if missing is None else missing()
+    return found
 
 
 def policy_of(sink: Sink) -> Policy | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from auditring import _core
+from auditring import _core, ledger
 from auditring.stats import balance
 from auditring.verify.report import Finding, Kind, State
 
@@ -83,6 +83,8 @@ class Moment:
     tables: tuple[Path, ...]
     lines: tuple[Path, ...]
     findings: tuple[Finding, ...]
+    accounts: Mapping[str, Mapping[ledger.Kind, ledger.Account]]
+    """What retention has deleted, by process."""
 
     @classmethod
     def take(cls, root: Path) -> Moment:
@@ -93,12 +95,15 @@ class Moment:
         # `**` also finds what lies in no folder of a date, as a reader's own glob would.
         tables = tuple(sorted(root.glob("events/**/*.parquet")))
         lines = tuple(sorted([*root.glob("jsonl/*.jsonl"), *root.glob("jsonl/closed/*.jsonl.zst")]))
+        # After the files were listed: what goes is in the ledger before it goes.
+        accounts, damaged = ledger.load_all(root)
+        findings += [Finding(kind=Kind.UNREADABLE, text=f"what retention deleted: {text}") for text in damaged]
         after = _outside(root, [])
         standings = {
             process: _standing(before.get(process), after.get(process), gone.get(process, ()))
             for process in before.keys() | after.keys()
         }
-        return cls(standings, tables, lines, tuple(findings))
+        return cls(standings, tables, lines, tuple(findings), accounts)
 
 
 def _outside(root: Path, findings: list[Finding]) -> dict[str, dict[str, Any]]:

@@ -151,6 +151,8 @@ class ProcessReport:
     """Rows of losses of which nobody knows how many they were."""
     lines: LinesReport | None
     findings: tuple[Finding, ...]
+    deleted: int = 0
+    """Files, of either kind, that retention has deleted."""
 
     @property
     def complete(self) -> bool:
@@ -170,6 +172,8 @@ class ProcessReport:
             excepted.append(f"{told} events lost")
         if self.lost:
             excepted.append(f"{self.lost:,} rows lost on their way")
+        if self.deleted:
+            excepted.append(f"{self.deleted:,} file{'' if self.deleted == 1 else 's'} deleted by retention")
         return f"{whole}, except {' and '.join(excepted)}" if excepted else whole
 
     @property
@@ -218,7 +222,12 @@ class Report:
             return f"NOT complete: {len(self.wrong)} finding(s), {bad} of {count} concerned."
         lost = sum(process.events_lost + process.lost for process in self.processes)
         unknown = any(process.unknown_losses for process in self.processes)
+        deleted = sum(process.deleted for process in self.processes)
+        files = f"{deleted:,} file{'' if deleted == 1 else 's'} that retention has deleted"
         if lost or unknown:
             told = f"{lost:,}{' and an unknown number of' if unknown else ''}"
-            return f"Complete, except {told} events that the log itself says were lost: {count}."
+            told = f"{told} events that the log itself says were lost" + (f", and {files}" if deleted else "")
+            return f"Complete, except {told}: {count}."
+        if deleted:
+            return f"Complete, except {files}: {count}."
         return f"Complete: {count}, nothing is missing."

@@ -41,6 +41,9 @@ pub(crate) fn os_error(error: impl std::error::Error + 'static) -> PyErr {
     PyOSError::new_err(error.to_string())
 }
 
+/// Something that was taken away: path, kind, what became of it, whether it is there again.
+type Missing = (PathBuf, &'static str, &'static str, bool);
+
 /// A class's rule as Python gives it: seconds to wait (none: for ever), then raise or drop.
 type Rule = (Option<f64>, bool);
 
@@ -345,7 +348,7 @@ impl Log {
         own::record(py, self.live()?, action, fields, kwargs)
     }
 
-    /// Hands one of the library's own events (`auditring.…`) to the pump; never goes through the ring.
+    /// Hands one of the library's own events (`auditring.…`) to the pump; never goes through the ring. Returns its number.
     #[pyo3(signature = (action, *, status=None, reason=None, context=None, **fields))]
     fn post(
         &self,
@@ -354,8 +357,8 @@ impl Log {
         reason: Option<&str>,
         context: Option<Bound<'_, PyAny>>,
         fields: Option<&Bound<'_, PyDict>>,
-    ) -> PyResult<()> {
-        let Some(machine) = &self.machine else { return Ok(()) };
+    ) -> PyResult<u64> {
+        let Some(machine) = &self.machine else { return Ok(0) };
         let spec = by_name(action)
             .filter(|spec| spec.name.starts_with("auditring."))
             .ok_or_else(|| PyValueError::new_err(format!("{action:?} is no event of the library's own")))?;
@@ -393,13 +396,18 @@ impl Log {
                 }
             };
         }
-        if !machine.mailbox.post(event.to_vec()) {
+        let Some(number) = machine.mailbox.post_all(vec![event.to_vec()]) else {
             return Err(PyRuntimeError::new_err("too many events of the library's own are waiting for the pump"));
-        }
+        };
         if let Some(hot) = self.shared.hot.get() {
             hot.ring().wake();
         }
-        Ok(())
+        Ok(number)
+    }
+
+    /// Whether what was handed over under this number is in the journal.
+    fn posted(&self, number: u64) -> bool {
+        self.machine.as_ref().is_none_or(|machine| machine.mailbox.is_written(number))
     }
 
     /// Brings another policy, in its journaled form, into force: returns once that is journaled, `False` where the same one
@@ -489,6 +497,22 @@ impl Log {
             pump.replace(ring, refused);
         }
         Ok(true)
+    }
+
+    /// Looks whether the journal is still where it was, and puts back what was taken away. Returns what was: path, `journal` or
+    /// `segment`, what became of it, whether it is there again; and why not, where it is not. From the pump's thread, between
+    /// two calls of `run_pump`.
+    fn keep_journal(&self, py: Python<'_>) -> (Vec<Missing>, Option<String>) {
+        let Some(machine) = &self.machine else { return (Vec::new(), None) };
+        let (found, result) = py.detach(|| {
+            let (mut pump, held) = (lock(&machine.pump), lock(&machine.held));
+            match (pump.as_mut(), held.as_ref()) {
+                (Some(pump), Some(held)) => pump.keep(held),
+                _ => (Vec::new(), Ok(())),
+            }
+        });
+        let found = found.into_iter().map(|one| (one.path, one.kind, one.what.word(), one.restored)).collect();
+        (found, result.err().map(|error| error.to_string()))
     }
 
     /// Declares the pump troubled: `AuditUnavailable` names `cause`; with `dead` no caller waits for it any more.

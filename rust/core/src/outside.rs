@@ -97,6 +97,12 @@ fn words(column: Column) -> Vec<&'static str> {
     }
 }
 
+/// How far each sink of each process under `root` is, and the seq behind the last row of each process that has gone.
+#[pyfunction]
+pub(crate) fn cursors(py: Python<'_>, root: PathBuf) -> PyResult<auditring_flow::Cursors> {
+    py.detach(|| auditring_flow::cursors(&root)).map_err(os_error)
+}
+
 /// The balance of every process under `root`, read from its files alone. `unreadable` is given those that cannot be read, each
 /// with the reason; without it the first of them raises.
 #[pyfunction]

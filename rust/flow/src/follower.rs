@@ -9,7 +9,7 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant as Clockwork};
 
 use auditring_event::arrow::{RecordBatch, Table};
@@ -18,7 +18,7 @@ use auditring_event::{Malformed, RowSet};
 use auditring_journal::{BatchFlags, Cursor, Followers, Reader, SinkLock, Step, delete_passed};
 
 use crate::Error;
-use crate::progress::Progress;
+use crate::progress::{Held, Progress};
 use crate::select::{Chosen, Declined, Selector};
 
 const DAY_NS: i64 = 86_400_000_000_000;
@@ -151,6 +151,8 @@ pub struct Follower {
     chosen: Chosen,
     making: Making,
     cursor: Cursor,
+    /// The same, for the pump to put back.
+    held: Held,
     /// Handed out since the commit.
     handed: [(&'static str, u64); 7],
     /// Rows that the sink has refused for good, from the cursor on: they are left out when they come again.
@@ -195,6 +197,11 @@ const CORRUPT: usize = 0;
 const BUDGET: usize = 1;
 const REJECTED: usize = 2;
 
+fn reader(dir: &Path, from_seq: i64, progress: &Progress) -> Result<Reader, Error> {
+    let reader = Reader::open(dir, from_seq)?;
+    Ok(if progress.kept() { reader.patient() } else { reader })
+}
+
 impl Follower {
     /// Takes up a sink's work at its cursor.
     ///
@@ -211,11 +218,13 @@ impl Follower {
         let entry = Followers::load(dir)?.get(sink).cloned().unwrap_or_default();
         let since = entry.since_seq;
         let cursor = Cursor::load(dir, sink)?.unwrap_or_else(|| Cursor { seq: since, ..Cursor::default() });
+        let lock = Arc::new(lock);
         let mut follower = Self {
             dir: dir.to_owned(),
             sink: sink.to_owned(),
-            lock: Arc::new(lock),
-            reader: Reader::open(dir, cursor.seq)?,
+            reader: reader(dir, cursor.seq, &progress)?,
+            held: progress.follow(sink, cursor.clone(), &lock),
+            lock,
             selector: Selector::new(declined, &entry.policy)?,
             buf: Vec::new(),
             left: Left::default(),
@@ -442,6 +451,7 @@ impl Follower {
             return Ok(false);
         }
         self.reader.limit(self.progress.open_batches());
+        self.reader.let_go(self.progress.let_go());
         match self.reader.next(&mut self.buf)? {
             Step::Segment(head) => {
                 let empty = self.rows() == 0;
@@ -613,7 +623,11 @@ impl Follower {
         for (name, count) in self.handed.iter().filter(|(_, count)| *count > 0) {
             *cursor.totals.entry((*name).to_owned()).or_default() += count;
         }
-        cursor.place(&self.dir, &self.sink)?;
+        {
+            let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+            cursor.place(&self.dir, &self.sink)?;
+            held.clone_from(&cursor);
+        }
         self.undurable = true;
         self.cursor = cursor;
         self.rejected = self.rejected.split_off(&self.position);
@@ -646,7 +660,7 @@ impl Follower {
             self.cursor.store(&self.dir, &self.sink)?;
             self.undurable = false;
         }
-        self.reader = Reader::open(&self.dir, self.cursor.seq)?;
+        self.reader = reader(&self.dir, self.cursor.seq, &self.progress)?;
         self.suspect = self.suspect.max(self.chosen.next_seq);
         self.left = Left::default();
         self.chosen = Chosen::at(self.cursor.seq);

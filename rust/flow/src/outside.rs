@@ -46,6 +46,37 @@ pub struct SinkOutside {
     pub pending: u64,
 }
 
+/// How far each sink of each process is, by its cursor, and the seq behind the last row of each process that has gone.
+pub type Cursors = (BTreeMap<String, BTreeMap<String, i64>>, BTreeMap<String, i64>);
+
+/// Cursors alone, without a look into the journals.
+///
+/// # Errors
+/// If a directory, a cursor or totals cannot be read.
+pub fn cursors(root: &Path) -> Result<Cursors, Error> {
+    let mut open = BTreeMap::new();
+    for (process, dir) in list(root)? {
+        let sinks = Followers::load(&dir).and_then(|followers| {
+            followers
+                .entries
+                .into_iter()
+                .map(|entry| {
+                    let seq = Cursor::load(&dir, &entry.name)?.unwrap_or_default().seq.max(entry.since_seq);
+                    Ok((entry.name, seq))
+                })
+                .collect()
+        });
+        match sinks {
+            // Removed while it was read: its totals are read below.
+            _ if !dir.exists() => {}
+            sinks => _ = open.insert(process_text(&process), sinks?),
+        }
+    }
+    let totals = Totals::load_all(root)?.into_iter();
+    let gone = totals.map(|(process, totals)| (process_text(&process), totals.next_seq)).collect();
+    Ok((open, gone))
+}
+
 fn terms(cells: &Counters) -> (BTreeMap<&'static str, u64>, BTreeMap<&'static str, u64>) {
     let edge = |kind| cells.edge_total(kind, false);
     let (off, dropped, refused) = (edge(0), edge(1), edge(2));

@@ -4,9 +4,13 @@
 //! tell producers whether to wait for space, and the cause of trouble. What must always hold: a number shown here is never
 //! ahead of the journal, and a durable one never ahead of the disk.
 
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
+
+use auditring_journal::{Cursor, SinkLock};
 
 /// How far the journal is.
 #[derive(Clone, Debug, Default)]
@@ -75,6 +79,16 @@ pub(crate) struct Written {
     pub(crate) ended: bool,
 }
 
+/// A follower's cursor, as it was stored last. Whoever stores one holds it meanwhile.
+pub(crate) type Held = Arc<Mutex<Cursor>>;
+
+/// One follower.
+#[derive(Debug)]
+struct Followed {
+    cursor: Held,
+    lock: Weak<SinkLock>,
+}
+
 /// Shared by the threads of one open log.
 #[derive(Debug)]
 pub struct Progress {
@@ -86,6 +100,10 @@ pub struct Progress {
     pressed: AtomicI64,
     /// Rows that are worth a commit then.
     worth: AtomicI64,
+    /// The cursors of the followers of this log, and their locks: to be put back where they are taken away.
+    followed: Mutex<BTreeMap<String, Followed>>,
+    /// The pump puts back what of the journal is taken away.
+    kept: AtomicBool,
     /// What troubles the pump.
     trouble: Mutex<Option<String>>,
     /// What the disk refuses to make durable.
@@ -104,6 +122,8 @@ impl Default for Progress {
             shed: Default::default(),
             pressed: AtomicI64::new(i64::MIN),
             worth: AtomicI64::new(i64::MAX),
+            followed: Mutex::default(),
+            kept: AtomicBool::new(false),
             trouble: Mutex::default(),
             dead: AtomicBool::new(false),
             blocked_ns: AtomicU64::new(0),
@@ -140,6 +160,11 @@ impl Progress {
     pub(crate) fn open_batches(&self) -> u64 {
         let journaled = lock(&self.journaled);
         if journaled.only_durable { journaled.durable_batches } else { u64::MAX }
+    }
+
+    /// Rows before this seq were let go for the budget's sake.
+    pub(crate) fn let_go(&self) -> i64 {
+        lock(&self.journaled).let_go
     }
 
     /// The final batch is written, and followers cannot have it yet.
@@ -227,6 +252,45 @@ impl Progress {
             journaled = self.moved.wait_timeout(journaled, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         (true, journaled)
+    }
+
+    /// A follower takes up its work.
+    pub(crate) fn follow(&self, sink: &str, cursor: Cursor, sink_lock: &Arc<SinkLock>) -> Held {
+        let held = Arc::new(Mutex::new(cursor));
+        let one = Followed { cursor: Arc::clone(&held), lock: Arc::downgrade(sink_lock) };
+        lock(&self.followed).insert(sink.to_owned(), one);
+        held
+    }
+
+    /// How far a follower of this log is; none: it has none of that name.
+    pub(crate) fn passed(&self, sink: &str) -> Option<i64> {
+        lock(&self.followed).get(sink).map(|one| lock(&one.cursor).seq)
+    }
+
+    /// Puts back cursors and locks that have been taken away; returns the names of the cursors.
+    pub(crate) fn restore(&self, dir: &Path) -> auditring_journal::Result<Vec<String>> {
+        let mut missing = Vec::new();
+        for (sink, one) in &*lock(&self.followed) {
+            let cursor = lock(&one.cursor);
+            let Some(sink_lock) = one.lock.upgrade() else { continue };
+            // Somebody else's hold would be of no use to them: the directory is ours.
+            sink_lock.renew()?;
+            if *cursor != Cursor::default() && !Cursor::is_there(dir, sink)? {
+                cursor.store(dir, sink)?;
+                missing.push(format!("{sink}.cursor"));
+            }
+        }
+        Ok(missing)
+    }
+
+    /// From now on the pump puts back what of the journal is taken away.
+    pub(crate) fn keep(&self) {
+        self.kept.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it does.
+    pub(crate) fn kept(&self) -> bool {
+        self.kept.load(Ordering::Relaxed)
     }
 
     /// Tells followers who of them holds back half of the budget: whoever lacks a row before `seq`; none: nobody does. So many

@@ -18,8 +18,8 @@ use auditring_event::record::{Encoder, RecordView};
 use auditring_event::{Definitions, named};
 use auditring_journal::counters;
 use auditring_journal::{
-    BatchFlags, BatchMeta, Followers, LaneRange, Writer, bytes_held, delete_oldest_before, delete_passed, free_bytes,
-    holding,
+    BatchFlags, BatchMeta, Followers, LaneRange, ProcessDir, Writer, bytes_held, delete_oldest_before, delete_passed,
+    free_bytes, holding,
 };
 use auditring_policy::Policy;
 use auditring_ring::{Clock, OwnedConsumer, Position, Ring, consumer_of};
@@ -29,6 +29,7 @@ use crate::Error;
 use crate::balance::{Balance, Stand, Terms, cursors, sink};
 use crate::birth::Born;
 use crate::fill::Fill;
+use crate::keep::{Keep, Vanished};
 use crate::losses::Losses;
 use crate::mailbox::Mailbox;
 use crate::policies::{Policies, Stated};
@@ -103,6 +104,9 @@ pub struct Pump {
     ticks: Ticks,
     progress: Arc<Progress>,
     syncer: Syncer,
+    keep: Keep,
+    /// Rows before this seq were let go of where nobody follows.
+    unfollowed: i64,
     rolls: Rolls,
     /// The segment being written cannot be made durable: it ends here, so that it can be written again.
     distrusted: bool,
@@ -151,7 +155,7 @@ impl Pump {
     ///
     /// # Errors
     /// If the batch cannot be written.
-    pub fn new(born: Born, limits: Limits, followed: bool) -> Result<(Self, auditring_journal::ProcessDir), Error> {
+    pub fn new(born: Born, limits: Limits, followed: bool) -> Result<(Self, ProcessDir), Error> {
         Self::durable(born, limits, followed, None)
     }
 
@@ -165,7 +169,7 @@ impl Pump {
         limits: Limits,
         followed: bool,
         interval: Option<Duration>,
-    ) -> Result<(Self, auditring_journal::ProcessDir), Error> {
+    ) -> Result<(Self, ProcessDir), Error> {
         let Born { dir, ring, clock, writer, startup, redactor, .. } = born;
         let head = writer.state().head.as_ref();
         let primary_tap = head.and_then(|head| head.primary_tap.clone());
@@ -203,6 +207,8 @@ impl Pump {
             syncer,
             rolls: Rolls::default(),
             distrusted: false,
+            keep: Keep::new(dir.path())?,
+            unfollowed: 0,
             sealed_bytes: 0,
             free_bytes: u64::MAX,
             reserve: RESERVE.min(free_bytes(dir.path())? / 4),
@@ -221,6 +227,7 @@ impl Pump {
             limits: Limits { segment_bytes: limits.segment_bytes.min(limits.journal_bytes / 4), ..limits },
             followed,
         };
+        pump.progress.keep();
         pump.born(&startup)?;
         Ok((pump, dir))
     }
@@ -272,6 +279,25 @@ impl Pump {
         self.successor = Some(ring);
     }
 
+    /// Looks whether the journal is still where it was, and puts back what was taken away of it: nothing of that is lost, as
+    /// long as this process lives. Returns what was found, and why something could not be put back.
+    pub fn keep(&mut self, held: &ProcessDir) -> (Vec<Vanished>, Result<(), Error>) {
+        if self.ended {
+            return (Vec::new(), Ok(()));
+        }
+        let (found, mut result) = self.keep.look(held, &self.progress, self.unfollowed.max(self.let_go));
+        if found.iter().any(|one| one.path == self.writer.path()) {
+            // What is written from now on goes where it can be found.
+            self.writer.poison();
+            result = result.and_then(|()| self.roll());
+        }
+        if !found.is_empty() {
+            // Who waits for rows in what was taken away looks again.
+            self.progress.nudge();
+        }
+        (found, result)
+    }
+
     fn succeed(&mut self) -> Result<(), Error> {
         let Some(ring) = self.successor.take() else { return Ok(()) };
         self.consumer = consumer_of(Arc::clone(&ring)).ok_or(Error::TwoPumps)?;
@@ -281,6 +307,7 @@ impl Pump {
 
     fn born(&mut self, startup: &[u8]) -> Result<(), Error> {
         self.syncer.begin(self.writer.sync_handle(), (0, self.writer.state().next_seq));
+        self.keep.begin(self.writer.sync_handle());
         self.own(startup);
         self.write(BatchFlags::BIRTH, 0)
     }
@@ -587,8 +614,10 @@ impl Pump {
             // It is only in the way; a disk that refuses this too is told of by the next write.
             let _ = std::fs::remove_file(&empty);
             self.syncer.removed(&empty);
+            self.keep.forget(&empty);
         }
         self.syncer.begin(self.writer.sync_handle(), (head.batch_no, head.first_seq));
+        self.keep.begin(self.writer.sync_handle());
         self.look_at_bytes();
         Ok(())
     }
@@ -705,6 +734,7 @@ impl Pump {
                 self.let_go = self.let_go.max(end);
             }
             if marks.is_empty() {
+                self.unfollowed = end;
                 self.losses.unfollowed(gone.rows);
             }
             self.look_at_bytes();

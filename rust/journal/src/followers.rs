@@ -70,6 +70,12 @@ impl Followers {
         document::store(&dir.join(FILE), KIND, self)
     }
 
+    /// Whether a directory has the file, whatever is in it.
+    #[must_use]
+    pub fn is_there(dir: &Path) -> bool {
+        dir.join(FILE).exists()
+    }
+
     /// The entry of a sink.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Follower> {

@@ -9,6 +9,7 @@
 //!   followers                                 which sinks hold segments back                followers
 //!   <ordinal>-<first seq>.journal             the segments                                  head, batch, writer, reader
 //!   <sink>.cursor, <sink>.lock                how far a sink has come; who drives it        cursor
+//!                                             what of it was taken away is put back        vanish
 //! totals/<process uuid>                       last counters of a process that has gone      totals
 //! ```
 //!
@@ -63,6 +64,7 @@ mod segment;
 mod state;
 mod tally;
 mod totals;
+mod vanish;
 mod writer;
 
 pub use batch::{Anchor, Batch, BatchFlags, BatchMeta, LaneRange, MAX_HEADER, MAX_PAYLOAD, Sections};
@@ -81,4 +83,5 @@ pub use segment::{SegmentName, segments};
 pub use state::{Ending, Gap, State};
 pub use tally::Tally;
 pub use totals::Totals;
+pub use vanish::{What, vanished};
 pub use writer::{SyncHandle, Writer, make_durable};

@@ -11,7 +11,7 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -128,6 +128,7 @@ impl ProcessDir {
             let _ = files::remove_all(&temporary);
             return Err(error);
         }
+        let lock = lock.moved_to(path.join(LOCK));
         let dir = Self { path, lock };
         if let Err(error) = files::sync_dir(&journal) {
             let _ = dir.remove();
@@ -159,6 +160,35 @@ impl ProcessDir {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Puts back what of the directory was taken away: itself and all above it, its lock, and who it belongs to. Returns
+    /// what was not there, by its name; empty for the directory itself.
+    ///
+    /// # Errors
+    /// If the system refuses, or somebody else holds what is there now.
+    pub fn restore(&self, owner: &Owner) -> Result<Vec<&'static str>> {
+        let mut missing = Vec::new();
+        if !self.path.is_dir() {
+            let journal = self.path.parent().unwrap_or(&self.path);
+            let root = journal.parent().unwrap_or(journal);
+            let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(root);
+            made.map_err(|e| Error::io("create", root, e))?;
+            files::ensure_dir(journal)?;
+            files::ensure_dir(&self.path)?;
+            missing.push("");
+        }
+        if !self.lock.is_named() {
+            if !self.lock.renew()? {
+                return Err(Error::io("lock", self.lock.path(), io::ErrorKind::ResourceBusy.into()));
+            }
+            missing.push(LOCK);
+        }
+        if !self.path.join(OWNER).exists() {
+            owner.write(&self.path)?;
+            missing.push(OWNER);
+        }
+        Ok(missing)
     }
 
     /// For the at-fork handler of a child: see [`Lock::close_in_child`].
