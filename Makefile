@@ -18,7 +18,7 @@ RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust -type f \( -name '*.rs' 
 TSAN_TARGET := $(shell uname -m)-unknown-linux-gnu
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: ci-tools help build demo test test-rust test-python test-python-kafka test-python-rest lint lint-rust lint-python bench torture docs clean toolchain torture-loom torture-tsan torture-asan torture-kills
+.PHONY: ci-tools help build demo test test-rust test-python test-python-kafka test-python-rest lint lint-rust lint-python bench torture docs clean toolchain torture-loom torture-tsan torture-asan torture-kills fuzz torture-fuzz
 
 help: ## what one can ask for
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -114,7 +114,7 @@ lint-python: build
 	$(BIN)/python -m mypy.stubtest auditring._core
 	$(BIN)/python docs/generate.py --check
 
-torture: torture-loom torture-tsan torture-asan torture-kills ## what takes patience: loom, ThreadSanitizer, AddressSanitizer, and kill -9 for a minute (KILLS="--kills 1000")
+torture: torture-loom torture-tsan torture-asan torture-fuzz torture-kills ## what takes patience: loom, ThreadSanitizer, AddressSanitizer, and kill -9 for a minute (KILLS="--kills 1000")
 
 # Each has a target directory of its own, so that other flags do not throw away the builds above.
 torture-loom: toolchain
@@ -129,6 +129,16 @@ torture-tsan: toolchain
 torture-asan: toolchain
 	RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=address -Cunsafe-allow-abi-mismatch=sanitizer" \
 	    $(CARGO) test --package auditring-kafka --locked --quiet --target-dir target/asan --target $(TSAN_TARGET) --lib --tests
+
+# What hostile files may do is seen where a read beyond them, and a number that overflows, end the process. Each input is its
+# seed and its number. The short form ends by the clock.
+FUZZ ?= --inputs 10000000
+fuzz: toolchain ## ten million hostile files under AddressSanitizer (FUZZ="--seed 7 --only 123" for one of them)
+	RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=address -Cunsafe-allow-abi-mismatch=sanitizer" \
+	    $(CARGO) run --package auditring-fuzz --profile fuzz --locked --quiet --target-dir target/fuzz --target $(TSAN_TARGET) -- $(FUZZ)
+
+torture-fuzz:
+	$(MAKE) --no-print-directory fuzz FUZZ="--seconds 30"
 
 # Each life has a seed of its own, which a failure names. The short form ends by the clock, whatever the machine.
 KILLS ?= --seconds 60

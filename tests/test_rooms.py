@@ -16,6 +16,7 @@ CRATES: dict[str, set[str]] = {
     "journal": {"event"},
     "flow": {"ring", "event", "policy", "journal"},
     "kafka": {"event"},
+    "fuzz": {"ring", "event", "policy", "journal", "flow"},
     "core": {"ring", "event", "policy", "journal", "flow", "kafka"},
 }
 
@@ -45,7 +46,7 @@ MODULES: dict[str, set[str]] = {
     "verify": {"_core", "directory", "sealed", "stats", "verify"},
     "asgi": {"_core", "exceptions", "log"},
     "recovery": {"_core", "directory", "follower", "health", "redaction", "sinks"},
-    "running": {"_core", "follower", "health", "pump", "recovery", "sinks"} | VALUES,
+    "running": {"_core", "directory", "follower", "health", "pump", "recovery", "sinks"} | VALUES,
     "log_events": {"_core"} | VALUES,
     "log": {"_core", "log_events", "metrics", "running", "sinks"} | VALUES,
     "opening": {"log", "sinks"} | VALUES,

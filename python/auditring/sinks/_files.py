@@ -1,14 +1,29 @@
-"""Steps that make a file safe, shared by the sinks that write some. Each returns only when the disk has it."""
+"""Steps that make a file safe, shared by the sinks that write some. Each returns only when the disk has it.
 
+What must always hold: what is made here is its owner's alone, whatever the umask; and no link is followed inside of the
+audit directory, nor anything waited for or written to that is no plain file.
+"""
+
+import errno
 import os
+import stat
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-__all__ = ["DIRECTORY_MODE", "FILE_MODE", "day_of", "make_directory", "sync_directory", "write_all"]
+__all__ = [
+    "create",
+    "date_of",
+    "day_of",
+    "make_directory",
+    "open_plain",
+    "own_directory",
+    "sync_directory",
+    "write_all",
+]
 
-FILE_MODE: Final = 0o640
-DIRECTORY_MODE: Final = 0o750
+_FILE_MODE: Final = 0o600
+_DIRECTORY_MODE: Final = 0o700
 _SECOND: Final = 1_000_000_000
 _DAY: Final = 86_400
 
@@ -39,8 +54,49 @@ def make_directory(path: Path) -> None:
         missing.append(path)
         path = path.parent
     for new in reversed(missing):
-        new.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
-        sync_directory(new.parent)
+        _make(new)
+
+
+def own_directory(path: Path) -> None:
+    """Makes a directory of ours in one that is there. Raises `OSError` for a link, or for another user's."""
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        _make(path)
+        status = path.lstat()
+    if not stat.S_ISDIR(status.st_mode):
+        what = "a symbolic link, and none is followed here" if stat.S_ISLNK(status.st_mode) else "no directory"
+        raise NotADirectoryError(errno.ENOTDIR, f"it is {what}", str(path))
+    if status.st_uid != os.geteuid():
+        raise PermissionError(errno.EPERM, f"it belongs to user {status.st_uid}, and we are {os.geteuid()}", str(path))
+
+
+def _make(path: Path) -> None:
+    try:
+        path.mkdir(mode=_DIRECTORY_MODE)
+    except FileExistsError:
+        return  # somebody was faster
+    path.chmod(_DIRECTORY_MODE)
+    sync_directory(path.parent)
+
+
+def create(path: Path, flags: int) -> int:
+    """Makes a file that is not there, for its owner alone, and opens it. Raises `FileExistsError`."""
+    fd = os.open(path, flags | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, _FILE_MODE)
+    os.fchmod(fd, _FILE_MODE)
+    return fd
+
+
+def open_plain(path: Path, flags: int) -> int:
+    """Opens what is there if it is a plain file, and makes it if nothing is. Raises `OSError`."""
+    try:
+        return create(path, flags)
+    except FileExistsError:
+        fd = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    if stat.S_ISREG(os.fstat(fd).st_mode):
+        return fd
+    os.close(fd)
+    raise OSError(errno.EINVAL, "it is no plain file", str(path))
 
 
 def write_all(fd: int, data: bytes | memoryview, offset: int) -> None:

@@ -8,7 +8,7 @@ from typing import BinaryIO
 import zstandard
 
 from auditring import _core
-from auditring.sinks._files import FILE_MODE, make_directory, sync_directory, write_all
+from auditring.sinks._files import create, open_plain, own_directory, sync_directory, write_all
 from auditring.sinks.base import RowBatch
 from auditring.types import Dialect
 
@@ -30,7 +30,7 @@ class LineFile:
         """Nothing was appended since the last `sync`."""
         self._dialect = dialect
         self._born = time.monotonic()
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE)
+        self._fd = open_plain(path, os.O_RDWR)
         try:
             status = os.fstat(self._fd)
             self._writer = _core.LineWriter(str(path), status.st_ino, dialect)
@@ -129,11 +129,13 @@ def compress(path: Path, into: Path, *, begin: bool = True) -> None:
     if not target.exists():
         if not begin:
             return
-        make_directory(into)
+        own_directory(into)
         part = into / f".{path.name}.zst.tmp"
         part.unlink(missing_ok=True)
-        fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
-        with path.open("rb") as plain, os.fdopen(fd, "wb") as packed:
+        with (
+            os.fdopen(open_plain(path, os.O_RDONLY), "rb") as plain,
+            os.fdopen(create(part, os.O_WRONLY), "wb") as packed,
+        ):
             _pack(plain, packed)
         part.rename(target)
         sync_directory(into)

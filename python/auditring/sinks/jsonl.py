@@ -22,7 +22,7 @@ from typing import Final, TypeVar, get_args
 from auditring.config import Rotation
 from auditring.exceptions import ConfigError, CursorError
 from auditring.policy import Policy
-from auditring.sinks._files import day_of, make_directory, sync_directory
+from auditring.sinks._files import day_of, make_directory, own_directory, sync_directory
 from auditring.sinks._lines import LineFile, compress
 from auditring.sinks.base import Batching, Checkpoint, RowBatch, Sink, SinkContext
 from auditring.types import Dialect
@@ -94,8 +94,13 @@ class JsonlSink(Sink):
     def open(self, context: SinkContext) -> None:
         """Makes the directory."""
         self._process = context.process
-        self._directory = self._path if self._path is not None else context.root / "jsonl"
-        make_directory(self._directory)
+        if self._path is None:
+            self._directory = context.root / "jsonl"
+            own_directory(self._directory)
+        else:
+            # Named by whoever opened the log, by whatever links.
+            self._directory = self._path
+            make_directory(self._directory)
 
     def start(self, state: bytes) -> None:
         """Goes back to the offset of the last commit; what lies behind it is compared as the rows come again."""

@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 from auditring import _core
 from auditring.config import Rotation
 from auditring.policy import Policy
-from auditring.sinks._files import FILE_MODE, date_of, make_directory, sync_directory
+from auditring.sinks._files import create, date_of, own_directory, sync_directory
 from auditring.sinks._sealed import Sealed, Terms, sealed_from
 from auditring.sinks.base import Batching, Checkpoint, RowBatch, Sink, SinkContext
 
@@ -68,7 +68,7 @@ class _OpenFile:
         self._groups = 0
         self._ask_at = 1
         # Ours, open from before the first byte: an error of writing back is told to whoever had the file open then.
-        self.fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
+        self.fd = create(path, os.O_RDWR)
         try:
             # pyarrow's own file, so that no write needs the GIL.
             self.stream = pa.OSFile(str(path), "wb")
@@ -113,7 +113,7 @@ class _OpenFile:
         self.writer.close()
         self.stream.close()
         os.fsync(self.fd)
-        make_directory(path.parent)
+        own_directory(path.parent)
         self.path.rename(path)
         sync_directory(path.parent)
         sync_directory(self.path.parent)
@@ -174,7 +174,7 @@ class ParquetSink(Sink):
         """Makes `events/` and asks the core for the schema."""
         self._context = context
         self._events = context.root / "events"
-        make_directory(self._events)
+        own_directory(self._events)
         self._schema = pa.schema(_core.schema())
 
     def start(self, state: bytes) -> None:

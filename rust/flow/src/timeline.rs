@@ -22,7 +22,7 @@ pub(crate) fn of_journal(anchor: auditring_journal::Anchor) -> Anchor {
 /// Anchors that are kept: a producer that was descheduled between stamp and claim finds its bracket among them.
 const KEPT: usize = 256;
 /// Realtime − monotonic is a step function; a difference below this is the noise of reading two clocks.
-const STEP_NS: i64 = 500;
+const STEP_NS: u64 = 500;
 
 /// One linear piece: from this anchor to the next.
 #[derive(Clone, Copy, Debug)]
@@ -75,7 +75,7 @@ impl Timeline {
             birth,
             pieces: VecDeque::with_capacity(KEPT),
             last: birth,
-            offset_ns: birth.real_ns - birth.mono_ns,
+            offset_ns: birth.real_ns.wrapping_sub(birth.mono_ns),
             found: None,
         }
     }
@@ -87,7 +87,7 @@ impl Timeline {
             return None;
         }
         let ticks = anchor.stamp - self.last.stamp;
-        let nanos = (anchor.mono_ns - self.last.mono_ns) as u64;
+        let nanos = anchor.mono_ns.abs_diff(self.last.mono_ns);
         let slope = match self.kind {
             ClockKind::Monotonic => 1 << 32,
             ClockKind::Tsc => ((u128::from(nanos) << 32) / u128::from(ticks)) as u64,
@@ -100,9 +100,9 @@ impl Timeline {
         let piece = Piece { stamp: self.last.stamp, mono_ns: self.last.mono_ns, slope, offset_ns: self.offset_ns };
         self.pieces.push_back(piece);
         self.last = anchor;
-        let after_ns = anchor.real_ns - anchor.mono_ns;
+        let after_ns = anchor.real_ns.wrapping_sub(anchor.mono_ns);
         let before_ns = self.offset_ns;
-        if (after_ns - before_ns).abs() < STEP_NS {
+        if after_ns.abs_diff(before_ns) < STEP_NS {
             return None;
         }
         self.offset_ns = after_ns;
@@ -118,7 +118,13 @@ impl Timeline {
     /// The last anchor as a row's time.
     #[must_use]
     pub fn now(&self) -> Instant {
-        Instant { age_ns: self.last.mono_ns - self.birth.mono_ns, time_ns: self.last.mono_ns + self.offset_ns }
+        self.instant(self.last.mono_ns, self.offset_ns)
+    }
+
+    /// Modulo: anchors may come out of a ring or a journal that says what it likes.
+    #[inline]
+    fn instant(&self, mono_ns: i64, offset_ns: i64) -> Instant {
+        Instant { age_ns: mono_ns.wrapping_sub(self.birth.mono_ns), time_ns: mono_ns.wrapping_add(offset_ns) }
     }
 
     /// Converts a stamp taken before the last anchor.
@@ -138,18 +144,19 @@ impl Timeline {
     #[inline]
     fn on(&self, piece: &Piece, stamp: u64) -> Instant {
         let ticks = stamp - piece.stamp;
-        let mono_ns = piece.mono_ns + ((u128::from(ticks) * u128::from(piece.slope)) >> 32) as i64;
+        let nanos = ((u128::from(ticks) * u128::from(piece.slope)) >> 32) as i64;
+        let mono_ns = piece.mono_ns.wrapping_add(nanos);
         // Rounding may not carry a stamp past the anchor that closes its piece: age would step back there.
         let mono_ns = mono_ns.min(self.last.mono_ns);
-        Instant { age_ns: mono_ns - self.birth.mono_ns, time_ns: mono_ns + piece.offset_ns }
+        self.instant(mono_ns, piece.offset_ns)
     }
 
     /// On a piece that is not the newest: not past where the next one begins.
     #[inline]
     fn between(&self, piece: &Piece, next: &Piece, stamp: u64) -> Instant {
         let mut instant = self.on(piece, stamp);
-        let age_ns = instant.age_ns.min(next.mono_ns - self.birth.mono_ns);
-        instant.time_ns += age_ns - instant.age_ns;
+        let age_ns = instant.age_ns.min(next.mono_ns.wrapping_sub(self.birth.mono_ns));
+        instant.time_ns = instant.time_ns.wrapping_add(age_ns.wrapping_sub(instant.age_ns));
         instant.age_ns = age_ns;
         instant
     }
@@ -163,7 +170,7 @@ impl Timeline {
                 .pieces
                 .front()
                 .map_or((self.birth.mono_ns, self.offset_ns), |piece| (piece.mono_ns, piece.offset_ns));
-            return Instant { age_ns: mono_ns - self.birth.mono_ns, time_ns: mono_ns + offset_ns };
+            return self.instant(mono_ns, offset_ns);
         };
         let Some(next) = self.pieces.get(index).copied() else { return self.on(&piece, stamp) };
         self.found = Some((piece, next));

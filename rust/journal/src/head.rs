@@ -186,9 +186,9 @@ impl SegmentHead {
     fn decode(body: &[u8]) -> Option<Self> {
         let mut from = Take::new(body);
         from.bytes(16)?;
-        let ordinal = from.u64()?;
-        let first_seq = from.i64().filter(|&seq| seq >= 0)?;
-        let batch_no = from.u64()?;
+        let ordinal = from.count()?;
+        let first_seq = from.count()? as i64;
+        let batch_no = from.count()?;
         let process = from.array()?;
         let boot_id = from.array()?;
         let [schema_version, generation, pid, clock] = [from.u32()?, from.u32()?, from.u32()?, from.u32()?];
@@ -209,7 +209,7 @@ impl SegmentHead {
             return None;
         }
         let lanes = (0..lanes)
-            .map(|_| Some(LanePosition { pos: from.u64()?, claims: from.u64()? }))
+            .map(|_| Some(LanePosition { pos: from.count()?, claims: from.count()? }))
             .collect::<Option<Vec<_>>>()?;
         let cells = take_cells(&mut from, cells)?;
         if from.remaining() != 4 {

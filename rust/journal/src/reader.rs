@@ -93,7 +93,7 @@ impl Reader {
     pub fn open(dir: &Path, from_seq: i64) -> Result<Self> {
         let mut reader = Self {
             dir: dir.to_owned(),
-            dir_handle: files::open(dir)?,
+            dir_handle: files::open_dir(dir)?,
             floor: from_seq,
             process: None,
             current: None,

@@ -25,6 +25,7 @@ pub struct Writer {
     dir: PathBuf,
     path: PathBuf,
     file: File,
+    ordinal: u64,
     /// Bytes that the segment is known to hold.
     len: u64,
     begun: Instant,
@@ -76,6 +77,7 @@ impl Writer {
             dir: dir.to_owned(),
             path,
             file,
+            ordinal: head.ordinal,
             len: bytes.len() as u64,
             begun: Instant::now(),
             poisoned: false,
@@ -101,7 +103,7 @@ impl Writer {
         if payload > MAX_PAYLOAD || batch::header_len(meta.lanes.len(), meta.cells.len()) > MAX_HEADER {
             return Err(Error::TooLarge { path: self.path.clone(), what: format!("batch {}", meta.batch_no) });
         }
-        batch::encode_header(meta, lens, batch::payload_crc(sections), &mut self.header);
+        batch::encode_header(meta, self.ordinal, lens, batch::payload_crc(sections), &mut self.header);
         let [contexts_pad, definitions_pad, rows_pad] = lens.map(|len| &ZEROS[..padding(len)]);
         let mut pieces = [
             IoSlice::new(&self.header),

@@ -6,6 +6,7 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use auditring_journal::counters::CODES;
 use auditring_journal::{Cursor, Followers, Owner, State, segments};
 use auditring_ring::{Ring, RingError, boot_id};
 use uuid::Uuid;
@@ -63,7 +64,9 @@ pub(super) fn ring_of(owner: &Owner, process: &Uuid, state: &State) -> Result<Op
         Ok(ring) => {
             let who = ring.identity();
             let ours = who.process == *process.as_bytes() && who.boot_id == boot_id();
-            Ok((ours && who.generation >= state.generation).then_some(ring))
+            // Ours never count by more codes than a journal can name.
+            let counts = ring.geometry().codes <= CODES;
+            Ok((ours && counts && who.generation >= state.generation).then_some(ring))
         }
         Err(RingError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(None),
         // What the system refuses for now may be there the next time; what is no ring never will be.

@@ -197,7 +197,8 @@ impl Salvager {
     }
 
     fn count(&mut self, cell: counters::Cell, n: u64) {
-        *self.counted.entry(cell).or_default() += n;
+        let counted = self.counted.entry(cell).or_default();
+        *counted = counted.saturating_add(n);
     }
 
     /// Claims that were accepted and are gone: counted, and told, in one batch.
@@ -211,7 +212,7 @@ impl Salvager {
     fn tell(&mut self, cause: &str, lost: Option<u64>) {
         let mut event = Encoder::new(named("auditring.EventsLost"));
         if let Some(lost) = lost {
-            event.int("lost", lost as i64);
+            event.int("lost", i64::try_from(lost).unwrap_or(i64::MAX));
         }
         event.text("cause", cause).int("from_ns", self.losses.since_ns()).end_time(self.times.now().time_ns);
         self.own(&event.to_vec());
@@ -219,7 +220,8 @@ impl Salvager {
 
     /// The last batch: what was lost, and that this is the end.
     fn finish(&mut self, ring: Option<&Ring>, by: &str) -> Result<Salvage, Error> {
-        let counted = |cell| self.writer.state().cells.get(cell) + self.counted.get(&cell).copied().unwrap_or(0);
+        let state = self.writer.state();
+        let counted = |cell| state.cells.get(cell).saturating_add(self.counted.get(&cell).copied().unwrap_or(0));
         let now = self.times.now();
         let torn = counted(counters::TORN);
         if let Some(ring) = ring {
@@ -232,7 +234,7 @@ impl Salvager {
             self.own(&row);
         }
         let mut event = Encoder::new(named("auditring.Recovered"));
-        event.int("rows", self.salvage.rows as i64).int("torn", torn as i64);
+        event.int("rows", self.salvage.rows as i64).int("torn", i64::try_from(torn).unwrap_or(i64::MAX));
         event.int("unreadable", self.salvage.unreadable as i64);
         if !by.is_empty() {
             event.text("by_process", by);

@@ -15,7 +15,7 @@ impl Times {
     pub(super) fn new(state: &State, head: &SegmentHead, ring: Option<&Ring>) -> Self {
         let Some(ring) = ring else {
             let now = Clock::detect().anchor();
-            let age_ns = state.max_age_ns.max(state.anchor.mono_ns - head.birth.mono_ns).max(0);
+            let age_ns = state.max_age_ns.max(state.anchor.mono_ns.wrapping_sub(head.birth.mono_ns)).max(0);
             return Self::Fixed(Instant { age_ns, time_ns: now.real_ns }, state.anchor);
         };
         let mut line = Timeline::new(ring.clock(), *ring.birth());
