@@ -1,4 +1,4 @@
-"""What others may have put where the library keeps its files: never followed, never waited for, never removed, and named."""
+"""What others have put where the library keeps its files: never followed, waited for or removed, and always named."""
 
 import json
 import os
@@ -16,7 +16,6 @@ import auditring
 from auditring import query
 from auditring.cli.commands import auditring as cli
 from auditring.recovery import recover
-from auditring.sealed import list_sealed
 from auditring.sinks import JsonlSink, ParquetSink
 from auditring.stats import Health
 from auditring.tail import Tail
@@ -129,7 +128,7 @@ def test_a_folder_of_a_date_that_is_a_link_keeps_the_rows_in_the_journal(tmp_pat
 
 
 def test_what_only_looks_like_a_process_is_named_and_left_alone(tmp_path: Path, elsewhere: Path) -> None:
-    """A link to another process's directory, or one that looks half made or half removed, is neither adopted nor purged."""
+    """A link to another process's directory, or one that looks half made or removed, is neither adopted nor purged."""
     other, root = tmp_path / "other", tmp_path / "audit"
     directory, _ = died(other, tmp_path)
     before = contents(other)
@@ -180,9 +179,7 @@ def test_what_is_no_file_in_a_journal_is_an_error_by_name_and_nobody_waits(
     record(root)
 
 
-def test_pipes_and_links_named_like_sealed_files_are_neither_read_nor_waited_for(
-    tmp_path: Path, elsewhere: Path
-) -> None:
+def test_pipes_and_links_named_like_sealed_files_are_neither_read_nor_waited_for(tmp_path: Path) -> None:
     """A query leaves them out and says so, `verify` names each, and so it is for a link in the place of a folder."""
     root = tmp_path / "audit"
     record(root)
@@ -204,7 +201,7 @@ def test_pipes_and_links_named_like_sealed_files_are_neither_read_nor_waited_for
 
 
 def test_names_that_are_not_ours_disturb_nobody(tmp_path: Path) -> None:
-    """Random, huge, not UTF-8, with quotes and patterns, of absurd ranges: writers and readers go on, and SQL is SQL."""
+    """Random, huge, not UTF-8, with quotes and patterns, of absurd ranges: writers and readers go on."""
     root = tmp_path / "it's [an] au*dit"
     record(root)
     (real,) = root.glob("events/*/*.parquet".replace("[", "[[]"))
@@ -215,7 +212,7 @@ def test_names_that_are_not_ours_disturb_nobody(tmp_path: Path) -> None:
         b"\x1b[2J.parquet",
         PROCESS.encode() + b"-0-99999999999999999999.parquet",
         PROCESS.encode() + b"-9-3.parquet",
-        PROCESS.encode() + "-٠-٩.parquet".encode(),
+        PROCESS.encode() + "-\N{ARABIC-INDIC DIGIT ZERO}-\N{ARABIC-INDIC DIGIT NINE}.parquet".encode(),
         b".tmp", b"\n", b"core",
     ]  # fmt: skip
     for folder in (root, root / "events", real.parent, root / "journal", root / "totals", root / "jsonl"):
@@ -236,7 +233,7 @@ def test_names_that_are_not_ours_disturb_nobody(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_only_named_as_if_it_were_sealed_keeps_no_row_from_being_written(tmp_path: Path) -> None:
-    """Whoever takes it for sealed would leave its range out: the sink says what is wrong, and goes on when it is gone."""
+    """Taken for sealed it would hide its range: the sink says what is wrong, and goes on when it is gone."""
     root = tmp_path / "audit"
     with auditring.open(root) as log:
         (folder,) = (root / "journal").iterdir()
@@ -258,7 +255,7 @@ def test_a_file_that_is_only_named_as_if_it_were_sealed_keeps_no_row_from_being_
 
 
 def test_a_ring_whose_name_was_taken_meanwhile_is_told_of(tmp_path: Path) -> None:
-    """Deleted, and its place taken by somebody else: that file is left as it is, and `health()` says why there is none."""
+    """Deleted, and its place taken: that file is left as it is, and `health()` says why there is no ring."""
     with auditring.open(tmp_path / "audit", ring_dir=tmp_path) as log:
         (ring,) = tmp_path.glob("auditring-*.ring")
         ring.unlink()

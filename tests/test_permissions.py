@@ -1,4 +1,4 @@
-"""What the library makes is its owner's alone, whatever the umask: folders 0700, files 0600, at work and after recovery."""
+"""What the library makes is its owner's alone, whatever the umask: folders 0700, files 0600; also after recovery."""
 
 import json
 import os
@@ -114,5 +114,5 @@ def test_a_folder_for_lines_elsewhere_is_private_too(tmp_path: Path) -> None:
         log.flush(30)
         session.read("orders", 0, 2, 2)
         log.flush(30)
-        until(lambda: (lines / "closed").is_dir())
+        until((lines / "closed").is_dir)
     assert open_to_others(lines.parent) == []

@@ -2,8 +2,8 @@
 
 A sealed file says in its name which rows it holds: `<process>-<first seq>-<last seq>.parquet`, one process and one
 contiguous range. What must always hold: of two files of which one's range lies inside the other's (compaction has
-merged it, and has not removed it yet) only the wider one counts, so that no row is seen twice; and what is no plain file
-in a plain folder is nobody's, whatever it is called: a link is not followed, a pipe not waited for.
+merged it, and has not removed it yet) only the wider one counts, so that no row is seen twice; and what is no plain
+file in a plain folder is nobody's, whatever it is called: no link is followed, no pipe waited for.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
 _NAME = re.compile(
     r"(?P<process>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})-(?P<first>[0-9]{1,19})-(?P<last>[0-9]{1,19})\.parquet"

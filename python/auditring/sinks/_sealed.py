@@ -77,7 +77,7 @@ def sealed_from(events: Path, process: str, cursor: int, carried: Terms) -> Seal
 
 
 def _metadata_of(file: SealedFile) -> Mapping[bytes, bytes]:
-    """What a file says of itself. Raises `CursorError` where that is not what its name says: then it holds no rows of ours.
+    """What a file says of itself. Raises `CursorError` where its name says something else: it is not ours then.
 
     Taken for sealed by its name alone it would keep rows from ever being written.
     """
