@@ -36,7 +36,7 @@ fn seal_by(bytes: &mut [u8], len_at: Range<usize>) {
 /// Takes a segment apart.
 pub(crate) fn apart(mut bytes: &[u8]) -> Vec<Block> {
     let mut blocks = Vec::new();
-    let mut take = |bytes: &mut &[u8]| -> Option<Block> {
+    let take = |bytes: &mut &[u8]| -> Option<Block> {
         if bytes.starts_with(b"auditjnl") {
             let (head, rest) = bytes.split_at_checked(u32_at(bytes, HEAD_LEN)?)?;
             *bytes = rest;

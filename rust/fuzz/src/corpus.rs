@@ -138,7 +138,10 @@ pub(crate) fn event(number: u64) -> Encoder {
             event.declared_text(0, "kek-7").declared_text(1, "AES");
         }
         5 => {
-            event.text("mechanism", "PLAIN").text("principal", "mallory").status("kafka.SASL_AUTHENTICATION_FAILED");
+            event
+                .text("mechanism", "PLAIN")
+                .text("attempted_principal", "mallory")
+                .status("kafka.SASL_AUTHENTICATION_FAILED");
         }
         _ => {
             let topic = if number % 4 == 0 { "orders" } else { "clicks" };
@@ -251,11 +254,6 @@ impl World {
             redacts: false,
         })
     }
-
-    /// All bytes of its directory, and of its ring.
-    pub(crate) fn size(&self) -> usize {
-        self.files.iter().chain(&self.segments).map(|(_, bytes)| bytes.len()).sum()
-    }
 }
 
 /// A row without the position of its context, which is local to where it lies.
@@ -304,7 +302,7 @@ fn written(dir: &Path) -> Result<Life, Failure> {
 /// Lives of several kinds; `folder` is in memory.
 pub(crate) fn worlds(folder: &Path) -> Result<Vec<World>, Failure> {
     let mut worlds = Vec::new();
-    let mut home = |name: &str| -> Result<PathBuf, Failure> {
+    let home = |name: &str| -> Result<PathBuf, Failure> {
         let home = folder.join(name);
         fs::create_dir(&home)?;
         Ok(home)

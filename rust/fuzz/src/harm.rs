@@ -36,6 +36,11 @@ pub(crate) fn edge(rng: &mut Rng, near: u64) -> u64 {
     }
 }
 
+/// One of them.
+pub(crate) fn pick<'a, T>(rng: &mut Rng, all: &'a [T]) -> &'a T {
+    &all[rng.usize(..all.len())]
+}
+
 /// Overwrites a number of 1, 2, 4 or 8 bytes, mostly where one may lie.
 pub(crate) fn number(rng: &mut Rng, bytes: &mut [u8]) {
     let width = [1, 2, 4, 4, 8, 8][rng.usize(..6)];

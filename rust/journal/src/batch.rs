@@ -36,7 +36,7 @@
 
 use std::ops::{BitOr, Range};
 
-use crate::bytes::{Put, Take, ZEROS, padded, padding};
+use crate::bytes::{MOST, Put, Take, ZEROS, padded, padding};
 use crate::counters::Cell;
 
 const MAGIC: [u8; 4] = *b"arBT";
@@ -163,6 +163,13 @@ pub struct BatchMeta {
 }
 
 impl BatchMeta {
+    /// Whether a reader would believe its numbers.
+    pub(crate) fn is_countable(&self) -> bool {
+        let of = |lane: &LaneRange| [lane.from_pos, lane.from_claims, lane.to_pos, lane.to_claims];
+        let positions = || self.lanes.iter().flat_map(of);
+        self.batch_no <= MOST && self.first_seq as u64 <= MOST && positions().all(|position| position <= MOST)
+    }
+
     /// The seq after its last row.
     #[must_use]
     pub fn end_seq(&self) -> i64 {

@@ -1,7 +1,6 @@
 //! What a journal has come to: the one fold that writer, recovery and readers from outside share.
 
 use crate::batch::{Anchor, BatchFlags, BatchMeta};
-use crate::bytes::MOST;
 use crate::counters::Counters;
 use crate::head::{LanePosition, SegmentHead};
 
@@ -120,8 +119,11 @@ impl State {
             Err(format!("batch {} cannot follow: {} is next", meta.batch_no, self.batch_no))
         } else if meta.first_seq < self.next_seq || (!jump && meta.first_seq != self.next_seq) {
             Err(format!("seq {} cannot follow: {} is next", meta.first_seq, self.next_seq))
-        } else if meta.first_seq > MOST as i64 {
-            Err(format!("seq {} is beyond what can be counted up to", meta.first_seq))
+        } else if !meta.is_countable() {
+            Err(format!(
+                "batch {}, seq {} or a position is beyond what can be counted up to",
+                meta.batch_no, meta.first_seq
+            ))
         } else if self.head.as_ref().is_some_and(|head| head.process != meta.process) {
             Err("the batch is another process's".to_owned())
         } else {

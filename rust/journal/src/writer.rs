@@ -64,6 +64,10 @@ impl Writer {
     fn begin(dir: &Path, head: &SegmentHead, state: State) -> Result<Self> {
         let name = SegmentName { ordinal: head.ordinal, first_seq: head.first_seq };
         let path = dir.join(name.file_name());
+        if !head.is_countable() {
+            let what = "an ordinal, batch, seq or position is beyond what can be counted up to".to_owned();
+            return Err(Error::Order { path, what });
+        }
         let Some(bytes) = head.encode() else {
             return Err(Error::TooLarge { path, what: "the segment head".to_owned() });
         };

@@ -64,15 +64,15 @@ impl Scan<'_> {
 
     /// The next thing found, up to the tail.
     pub fn step(&mut self) -> Option<Found<'_>> {
+        if self.at == self.tail {
+            return None;
+        }
         let head = self.at.unwrapped(self.parts.head().load(Ordering::Acquire));
         let (ahead, claims) = (head.pos.wrapping_sub(self.at.pos), head.claims.wrapping_sub(self.at.claims));
         if ahead > 0 && ahead < 8 << 31 {
             let within = ahead <= 8 * u64::from(self.left()) && claims <= self.claims_left();
             // Nobody can have given back what was never claimed.
             return Some(if within { Found::Gone(self.move_to(head)) } else { self.give_up() });
-        }
-        if self.at == self.tail {
-            return None;
         }
         if self.left() > self.parts.words.count() {
             return Some(self.give_up());

@@ -97,12 +97,14 @@ impl Stock {
     }
 
     pub(crate) fn record(&self, rng: &mut Rng) -> Result<Seen, String> {
-        let mut bytes = self.records[rng.usize(..self.records.len())].clone();
+        let mut bytes = harm::pick(rng, &self.records).clone();
         if rng.u8(..4) == 0 {
             // What the head says of itself: presence, code, bits, flags, lengths.
-            harm::number_at(rng, &mut bytes, [8, 12, 14, 15, 16, 24, 28][rng.usize(..7)], [1, 2, 4][rng.usize(..3)]);
+            let (at, width) = (*harm::pick(rng, &[8, 12, 14, 15, 16, 24, 28]), *harm::pick(rng, &[1, 2, 4]));
+            harm::number_at(rng, &mut bytes, at, width);
         }
-        harm::some(rng, &mut bytes, &self.records[rng.usize(..self.records.len())]);
+        let donor = harm::pick(rng, &self.records);
+        harm::some(rng, &mut bytes, donor);
         let mut seen = Seen { size: bytes.len(), forged: true, refused: true, ..Seen::default() };
         let Ok(record) = RecordView::parse(&bytes) else { return Ok(seen) };
         let valid = record.validate().is_ok();
@@ -124,11 +126,12 @@ impl Stock {
     }
 
     pub(crate) fn rows(&self, rng: &mut Rng) -> Result<Seen, String> {
-        let mut set = self.sets[rng.usize(..self.sets.len())].clone();
-        let donor = &self.sets[rng.usize(..self.sets.len())].data;
+        let mut set = harm::pick(rng, &self.sets).clone();
+        let donor = &harm::pick(rng, &self.sets).data;
         if rng.u8(..3) == 0 {
-            let at = set.rows[rng.usize(..set.rows.len())].offset as usize;
-            harm::number_at(rng, &mut set.data, at + [0, 4, 8, 10, 12, 16][rng.usize(..6)], [1, 2, 4][rng.usize(..3)]);
+            let at = harm::pick(rng, &set.rows).offset as usize;
+            let (part, width) = (*harm::pick(rng, &[0, 4, 8, 10, 12, 16]), *harm::pick(rng, &[1, 2, 4]));
+            harm::number_at(rng, &mut set.data, at + part, width);
         }
         harm::some(rng, &mut set.data, donor);
         let mut seen = Seen { size: set.data.len(), forged: true, refused: true, ..Seen::default() };
@@ -149,20 +152,21 @@ impl Stock {
     }
 
     pub(crate) fn context(&self, rng: &mut Rng) -> Result<Seen, String> {
-        let mut bytes = self.contexts[rng.usize(..self.contexts.len())].clone();
+        let mut bytes = harm::pick(rng, &self.contexts).clone();
         if rng.u8(..4) == 0 {
             harm::number_at(rng, &mut bytes, 0, 4);
         }
-        harm::some(rng, &mut bytes, &self.contexts[rng.usize(..self.contexts.len())]);
+        let donor = harm::pick(rng, &self.contexts);
+        harm::some(rng, &mut bytes, donor);
         let refused = Context::decode(&bytes).is_err();
-        let seen = Seen { size: bytes.len(), forged: true, refused, rows: 0 };
+        let seen = Seen { size: bytes.len(), forged: true, refused, ..Seen::default() };
         oracle::context(&bytes).map(|()| seen)
     }
 
     pub(crate) fn definitions(&self, rng: &mut Rng) -> Result<Seen, String> {
         let mut bytes = self.definitions.clone();
         harm::some(rng, &mut bytes, &self.definitions);
-        let seen = Seen { size: bytes.len(), forged: true, refused: true, rows: 0 };
+        let seen = Seen { size: bytes.len(), forged: true, refused: true, ..Seen::default() };
         let Ok(definitions) = Definitions::decode(&bytes) else { return Ok(seen) };
         let mut again = Vec::new();
         definitions.encode(&mut again);
@@ -173,15 +177,16 @@ impl Stock {
             return Err("a definition that may stand in no log".into());
         }
         // And rows of these events, whatever they are called now.
-        let mut set = self.sets[rng.usize(..self.sets.len())].clone();
+        let mut set = harm::pick(rng, &self.sets).clone();
         set.definitions = Arc::new(definitions);
         oracle::shown(&set).map(|()| Seen { refused: false, rows: set.rows.len() as u64, ..seen })
     }
 
     pub(crate) fn policy(&self, rng: &mut Rng) -> Result<Seen, String> {
-        let mut bytes = self.policies[rng.usize(..self.policies.len())].clone();
-        harm::some(rng, &mut bytes, &self.policies[rng.usize(..self.policies.len())]);
-        let mut seen = Seen { size: bytes.len(), forged: true, refused: true, rows: 0 };
+        let mut bytes = harm::pick(rng, &self.policies).clone();
+        let donor = harm::pick(rng, &self.policies);
+        harm::some(rng, &mut bytes, donor);
+        let mut seen = Seen { size: bytes.len(), forged: true, refused: true, ..Seen::default() };
         let said = redactions(&bytes);
         let Ok(policy) = Policy::parse(&bytes) else { return Ok(seen) };
         let key = Key::new(b"a key that is long enough");
@@ -189,7 +194,7 @@ impl Stock {
         let _redactor = Redactor::of_another(&said, key.as_ref());
         let _checked = policy.check();
         seen.refused = false;
-        let set = &self.sets[rng.usize(..self.sets.len())];
+        let set = harm::pick(rng, &self.sets);
         let mut chooser = Chooser::new(policy, None, &[7; 16]);
         chooser.define(&set.definitions);
         let _windows = chooser.windows();
@@ -203,9 +208,10 @@ impl Stock {
     }
 
     pub(crate) fn line(&self, rng: &mut Rng) -> Result<Seen, String> {
-        let mut bytes = self.lines[rng.usize(..self.lines.len())].clone();
-        harm::some(rng, &mut bytes, &self.lines[rng.usize(..self.lines.len())]);
-        let mut seen = Seen { size: bytes.len(), forged: true, refused: true, rows: 0 };
+        let mut bytes = harm::pick(rng, &self.lines).clone();
+        let donor = harm::pick(rng, &self.lines);
+        harm::some(rng, &mut bytes, donor);
+        let mut seen = Seen { size: bytes.len(), forged: true, refused: true, ..Seen::default() };
         let Ok(event) = json::parse(&bytes) else { return Ok(seen) };
         let mut again = Vec::new();
         json::line(json::Dialect::Own, &event, &mut again);

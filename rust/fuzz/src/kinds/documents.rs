@@ -43,12 +43,13 @@ impl Stock {
         let id = 0x0011_2233_4455_6677_8899_aabb_ccdd_eeff_u128.to_be_bytes();
         totals.store(&root, &id)?;
         let path = root.join("totals").join(process);
-        let of = |name: &str| {
-            worlds.iter().flat_map(|world| &world.files).filter(|(of, _)| of == name).map(|(_, bytes)| bytes.clone())
+        let of = |name: &str| -> Vec<Vec<u8>> {
+            let files = worlds.iter().flat_map(|world| &world.files);
+            files.filter(|(of, _)| of == name).map(|(_, bytes)| bytes.clone()).collect()
         };
         let documents = [
             vec![fs::read(dir.join(format!("{SINK}.cursor")))?],
-            of("followers").collect(),
+            of("followers"),
             // Its text has no checksum, and everything in it is the same length in every run.
             vec![serde_json::to_vec_pretty(&Owner {
                 process: process.into(),
@@ -65,7 +66,8 @@ impl Stock {
         let all = &self.documents[kind];
         let mut bytes = all[rng.usize(..all.len())].clone();
         let donors = &self.documents[rng.usize(..4)];
-        harm::some(rng, &mut bytes, &donors[rng.usize(..donors.len())]);
+        let donor = harm::pick(rng, donors);
+        harm::some(rng, &mut bytes, donor);
         let forged = rng.bool();
         if forged {
             seal_document(&mut bytes);
@@ -95,6 +97,6 @@ impl Stock {
         if !(forged || refused || same || kind == 2) {
             return Err(format!("taken for whole: {}", String::from_utf8_lossy(&bytes)));
         }
-        Ok(Seen { size: bytes.len(), forged: forged || kind == 2, refused, rows: 0 })
+        Ok(Seen { size: bytes.len(), forged: forged || kind == 2, refused, ..Seen::default() })
     }
 }

@@ -24,7 +24,7 @@ const MOST: usize = 2_000;
 /// Puts a harmed copy where the process's directory was. Its size, and whether it is forged.
 fn place(rng: &mut Rng, worlds: &[World], at: usize) -> Result<Seen, String> {
     let world = &worlds[at];
-    let Harmed { segments, mut forged } = harmed(rng, world, worlds);
+    let Harmed { segments, mut forged, spliced } = harmed(rng, world, worlds);
     fs::create_dir_all(&world.dir).map_err(|error| error.to_string())?;
     clear(&world.dir)?;
     let mut files = world.files.clone();
@@ -38,12 +38,12 @@ fn place(rng: &mut Rng, worlds: &[World], at: usize) -> Result<Seen, String> {
     }
     let size = write(&world.dir, &segments)? + write(&world.dir, &files)?;
     let _gone = fs::remove_dir_all(world.root.join("totals"));
-    let Some((path, whole)) = &world.ring else { return Ok(Seen { size, forged, ..Seen::default() }) };
+    let Some((path, whole)) = &world.ring else { return Ok(Seen { size, forged, spliced, ..Seen::default() }) };
     // Anything but a directory, and there is none.
     let _gone = fs::remove_file(path);
     let mut bytes = whole.clone();
     match rng.u8(..8) {
-        0 => return Ok(Seen { size, forged, ..Seen::default() }),
+        0 => return Ok(Seen { size, forged, spliced, ..Seen::default() }),
         1..4 => {
             let lane_bytes = 1 << 16;
             for (at, patch) in ring::harmed(rng, whole, 1, &ring::records(whole, 1, lane_bytes)) {
@@ -57,7 +57,7 @@ fn place(rng: &mut Rng, worlds: &[World], at: usize) -> Result<Seen, String> {
         _ => {}
     }
     fs::write(path, &bytes).map_err(|error| error.to_string())?;
-    Ok(Seen { size: size + bytes.len(), forged, ..Seen::default() })
+    Ok(Seen { size: size + bytes.len(), forged, spliced, ..Seen::default() })
 }
 
 /// A sink's rows, to the end: each batch adds up, and is what was written.
@@ -73,7 +73,7 @@ fn drain(world: &World, form: Form, seen: &mut Seen, salvaged: bool) -> Result<(
             Err(_) => {
                 seen.refused = true;
                 // What a sink does after an error; then it is asked once more.
-                let _again = follower.rewind().and_then(|()| follower.next(1 << 20, Duration::ZERO, true));
+                let _again = follower.rewind().and_then(|()| follower.next(64, Duration::ZERO, true));
                 return Ok(());
             }
         };
@@ -205,7 +205,7 @@ pub(crate) fn recovered(rng: &mut Rng, worlds: &[World]) -> Result<Seen, String>
         Ok(Recovery::Ended) => {}
         other => return Err(format!("recovered twice: {other:?}")),
     }
-    if !seen.forged {
+    if !(seen.forged || seen.spliced) {
         balanced(world)?;
     }
     drain(world, [Form::Rows, Form::Table][rng.usize(..2)], &mut seen, true)?;

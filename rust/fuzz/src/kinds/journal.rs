@@ -61,12 +61,14 @@ const STEPS_A_BYTE: usize = 1;
 pub(crate) struct Harmed {
     pub(crate) segments: Vec<(String, Vec<u8>)>,
     pub(crate) forged: bool,
+    /// Whole batches or files are elsewhere, or gone: what they alone had counted is not known.
+    pub(crate) spliced: bool,
 }
 
 /// Harms one of a world's segments, or their names.
 pub(crate) fn harmed(rng: &mut Rng, world: &World, worlds: &[World]) -> Harmed {
     let mut segments = world.segments.clone();
-    let mut forged = false;
+    let (mut forged, mut spliced) = (false, false);
     for _ in 0..rng.usize(1..4) {
         let at = rng.usize(..segments.len());
         match rng.u8(..16) {
@@ -80,14 +82,19 @@ pub(crate) fn harmed(rng: &mut Rng, world: &World, worlds: &[World]) -> Harmed {
                 segments[at].1.truncate(rng.usize(..=len));
             }
             // Blocks, whole.
-            5..9 => splice(rng, &mut segments, at, worlds),
+            5..9 => {
+                spliced = true;
+                splice(rng, &mut segments, at, worlds);
+            }
             // One of the files.
             9 => {
+                spliced = true;
                 if segments.len() > 1 {
                     segments.remove(at);
                 }
             }
             10 => {
+                spliced = true;
                 let other = rng.usize(..segments.len());
                 let bytes = segments[other].1.clone();
                 segments[at].1 = bytes;
@@ -96,7 +103,7 @@ pub(crate) fn harmed(rng: &mut Rng, world: &World, worlds: &[World]) -> Harmed {
             _ => forged |= forge(rng, &mut segments[at].1, worlds),
         }
     }
-    Harmed { segments, forged }
+    Harmed { segments, forged, spliced }
 }
 
 fn splice(rng: &mut Rng, segments: &mut [(String, Vec<u8>)], at: usize, worlds: &[World]) {
@@ -190,7 +197,7 @@ impl Scratch {
 
     pub(crate) fn one(&self, rng: &mut Rng, worlds: &[World]) -> Result<Seen, String> {
         let world = &worlds[rng.usize(..worlds.len())];
-        let Harmed { segments, forged } = harmed(rng, world, worlds);
+        let Harmed { segments, forged, .. } = harmed(rng, world, worlds);
         clear(&self.dir)?;
         let size = write(&self.dir, &segments)?;
         let mut seen = Seen { size, forged, ..Seen::default() };

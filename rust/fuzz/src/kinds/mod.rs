@@ -20,6 +20,8 @@ pub(crate) struct Seen {
     pub(crate) size: usize,
     /// Its checksums were made anew, or it has none: whoever made it could say what he liked.
     pub(crate) forged: bool,
+    /// Whole batches or files of it lie elsewhere, or are gone.
+    pub(crate) spliced: bool,
     /// Rows that came out of it.
     pub(crate) rows: u64,
     /// What reads it said that it is not what was written.

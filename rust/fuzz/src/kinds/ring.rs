@@ -84,9 +84,13 @@ pub(crate) fn harmed(rng: &mut Rng, whole: &[u8], lanes: u32, records: &[usize])
             }
             3..6 => {
                 let at = LANES + lane * LANE_LINES + [0, 4, HEAD_LINE, HEAD_LINE + 4][rng.usize(..4)];
-                overwrite(rng, at, [4, 8][rng.usize(..2)].min(8 - at % 8));
+                let width = *harm::pick(rng, &[4, 8]);
+                overwrite(rng, at, width.min(8 - at % 8));
             }
-            6 => overwrite(rng, EDGE + 8 * rng.usize(..64), 8),
+            6 => {
+                let at = EDGE + 8 * rng.usize(..64);
+                overwrite(rng, at, 8);
+            }
             7 => {
                 let at = rng.usize(..whole.len() - 8);
                 overwrite(rng, at, 8);
@@ -173,7 +177,7 @@ impl Stock {
     }
 
     fn read(&self, rng: &mut Rng) -> Result<Seen, String> {
-        let mut seen = Seen { size: self.whole.len(), forged: true, refused: true, rows: 0 };
+        let mut seen = Seen { size: self.whole.len(), forged: true, refused: true, ..Seen::default() };
         let Ok(ring) = Ring::open(&self.path) else { return Ok(seen) };
         seen.refused = false;
         let most = self.whole.len() / 8;
