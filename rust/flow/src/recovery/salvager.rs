@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use auditring_event::record::{Encoder, RecordView};
-use auditring_event::{Definitions, named};
+use auditring_event::{Definitions, SCHEMA_VERSION, named};
 use auditring_journal::counters::{self, Counters};
 use auditring_journal::{Anchor, BatchFlags, BatchMeta, LanePosition, Owner, SegmentHead, State, Writer};
 use auditring_policy::{Key, Policy, Redactor};
@@ -38,6 +38,8 @@ pub(super) struct Salvager {
     generation: u32,
     times: Times,
     fill: Fill,
+    /// Its records are of a version that is known here, so that one which does not hold is a damaged one.
+    known: bool,
     losses: Losses,
     definitions: Definitions,
     /// What is journaled of each lane, and how far the batch in the making goes.
@@ -104,6 +106,7 @@ impl Salvager {
             (damaged || (jump && !behind)).then_some("journal_gone")
         };
         let first_seq = if jump { state.next_seq.max(passed).saturating_add(JUMP) } else { state.next_seq };
+        let known = head.schema_version <= SCHEMA_VERSION;
         let primary_tap = head.primary_tap.clone();
         let definitions = Definitions::decode(&head.definitions).unwrap_or_default();
         let losses = Losses::resumed(&state.cells, state.anchor.real_ns);
@@ -116,6 +119,7 @@ impl Salvager {
             generation: head.generation,
             times,
             fill,
+            known,
             losses,
             definitions,
             lanes,
@@ -177,11 +181,14 @@ impl Salvager {
 
     fn record(&mut self, payload: &[u8]) {
         let taken = RecordView::parse(payload).is_ok_and(|record| {
+            if self.known && record.validate().is_err() {
+                return false;
+            }
             let at = self.times.at(record.stamp());
             self.fill.push(&record, at)
         });
         if !taken {
-            // It was accepted, and a row in its place says how long it was.
+            // It was accepted, and a row in its place says how long it was. No sink could take what it says.
             if let Ok(record) = RecordView::parse(&unreadable(payload)) {
                 self.fill.push(&record, self.times.now());
             }
