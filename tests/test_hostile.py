@@ -182,7 +182,7 @@ def test_pipes_and_links_named_like_sealed_files_are_neither_read_nor_waited_for
     """A query leaves them out and says so, `verify` names each, and so it is for a link in the place of a folder."""
     root = tmp_path / "audit"
     record(root)
-    real = sorted(root.glob("events/*/*.parquet"))[0]
+    real = min(root.glob("events/*/*.parquet"))
     os.mkfifo(real.with_name(f"{PROCESS}-0-9.parquet"))
     real.with_name(f"{PROCESS}-10-19.parquet").symlink_to(real)
     (root / "events" / "2020-01-01").symlink_to(real.parent)
@@ -203,7 +203,7 @@ def test_names_that_are_not_ours_disturb_nobody(tmp_path: Path) -> None:
     """Random, huge, not UTF-8, with quotes and patterns, of absurd ranges: writers and readers go on."""
     root = tmp_path / "it's [an] au*dit"
     record(root)
-    real = sorted(root.glob("events/*/*.parquet"))[0]
+    real = min(root.glob("events/*/*.parquet"))
     names = [
         b"x" * 250,
         b"\xff\xfe\x00".replace(b"\x00", b"") + b".parquet",
@@ -237,7 +237,7 @@ def test_a_file_that_is_only_named_as_if_it_were_sealed_keeps_no_row_from_being_
     with auditring.open(root) as log:
         (folder,) = (root / "journal").iterdir()
         record(tmp_path / "other")
-        foreign = sorted((tmp_path / "other").glob("events/*/*.parquet"))[0]
+        foreign = min((tmp_path / "other").glob("events/*/*.parquet"))
         day = root / "events" / foreign.parent.name
         day.mkdir(mode=0o700)
         planted = day / f"{folder.name}-0-{1 << 40}.parquet"

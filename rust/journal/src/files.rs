@@ -80,9 +80,9 @@ pub(crate) fn look(path: &Path) -> Result<Option<Metadata>> {
     }
 }
 
-/// Makes a file for writing. It must not be there.
+/// Makes a file for writing, and for reading what was written. It must not be there.
 pub(crate) fn create_new(path: &Path) -> Result<File> {
-    new(OpenOptions::new().write(true), path)
+    new(OpenOptions::new().read(true).write(true), path)
 }
 
 /// Makes a file that must not be there; whatever the umask, it is its owner's alone.
