@@ -122,7 +122,7 @@ impl Stock {
         }
         seen.refused = !valid;
         seen.rows = u64::from(valid);
-        oracle::shown(&set).map(|()| seen)
+        oracle::shown(rng, &set).map(|()| seen)
     }
 
     pub(crate) fn rows(&self, rng: &mut Rng) -> Result<Seen, String> {
@@ -148,7 +148,7 @@ impl Stock {
         }
         seen.rows = set.rows.len() as u64;
         seen.refused = set.rows.iter().any(|at| set.row(at).and_then(|row| row.validate()).is_err());
-        oracle::shown(&set).map(|()| seen)
+        oracle::shown(rng, &set).map(|()| seen)
     }
 
     pub(crate) fn context(&self, rng: &mut Rng) -> Result<Seen, String> {
@@ -179,7 +179,7 @@ impl Stock {
         // And rows of these events, whatever they are called now.
         let mut set = harm::pick(rng, &self.sets).clone();
         set.definitions = Arc::new(definitions);
-        oracle::shown(&set).map(|()| Seen { refused: false, rows: set.rows.len() as u64, ..seen })
+        oracle::shown(rng, &set).map(|()| Seen { refused: false, rows: set.rows.len() as u64, ..seen })
     }
 
     pub(crate) fn policy(&self, rng: &mut Rng) -> Result<Seen, String> {

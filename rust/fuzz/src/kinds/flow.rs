@@ -61,7 +61,7 @@ fn place(rng: &mut Rng, worlds: &[World], at: usize) -> Result<Seen, String> {
 }
 
 /// A sink's rows, to the end: each batch adds up, and is what was written.
-fn drain(world: &World, form: Form, seen: &mut Seen, salvaged: bool) -> Result<(), String> {
+fn drain(rng: &mut Rng, world: &World, form: Form, seen: &mut Seen, salvaged: bool) -> Result<(), String> {
     let Ok(mut follower) = Follower::open(&world.dir, SINK, Declined::default(), form, std::sync::Arc::default())
     else {
         seen.refused = true;
@@ -88,7 +88,7 @@ fn drain(world: &World, form: Form, seen: &mut Seen, salvaged: bool) -> Result<(
             if !seen.forged {
                 oracle::set_of(world, &batch.set, salvaged)?;
             }
-            oracle::shown(&batch.set)?;
+            oracle::shown(rng, &batch.set)?;
         }
         if follower.boundary() || (nothing && follower.position() > follower.cursor().seq && follower.at_cut()) {
             if follower.commit(b"state".to_vec()).is_err() {
@@ -102,7 +102,7 @@ fn drain(world: &World, form: Form, seen: &mut Seen, salvaged: bool) -> Result<(
     Err("a follower that never comes to an end".into())
 }
 
-fn tail(world: &World, seen: &mut Seen) -> Result<(), String> {
+fn tail(rng: &mut Rng, world: &World, seen: &mut Seen) -> Result<(), String> {
     let Ok(mut tail) = Tail::open(&world.root, Filter::default(), false) else {
         seen.refused = true;
         return Ok(());
@@ -128,7 +128,7 @@ fn tail(world: &World, seen: &mut Seen) -> Result<(), String> {
         if !seen.forged {
             oracle::set_of(world, set, false)?;
         }
-        oracle::shown(set)?;
+        oracle::shown(rng, set)?;
     }
     let rows = sets.iter().map(|set| set.rows.len()).sum::<usize>() as u64;
     let text = lines(sets.clone(), Style::People { colour: true });
@@ -144,7 +144,7 @@ fn tail(world: &World, seen: &mut Seen) -> Result<(), String> {
     Ok(())
 }
 
-fn snapshot(world: &World, seen: &mut Seen) -> Result<(), String> {
+fn snapshot(rng: &mut Rng, world: &World, seen: &mut Seen) -> Result<(), String> {
     let _balance = outside(&world.root);
     let fresh = Snapshot::open(&world.root).and_then(|mut snapshot| {
         let sealed = [(process_text(&world.process), 3, 5)];
@@ -160,7 +160,7 @@ fn snapshot(world: &World, seen: &mut Seen) -> Result<(), String> {
             // It also shows what recovery would add.
             oracle::set_of(world, &batch.set, true)?;
         }
-        oracle::shown(&batch.set)?;
+        oracle::shown(rng, &batch.set)?;
     }
     Ok(())
 }
@@ -171,10 +171,10 @@ pub(crate) fn follow(rng: &mut Rng, worlds: &[World]) -> Result<Seen, String> {
     let mut seen = place(rng, worlds, at)?;
     let world = &worlds[at];
     match rng.u8(..4) {
-        0 => drain(world, Form::Rows, &mut seen, false)?,
-        1 => drain(world, Form::Table, &mut seen, false)?,
-        2 => tail(world, &mut seen)?,
-        _ => snapshot(world, &mut seen)?,
+        0 => drain(rng, world, Form::Rows, &mut seen, false)?,
+        1 => drain(rng, world, Form::Table, &mut seen, false)?,
+        2 => tail(rng, world, &mut seen)?,
+        _ => snapshot(rng, world, &mut seen)?,
     }
     Ok(seen)
 }
@@ -208,7 +208,8 @@ pub(crate) fn recovered(rng: &mut Rng, worlds: &[World]) -> Result<Seen, String>
     if !(seen.forged || seen.spliced) {
         balanced(world)?;
     }
-    drain(world, [Form::Rows, Form::Table][rng.usize(..2)], &mut seen, true)?;
+    let form = *harm::pick(rng, &[Form::Rows, Form::Table]);
+    drain(rng, world, form, &mut seen, true)?;
     if !seen.refused && Followers::load(&world.dir).is_ok_and(|all| all.entries.len() == 1) {
         let _gone = retire(&world.root, &world.process, &mut held).map_err(|error: Error| error.to_string());
     }

@@ -47,7 +47,7 @@ pub(crate) enum Kind {
 impl Kind {
     /// All of them, and how many of a thousand inputs are of each: those that are cheap come more often.
     pub(crate) const ALL: [(Self, &'static str, u32); 11] = [
-        (Self::Record, "record", 230),
+        (Self::Record, "record", 240),
         (Self::Rows, "rows", 120),
         (Self::Context, "context", 120),
         (Self::Definitions, "definitions", 100),
@@ -56,8 +56,8 @@ impl Kind {
         (Self::Document, "document", 70),
         (Self::Ring, "ring", 70),
         (Self::Segments, "segments", 90),
-        (Self::Follow, "follow", 14),
-        (Self::Recover, "recover", 6),
+        (Self::Follow, "follow", 6),
+        (Self::Recover, "recover", 4),
     ];
 
     /// One of them, as often as it shall come.
