@@ -1,9 +1,12 @@
 """Steps that make a file safe, shared by the sinks that write some. Each returns only when the disk has it.
 
-What must always hold: what is made here is its owner's alone, whatever the umask; and no link is followed inside of the
-audit directory, nor anything waited for or written to that is no plain file.
+What must always hold: what is made here is its owner's alone, whatever the umask; no link is followed inside of the
+audit directory, nor anything waited for or written to that is no plain file; and a sync that failed is never simply
+tried again. The kernel tells of a failed write-back once, so a second one that succeeds proves nothing: what the first
+was about is made anew, data or name.
 """
 
+import contextlib
 import errno
 import os
 import stat
@@ -76,14 +79,24 @@ def _make(path: Path) -> None:
         path.mkdir(mode=_DIRECTORY_MODE)
     except FileExistsError:
         return  # somebody was faster
-    path.chmod(_DIRECTORY_MODE)
-    sync_directory(path.parent)
+    try:
+        path.chmod(_DIRECTORY_MODE)
+        sync_directory(path.parent)
+    except OSError:
+        with contextlib.suppress(OSError):  # somebody else has put something into it, and made its name safe
+            path.rmdir()
+        raise
 
 
 def create(path: Path, flags: int) -> int:
     """Makes a file that is not there, for its owner alone, and opens it. Raises `FileExistsError`."""
     fd = os.open(path, flags | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, _FILE_MODE)
-    os.fchmod(fd, _FILE_MODE)
+    try:
+        os.fchmod(fd, _FILE_MODE)
+    except BaseException:
+        os.close(fd)
+        path.unlink()
+        raise
     return fd
 
 

@@ -338,7 +338,7 @@ impl Shared {
             }
             Ok(false) if rule.raise => {
                 self.count_ordered(code, outcome, Edge::Refused);
-                Err(errors::unavailable(py, self.progress.trouble().as_deref(), began.elapsed()))
+                Err(errors::unavailable(py, self.progress.no_room().as_deref(), began.elapsed()))
             }
             Ok(false) => {
                 self.count_ordered(code, outcome, Edge::Dropped);
