@@ -270,4 +270,4 @@ def test_a_sink_that_cannot_be_opened_keeps_nothing_from_the_others(tmp_path: Pa
     (result,) = recovery.recover(path, sinks=(JsonlSink(), ParquetSink()))
     assert result.behind == ("jsonl",)
     assert result.failed is not None
-    assert "FileExistsError" in result.failed
+    assert "NotADirectoryError" in result.failed

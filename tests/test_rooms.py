@@ -16,6 +16,7 @@ CRATES: dict[str, set[str]] = {
     "journal": {"event"},
     "flow": {"ring", "event", "policy", "journal"},
     "kafka": {"event"},
+    "fuzz": {"ring", "event", "policy", "journal", "flow"},
     "core": {"ring", "event", "policy", "journal", "flow", "kafka"},
 }
 
@@ -50,7 +51,7 @@ MODULES: dict[str, set[str]] = {
     "asgi": {"_core", "exceptions", "log"},
     "recovery": {"_core", "directory", "follower", "health", "redaction", "sinks", "threads"},
     "watch": {"follower", "health", "ledger", "sinks"} | VALUES,
-    "running": {"_core", "follower", "health", "pump", "recovery", "retention", "sinks", "watch"} | VALUES,
+    "running": {"_core", "directory", "follower", "health", "pump", "recovery", "retention", "sinks", "watch"} | VALUES,
     "log_events": {"_core"} | VALUES,
     "log": {"_core", "log_events", "metrics", "running", "sinks"} | VALUES,
     "probing": {"sinks"} | VALUES,

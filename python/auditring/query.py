@@ -135,7 +135,7 @@ def _primary_taps(journals: _core.Snapshot, files: Sequence[SealedFile]) -> dict
     for file in {file.process: file for file in files}.values():
         tap = (pq.read_metadata(file.path).metadata or {}).get(b"auditring.primary_tap")
         if tap:
-            taps[file.process] = tap.decode()
+            taps[file.process] = tap.decode(errors="replace")
     return taps | journals.primary_taps
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from auditring import _core
+from auditring import _core, directory
 from auditring.config import Retention
 from auditring.exceptions import CloseIncomplete, ConfigError, JournalError
 from auditring.follower import SinkFollower, declined
@@ -140,7 +140,9 @@ class Running:
         self._watch.start()
         ring = self.core.ring_path
         if ring is not None and Path(ring).is_relative_to(root.resolve()):
-            self._notes = (_OFF_TMPFS,)
+            self._notes = (*self._notes, _OFF_TMPFS)
+        if (why := directory.exposed(root)) is not None:
+            self._notes = (*self._notes, f"{why}; make it 0700 and your own")
         # A policy that may leave out what is protected is told of in the log, and for as long as it is in force.
         if self.policy.allow_blind_spots:
             self._tell("auditring.BlindSpots", policy=settings["policy"].decode())

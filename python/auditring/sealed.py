@@ -2,20 +2,26 @@
 
 A sealed file says in its name which rows it holds: `<process>-<first seq>-<last seq>.parquet`, one process and one
 contiguous range. What must always hold: of two files of which one's range lies inside the other's (compaction has
-merged it, and has not removed it yet) only the wider one counts, so that no row is seen twice.
+merged it, and has not removed it yet) only the wider one counts, so that no row is seen twice; and what is no plain
+file in a plain folder is nobody's, whatever it is called: no link is followed, no pipe waited for.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-_NAME = re.compile(r"(?P<process>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})-(?P<first>\d+)-(?P<last>\d+)\.parquet")
+_NAME = re.compile(
+    r"(?P<process>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})-(?P<first>[0-9]{1,19})-(?P<last>[0-9]{1,19})\.parquet"
+)
+_MOST: Final = 1 << 62
+"""No seq is beyond it."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -33,7 +39,8 @@ class SealedFile:
         match = _NAME.fullmatch(path.name)
         if match is None:
             return None
-        return cls(match["process"], int(match["first"]), int(match["last"]), path)
+        first, last = int(match["first"]), int(match["last"])
+        return cls(match["process"], first, last, path) if first <= last <= _MOST else None
 
     @property
     def range(self) -> tuple[str, int, int]:
@@ -45,13 +52,40 @@ def list_sealed(root: Path) -> tuple[list[SealedFile], list[Path]]:
     """List the sealed files under `root` that count, in order, and the Parquet files that are none of ours."""
     files: list[SealedFile] = []
     strangers: list[Path] = []
-    for path in root.glob("events/*/*.parquet"):
-        sealed = SealedFile.from_path(path)
-        if sealed is None:
-            strangers.append(path)
-        else:
-            files.append(sealed)
+    for folder in _folders(root / "events", strangers):
+        for entry in _entries(folder):
+            path = folder / entry.name
+            if path.suffix != ".parquet":
+                continue
+            sealed = SealedFile.from_path(path) if entry.is_file(follow_symlinks=False) else None
+            if sealed is None:
+                strangers.append(path)
+            else:
+                files.append(sealed)
     return without_covered(files), sorted(strangers)
+
+
+def _folders(events: Path, strangers: list[Path]) -> list[Path]:
+    """The folders in `events`; a link in the place of one, or of `events` itself, is a stranger."""
+    if events.is_symlink():
+        strangers.append(events)
+        return []
+    folders = []
+    for entry in _entries(events):
+        if entry.is_dir(follow_symlinks=False):
+            folders.append(events / entry.name)
+        elif entry.is_symlink():
+            strangers.append(events / entry.name)
+    return folders
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    """What is in a folder; nothing where there is none, or it goes meanwhile."""
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def without_covered(files: Iterable[SealedFile]) -> list[SealedFile]:

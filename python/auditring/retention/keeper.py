@@ -32,7 +32,7 @@ from auditring.ledger import Account, Entry, LedgerDamaged
 from auditring.retention.contents import describe, is_older
 from auditring.retention.stages import Warnings
 from auditring.retention.survey import Candidate, plan, survey
-from auditring.sinks._files import make_directory
+from auditring.sinks._files import own_directory
 
 __all__ = ["Keeper"]
 
@@ -117,7 +117,7 @@ class Keeper:
     def _locked(self) -> Iterator[int | None]:
         """Holds the lock: its descriptor, or `None` where another process has it."""
         folder = self._root / ledger.FOLDER
-        make_directory(folder, mode=0o700)
+        own_directory(folder)
         self._lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             try:

@@ -1,29 +1,34 @@
 """Steps that make a file safe, shared by the sinks that write some. Each returns only when the disk has it.
 
-What must always hold: a sync that failed is never simply tried again. The kernel tells of a failed write-back once, so
-a second one that succeeds proves nothing: what the first was about is made anew, data or name.
+What must always hold: what is made here is its owner's alone, whatever the umask; no link is followed inside of the
+audit directory, nor anything waited for or written to that is no plain file; and a sync that failed is never simply
+tried again. The kernel tells of a failed write-back once, so a second one that succeeds proves nothing: what the first
+was about is made anew, data or name.
 """
 
 import contextlib
 import errno
 import os
+import stat
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 __all__ = [
-    "DIRECTORY_MODE",
-    "FILE_MODE",
+    "create",
+    "date_of",
     "day_of",
     "gone",
     "make_directory",
+    "open_plain",
+    "own_directory",
     "probe_directory",
     "sync_directory",
     "write_all",
 ]
 
-FILE_MODE: Final = 0o640
-DIRECTORY_MODE: Final = 0o750
+_FILE_MODE: Final = 0o600
+_DIRECTORY_MODE: Final = 0o700
 _SECOND: Final = 1_000_000_000
 _DAY: Final = 86_400
 _NAMELESS: Final = {errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL}
@@ -68,20 +73,67 @@ def sync_directory(path: Path) -> None:
         os.close(fd)
 
 
-def make_directory(path: Path, *, mode: int = DIRECTORY_MODE) -> None:
+def make_directory(path: Path) -> None:
     """Makes a directory and all above it, and makes their names safe; one that is there is left as it is."""
     missing = []
     while not path.is_dir():
         missing.append(path)
         path = path.parent
     for new in reversed(missing):
-        new.mkdir(mode=mode, exist_ok=True)
-        try:
-            sync_directory(new.parent)
-        except OSError:
-            with contextlib.suppress(OSError):  # somebody else has put something into it, and made its name safe
-                new.rmdir()
-            raise
+        _make(new)
+
+
+def own_directory(path: Path) -> None:
+    """Makes a directory of ours, and what is missing above it. Raises `OSError` for a link, or for another user's."""
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        make_directory(path.parent)
+        _make(path)
+        status = path.lstat()
+    if not stat.S_ISDIR(status.st_mode):
+        what = "a symbolic link, and none is followed here" if stat.S_ISLNK(status.st_mode) else "no directory"
+        raise NotADirectoryError(errno.ENOTDIR, f"it is {what}", str(path))
+    if status.st_uid != os.geteuid():
+        raise PermissionError(errno.EPERM, f"it belongs to user {status.st_uid}, and we are {os.geteuid()}", str(path))
+
+
+def _make(path: Path) -> None:
+    try:
+        path.mkdir(mode=_DIRECTORY_MODE)
+    except FileExistsError:
+        return  # somebody was faster
+    try:
+        path.chmod(_DIRECTORY_MODE)
+        sync_directory(path.parent)
+    except OSError:
+        with contextlib.suppress(OSError):  # somebody else has put something into it, and made its name safe
+            path.rmdir()
+        raise
+
+
+def create(path: Path, flags: int) -> int:
+    """Makes a file that is not there, for its owner alone, and opens it. Raises `FileExistsError`."""
+    fd = os.open(path, flags | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, _FILE_MODE)
+    try:
+        os.fchmod(fd, _FILE_MODE)
+    except BaseException:
+        os.close(fd)
+        path.unlink()
+        raise
+    return fd
+
+
+def open_plain(path: Path, flags: int) -> int:
+    """Opens what is there if it is a plain file, and makes it if nothing is. Raises `OSError`."""
+    try:
+        return create(path, flags)
+    except FileExistsError:
+        fd = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    if stat.S_ISREG(os.fstat(fd).st_mode):
+        return fd
+    os.close(fd)
+    raise OSError(errno.EINVAL, "it is no plain file", str(path))
 
 
 def probe_directory(path: Path) -> None:
@@ -94,7 +146,7 @@ def probe_directory(path: Path) -> None:
     if not path.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
     try:
-        fd = os.open(path, os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, FILE_MODE)
+        fd = os.open(path, os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, _FILE_MODE)
     except (AttributeError, OSError) as error:
         # Systems and file systems that know no file without a name are only asked.
         if isinstance(error, OSError) and error.errno not in _NAMELESS:

@@ -13,7 +13,7 @@ from typing import BinaryIO
 import zstandard
 
 from auditring import _core
-from auditring.sinks._files import FILE_MODE, gone, make_directory, sync_directory, write_all
+from auditring.sinks._files import create, gone, open_plain, own_directory, sync_directory, write_all
 from auditring.sinks.base import RowBatch
 from auditring.types import Dialect
 
@@ -37,7 +37,7 @@ class LineFile:
         """Rows up to the last `sync`."""
         self._dialect = dialect
         self._born = time.monotonic()
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE)
+        self._fd = open_plain(path, os.O_RDWR)
         try:
             status = os.fstat(self._fd)
             self._identity = status.st_dev, status.st_ino
@@ -150,13 +150,14 @@ def compress(path: Path, into: Path, *, begin: bool = True) -> None:
     target = into / f"{path.name}.zst"
     if not path.exists() if target.exists() else not (begin and path.is_file()):
         return  # one that was taken away meanwhile is told of by who watches
-    make_directory(into)
+    own_directory(into)
     part = into / f".{path.name}.zst.tmp"
     part.unlink(missing_ok=True)
-    with path.open("rb") as plain:
-        fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
-        with os.fdopen(fd, "wb") as packed:
-            _pack(plain, packed)
+    with (
+        os.fdopen(open_plain(path, os.O_RDONLY), "rb") as plain,
+        os.fdopen(create(part, os.O_WRONLY), "wb") as packed,
+    ):
+        _pack(plain, packed)
     part.rename(target)
     sync_directory(into)
     path.unlink(missing_ok=True)

@@ -5,11 +5,13 @@ range travels along as terms: a replayed batch may reach beyond the file, and th
 """
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 
 import pyarrow.parquet as pq
 
 from auditring.exceptions import CursorError
+from auditring.sealed import SealedFile, list_sealed
 from auditring.sinks._files import sync_directory
 from auditring.sinks.base import RowBatch
 
@@ -59,21 +61,34 @@ class Sealed:
 def sealed_from(events: Path, process: str, cursor: int, carried: Terms) -> Sealed:
     """What of this process lies sealed at or beyond `cursor`; `carried`: the terms of the part of a file behind it."""
     found = Sealed(cursor - 1, carried)
-    names = sorted(events.glob(f"*/{process}-*-*.parquet"), key=lambda path: path.name)
-    for path in names:
-        first, last = (int(part) for part in path.stem.rsplit("-", 2)[1:])
-        if last < cursor:
+    for file in list_sealed(events.parent)[0]:
+        first, last, path = file.first_seq, file.last_seq, file.path
+        if file.process != process or last < cursor:
             continue
+        metadata = _metadata_of(file)
         if first > found.last + 1:
             raise CursorError(f"{path.name} is sealed, but nothing holds the rows before it, from seq {found.last + 1}")
         # The crash may have come before the names were safe.
         sync_directory(path.parent)
         sync_directory(events)
-        terms = found.terms if first < cursor else found.terms + _terms_of(path)
+        terms = found.terms if first < cursor else found.terms + _terms_of(metadata)
         found = Sealed(last, terms)
     return found
 
 
-def _terms_of(path: Path) -> Terms:
-    metadata = pq.read_metadata(path).metadata or {}
+def _metadata_of(file: SealedFile) -> Mapping[bytes, bytes]:
+    """What a file says of itself. Raises `CursorError` where its name says something else: it is not ours then.
+
+    Taken for sealed by its name alone it would keep rows from ever being written.
+    """
+    metadata: Mapping[bytes, bytes] = pq.read_metadata(file.path).metadata or {}
+    said = tuple(metadata.get(f"auditring.{name}".encode()) for name in ("process", "first_seq", "last_seq"))
+    if said != tuple(str(part).encode() for part in file.range):
+        raise CursorError(
+            f"{file.path} is named as if we had sealed it, and its metadata does not say so: move it away"
+        )
+    return metadata
+
+
+def _terms_of(metadata: Mapping[bytes, bytes]) -> Terms:
     return Terms(**{term: int(metadata[f"auditring.{term}".encode()]) for term in Terms().as_dict()})

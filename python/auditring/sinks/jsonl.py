@@ -23,7 +23,7 @@ from typing import Final, TypeVar, get_args
 from auditring.config import Rotation
 from auditring.exceptions import ConfigError, CursorError, FileGone
 from auditring.policy import Policy
-from auditring.sinks._files import day_of, make_directory, probe_directory, sync_directory
+from auditring.sinks._files import day_of, make_directory, own_directory, probe_directory, sync_directory
 from auditring.sinks._lines import LineFile, compress
 from auditring.sinks.base import Batching, Checkpoint, RowBatch, Sink, SinkContext
 from auditring.types import Dialect
@@ -103,7 +103,7 @@ class JsonlSink(Sink):
         """Makes the directory."""
         self._process = context.process
         self._directory = self._path if self._path is not None else context.root / "jsonl"
-        make_directory(self._directory)
+        self._make_directory()
 
     def start(self, state: bytes) -> None:
         """Goes back to the offset of the last commit; what lies behind it is compared as the rows come again."""
@@ -112,7 +112,7 @@ class JsonlSink(Sink):
             # Its name may not be on the disk, and no cursor knows of it: it is made anew.
             self._nameless.unlink(missing_ok=True)
             self._nameless = None
-        make_directory(self._directory)
+        self._make_directory()
         self._closed = []
         self._cursor = None
         for leftover in (self._directory / "closed").glob(f".{self._process}-*.tmp"):
@@ -155,7 +155,7 @@ class JsonlSink(Sink):
         if self._file is not None and self._rotation.utc_date and day > self._file.day and self._file.clean:
             self._rotate()
         if self._file is None:
-            make_directory(self._directory)
+            self._make_directory()
             self._file = LineFile(self._named(self._cursor), day=day, dialect=self._dialect)
         return self._file.append(batch)
 
@@ -208,6 +208,13 @@ class JsonlSink(Sink):
         if began is not None and (leftover := self._named(began)).exists():
             leftover.unlink()
             sync_directory(self._directory)
+
+    def _make_directory(self) -> None:
+        if self._path is None:
+            own_directory(self._directory)
+        else:
+            # Named by whoever opened the log, by whatever links.
+            make_directory(self._directory)
 
     def _named(self, seq: int) -> Path:
         return self._directory / f"{self._process}-{seq:016}.jsonl"

@@ -28,7 +28,7 @@ from auditring import _core
 from auditring.config import Rotation
 from auditring.exceptions import FileGone
 from auditring.policy import Policy
-from auditring.sinks._files import FILE_MODE, date_of, gone, make_directory, probe_directory, sync_directory
+from auditring.sinks._files import create, date_of, gone, own_directory, probe_directory, sync_directory
 from auditring.sinks._sealed import Sealed, Terms, sealed_from
 from auditring.sinks.base import Batching, Checkpoint, RowBatch, Sink, SinkContext
 
@@ -65,13 +65,12 @@ def _encodings(schema: pa.Schema) -> tuple[list[str], dict[str, str]]:
 
 def _created(path: Path) -> tuple[Path, int]:
     """Makes a file of this name, or, where something else lies there, of one like it."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     for name in (path, *(path.with_suffix(f".{number}.tmp") for number in range(1, _NAMES))):
         try:
-            return name, os.open(name, flags, FILE_MODE)
+            return name, create(name, os.O_RDWR)
         except FileExistsError:
             continue
-    return path, os.open(path, flags, FILE_MODE)
+    return path, create(path, os.O_RDWR)
 
 
 class _OpenFile:
@@ -83,7 +82,7 @@ class _OpenFile:
         self._groups = 0
         self._ask_at = 1
         # Ours, open from before the first byte: an error of writing back is told to whoever had the file open then.
-        make_directory(path.parent)
+        own_directory(path.parent)
         self.path, self.fd = _created(path)
         path = self.path
         try:
@@ -139,12 +138,12 @@ class _OpenFile:
         os.fsync(self.fd)
         if (what := self.gone()) is not None:
             raise FileGone(self.path, what)
-        make_directory(path.parent)
+        own_directory(path.parent)
         try:
             self.path.rename(path)
         except FileNotFoundError:
             # Retention may have taken the empty folder of a day away.
-            make_directory(path.parent)
+            own_directory(path.parent)
             self.path.rename(path)
         # Until the names are safe it may be discarded: nobody would know a file again whose name the disk has not got.
         events, self.path = self.path.parent, path
@@ -221,13 +220,13 @@ class ParquetSink(Sink):
         """Makes `events/` and asks the core for the schema."""
         self._context = context
         self._events = context.root / "events"
-        make_directory(self._events)
+        own_directory(self._events)
         self._schema = pa.schema(_core.schema())
 
     def start(self, state: bytes) -> None:
         """Throws unfinished files of this process away; those sealed past the cursor are found at the first row."""
         self._abandon()
-        make_directory(self._events)
+        own_directory(self._events)
         for leftover in self._events.glob(f".{self._context.process}-*.tmp"):
             if not leftover.is_dir():
                 leftover.unlink()

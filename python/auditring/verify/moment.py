@@ -93,8 +93,8 @@ class Moment:
         before = _outside(root, findings)
         gone = _gone(root, findings)
         # `**` also finds what lies in no folder of a date, as a reader's own glob would.
-        tables = tuple(sorted(root.glob("events/**/*.parquet")))
-        lines = tuple(sorted([*root.glob("jsonl/*.jsonl"), *root.glob("jsonl/closed/*.jsonl.zst")]))
+        tables = _plain(root, findings, "events", "**/*.parquet")
+        lines = _plain(root, findings, "jsonl", "*.jsonl") + _plain(root, findings, "jsonl/closed", "*.jsonl.zst")
         # After the files were listed: what goes is in the ledger before it goes.
         accounts, damaged = ledger.load_all(root)
         findings += [Finding(kind=Kind.UNREADABLE, text=f"what retention deleted: {text}") for text in damaged]
@@ -103,7 +103,25 @@ class Moment:
             process: _standing(before.get(process), after.get(process), gone.get(process, ()))
             for process in before.keys() | after.keys()
         }
-        return cls(standings, tables, lines, tuple(findings), accounts)
+        return cls(standings, tables, tuple(sorted(lines)), tuple(findings), accounts)
+
+
+def _plain(root: Path, findings: list[Finding], folder: str, pattern: str) -> tuple[Path, ...]:
+    """The plain files of a folder that is one: a link is not followed, and a pipe would keep its reader waiting."""
+    strange: list[Path] = []
+    plain: list[Path] = []
+    steps = [root / folder, *(root / folder).parents]
+    links = [step for step in steps[: steps.index(root)] if step.is_symlink()]
+    if links:
+        strange.append(links[-1])
+    else:
+        for path in sorted((root / folder).glob(pattern)):
+            (strange if path.is_symlink() or not path.is_file() else plain).append(path)
+    for path in strange:
+        shown = path.relative_to(root)
+        text = f"{shown}: it is no plain file or folder, and was not looked at"
+        findings.append(Finding(kind=Kind.FOREIGN, text=text, path=shown))
+    return tuple(plain)
 
 
 def _outside(root: Path, findings: list[Finding]) -> dict[str, dict[str, Any]]:

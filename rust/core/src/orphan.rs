@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use auditring_flow::{Recovery, Salvage, key_for, recover, retire};
-use auditring_journal::{Followers, ProcessDir, SegmentHead, fold, list, process_text, purge};
+use auditring_journal::{Followers, ProcessDir, SegmentHead, fold, list, process_text, purge, strangers};
 use auditring_policy::Key;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -83,9 +83,14 @@ pub(crate) fn adopt_orphans(
         if let Err(error) = purge(&root) {
             refused.push((root.clone(), error.to_string()));
         }
+        for (path, what) in strangers(&root)? {
+            refused.push((path, format!("left alone: {what}")));
+        }
         for (process, dir) in list(&root)? {
             match adopt(&root, process, dir.clone(), by, &keys) {
                 Ok(orphan) => orphans.extend(orphan),
+                // Told of among the strangers.
+                Err(auditring_flow::Error::Journal(auditring_journal::Error::Foreign { path, .. })) if path == dir => {}
                 // Removed by its next adopter, who was faster.
                 Err(_) if !dir.exists() => {}
                 Err(error) => refused.push((dir, error.to_string())),

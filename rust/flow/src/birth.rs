@@ -1,7 +1,7 @@
 //! The birth of a process: directory, ring, first segment, `ProxyStartup`; only then may anything be emitted.
 
-use std::fs::DirBuilder;
-use std::os::unix::fs::DirBuilderExt;
+use std::fs::{DirBuilder, Permissions};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -100,13 +100,21 @@ pub(crate) fn machine_id() -> String {
     std::fs::read_to_string("/etc/machine-id").unwrap_or_default().trim().to_owned()
 }
 
-/// The audit directory, for its owner alone.
+/// The audit directory, and what has to be made above it, for their owner alone, whatever the umask. One that is there stays as
+/// it is: whoever made it has decided who may look into it.
 fn make_root(root: &Path) -> Result<(), Error> {
-    DirBuilder::new().recursive(true).mode(0o700).create(root).map_err(|source| Error::Io {
-        what: "create the audit directory",
-        path: root.to_owned(),
-        source,
-    })
+    let failed = |source| Error::Io { what: "create the audit directory", path: root.to_owned(), source };
+    let missing: Vec<&Path> =
+        root.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.is_dir()).collect();
+    for path in missing.into_iter().rev() {
+        match DirBuilder::new().mode(0o700).create(path) {
+            Ok(()) => std::fs::set_permissions(path, Permissions::from_mode(0o700)).map_err(failed)?,
+            // Somebody was faster.
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && path.is_dir() => {}
+            Err(error) => return Err(failed(error)),
+        }
+    }
+    Ok(())
 }
 
 impl Born {

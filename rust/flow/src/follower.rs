@@ -87,8 +87,8 @@ struct Left {
     rows: Range<usize>,
     /// Seq of the first of them.
     seq: i64,
-    /// Or they are damaged, so many: behind a jump in seq, which ends a checkpoint first.
-    lost: u64,
+    /// Rows that lie there behind a jump and cannot be had: how many, and why.
+    lost: Option<(u64, usize)>,
 }
 
 /// The batch in the making, as its [`Form`] wants it.
@@ -376,11 +376,10 @@ impl Follower {
                 }
                 return Ok(true);
             }
-            if !self.left.rows.is_empty() {
+            if let Some((rows, cause)) = self.left.lost.take() {
+                self.lose(self.left.seq, rows, cause);
+            } else if !self.left.rows.is_empty() {
                 self.choose(max_rows, to_cut)?;
-            } else if self.left.lost > 0 {
-                let Left { seq, lost, .. } = std::mem::take(&mut self.left);
-                self.lose(seq, lost, CORRUPT);
             } else if !self.step()? {
                 return Ok(false);
             }
@@ -463,7 +462,7 @@ impl Follower {
             Step::Batch(meta, sections) => {
                 self.selector.contexts(&self.buf[sections.contexts]);
                 self.selector.definitions(&self.buf[sections.definitions], &mut self.chosen);
-                self.left = Left { rows: sections.rows, seq: meta.first_seq, lost: 0 };
+                self.left = Left { rows: sections.rows, seq: meta.first_seq, lost: None };
                 if meta.first_seq > self.chosen.next_seq {
                     self.jump(meta.first_seq);
                 }
@@ -471,12 +470,8 @@ impl Follower {
                     self.selector.elapse(&meta, &mut self.chosen);
                 }
             }
-            Step::Corrupt { first_seq, rows } if first_seq > self.chosen.next_seq => {
-                self.left = Left { seq: first_seq, lost: rows, ..Left::default() };
-                self.jump(first_seq);
-            }
-            Step::Corrupt { first_seq, rows } => self.lose(first_seq, rows, CORRUPT),
-            Step::Gone { first_seq, rows } => self.lose(first_seq, rows, BUDGET),
+            Step::Corrupt { first_seq, rows } => self.lose_at(first_seq, rows, CORRUPT),
+            Step::Gone { first_seq, rows } => self.lose_at(first_seq, rows, BUDGET),
             Step::NotYet => return Ok(false),
             Step::End => {
                 self.ended = true;
@@ -485,6 +480,16 @@ impl Follower {
             }
         }
         Ok(true)
+    }
+
+    /// The same, where they may lie behind a jump: seqs that were left out on purpose are not among what is lost.
+    fn lose_at(&mut self, first_seq: i64, rows: u64, cause: usize) {
+        if first_seq > self.chosen.next_seq {
+            self.left = Left { seq: first_seq, lost: Some((rows, cause)), ..Left::default() };
+            self.jump(first_seq);
+        } else {
+            self.lose(first_seq, rows, cause);
+        }
     }
 
     /// Rows that were journaled and cannot be had.

@@ -95,11 +95,12 @@ impl Losses {
     /// What the ring itself has counted.
     pub(crate) fn see(&mut self, seen: Vec<EdgeCount>) {
         let before = std::mem::replace(&mut self.seen, seen);
-        let same =
-            |a: &EdgeCount, b: &EdgeCount| (a.lane, a.code, a.outcome, a.kind) == (b.lane, b.code, b.outcome, b.kind);
+        let which = |count: &EdgeCount| (count.lane, count.code, count.outcome, count.kind);
+        let mut places: HashMap<_, _> = self.seen.iter().enumerate().map(|(at, now)| (which(now), at)).collect();
         for known in before {
             // A ring that died as it took over from another may not have its counts yet. No counter goes back.
-            match self.seen.iter_mut().find(|now| same(now, &known)) {
+            let at = *places.entry(which(&known)).or_insert(self.seen.len());
+            match self.seen.get_mut(at) {
                 Some(now) => now.count = now.count.max(known.count),
                 None => self.seen.push(known),
             }
@@ -113,7 +114,7 @@ impl Losses {
 
     /// How many were dropped that no row has told of, and the row that tells, for each kind of event; the last report.
     pub(crate) fn rest(&mut self, definitions: &Definitions, now: Instant) -> Vec<(u64, Vec<u8>)> {
-        let from_ns = self.since_ns.unwrap_or(now.time_ns - now.age_ns);
+        let from_ns = self.since_ns.unwrap_or(now.time_ns.wrapping_sub(now.age_ns));
         self.drops(definitions, from_ns, now.time_ns)
     }
 
@@ -138,7 +139,7 @@ impl Losses {
         if !last && self.last.elapsed() < PERIOD {
             return rows;
         }
-        let from_ns = self.since_ns.unwrap_or(now.time_ns - now.age_ns);
+        let from_ns = self.since_ns.unwrap_or(now.time_ns.wrapping_sub(now.age_ns));
         rows.extend(self.drops(definitions, from_ns, now.time_ns).into_iter().map(|(_, row)| row));
         if self.unfollowed > self.told_unfollowed {
             rows.push(row("journal_budget", self.unfollowed - self.told_unfollowed, from_ns, now.time_ns).to_vec());
@@ -154,7 +155,10 @@ impl Losses {
 
     /// Off, dropped and refused, as they were seen for this batch.
     pub(crate) fn edge(&self) -> [u64; 3] {
-        let of = |kind| self.seen.iter().filter(|count| count.kind == kind).map(|count| count.count).sum();
+        let of = |kind| {
+            let seen = self.seen.iter().filter(|count| count.kind == kind);
+            seen.fold(0, |sum: u64, count| sum.saturating_add(count.count))
+        };
         [of(Kind::Off), of(Kind::Dropped), of(Kind::Refused)]
     }
 
@@ -203,7 +207,11 @@ impl Losses {
 
 fn row(cause: &str, lost: u64, from_ns: i64, to_ns: i64) -> Encoder {
     let mut event = Encoder::new(const { named("auditring.EventsLost") });
-    event.int("lost", lost as i64).text("cause", cause).int("from_ns", from_ns).end_time(to_ns);
+    event
+        .int("lost", i64::try_from(lost).unwrap_or(i64::MAX))
+        .text("cause", cause)
+        .int("from_ns", from_ns)
+        .end_time(to_ns);
     event
 }
 

@@ -82,7 +82,7 @@ fn terms(cells: &Counters) -> (BTreeMap<&'static str, u64>, BTreeMap<&'static st
     let (off, dropped, refused) = (edge(0), edge(1), edge(2));
     let claimed = cells.get(counters::CLAIMED);
     let terms = [
-        ("offered", claimed + off + dropped + refused),
+        ("offered", [off, dropped, refused].into_iter().fold(claimed, u64::saturating_add)),
         ("claimed", claimed),
         ("accepted", cells.get(counters::ACCEPTED)),
         ("torn", cells.get(counters::TORN)),

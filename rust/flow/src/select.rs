@@ -65,6 +65,15 @@ pub(crate) fn has_change(meta: &BatchMeta) -> bool {
     meta.cells.iter().any(|(cell, _)| counted(counters::name(*cell)))
 }
 
+/// Contexts that may be missing from a segment, with batches that are damaged.
+const MISSING: usize = 1 << 16;
+
+/// Whether a context may have this index in a segment that `present` others are known of. They are dense; one far beyond is a
+/// forgery, and would have its reader make room for all that are not there.
+pub(crate) const fn is_near(index: usize, present: usize) -> bool {
+    index <= present + MISSING
+}
+
 /// (action, outcome) pairs that a sink is not interested in.
 #[derive(Clone, Debug)]
 pub struct Declined(Box<[bool]>);
@@ -155,6 +164,8 @@ pub(crate) struct Selector {
     process: [u8; 16],
     identity: Arc<Identity>,
     known: Vec<Option<Known>>,
+    /// How many there are among them.
+    present: usize,
     definitions: Arc<Definitions>,
     generation: u32,
     /// The windows in force, and what waits in them.
@@ -175,6 +186,7 @@ impl Selector {
             process: [0; 16],
             identity: Arc::default(),
             known: Vec::new(),
+            present: 0,
             definitions: Arc::default(),
             generation: 0,
             windows: None,
@@ -202,6 +214,7 @@ impl Selector {
         self.definitions(&head.definitions, chosen);
         self.keeps_all = self.chooser.as_ref().is_none_or(|(_, chooser)| chooser.keeps_all());
         self.known.clear();
+        self.present = 0;
         Ok(())
     }
 
@@ -264,9 +277,8 @@ impl Selector {
     /// The contexts of a batch, before its rows.
     pub(crate) fn contexts(&mut self, section: &[u8]) {
         for entry in contexts::iter(section).flatten() {
-            // An index is dense in its segment: one far beyond is damage that a checksum let through.
             let index = entry.index as usize;
-            if index > self.known.len() + section.len() {
+            if !is_near(index, self.present) {
                 continue;
             }
             let context = Context::decode(entry.bytes).unwrap_or_default();
@@ -276,6 +288,7 @@ impl Selector {
             }
             let context = Arc::new(context);
             let whose = self.windows.is_some().then(|| Arc::new(Whose::new(Arc::clone(&context), entry.bytes)));
+            self.present += usize::from(self.known[index].is_none());
             self.known[index] = Some(Known { context, session, local: 0, generation: 0, whose });
         }
     }
@@ -318,7 +331,7 @@ impl Selector {
         if meta.flags.contains(BatchFlags::CUT) {
             windows.cut();
         } else {
-            windows.pass(meta.anchor.mono_ns - self.birth_ns);
+            windows.pass(meta.anchor.mono_ns.wrapping_sub(self.birth_ns));
         }
         self.take(chosen);
     }

@@ -10,6 +10,8 @@ use auditring_event::{
 };
 use auditring_journal::contexts;
 
+use crate::select::is_near;
+
 /// What to show. An empty list asks for nothing in particular.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
@@ -60,6 +62,8 @@ pub(crate) struct Sieve {
     outcomes: [bool; OUTCOMES],
     codes: Vec<Code>,
     known: Vec<Known>,
+    /// How many of them there are for certain.
+    present: usize,
 }
 
 impl Sieve {
@@ -69,12 +73,13 @@ impl Sieve {
             outcomes[*outcome as usize] = true;
         }
         let since_ns = filter.since_ns.unwrap_or(i64::MIN);
-        Self { filter, since_ns, outcomes, codes: vec![Code::default(); CODES], known: Vec::new() }
+        Self { filter, since_ns, outcomes, codes: vec![Code::default(); CODES], known: Vec::new(), present: 0 }
     }
 
     /// A segment begins: codes may mean other events, and contexts will come anew.
     pub(crate) fn segment(&mut self, definitions: &Definitions) {
         self.known.clear();
+        self.present = 0;
         for code in 0..CODES as u16 {
             self.codes[usize::from(code)] = self.code(code, definitions);
         }
@@ -116,9 +121,10 @@ impl Sieve {
         }
         for entry in contexts::iter(section).flatten() {
             let index = entry.index as usize;
-            if index > self.known.len() + section.len() {
-                continue; // damage that a checksum let through
+            if !is_near(index, self.present) {
+                continue;
             }
+            self.present += 1;
             let context = Context::decode(entry.bytes).unwrap_or_default();
             let known = Known {
                 session: context.session.as_deref().is_some_and(|id| self.filter.sessions.iter().any(|one| one == id)),

@@ -187,6 +187,55 @@ fn a_ring_that_was_deleted_is_unknown() {
     ring_gone(&remains, 10);
 }
 
+/// What was left out on purpose is not among what is lost, and in nobody's range.
+#[test]
+fn a_damaged_batch_behind_a_jump_costs_its_own_rows_alone() {
+    let remains = with_ten_journaled_and_ten_in_the_ring();
+    fs::remove_file(&remains.ring).unwrap();
+    remains.recover();
+    let segment = remains.segment();
+    let mut bytes = fs::read(&segment).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    fs::write(&segment, bytes).unwrap();
+    let mut follower = Follower::open(&remains.dir, SINK, Declined::default(), Form::Rows, Arc::default()).unwrap();
+    let (mut rows, mut lost) = (0, 0);
+    while !follower.ended() {
+        if let Some(batch) = follower.next(1 << 20, SOON, true).unwrap() {
+            let parts = batch.rows as u64 + batch.lost;
+            assert_eq!(u64::try_from(batch.last_seq + 1 - batch.first_seq), Ok(parts), "{batch:?}");
+            (rows, lost) = (rows + batch.rows, lost + batch.lost);
+        }
+        if follower.boundary() {
+            follower.commit(Vec::new()).unwrap();
+        }
+    }
+    assert_eq!((rows, lost), (11, 2));
+}
+
+/// A forged row's code may be one that no table has a place for.
+#[test]
+fn a_ring_that_says_what_cannot_be_gives_rows_that_can() {
+    let remains = with_ten_journaled_and_ten_in_the_ring();
+    let mut bytes = fs::read(&remains.ring).unwrap();
+    let lanes = bytes.len() - (1 << 20);
+    // The code of the last record that begins where the ring says.
+    let record = bytes[lanes..].windows(6).rposition(|six| six == b"orders").unwrap() + lanes;
+    let begin = (lanes..record).rev().find(|at| {
+        at % 8 == 0 && bytes[*at..at + 4] != [0; 4] && {
+            let word = u64::from_le_bytes(bytes[*at..at + 8].try_into().unwrap());
+            word >> 32 == 19 && word as u32 > 40
+        }
+    });
+    let begin = begin.expect("the twentieth claim");
+    bytes[begin + 8 + 12..begin + 8 + 14].fill(0xff);
+    fs::write(&remains.ring, bytes).unwrap();
+    assert_eq!(remains.recover().rows, 10);
+    let (reads, _) = remains.story();
+    assert_eq!(reads.len(), 19);
+    remains.balanced();
+}
+
 #[test]
 fn a_ring_that_was_cut_or_is_of_another_version_is_not_trusted() {
     for damage in [0_usize, 1, 2] {

@@ -16,7 +16,7 @@
 //!  64  u32  generation                of the ring that the positions are in
 //!  68  u32  lanes
 //!  72  u32  cells
-//!  76  u32  zero
+//!  76  u32  segment               its ordinal + 1, modulo; 0 of a batch that does not say
 //!  80  u64 stamp, i64 monotonic, i64 realtime      the anchor
 //! 104  i64  least time     112  i64  greatest time
 //! 120  i64  least age      128  i64  greatest age
@@ -28,12 +28,15 @@
 //!      contexts, definitions, rows
 //! ```
 //!
+//! A batch lies in one segment, because its rows name contexts by their position there: copied whole to another, it would give
+//! them to somebody else.
+//!
 //! Positions and counters stand in the header and not in the payload: so a damaged payload costs its rows, by their exact
 //! range, and never the state. The magic, the header length and the place of the header CRC stay the same in every version.
 
 use std::ops::{BitOr, Range};
 
-use crate::bytes::{Put, Take, ZEROS, padded, padding};
+use crate::bytes::{MOST, Put, Take, ZEROS, padded, padding};
 use crate::counters::Cell;
 
 const MAGIC: [u8; 4] = *b"arBT";
@@ -160,6 +163,13 @@ pub struct BatchMeta {
 }
 
 impl BatchMeta {
+    /// Whether a reader would believe its numbers.
+    pub(crate) fn is_countable(&self) -> bool {
+        let of = |lane: &LaneRange| [lane.from_pos, lane.from_claims, lane.to_pos, lane.to_claims];
+        let positions = || self.lanes.iter().flat_map(of);
+        self.batch_no <= MOST && self.first_seq as u64 <= MOST && positions().all(|position| position <= MOST)
+    }
+
     /// The seq after its last row.
     #[must_use]
     pub fn end_seq(&self) -> i64 {
@@ -219,8 +229,13 @@ pub(crate) fn header_len(lanes: usize, cells: usize) -> usize {
     FIXED + lanes * LANE + cells * CELL + TRAILER
 }
 
-/// Writes the header of a batch to `out`, which it clears first.
-pub(crate) fn encode_header(meta: &BatchMeta, lens: [usize; 3], payload_crc: u32, out: &mut Vec<u8>) {
+/// What a batch says of the segment that it lies in.
+pub(crate) const fn segment_mark(ordinal: u64) -> u32 {
+    (ordinal as u32).wrapping_add(1)
+}
+
+/// Writes the header of a batch in the segment `ordinal` to `out`, which it clears first.
+pub(crate) fn encode_header(meta: &BatchMeta, ordinal: u64, lens: [usize; 3], payload_crc: u32, out: &mut Vec<u8>) {
     let len = header_len(meta.lanes.len(), meta.cells.len());
     out.clear();
     out.reserve(len);
@@ -239,7 +254,7 @@ pub(crate) fn encode_header(meta: &BatchMeta, lens: [usize; 3], payload_crc: u32
     out.put_u32(meta.generation);
     out.put_u32(meta.lanes.len() as u32);
     out.put_u32(meta.cells.len() as u32);
-    out.put_u32(0);
+    out.put_u32(segment_mark(ordinal));
     meta.anchor.put(out);
     for bound in [meta.min_time_ns, meta.max_time_ns, meta.min_age_ns, meta.max_age_ns] {
         out.put_i64(bound);
@@ -287,9 +302,15 @@ pub(crate) struct Header {
     /// The whole payload with its padding, likewise.
     pub(crate) payload: Range<usize>,
     pub(crate) payload_crc: u32,
+    segment: u32,
 }
 
 impl Header {
+    /// Whether it can be of the segment `ordinal`.
+    pub(crate) fn is_of(&self, ordinal: u64) -> bool {
+        self.segment == 0 || self.segment == segment_mark(ordinal)
+    }
+
     /// Length of the whole batch.
     pub(crate) fn len(&self) -> usize {
         self.payload.end
@@ -342,27 +363,27 @@ fn decode(body: &[u8], header_len: usize) -> Option<Header> {
     let payload_crc = from.u32()?;
     let rows = from.u32()?;
     let process = from.array()?;
-    let batch_no = from.u64()?;
-    let first_seq = from.i64()?;
+    let batch_no = from.count()?;
+    let first_seq = from.count()? as i64;
     let generation = from.u32()?;
     let (lanes, cells) = (from.u32()? as usize, from.u32()? as usize);
-    from.u32()?;
+    let segment = from.u32()?;
     let anchor = Anchor::take(&mut from)?;
     let [min_time_ns, max_time_ns, min_age_ns, max_age_ns] = [from.i64()?, from.i64()?, from.i64()?, from.i64()?];
     // The table sizes have to fill the header exactly, which bounds both.
     let tables = (lanes as u64) * LANE as u64 + (cells as u64) * CELL as u64;
     let total: u64 = lens.iter().map(|&len| padded(len)).sum();
     let fits = tables + TRAILER as u64 == from.remaining() as u64 + 4;
-    if !fits || total > MAX_PAYLOAD || first_seq < 0 || first_seq.checked_add(i64::from(rows)).is_none() {
+    if !fits || total > MAX_PAYLOAD {
         return None;
     }
     let lanes = (0..lanes)
         .map(|_| {
             Some(LaneRange {
-                from_pos: from.u64()?,
-                from_claims: from.u64()?,
-                to_pos: from.u64()?,
-                to_claims: from.u64()?,
+                from_pos: from.count()?,
+                from_claims: from.count()?,
+                to_pos: from.count()?,
+                to_claims: from.count()?,
             })
         })
         .collect::<Option<Vec<_>>>()?;
@@ -392,5 +413,6 @@ fn decode(body: &[u8], header_len: usize) -> Option<Header> {
         sections: Sections { contexts, definitions, rows: rows_at },
         payload: header_len..at,
         payload_crc,
+        segment,
     })
 }

@@ -1,5 +1,8 @@
 //! Little-endian integers in and out of byte strings; every read is checked against the end.
 
+/// The greatest count that is believed, whoever has sealed it: what is added to it afterwards cannot overflow.
+pub(crate) const MOST: u64 = 1 << 62;
+
 /// Reads from the front of a slice. `None` as soon as something is asked for that is not there.
 pub(crate) struct Take<'a> {
     rest: &'a [u8],
@@ -36,6 +39,11 @@ impl<'a> Take<'a> {
 
     pub(crate) fn u64(&mut self) -> Option<u64> {
         self.array().map(u64::from_le_bytes)
+    }
+
+    /// A number that only ever counts up: ordinals, batches, seqs, positions. One beyond [`MOST`] was never counted up to.
+    pub(crate) fn count(&mut self) -> Option<u64> {
+        self.u64().filter(|&count| count <= MOST)
     }
 
     pub(crate) fn i64(&mut self) -> Option<i64> {

@@ -148,9 +148,9 @@ impl Counters {
         }
     }
 
-    /// Raises the value.
+    /// Raises the value. What a damaged ring or journal has counted may be any number: it stops at the greatest.
     pub fn add(&mut self, cell: Cell, n: u64) {
-        self.set(cell, self.get(cell) + n);
+        self.set(cell, self.get(cell).saturating_add(n));
     }
 
     /// What has changed since [`Counters::written`], with its absolute value: a batch's `cells`.
@@ -178,7 +178,8 @@ impl Counters {
     /// The sum over all cells whose name `pick` takes.
     #[must_use]
     pub fn sum(&self, pick: impl Fn(Name) -> bool) -> u64 {
-        self.iter().filter(|&(cell, _)| pick(name(cell))).map(|(_, value)| value).sum()
+        let picked = self.iter().filter(|&(cell, _)| pick(name(cell)));
+        picked.fold(0, |sum, (_, value)| sum.saturating_add(value))
     }
 
     /// The sum of the edge counters of one kind (off 0, dropped 1, refused 2), as seen or as reported.

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::bytes::MOST;
 use crate::document;
 use crate::error::{Error, Result};
 use crate::files;
@@ -36,7 +37,12 @@ impl Cursor {
     /// # Errors
     /// If it cannot be read or is damaged. A damaged cursor is never taken for none: that would deliver everything again.
     pub fn load(dir: &Path, sink: &str) -> Result<Option<Self>> {
-        document::load(&cursor_path(dir, sink)?, KIND)
+        let path = cursor_path(dir, sink)?;
+        let cursor: Option<Self> = document::load(&path, KIND)?;
+        match cursor {
+            Some(cursor) if !is_seq(cursor.seq) => Err(Error::damaged(&path, format!("{} is no seq", cursor.seq))),
+            cursor => Ok(cursor),
+        }
     }
 
     /// Replaces the cursor, durably. Only the holder of the sink's lock may.
@@ -130,6 +136,11 @@ fn cursor_path(dir: &Path, sink: &str) -> Result<PathBuf> {
 fn sink_file(dir: &Path, sink: &str, extension: &str) -> Result<PathBuf> {
     check_name(sink)?;
     Ok(dir.join(format!("{sink}.{extension}")))
+}
+
+/// Whether a number can be the seq of a row, or the next one.
+pub(crate) fn is_seq(seq: i64) -> bool {
+    (0..=MOST as i64).contains(&seq)
 }
 
 pub(crate) fn check_name(sink: &str) -> Result<()> {

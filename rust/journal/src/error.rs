@@ -28,6 +28,14 @@ pub enum Error {
         /// What does not fit.
         what: String,
     },
+    /// What stands there is no file or directory of ours: a link, a pipe, a device, another user's. Nothing was done to it.
+    #[error("{path} is left alone: {what}")]
+    Foreign {
+        /// What stands there.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
     /// Written by a release that this one does not know.
     #[error("{path} has format version {found}, and this build reads {known}")]
     Version {
@@ -78,11 +86,16 @@ impl Error {
         Self::Damaged { path: path.to_owned(), what: what.into() }
     }
 
+    pub(crate) fn foreign(path: &Path, what: impl Into<String>) -> Self {
+        Self::Foreign { path: path.to_owned(), what: what.into() }
+    }
+
     /// The kind of the system's error, or `InvalidData` where the system had no part in it.
     #[must_use]
     pub fn kind(&self) -> io::ErrorKind {
         match self {
             Self::Io { source, .. } => source.kind(),
+            Self::Foreign { .. } => io::ErrorKind::PermissionDenied,
             Self::Poisoned { .. } => io::ErrorKind::BrokenPipe,
             Self::Order { .. } | Self::TooLarge { .. } | Self::SinkName { .. } => io::ErrorKind::InvalidInput,
             Self::Damaged { .. } | Self::Version { .. } => io::ErrorKind::InvalidData,

@@ -4,9 +4,9 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::cursor::{Cursor, check_name};
+use crate::cursor::{Cursor, check_name, is_seq};
 use crate::document;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 const KIND: &str = "followers";
 const FILE: &str = "followers";
@@ -58,7 +58,15 @@ impl Followers {
     /// # Errors
     /// If it cannot be read or is damaged.
     pub fn load(dir: &Path) -> Result<Self> {
-        Ok(document::load(&dir.join(FILE), KIND)?.unwrap_or_default())
+        let path = dir.join(FILE);
+        let followers: Self = document::load(&path, KIND)?.unwrap_or_default();
+        for entry in &followers.entries {
+            check_name(&entry.name)?;
+            if !is_seq(entry.since_seq) || !is_seq(entry.policy_since) {
+                return Err(Error::damaged(&path, format!("{:?} begins at what is no seq", entry.name)));
+            }
+        }
+        Ok(followers)
     }
 
     /// Replaces the file, durably. Only the holder of the directory's lock may.

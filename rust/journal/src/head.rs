@@ -35,7 +35,7 @@
 //! that died with its head changes nothing. The magic, the length and the place of the CRC stay the same in every version.
 
 use crate::batch::{Anchor, Parsed, put_cells, take_cells};
-use crate::bytes::{Put, Take, ZEROS, padding};
+use crate::bytes::{MOST, Put, Take, ZEROS, padding};
 use crate::counters::Cell;
 
 const MAGIC: [u8; 8] = *b"auditjnl";
@@ -106,6 +106,13 @@ pub struct SegmentHead {
 }
 
 impl SegmentHead {
+    /// Whether a reader would believe its numbers.
+    pub(crate) fn is_countable(&self) -> bool {
+        let positions = || self.lanes.iter().flat_map(|lane| [lane.pos, lane.claims]);
+        let counts = [self.ordinal, self.batch_no, self.first_seq as u64];
+        counts.into_iter().chain(positions()).all(|count| count <= MOST)
+    }
+
     /// The bytes, or `None` if they would be more than [`MAX_HEAD`].
     pub(crate) fn encode(&self) -> Option<Vec<u8>> {
         let tap = self.primary_tap.as_deref();
@@ -186,9 +193,9 @@ impl SegmentHead {
     fn decode(body: &[u8]) -> Option<Self> {
         let mut from = Take::new(body);
         from.bytes(16)?;
-        let ordinal = from.u64()?;
-        let first_seq = from.i64().filter(|&seq| seq >= 0)?;
-        let batch_no = from.u64()?;
+        let ordinal = from.count()?;
+        let first_seq = from.count()? as i64;
+        let batch_no = from.count()?;
         let process = from.array()?;
         let boot_id = from.array()?;
         let [schema_version, generation, pid, clock] = [from.u32()?, from.u32()?, from.u32()?, from.u32()?];
@@ -209,7 +216,7 @@ impl SegmentHead {
             return None;
         }
         let lanes = (0..lanes)
-            .map(|_| Some(LanePosition { pos: from.u64()?, claims: from.u64()? }))
+            .map(|_| Some(LanePosition { pos: from.count()?, claims: from.count()? }))
             .collect::<Option<Vec<_>>>()?;
         let cells = take_cells(&mut from, cells)?;
         if from.remaining() != 4 {

@@ -22,6 +22,7 @@
 //!   reader from outside, from segment heads and batch headers alone.
 //! - **Nothing is trusted for its length.** A length read from disk is held against the file before a byte is allocated for it.
 //! - Files are 0600 and directories 0700 whatever the umask; a small file is only ever replaced as a whole.
+//! - No link is followed, and what is no plain file or directory of ours is neither waited for nor touched.
 //!
 //! ```
 //! use auditring_journal::{BatchFlags, BatchMeta, Reader, SegmentHead, Step, Writer};
@@ -76,7 +77,7 @@ pub use followers::{Follower, Followers, Mark};
 pub use head::{LanePosition, MAX_HEAD, SegmentHead};
 pub use lock::Lock;
 pub use memory::in_memory;
-pub use process_dir::{Owner, ProcessDir, is_held, list, lock_is_gone, process_text, purge};
+pub use process_dir::{Owner, ProcessDir, is_held, list, lock_is_gone, process_text, purge, strangers};
 pub use reader::{Reader, Step};
 pub use retain::{Deleted, bytes_held, delete_oldest, delete_oldest_before, delete_passed, free_bytes, holding};
 pub use segment::{SegmentName, segments};

@@ -140,8 +140,12 @@ impl ProcessDir {
     /// Takes over a directory whose owner is dead. `None`: somebody holds it, or it has gone.
     ///
     /// # Errors
-    /// If the system refuses.
+    /// If it is another user's, or a link to one, or the system refuses.
     pub fn adopt(path: &Path) -> Result<Option<Self>> {
+        match files::own_dir(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            other => other?,
+        };
         let lock = Lock::try_take(&path.join(LOCK), false)?;
         Ok(lock.map(|lock| Self { path: path.to_owned(), lock }))
     }
@@ -226,16 +230,58 @@ fn locked_temporary(journal: &Path, process: &str) -> Result<(PathBuf, Lock)> {
     Err(Error::io("make and lock a new directory in", journal, last))
 }
 
-/// The directories of all processes of an audit directory, dead or alive, in the order of their UUIDs.
+/// The directories of all processes of an audit directory, dead or alive, in the order of their UUIDs. What only looks like one
+/// is none: [`strangers`] tells of it.
 ///
 /// # Errors
-/// If the system refuses. An audit directory without journals has none.
+/// If the system refuses, or `journal` is no directory. An audit directory without journals has none.
 pub fn list(root: &Path) -> Result<Vec<([u8; 16], PathBuf)>> {
     let journal = root.join(JOURNAL);
-    let mut found: Vec<_> =
-        files::names(&journal)?.into_iter().filter_map(|name| Some((process_of(&name)?, journal.join(name)))).collect();
+    let mut found = Vec::new();
+    for name in names(&journal)? {
+        let path = journal.join(&name);
+        if let Some(process) = process_of(&name)
+            && files::real_dir(&path)?
+        {
+            found.push((process, path));
+        }
+    }
     found.sort_unstable();
     Ok(found)
+}
+
+/// What is named like a process's directory, or like one that is being made or removed, and is none of ours: left alone by all
+/// that is done here. Each with what is wrong with it.
+///
+/// # Errors
+/// If the system refuses.
+pub fn strangers(root: &Path) -> Result<Vec<(PathBuf, String)>> {
+    let journal = root.join(JOURNAL);
+    let mut found = Vec::new();
+    for name in names(&journal)? {
+        let path = journal.join(&name);
+        if (process_of(&name).is_some() || is_passing(&name))
+            && let Some(meta) = files::look(&path)?
+            && let Some(what) = files::strange(&meta, true)
+        {
+            found.push((path, what));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// The names in the folder of all journals, which has to be a real one.
+fn names(journal: &Path) -> Result<Vec<String>> {
+    match files::look(journal)? {
+        Some(meta) if !meta.is_dir() => Err(Error::foreign(journal, "it is no directory, and links are not followed")),
+        _ => files::names(journal),
+    }
+}
+
+/// Whether a directory of this name is being made or removed.
+fn is_passing(name: &str) -> bool {
+    name.starts_with(DEAD) || name.starts_with(TEMPORARY)
 }
 
 /// Whether somebody holds a process's directory: whether the process lives, or is being recovered. Asks without taking.
@@ -268,15 +314,13 @@ pub fn purge(root: &Path) -> Result<usize> {
     let journal = root.join(JOURNAL);
     let mut purged = 0;
     let mut result = Ok(());
-    for name in files::names(&journal)? {
+    for name in names(&journal)? {
         let path = journal.join(&name);
-        let removed = if name.starts_with(DEAD) {
-            files::remove_all(&path).map(|()| true)
-        } else if name.starts_with(TEMPORARY) {
-            purge_temporary(&path)
-        } else {
-            continue;
-        };
+        if !is_passing(&name) || files::own_dir(&path).is_err() {
+            continue; // or it is not ours, and stays: `strangers` tells of it
+        }
+        let removed =
+            if name.starts_with(DEAD) { files::remove_all(&path).map(|()| true) } else { purge_temporary(&path) };
         match removed {
             Ok(removed) => purged += usize::from(removed),
             Err(error) => result = result.and(Err(error)),

@@ -104,7 +104,7 @@ impl Reader {
     pub fn open(dir: &Path, from_seq: i64) -> Result<Self> {
         let mut reader = Self {
             dir: dir.to_owned(),
-            dir_handle: files::open(dir)?,
+            dir_handle: files::open_dir(dir)?,
             floor: from_seq,
             process: None,
             current: None,
@@ -260,6 +260,11 @@ impl Reader {
             return Err(Error::damaged(current.segment.path(), "it holds another process's batch"));
         }
         let passed = header.meta.batch_no < self.next_batch;
+        // Seqs are given once: a batch that says otherwise is none, whoever has sealed it.
+        if !passed && self.next_seq > Some(header.meta.first_seq) {
+            current.idle_len = Some(len);
+            return Ok(None);
+        }
         let useless = passed && header.sections.contexts.is_empty() && header.sections.definitions.is_empty();
         let jump = header.meta.flags.contains(BatchFlags::SEQ_JUMP);
         if !passed
@@ -282,7 +287,7 @@ impl Reader {
 
     /// Moves past a batch that lies in `buf`.
     fn give(&mut self, header: Header, passed: bool, buf: &[u8]) -> Option<Step> {
-        let Header { mut meta, mut sections, payload, payload_crc } = header;
+        let Header { mut meta, mut sections, payload, payload_crc, .. } = header;
         let good = crc32fast::hash(&buf[payload]) == payload_crc;
         if passed {
             sections.rows = sections.rows.start..sections.rows.start;

@@ -6,6 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use crate::batch::{self, Header, Parsed};
+use crate::bytes::MOST;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::head::{self, SegmentHead};
@@ -26,7 +27,8 @@ impl SegmentName {
         let (ordinal, first_seq) = name.strip_suffix(".journal")?.split_once('-')?;
         let parsed = Self { ordinal: ordinal.parse().ok()?, first_seq: first_seq.parse().ok()? };
         // Only the canonical spelling, so that one segment has one name.
-        (parsed.first_seq >= 0 && parsed.file_name() == name).then_some(parsed)
+        let counted = parsed.ordinal <= MOST && (0..=MOST as i64).contains(&parsed.first_seq);
+        (counted && parsed.file_name() == name).then_some(parsed)
     }
 
     /// The file name.
@@ -120,7 +122,7 @@ impl SegmentFile {
         let mut have = self.fill(buf, at, 0, guess.max(GUESS), room)?;
         loop {
             match batch::parse_header(&buf[..have]) {
-                Parsed::Whole(header) if header.len() as u64 <= room => {
+                Parsed::Whole(header) if header.len() as u64 <= room && header.is_of(self.name.ordinal) => {
                     return Ok(Found::Whole((header, have)));
                 }
                 Parsed::Short(need) if need as u64 <= room && need > have => {

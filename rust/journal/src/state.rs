@@ -119,8 +119,11 @@ impl State {
             Err(format!("batch {} cannot follow: {} is next", meta.batch_no, self.batch_no))
         } else if meta.first_seq < self.next_seq || (!jump && meta.first_seq != self.next_seq) {
             Err(format!("seq {} cannot follow: {} is next", meta.first_seq, self.next_seq))
-        } else if meta.first_seq.checked_add(i64::from(meta.rows)).is_none() {
-            Err("seq overflows".to_owned())
+        } else if !meta.is_countable() {
+            Err(format!(
+                "batch {}, seq {} or a position is beyond what can be counted up to",
+                meta.batch_no, meta.first_seq
+            ))
         } else if self.head.as_ref().is_some_and(|head| head.process != meta.process) {
             Err("the batch is another process's".to_owned())
         } else {

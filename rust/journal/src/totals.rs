@@ -8,8 +8,9 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::counters::Cell;
+use crate::cursor::is_seq;
 use crate::document;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::files;
 use crate::process_dir::{process_of, process_text};
 
@@ -50,19 +51,35 @@ impl Totals {
         let dir = root.join(DIR);
         let mut all = Vec::new();
         for process in Self::processes(root)? {
-            if let Some(totals) = document::load(&dir.join(process_text(&process)), KIND)? {
+            let path = dir.join(process_text(&process));
+            let totals: Option<Self> = document::load(&path, KIND)?;
+            if let Some(totals) = totals {
+                if !is_seq(totals.next_seq) {
+                    return Err(Error::damaged(&path, format!("{} is no seq", totals.next_seq)));
+                }
                 all.push((process, totals));
             }
         }
         Ok(all)
     }
 
-    /// The processes that have totals, in the order of their UUIDs.
+    /// The processes that have totals, in the order of their UUIDs. What is no plain file says nothing.
     ///
     /// # Errors
     /// If the system refuses. An audit directory without totals has none.
     pub fn processes(root: &Path) -> Result<Vec<[u8; 16]>> {
-        let mut all: Vec<_> = files::names(&root.join(DIR))?.iter().filter_map(|name| process_of(name)).collect();
+        let dir = root.join(DIR);
+        let mut all = Vec::new();
+        if !files::real_dir(&dir)? {
+            return Ok(all);
+        }
+        for name in files::names(&dir)? {
+            if let Some(process) = process_of(&name)
+                && files::look(&dir.join(&name))?.is_some_and(|meta| meta.is_file())
+            {
+                all.push(process);
+            }
+        }
         all.sort_unstable();
         Ok(all)
     }

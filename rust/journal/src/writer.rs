@@ -28,6 +28,7 @@ pub struct Writer {
     dir: PathBuf,
     path: PathBuf,
     file: Arc<File>,
+    ordinal: u64,
     /// Bytes that the segment is known to hold.
     len: u64,
     begun: Instant,
@@ -66,6 +67,10 @@ impl Writer {
     fn begin(dir: &Path, head: &SegmentHead, state: State) -> Result<Self> {
         let name = SegmentName { ordinal: head.ordinal, first_seq: head.first_seq };
         let path = dir.join(name.file_name());
+        if !head.is_countable() {
+            let what = "an ordinal, batch, seq or position is beyond what can be counted up to".to_owned();
+            return Err(Error::Order { path, what });
+        }
         let Some(bytes) = head.encode() else {
             return Err(Error::TooLarge { path, what: "the segment head".to_owned() });
         };
@@ -79,6 +84,7 @@ impl Writer {
             dir: dir.to_owned(),
             path,
             file: Arc::new(file),
+            ordinal: head.ordinal,
             len: bytes.len() as u64,
             begun: Instant::now(),
             poisoned: false,
@@ -104,7 +110,7 @@ impl Writer {
         if payload > MAX_PAYLOAD || batch::header_len(meta.lanes.len(), meta.cells.len()) > MAX_HEADER {
             return Err(Error::TooLarge { path: self.path.clone(), what: format!("batch {}", meta.batch_no) });
         }
-        batch::encode_header(meta, lens, batch::payload_crc(sections), &mut self.header);
+        batch::encode_header(meta, self.ordinal, lens, batch::payload_crc(sections), &mut self.header);
         let [contexts_pad, definitions_pad, rows_pad] = lens.map(|len| &ZEROS[..padding(len)]);
         let mut pieces = [
             IoSlice::new(&self.header),

@@ -13,7 +13,7 @@ use crate::facts::Facts;
 use crate::policy::{Policy, windows};
 use crate::rule::{Keep, Kind, Rule};
 use crate::sample::{By, Sample};
-use crate::table::{Shape, shapes};
+use crate::table::{Shape, shape};
 
 /// What a sink does with a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,7 +164,7 @@ impl Chooser {
     }
 
     fn verdict(&self, code: u16, kind: &Kind<'_>) -> Verdict {
-        let shape = shapes()[usize::from(code)];
+        let shape = *shape(code);
         let log = Walk::of(&self.log, kind, shape);
         let own = self.own.as_ref().map_or_else(Walk::default, |own| Walk::of(own, kind, shape));
         let otherwise = default(kind.category, kind.outcome, false);
@@ -219,7 +219,7 @@ impl Chooser {
         out.extend_from_slice(&rule.to_le_bytes());
         out.extend_from_slice(&row.code().to_le_bytes());
         out.push(row.bits());
-        let shape = shapes()[usize::from(row.code())];
+        let shape = *shape(row.code());
         if shape.name != 0 {
             // Events of one code that have names of their own.
             out.extend_from_slice(row.fields().text(shape.name).unwrap_or_default().as_bytes());
@@ -270,7 +270,7 @@ impl Chooser {
 
     /// What rules may look at of a row; none of one that only a later version can read.
     fn facts<'a>(&'a self, row: &RowView<'a>, who: Option<Who<'a>>) -> Option<Facts<'a>> {
-        let shape = shapes()[usize::from(row.code())];
+        let shape = *shape(row.code());
         let (action, category) = match spec(row.code()) {
             Some(_) if shape.name != 0 => (row.fields().text(shape.name)?, Category::Plugin),
             Some(spec) => (spec.name, spec.category),
@@ -306,7 +306,7 @@ fn sampled(sample: &Sample, row: &RowView<'_>, who: Option<Who<'_>>, seq: i64) -
     if row.flags() & record::FIRST_TOUCH != 0 {
         return Decision::Keep { weight: 1 };
     }
-    let shape = shapes()[usize::from(row.code())];
+    let shape = *shape(row.code());
     let session = who.map_or(0, |who| who.session);
     if sample.keeps(row, shape, session, who.map(|who| who.context), seq) {
         Decision::Keep { weight: sample.one_in }
@@ -374,6 +374,6 @@ impl Policy {
     #[must_use]
     pub fn is_off(&self, code: u16, name: Option<&str>, category: Category, outcome: Outcome) -> bool {
         let kind = Kind { action: name, category, outcome };
-        Walk::of(self, &kind, shapes()[usize::from(code)]).is_off(default(category, outcome, false))
+        Walk::of(self, &kind, *shape(code)).is_off(default(category, outcome, false))
     }
 }

@@ -16,7 +16,7 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 pub use crate::merge::Event;
 use crate::merge::{Waiting, has_range};
-use crate::table::{Shape, shapes};
+use crate::table::{Shape, shape};
 use crate::whose::Whose;
 
 /// Rows that wait at most.
@@ -169,7 +169,7 @@ impl Merger {
     /// A Read or Write that the policy coalesces; whether it is in a row now. Else it is one by itself.
     #[inline]
     pub fn coalesce(&mut self, event: &Event<'_>, window_ns: i64) -> bool {
-        let shape = &shapes()[usize::from(event.row.code())];
+        let shape = shape(event.row.code());
         let Some(place) = place(event, shape) else { return false };
         let fits = has_range(event.row, shape, place.topic);
         // What joins says the same of session, topic, partition and tap, so mostly the place itself need not be compared.
@@ -231,7 +231,7 @@ impl Merger {
         if event.row.flags() & FIRST_TOUCH != 0 {
             return false;
         }
-        let shape = &shapes()[usize::from(code)];
+        let shape = shape(code);
         match &mut self.slots[at as usize].waiting {
             waiting if waiting.count > 0 => waiting.absorb(event, shape),
             _ => {
@@ -254,7 +254,7 @@ impl Merger {
         let code = event.row.code();
         if code == CLIENT_CLOSE || code == BROKER_CLOSE {
             self.close_session(event, code == BROKER_CLOSE);
-        } else if let Some(place) = place(event, &shapes()[usize::from(code)])
+        } else if let Some(place) = place(event, shape(code))
             && let Some(at) = self.find(&place, event)
         {
             self.close(at);
@@ -401,7 +401,7 @@ impl Merger {
         let waiting = &mut slot.waiting;
         if waiting.count > 0 {
             let code = RowView::parse(&waiting.row).map_or(0, |view| view.code());
-            waiting.finish(&shapes()[usize::from(code)], slot.kind.is_empty(), &mut self.data);
+            waiting.finish(shape(code), slot.kind.is_empty(), &mut self.data);
             let (seq, count, shown) = (waiting.seq, waiting.count, waiting.shown);
             self.closed.push(Closed { seq, count, whose: waiting.whose.take(), shown, end: self.data.len() });
         }
@@ -493,6 +493,28 @@ mod tests {
         let events = [(0, 0), (1, 0), (0, 1), (2, 0), (0, 2), (1, 1)];
         assert_eq!(fed(&mut Merger::new(2), &events), [(1, 1), (3, 1), (0, 3), (5, 1)]);
         assert_eq!(fed(&mut Merger::new(3), &events), [(0, 3), (1, 2), (3, 1)]);
+    }
+
+    /// A later version's, or a forgery's.
+    #[test]
+    fn a_row_of_a_code_beyond_all_that_are_known_is_merged_with_nothing() {
+        let (mut merger, whose) = (Merger::default(), whose());
+        let bytes = row(0, 0);
+        let view = RowView::parse(&bytes).unwrap();
+        assert!(merger.coalesce(&Event { row: &view, bytes: &bytes, seq: 0, whose: Some(&whose), shown: true }, 1));
+        for code in [auditring_event::CODES as u16, u16::MAX] {
+            let mut strange = bytes.clone();
+            strange[8..10].copy_from_slice(&code.to_le_bytes());
+            let view = RowView::parse(&strange).unwrap();
+            let event = Event { row: &view, bytes: &strange, seq: 1, whose: Some(&whose), shown: true };
+            merger.interrupt(&event);
+            assert!(!merger.coalesce(&event, 1));
+            assert!(!merger.first(&event, 1, b"a kind") || code == u16::MAX);
+        }
+        merger.close_all();
+        let mut counts = Vec::new();
+        merger.take(|one, _| counts.push((one.seq, one.count)));
+        assert_eq!(counts[0], (0, 1), "it is not in the Read's row");
     }
 
     #[test]

@@ -44,9 +44,21 @@ static SHAPES: LazyLock<Box<[Shape]>> = LazyLock::new(|| {
     shapes
 });
 
-/// The shapes by code. A code that is not in the catalog is of a declared event: all its fields are details.
-pub(crate) fn shapes() -> &'static [Shape] {
-    &SHAPES
+/// Of a code that is beyond all that this version knows: none of its fields says anything.
+static UNKNOWN: Shape = Shape {
+    resource: 0,
+    partition: 0,
+    offsets: [0; 2],
+    correlation: [0; 2],
+    sums: [0; 3],
+    principal: 0,
+    filter: 0,
+    name: 0,
+};
+
+/// The shape of a code's rows. One that is not in the catalog is of a declared event: all its fields are details.
+pub(crate) fn shape(code: u16) -> &'static Shape {
+    SHAPES.get(usize::from(code)).unwrap_or(&UNKNOWN)
 }
 
 impl Shape {

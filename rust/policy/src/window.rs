@@ -57,7 +57,7 @@ fn seconds(ns: i64) -> String {
 /// The first multiple of a window that lies beyond an age.
 #[must_use]
 pub const fn next_multiple(age_ns: i64, window_ns: i64) -> i64 {
-    (age_ns.div_euclid(window_ns) + 1).saturating_mul(window_ns)
+    age_ns.div_euclid(window_ns).saturating_add(1).saturating_mul(window_ns)
 }
 
 /// Whether a cut lies before and behind a row of this code, wherever it stands.

@@ -89,7 +89,7 @@ impl Reader {
     /// What lies between the read position and the tail as it is now.
     pub(crate) fn backlog(&self, parts: &Parts) -> (u64, u64) {
         let tail = parts.tail_from(self.read);
-        (tail.pos - self.read.pos, tail.claims - self.read.claims)
+        (tail.pos.wrapping_sub(self.read.pos), tail.claims.wrapping_sub(self.read.claims))
     }
 
     /// The tail is ahead, but what lies at the read position is not (yet) a committed record.

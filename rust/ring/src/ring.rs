@@ -243,7 +243,7 @@ impl Ring {
     /// There is no such lane.
     #[must_use]
     pub fn is_behind(&self, lane: u32, at: Position) -> bool {
-        let ahead = at.unwrapped(self.lanes[lane as usize].head().load(Ordering::Acquire)).pos - at.pos;
+        let ahead = at.unwrapped(self.lanes[lane as usize].head().load(Ordering::Acquire)).pos.wrapping_sub(at.pos);
         // Modulo: a head that is behind `at` looks as if it were far ahead.
         ahead > 0 && ahead < 8 << 31
     }

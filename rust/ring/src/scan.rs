@@ -64,12 +64,15 @@ impl Scan<'_> {
 
     /// The next thing found, up to the tail.
     pub fn step(&mut self) -> Option<Found<'_>> {
-        let head = self.at.unwrapped(self.parts.head().load(Ordering::Acquire));
-        if head.pos > self.at.pos && head.pos - self.at.pos < 8 << 31 {
-            return Some(Found::Gone(self.move_to(head)));
-        }
         if self.at == self.tail {
             return None;
+        }
+        let head = self.at.unwrapped(self.parts.head().load(Ordering::Acquire));
+        let (ahead, claims) = (head.pos.wrapping_sub(self.at.pos), head.claims.wrapping_sub(self.at.claims));
+        if ahead > 0 && ahead < 8 << 31 {
+            let within = ahead <= 8 * u64::from(self.left()) && claims <= self.claims_left();
+            // Nobody can have given back what was never claimed.
+            return Some(if within { Found::Gone(self.move_to(head)) } else { self.give_up() });
         }
         if self.left() > self.parts.words.count() {
             return Some(self.give_up());
@@ -79,7 +82,11 @@ impl Scan<'_> {
     }
 
     fn left(&self) -> u32 {
-        u32::try_from((self.tail.pos - self.at.pos) / 8).unwrap_or(u32::MAX)
+        u32::try_from(self.tail.pos.wrapping_sub(self.at.pos) / 8).unwrap_or(u32::MAX)
+    }
+
+    const fn claims_left(&self) -> u64 {
+        self.tail.claims.wrapping_sub(self.at.claims)
     }
 
     fn header(&self, words_ahead: u32) -> u64 {
@@ -92,10 +99,13 @@ impl Scan<'_> {
         let Some(ahead) = next else { return Found::Torn(self.move_to(self.tail)) };
         let claims = u64::from(word::claims(self.header(ahead)).wrapping_sub(self.at.ordinal()) & CLAIMS);
         // Each claim took a word at least, and those behind it are still to come.
-        if claims == 0 || claims > u64::from(ahead) || claims >= self.tail.claims - self.at.claims {
+        if claims == 0 || claims > u64::from(ahead) || claims >= self.claims_left() {
             return self.give_up();
         }
-        let there = Position { pos: self.at.pos + 8 * u64::from(ahead), claims: self.at.claims + claims };
+        let there = Position {
+            pos: self.at.pos.wrapping_add(8 * u64::from(ahead)),
+            claims: self.at.claims.wrapping_add(claims),
+        };
         Found::Torn(self.move_to(there))
     }
 
@@ -126,7 +136,7 @@ impl Scan<'_> {
 
     /// Moves on, and says over how many claims.
     const fn move_to(&mut self, there: Position) -> u64 {
-        let claims = there.claims - self.at.claims;
+        let claims = there.claims.wrapping_sub(self.at.claims);
         self.at = there;
         claims
     }

@@ -47,16 +47,17 @@ impl Position {
 
     /// The unwrapped form of a position word that lies at or behind this position.
     pub(crate) const fn unwrapped(self, word: u64) -> Self {
+        // Modulo, here and below: where somebody begins may come out of a file that says what it likes.
         Self {
-            pos: self.pos + 8 * units(word).wrapping_sub(self.units()) as u64,
-            claims: self.claims + (claims(word).wrapping_sub(self.ordinal()) & CLAIMS) as u64,
+            pos: self.pos.wrapping_add(8 * units(word).wrapping_sub(self.units()) as u64),
+            claims: self.claims.wrapping_add((claims(word).wrapping_sub(self.ordinal()) & CLAIMS) as u64),
         }
     }
 
     /// One claim of so many words further.
     #[inline(always)]
     pub(crate) const fn after(self, words: u32) -> Self {
-        Self { pos: self.pos + 8 * words as u64, claims: self.claims + 1 }
+        Self { pos: self.pos.wrapping_add(8 * words as u64), claims: self.claims.wrapping_add(1) }
     }
 }
 

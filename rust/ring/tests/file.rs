@@ -247,3 +247,39 @@ fn a_closed_ring_stays_closed_when_opened_again() {
     assert_eq!(again.lane(0).claim(1, false).err(), Some(Refusal::Closed));
     assert_eq!(again.lane(0).claims(), 1);
 }
+
+/// Positions that no producer and no consumer can have left: a scan ends, and counts no more claims than there can be.
+#[test]
+fn a_scan_of_forged_positions_ends() {
+    let (_folder, path) = place();
+    let ring = create(&path).unwrap();
+    for _ in 0..5 {
+        ring.lane(0).claim(16, false).unwrap().commit();
+    }
+    drop(ring);
+    let whole = fs::read(&path).unwrap();
+    let tail = u64::from_le_bytes(whole[4096..4104].try_into().unwrap());
+    // The head's word: ahead of the tail, by bytes or by claims; and the tail's: far away.
+    let heads = [tail + 8, tail + (1 << 32), tail | (1 << 31), u64::MAX, 0x7fff_ffff_ffff_ffff];
+    let words = heads.map(|head| (tail, head)).into_iter().chain([(u64::MAX >> 1, 0), (1 << 40, 0), (0, tail)]);
+    for (tail, head) in words {
+        let mut bytes = whole.clone();
+        bytes[4096..4104].copy_from_slice(&tail.to_le_bytes());
+        bytes[4224..4232].copy_from_slice(&head.to_le_bytes());
+        fs::write(&path, bytes).unwrap();
+        let ring = Ring::open(&path).unwrap();
+        for from in [Position::default(), Position { pos: u64::MAX, claims: u64::MAX }, ring.head(0)] {
+            let mut scan = ring.scan(0, from).unwrap();
+            let (mut steps, mut claims) = (0, 0_u64);
+            while let Some(found) = scan.step() {
+                claims += match found {
+                    Found::Record(_) => 1,
+                    Found::Torn(claims) | Found::Gone(claims) | Found::Unreadable(claims) => claims,
+                };
+                steps += 1;
+                assert!(steps < 100, "{tail:x} {head:x} {from:?}");
+            }
+            assert!(claims < 1 << 32, "{tail:x} {head:x} {from:?}: {claims}");
+        }
+    }
+}

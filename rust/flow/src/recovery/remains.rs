@@ -6,6 +6,7 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use auditring_journal::counters::CODES;
 use auditring_journal::{Cursor, Followers, Owner, State, is_held, lock_is_gone, segments};
 use auditring_ring::{Position, Ring, RingError, boot_id};
 use uuid::Uuid;
@@ -89,7 +90,9 @@ pub(super) fn ring_of(owner: &Owner, process: &Uuid, state: &State) -> Result<Op
                 && (0..ring.geometry().lanes)
                     .zip(&state.lanes)
                     .any(|(lane, at)| !ring.has_reached(lane, Position { pos: at.pos, claims: at.claims }));
-            Ok((ours && who.generation >= state.generation && !earlier).then_some(ring))
+            // Ours never count by more codes than a journal can name.
+            let counts = ring.geometry().codes <= CODES;
+            Ok((ours && counts && who.generation >= state.generation && !earlier).then_some(ring))
         }
         Err(RingError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(None),
         // What the system refuses for now may be there the next time; what is no ring never will be.

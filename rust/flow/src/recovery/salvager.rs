@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use auditring_event::record::{Encoder, RecordView};
-use auditring_event::{Definitions, named};
+use auditring_event::{Definitions, SCHEMA_VERSION, named};
 use auditring_journal::counters::{self, Counters};
 use auditring_journal::{Anchor, BatchFlags, BatchMeta, LanePosition, Owner, SegmentHead, State, Writer};
 use auditring_policy::{Key, Policy, Redactor};
@@ -38,6 +38,8 @@ pub(super) struct Salvager {
     generation: u32,
     times: Times,
     fill: Fill,
+    /// Its records are of a version that is known here, so that one which does not hold is a damaged one.
+    known: bool,
     losses: Losses,
     definitions: Definitions,
     /// What is journaled of each lane, and how far the batch in the making goes.
@@ -99,6 +101,7 @@ impl Salvager {
             (damaged || (jump && !behind)).then_some("journal_gone")
         };
         let first_seq = if jump { state.next_seq.max(passed).saturating_add(JUMP) } else { state.next_seq };
+        let known = head.schema_version <= SCHEMA_VERSION;
         let primary_tap = head.primary_tap.clone();
         let definitions = Definitions::decode(&head.definitions).unwrap_or_default();
         let losses = Losses::resumed(&state.cells, state.anchor.real_ns);
@@ -111,6 +114,7 @@ impl Salvager {
             generation: head.generation,
             times,
             fill,
+            known,
             losses,
             definitions,
             lanes,
@@ -177,11 +181,14 @@ impl Salvager {
 
     fn record(&mut self, payload: &[u8]) {
         let taken = RecordView::parse(payload).is_ok_and(|record| {
+            if self.known && record.validate().is_err() {
+                return false;
+            }
             let at = self.times.at(record.stamp());
             self.fill.push(&record, at)
         });
         if !taken {
-            // It was accepted, and a row in its place says how long it was.
+            // It was accepted, and a row in its place says how long it was. No sink could take what it says.
             if let Ok(record) = RecordView::parse(&unreadable(payload)) {
                 self.fill.push(&record, self.times.now());
             }
@@ -197,7 +204,8 @@ impl Salvager {
     }
 
     fn count(&mut self, cell: counters::Cell, n: u64) {
-        *self.counted.entry(cell).or_default() += n;
+        let counted = self.counted.entry(cell).or_default();
+        *counted = counted.saturating_add(n);
     }
 
     /// Claims that were accepted and are gone: counted, and told, in one batch.
@@ -211,7 +219,7 @@ impl Salvager {
     fn tell(&mut self, cause: &str, lost: Option<u64>) {
         let mut event = Encoder::new(named("auditring.EventsLost"));
         if let Some(lost) = lost {
-            event.int("lost", lost as i64);
+            event.int("lost", i64::try_from(lost).unwrap_or(i64::MAX));
         }
         event.text("cause", cause).int("from_ns", self.losses.since_ns()).end_time(self.times.now().time_ns);
         self.own(&event.to_vec());
@@ -219,7 +227,8 @@ impl Salvager {
 
     /// The last batch: what was lost, and that this is the end.
     fn finish(&mut self, ring: Option<&Ring>, by: &str) -> Result<Salvage, Error> {
-        let counted = |cell| self.writer.state().cells.get(cell) + self.counted.get(&cell).copied().unwrap_or(0);
+        let state = self.writer.state();
+        let counted = |cell| state.cells.get(cell).saturating_add(self.counted.get(&cell).copied().unwrap_or(0));
         let now = self.times.now();
         let torn = counted(counters::TORN);
         if let Some(ring) = ring {
@@ -232,7 +241,7 @@ impl Salvager {
             self.own(&row);
         }
         let mut event = Encoder::new(named("auditring.Recovered"));
-        event.int("rows", self.salvage.rows as i64).int("torn", torn as i64);
+        event.int("rows", self.salvage.rows as i64).int("torn", i64::try_from(torn).unwrap_or(i64::MAX));
         event.int("unreadable", self.salvage.unreadable as i64);
         if !by.is_empty() {
             event.text("by_process", by);

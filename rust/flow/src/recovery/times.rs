@@ -11,14 +11,20 @@ pub(super) enum Times {
     Fixed(Instant, Anchor),
 }
 
+/// An anchor as clocks can have been: what is reckoned with it cannot overflow, whatever a forged ring or journal says.
+fn possible(anchor: auditring_ring::Anchor) -> auditring_ring::Anchor {
+    let (mono_ns, real_ns) = (anchor.mono_ns.clamp(0, 1 << 60), anchor.real_ns.clamp(0, 1 << 62));
+    auditring_ring::Anchor { mono_ns, real_ns, ..anchor }
+}
+
 impl Times {
     pub(super) fn new(state: &State, head: &SegmentHead, ring: Option<&Ring>) -> Self {
         let Some(ring) = ring else {
             let now = Clock::detect().anchor();
-            let age_ns = state.max_age_ns.max(state.anchor.mono_ns - head.birth.mono_ns).max(0);
+            let age_ns = state.max_age_ns.max(state.anchor.mono_ns.wrapping_sub(head.birth.mono_ns)).max(0);
             return Self::Fixed(Instant { age_ns, time_ns: now.real_ns }, state.anchor);
         };
-        let mut line = Timeline::resumed(ring.clock(), *ring.birth(), of_journal(state.anchor));
+        let mut line = Timeline::resumed(ring.clock(), possible(*ring.birth()), possible(of_journal(state.anchor)));
         // After whatever is in the ring: stamps lie between this one and the dead pump's last.
         let (now, within_ns) = Clock::new(ring.clock()).anchor_within();
         let mut told = Told::default();

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use auditring_journal::{Reader, Step, Writer, fold, fold_checked};
+use auditring_journal::{Cursor, Error, Reader, Step, Writer, fold, fold_checked};
 use proptest::prelude::*;
 
 use crate::common::{append, head, segment};
@@ -113,4 +113,33 @@ fn other_files_are_no_segments() {
         fs::write(dir.path().join(name), b"").unwrap();
     }
     assert_eq!(auditring_journal::segments(dir.path()).unwrap(), []);
+}
+
+/// Numbers that only count up are not believed beyond what anybody can count up to, so that nothing overflows behind them.
+#[test]
+fn a_count_that_nobody_came_to_is_no_header() {
+    let whole = good();
+    let batch = whole.windows(4).position(|four| four == b"arBT").unwrap();
+    for (at, length_at, field) in [(0, 12, 32), (batch, 8, 48), (batch, 8, 56), (batch, 8, 136), (batch, 8, 160)] {
+        for value in [u64::MAX, i64::MAX as u64, (1 << 62) + 1] {
+            let mut bytes = whole.clone();
+            bytes[at + field..at + field + 8].copy_from_slice(&value.to_le_bytes());
+            reseal(&mut bytes, at, length_at);
+            let dir = tempfile::tempdir().unwrap();
+            fs::write(dir.path().join("0000000000000000-0000000000000000.journal"), &bytes).unwrap();
+            let state = fold(dir.path()).unwrap();
+            assert_eq!((state.next_seq, state.batch_no), (0, 0), "{field} {value:x}");
+            try_bytes(&bytes);
+        }
+    }
+}
+
+#[test]
+fn a_cursor_of_what_is_no_seq_is_damaged() {
+    let dir = tempfile::tempdir().unwrap();
+    for seq in [-1, i64::MIN, i64::MAX] {
+        let cursor = Cursor { seq, ..Cursor::default() };
+        cursor.store(dir.path(), "rows").unwrap();
+        assert!(matches!(Cursor::load(dir.path(), "rows"), Err(Error::Damaged { .. })), "{seq}");
+    }
 }

@@ -1,12 +1,14 @@
 //! Directories of processes.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use auditring_journal::{Owner, ProcessDir, is_held, list, process_text, purge};
+use auditring_journal::{
+    Cursor, Error, Lock, Owner, ProcessDir, Totals, fold, is_held, list, process_text, purge, strangers,
+};
 
 fn owner(n: u8) -> Owner {
     Owner {
@@ -101,4 +103,87 @@ fn purging_and_making_at_the_same_time_do_no_harm() {
         made.store(true, Ordering::Relaxed);
         purging.join().unwrap();
     });
+}
+
+/// Puts something that is no directory of ours under each name that one could have.
+fn planted(root: &Path, elsewhere: &Path) -> Vec<String> {
+    let names = [process_text(&[7; 16]), format!(".dead-{}", process_text(&[8; 16])), ".tmp-x.0".to_owned()];
+    for name in &names {
+        symlink(elsewhere, root.join("journal").join(name)).unwrap();
+    }
+    fs::write(root.join("journal").join(process_text(&[9; 16])), b"a file").unwrap();
+    names.into_iter().chain([process_text(&[9; 16])]).collect()
+}
+
+#[test]
+fn links_are_neither_adopted_nor_purged_and_are_told_of() {
+    let (root, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let ours = ProcessDir::create(root.path(), &owner(1)).unwrap();
+    fs::write(elsewhere.path().join("precious"), b"theirs").unwrap();
+    let mut names = planted(root.path(), elsewhere.path());
+    assert_eq!(list(root.path()).unwrap(), [([1; 16], ours.path().to_owned())]);
+    assert_eq!(purge(root.path()).unwrap(), 0);
+    let link = root.path().join("journal").join(process_text(&[7; 16]));
+    assert!(matches!(ProcessDir::adopt(&link), Err(Error::Foreign { .. })));
+    let mut told: Vec<_> = strangers(root.path())
+        .unwrap()
+        .iter()
+        .map(|(path, _)| path.file_name().unwrap().to_string_lossy().into_owned())
+        .collect();
+    told.sort();
+    names.sort();
+    assert_eq!(told, names);
+    let left: Vec<_> = fs::read_dir(elsewhere.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["precious"], "no lock was made in there either");
+}
+
+#[test]
+fn a_link_in_the_place_of_all_journals_is_refused() {
+    let (root, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    for name in ["journal", "totals"] {
+        symlink(elsewhere.path(), root.path().join(name)).unwrap();
+    }
+    assert!(matches!(ProcessDir::create(root.path(), &owner(1)), Err(Error::Foreign { .. })));
+    assert!(matches!(list(root.path()), Err(Error::Foreign { .. })));
+    assert!(matches!(Totals::default().store(root.path(), &[1; 16]), Err(Error::Foreign { .. })));
+    assert_eq!(Totals::load_all(root.path()).unwrap(), []);
+    assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 0);
+}
+
+/// Whoever opened a pipe to read from it would wait for ever.
+#[test]
+fn what_is_no_plain_file_is_an_error_and_nobody_waits() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = ProcessDir::create(root.path(), &owner(1)).unwrap();
+    let path = |name: &str| dir.path().join(name);
+    for name in ["rows.cursor", "0000000000000000-0000000000000000.journal", "rows.lock"] {
+        nix::unistd::mkfifo(&path(name), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    }
+    fs::create_dir(path("other.cursor")).unwrap();
+    symlink(path("owner"), path("linked.cursor")).unwrap();
+    for sink in ["rows", "other", "linked"] {
+        assert!(matches!(Cursor::load(dir.path(), sink), Err(Error::Foreign { .. })), "{sink}");
+    }
+    assert!(matches!(fold(dir.path()), Err(Error::Foreign { .. })));
+    assert!(matches!(Lock::try_take(&path("rows.lock"), true), Err(Error::Foreign { .. })));
+    fs::create_dir(root.path().join("totals")).unwrap();
+    nix::unistd::mkfifo(&root.path().join("totals").join(process_text(&[1; 16])), nix::sys::stat::Mode::S_IRWXU)
+        .unwrap();
+    assert_eq!(Totals::load_all(root.path()).unwrap(), [], "it says nothing, and hides no others");
+}
+
+/// A file that is replaced is made anew: what stood under its temporary name is not written to, whatever else it is called.
+#[test]
+fn replacing_a_file_writes_through_no_other_name() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = ProcessDir::create(root.path(), &owner(1)).unwrap();
+    let precious = root.path().join("precious");
+    fs::write(&precious, b"theirs").unwrap();
+    let temporary = dir.path().join(".rows.cursor.tmp");
+    for plant in [|from: &Path, to: &Path| fs::hard_link(from, to), |from: &Path, to: &Path| symlink(from, to)] {
+        plant(&precious, &temporary).unwrap();
+        Cursor::default().store(dir.path(), "rows").unwrap();
+        assert_eq!(fs::read(&precious).unwrap(), b"theirs");
+        assert!(!temporary.exists() && Cursor::load(dir.path(), "rows").unwrap().is_some());
+    }
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use auditring_journal::{BatchFlags, Error, Reader, Step, Writer};
+use auditring_journal::{BatchFlags, Error, Reader, Step, Writer, fold, fold_checked};
 
 use crate::common::{Sample, Seen, append, finish, flip, follow, head, len, read_from, roll, segment, step, steps};
 
@@ -388,4 +388,39 @@ fn a_directory_that_is_not_there_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
     let error = Reader::open(&dir.path().join("none"), 0).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
+}
+
+/// Its rows name contexts by their position in the segment that it was written to.
+#[test]
+fn a_whole_batch_in_another_segment_is_none_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer = Writer::create(dir.path(), &head()).unwrap();
+    append(&mut writer, 2);
+    roll(&mut writer);
+    let begin = writer.len() as usize;
+    append(&mut writer, 3);
+    let (first, second) = (segment(dir.path(), 0), segment(dir.path(), 1));
+    let moved = std::fs::read(&second).unwrap()[begin..].to_vec();
+    let whole = std::fs::read(&first).unwrap();
+    std::fs::write(&first, [&whole[..], &moved].concat()).unwrap();
+    assert_eq!(fold(dir.path()).unwrap().next_seq, 5);
+    let mut reader = Reader::open(dir.path(), 0).unwrap();
+    let mut buf = Vec::new();
+    let mut rows = Vec::new();
+    loop {
+        match reader.next(&mut buf).unwrap() {
+            Step::Segment(head) => rows.push((head.ordinal, 0)),
+            Step::Batch(meta, _) => rows.push((meta.first_seq as u64, meta.rows)),
+            _ => break,
+        }
+    }
+    assert_eq!(rows, [(0, 0), (0, 2), (1, 0), (2, 3)]);
+    // One that does not say where it lies is of wherever it is found.
+    let mut old = std::fs::read(&second).unwrap();
+    old[begin + 76..begin + 80].fill(0);
+    let header = u32::from_le_bytes(old[begin + 8..begin + 12].try_into().unwrap()) as usize;
+    let crc = crc32fast::hash(&old[begin..begin + header - 4]);
+    old[begin + header - 4..begin + header].copy_from_slice(&crc.to_le_bytes());
+    std::fs::write(&second, old).unwrap();
+    assert_eq!(fold_checked(dir.path()).unwrap().next_seq, 5);
 }
