@@ -323,10 +323,12 @@ class Log:
         balance_seconds: float | None = None,
         startup: Sequence[tuple[str, str]] = ...,
         key: RedactionKey | None = None,
+        lanes: int | None = None,
     ) -> Self:
         """`sinks`: names, each with its own policy in its journaled form, empty where it has none.
 
         `droppable` and `protected`: seconds to wait for space (`None`: for ever), then raise (`True`) or drop.
+        `lanes`: of the ring; by default one where there is a GIL, else one a processor, at most 8.
         """
     @property
     def process(self) -> str:
@@ -343,7 +345,10 @@ class Log:
         """Whether the ring's file is still where it was made."""
     @property
     def pressure(self) -> float:
-        """Share of the ring in use, 0.0 to 1.0."""
+        """Share of the ring in use, 0.0 to 1.0; of its fullest lane where it has several."""
+    @property
+    def lanes(self) -> int:
+        """Lanes of the ring; 0 in a log that keeps nothing."""
     def session(
         self,
         *,

@@ -39,7 +39,7 @@ PAGE = 4096
 
 HOST = """
 import json, mmap, random, sys, threading, time
-import auditring
+import auditring, auditring.opening
 from auditring import Keep, Policy, Rule
 from auditring.sinks import JsonlSink, ParquetSink
 
@@ -47,6 +47,7 @@ order = json.loads(sys.argv[1])
 rng = random.Random(order["seed"])
 file = open(order["page"], "r+b")
 page = mmap.mmap(file.fileno(), 4096)
+auditring.opening._LANES = order["lanes"]
 log = auditring.open(
     order["path"], instance="host", segment_bytes=order["segment_bytes"], segment_age=0.2, ring_bytes=1 << 20,
     sinks=(
@@ -107,9 +108,11 @@ def one(rng: random.Random, folder: Path) -> Found:
         "rows": rng.choice((500, 20_000, 1_000_000)),
         "compress": rng.random() < 0.5,
         "pause": rng.choice((0.0, 0.0005, 0.01)),
+        "lanes": rng.choice((None, 2, 4)),
         "close_after": close_after,
     }
     found = Found()
+    found.kinds[f"rings of {order['lanes'] or 'the usual'} lanes"] += 1
     with subprocess.Popen([sys.executable, "-c", HOST, json.dumps(order)], stdout=subprocess.PIPE, text=True) as host:
         assert host.stdout is not None
         # Now and then it dies as it is born.

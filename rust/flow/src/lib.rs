@@ -4,6 +4,7 @@
 
 mod balance;
 mod birth;
+mod carry;
 mod fill;
 mod follower;
 mod lines;
@@ -24,6 +25,7 @@ mod ticks;
 mod timeline;
 
 pub use birth::{Born, Settings};
+pub use carry::Carry;
 pub use follower::{Batch, Follower, Form};
 pub use lines::{Line, Lines, Style, lines, lines_each};
 pub use mailbox::{Mailbox, Withdrawn};
