@@ -2,8 +2,8 @@
 
     .venv-ft/bin/python benches/lanes.py [--rounds 300] [--events 20000]
 
-In turns, within one run: one thread; two processes of one thread each; two threads of one process, each with a session in
-a lane of its own; the same in one lane. All begin at the same instant, at which every one of them already spins, and
+In turns, within one run: one thread; two processes of one thread each; two threads of one process, each with a session
+in a lane of its own; the same in one lane. All begin at the same instant, at which every one of them already spins, and
 emit bursts that the ring takes without its pump being woken; off the clock the ring is emptied. With a GIL two threads
 gain nothing, which the script says.
 """
@@ -165,10 +165,11 @@ def report(*, rounds: int = 300, events: int = 20_000) -> Report:
     ]
     share = Spread.of([lanes / apart for lanes, apart in zip(found[LANES], found[PROCESSES], strict=True)])
     gil = getattr(sys, "_is_gil_enabled", lambda: True)()
+    where = f"Python {sys.version.split()[0]}, {'with a GIL: no gain is to be expected' if gil else 'no GIL'}"
+    how = f"median (quartiles) of {rounds} rounds of {events:,} events a thread"
     text = "\n\n".join(
         (
-            f"Python {sys.version.split()[0]}, {'with a GIL: no gain is to be expected' if gil else 'no GIL'}; "
-            f"{os.cpu_count()} CPUs, load {busy:.1f}. Median (quartiles) of {rounds} rounds of {events:,} events a thread.",
+            f"{where}; {os.cpu_count()} CPUs, load {busy:.1f}; {how}.",
             table(("who emits", "million events a second", "times one thread"), rows),
             f"Two lanes against two processes, round by round: {share.text(2)}.",
         )

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import threading
 from collections import defaultdict
-from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -16,6 +15,7 @@ import auditring
 from auditring import Keep, Then, WhenFull, recovery
 from auditring.sinks import JsonlSink, ParquetSink
 from auditring.verify import check
+from crowds import in_threads
 from deadlines import until
 from sealed_rows import lines_of
 
@@ -58,29 +58,8 @@ def complete(root: Path) -> None:
     assert report.complete, report.findings
 
 
-def in_threads(count: int, run: Callable[[int], None]) -> None:
-    """Runs a body in so many threads at once, each of which is given its number."""
-    barrier = threading.Barrier(count)
-    failed: list[BaseException] = []
-
-    def body(number: int) -> None:
-        barrier.wait()
-        try:
-            run(number)
-        except BaseException as error:
-            failed.append(error)
-            raise
-
-    threads = [threading.Thread(target=body, args=(number,)) for number in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not failed
-
-
 def test_threads_are_spread_over_the_lanes(tmp_path: Path, lanes: int) -> None:
-    """A session writes into the lane of the thread that opened it, whoever emits; broker and plugin go where it goes."""
+    """A session writes into the lane of the thread that opened it, whoever emits; broker and plugin go with it."""
     with auditring.open(tmp_path, sinks=()) as log:
         before = claims(log, lanes)
         sessions: list[auditring.Session] = []
@@ -102,7 +81,8 @@ def test_threads_are_spread_over_the_lanes(tmp_path: Path, lanes: int) -> None:
             assert max(grown) == 10 * number + 2
 
 
-def test_what_many_threads_emit_is_there_once_and_in_order(tmp_path: Path, lanes: int) -> None:
+@pytest.mark.usefixtures("lanes")
+def test_what_many_threads_emit_is_there_once_and_in_order(tmp_path: Path) -> None:
     """Each session's rows in the order of its calls, in tables and lines, and the balance adds up."""
     threads, each = 6, 2_000
     with auditring.open(tmp_path, sinks=(ParquetSink(), JsonlSink()), when_full=WhenFull(wait=None)) as log:
@@ -237,12 +217,10 @@ def test_a_killed_host_is_recovered_in_every_lane(tmp_path: Path, lanes: int) ->
     last: dict[str, int] = {}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as host:
         assert host.stdout is not None
-        said = 0
-        for line in host.stdout:
+        for said, line in enumerate(host.stdout):
             if line.endswith("\n"):
                 number, offset = line.split()
                 last[f"s-{number}"] = int(offset)
-            said += 1
             # What it had said until then is read to its end.
             if said >= 300 and len(last) == 4:
                 host.send_signal(signal.SIGKILL)

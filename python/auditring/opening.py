@@ -22,7 +22,7 @@ from auditring.sinks.base import policy_of
 __all__ = ["open"]
 
 _LANES: int | None = None
-"""How many lanes a ring has, where that is not the core's to say: for tests of several where one thread runs at a time."""
+"""How many lanes a ring has, where that is not the core's to say: for tests, where one thread runs at a time."""
 _LEAST_RING: Final = 1 << 20
 """A ring takes a sixteenth of itself in one record: below this an event of the catalog's caps would find no room."""
 _SINK_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
