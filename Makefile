@@ -18,7 +18,7 @@ RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust -type f \( -name '*.rs' 
 TSAN_TARGET := $(shell uname -m)-unknown-linux-gnu
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: ci-tools help build demo test test-free-threaded test-rust test-python test-python-kafka test-python-rest lint lint-rust lint-python bench torture docs clean toolchain torture-loom torture-tsan torture-asan torture-kills
+.PHONY: ci-tools help build demo test test-free-threaded test-rust test-python test-python-kafka test-python-rest lint lint-rust lint-python bench torture docs clean toolchain torture-loom torture-tsan torture-asan torture-kills torture-power
 
 help: ## what one can ask for
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -72,7 +72,7 @@ test: test-rust test-python ## everything that is quick: Rust and Python
 test-rust: $(BIN)/python
 	$(CARGO) test --workspace --locked --quiet
 
-# Prometheus' own checker of metrics, what makes system calls fail, and what fetches and runs a real Kafka: on a user's
+# Prometheus' own checker of metrics, what makes system calls fail and file systems in files, and what fetches and runs a real Kafka: on a user's
 # machine their tests skip and say why, in CI they must run.
 ci-tools:
 	@if [[ "$${CI:-}" = true ]] && command -v apt-get >/dev/null && [[ $$(id -u) = 0 ]]; then \
@@ -82,6 +82,7 @@ ci-tools:
 	    command -v java >/dev/null || missing+=(default-jre-headless); \
 	    command -v mvn >/dev/null || missing+=(maven); \
 	    command -v openssl >/dev/null || missing+=(openssl); \
+	    command -v mkfs.ext4 >/dev/null || missing+=(e2fsprogs); \
 	    if (($${#missing[@]})); then \
 	        apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$${missing[@]}" >/dev/null; \
 	    fi; \
@@ -129,7 +130,7 @@ lint-python: build
 	$(BIN)/python -m mypy.stubtest auditring._core
 	$(BIN)/python docs/generate.py --check
 
-torture: torture-loom torture-tsan torture-asan torture-kills ## what takes patience: loom, ThreadSanitizer, AddressSanitizer, and kill -9 for a minute (KILLS="--kills 1000")
+torture: torture-loom torture-tsan torture-asan torture-kills torture-power ## what takes patience: loom, ThreadSanitizer, AddressSanitizer, and kill -9 for a minute (KILLS="--kills 1000")
 
 # Each has a target directory of its own, so that other flags do not throw away the builds above.
 torture-loom: toolchain
@@ -149,6 +150,11 @@ torture-asan: toolchain
 KILLS ?= --seconds 60
 torture-kills: build
 	$(BIN)/python tests/torture/kills.py $(KILLS)
+
+# Power cuts want root, for a file system of their own; elsewhere they say why they are skipped.
+POWER ?= --seconds 35
+torture-power: build
+	$(BIN)/python tests/torture/power.py $(POWER)
 
 bench: $(VENV)/.bench ## the tables of README and docs/performance.md
 	$(BIN)/python benches/run.py $(ARGS)

@@ -1,6 +1,6 @@
 """One thread that emits Kafka-like Reads and Writes as fast as it can, in a process of its own, and what that took.
 
-    python benches/flood.py DIRECTORY [--events N] [--sink parquet|jsonl] [--seed S]
+    python benches/flood.py DIRECTORY [--events N] [--sink parquet|jsonl] [--seed S] [--power SECONDS]
 
 Prints a JSON object. The sizes that the JSONL sink wrote at a time are among it, so that a bare loop can write alike.
 """
@@ -20,6 +20,7 @@ from time import perf_counter, process_time, thread_time
 from typing import TYPE_CHECKING, Any
 
 import auditring
+from auditring import Durability
 from auditring.demo.firehose import Firehose, open_sessions
 from auditring.sinks import JsonlSink, ParquetSink
 from logs import PATIENT, TMPFS
@@ -75,10 +76,11 @@ class _Noting(JsonlSink):
         return self.chunks[-1]
 
 
-def flood(directory: Path, *, events: int, sink: str = "parquet", seed: int = 0) -> Flood:
-    """Emits, closes, measures."""
+def flood(directory: Path, *, events: int, sink: str = "parquet", seed: int = 0, power: float | None = None) -> Flood:
+    """Emits, closes, measures; `power` is the interval of `Durability.POWER`."""
     chosen: Sink = _Noting() if sink == "jsonl" else ParquetSink()
-    log = auditring.open(directory, sinks=[chosen], when_full=PATIENT, ring_dir=TMPFS)
+    durability = Durability.PROCESS if power is None else Durability.POWER(power)
+    log = auditring.open(directory, sinks=[chosen], when_full=PATIENT, ring_dir=TMPFS, durability=durability)
     with ExitStack() as stack:
         firehose = Firehose(open_sessions(log, stack), seed=seed)
         log.flush(60)
@@ -123,9 +125,10 @@ def in_child(script: str, *arguments: object) -> dict[str, Any]:
     return found
 
 
-def flooded(directory: Path, *, events: int, sink: str = "parquet", seed: int = 0) -> Flood:
+def flooded(directory: Path, *, events: int, sink: str = "parquet", seed: int = 0, power: float | None = None) -> Flood:
     """`flood` in a process of its own, so that its memory and CPU are nobody else's."""
-    found = in_child("flood.py", directory, "--events", events, "--sink", sink, "--seed", seed)
+    more = [] if power is None else ["--power", power]
+    found = in_child("flood.py", directory, "--events", events, "--sink", sink, "--seed", seed, *more)
     return Flood(**{**found, "chunks": tuple(found["chunks"])})
 
 
@@ -136,8 +139,9 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=10_000_000)
     parser.add_argument("--sink", choices=["parquet", "jsonl"], default="parquet")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--power", type=float, default=None, metavar="SECONDS")
     options = parser.parse_args()
-    found = flood(options.directory, events=options.events, sink=options.sink, seed=options.seed)
+    found = flood(options.directory, events=options.events, sink=options.sink, seed=options.seed, power=options.power)
     print(json.dumps(asdict(found)))
 
 

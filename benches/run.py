@@ -37,6 +37,7 @@ SECTIONS = {
     "tail": "tail_rate",
     "tap": "kafka_tap",
     "kafka-tax": "kafka_tax",
+    "durability": "durability",
 }
 CALM = 0.5
 """Load per CPU above which nothing that is measured deserves trust."""

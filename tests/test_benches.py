@@ -51,6 +51,19 @@ def test_a_flood_of_json_lines_is_compared_with_its_own_bytes() -> None:
     assert int(said) > 2_000 * 100
 
 
+def test_who_waits_for_the_disk_is_counted_in_the_lines() -> None:
+    """Of every event that was waited for there is a line, whoever shared the wait; the bare loop wrote its bytes."""
+    run(
+        "import durability, pathlib, tempfile\n"
+        "for interval in (None, 0.0, 0.01):\n"
+        "    with tempfile.TemporaryDirectory() as folder:\n"
+        "        at = pathlib.Path(folder)\n"
+        "        assert durability.wait(at / 'audit', waiters=4, seconds=0.1, interval=interval).p50 > 0\n"
+        "        assert durability.bare(at, seconds=0.05).rate > 0\n"
+    )
+    run("import durability; durability.measure_floods(rounds=1, events=2_000)")
+
+
 def test_the_questions_are_answered_right() -> None:
     """What who-touched adds up is what was emitted."""
     said = run("import query_time; print(len(query_time.measure(events=5_000, times=1)))")

@@ -289,7 +289,8 @@ def test_a_setting_that_cannot_be_is_an_error_before_anything_is_touched(
         (lambda: WhenFull(wait=-1), "no span of time"),
         (lambda: WhenFull.from_mapping({"then": "rise"}), "did you mean 'raise'"),
         (lambda: Keep.SAMPLE(one_in=0), "one_in"),
-        (lambda: Durability.POWER(1.0), "not implemented"),
+        (lambda: Durability.POWER(-1.0), "no span of time"),
+        (lambda: Durability.POWER(None), "no span of time"),  # type: ignore[arg-type]  # as from a file
     ],
 )
 def test_a_value_that_exists_can_be_used(make: Any, message: str) -> None:  # noqa: ANN401 - any of the constructors

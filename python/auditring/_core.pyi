@@ -320,6 +320,7 @@ class Log:
         journal_bytes: int = ...,
         segment_bytes: int = ...,
         segment_seconds: float = ...,
+        power_seconds: float | None = None,
         balance_seconds: float | None = None,
         startup: Sequence[tuple[str, str]] = ...,
         key: RedactionKey | None = None,
@@ -329,6 +330,7 @@ class Log:
 
         `droppable` and `protected`: seconds to wait for space (`None`: for ever), then raise (`True`) or drop.
         `lanes`: of the ring; by default one where there is a GIL, else one a processor, at most 8.
+        `power_seconds`: what was written is durable after so long, and no sink has it before; `None`: no such promise.
         """
     @property
     def process(self) -> str:
@@ -415,14 +417,20 @@ class Log:
 
         Raises `TimeoutError`.
         """
-    def sync(self) -> None:
-        """`fdatasync` of the journal. Raises `OSError`."""
+    def sync(self, seq: int, timeout: float | None = None) -> None:
+        """Waits, without the GIL, until the rows before `seq`, which are journaled, are on the disk itself.
+
+        All who wait at a time share one `fdatasync`. Raises `OSError` and `TimeoutError`.
+        """
+    def sync_soon(self) -> None:
+        """Followers that wait for the disk are not kept waiting for the rest of the interval."""
     def stats(self) -> dict[str, Any]:
         """The terms of the balance.
 
         offered, claimed, accepted, torn, off, dropped, refused, born, journaled, in_ring (int); lost (dict by cause);
         actions (dict of (action, outcome) to int: journaled at the primary tap + off + dropped); journal_bytes,
-        blocked_ns, waits, next_seq (int); alive (bool); over_budget (bool: the journal's budget is used up).
+        blocked_ns, waits, next_seq, durable_seq, durable_lag_ns (int); alive (bool); over_budget (bool: the journal's
+        budget is used up).
         """
     def close_sessions(self, timeout: float = 2.0) -> int:
         """Ends every open session with status `ProxyShutdown`; returns how many there were.

@@ -124,9 +124,11 @@ class WhenFull(_FromMapping):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Durability:
-    """What an accepted event survives."""
+    """What an accepted event survives: `Durability.PROCESS`, or `Durability.POWER(interval)`."""
 
     name: str
+    interval: float | None = None
+    """After how many seconds at most what was journaled is on the disk itself; `None`: nobody promises."""
 
     PROCESS: ClassVar["Durability"]
     """Any death of the process, `kill -9` too: ring and page cache outlive it. A power loss or a crash of the kernel
@@ -134,17 +136,29 @@ class Durability:
 
     @staticmethod
     def POWER(interval: Seconds) -> "Durability":  # noqa: N802 - reads as the promise that it is
-        """A power loss too, but for the last `interval`. Not there yet: always a `ConfigError`.
+        """A power loss too, but for the last `interval`: what is journaled is synced in groups, so often at least.
 
-        Call `AuditLog.sync()` where a single moment must survive a power loss.
+        0 is as often as the disk can. No emit waits for the disk; `AuditLog.sync()` does, and what was accepted before
+        it survives when it has returned. Sinks are given what is on the disk and nothing else: none of them is ever
+        ahead of the journal, whatever a power loss takes.
         """
-        seconds("Durability.POWER", interval)
-        raise ConfigError(
-            "Durability.POWER is not implemented; use Durability.PROCESS, and AuditLog.sync() where needed"
-        )
+        span = seconds("Durability.POWER", interval)
+        if span is None:
+            raise ConfigError("Durability.POWER: None is no span of time")
+        return Durability("power", span)
+
+    def __str__(self) -> str:
+        return self.name if self.interval is None else f"{self.name}({self.interval:g})"
 
 
 Durability.PROCESS = Durability("process")
+
+
+def check_durability(value: object) -> None:
+    """Raises unless `value` is one of the two promises that there are."""
+    if isinstance(value, Durability) and (value.name, value.interval is None) in {("process", True), ("power", False)}:
+        return
+    raise ConfigError(f"durability: Durability.PROCESS or Durability.POWER(interval), not {value!r}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

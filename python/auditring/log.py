@@ -325,12 +325,9 @@ class AuditLog(LogEvents):
     def sync(self, timeout: Seconds | None = None) -> None:
         """Waits until what was accepted before the call is journaled and on the disk itself (`fdatasync`).
 
-        Raises `TimeoutError`, `JournalError` and `OSError`.
+        However many callers wait, they share one. Raises `TimeoutError`, `JournalError` and `OSError`.
         """
-        running = self._live()
-        if self._root is not None:
-            running.journaled(seconds("timeout", timeout))
-            running.core.sync()
+        self._live().sync(seconds("timeout", timeout))
 
     def close(self, timeout: Seconds | None = None) -> None:
         """Ends open sessions (status `ProxyShutdown`), records `ProxyCleanShutdown`, and seals everything.

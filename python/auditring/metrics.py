@@ -62,6 +62,14 @@ class LogCollector(Collector):
         yield GaugeMetricFamily("auditring_in_ring", "Accepted events that are not journaled yet", value=stats.in_ring)
         yield GaugeMetricFamily("auditring_ring_pressure_ratio", "Share of the ring in use", value=self._pressure())
         yield GaugeMetricFamily("auditring_journal_bytes", "Size of the journal on disk", value=stats.journal_bytes)
+        yield GaugeMetricFamily(
+            "auditring_undurable", "Journaled rows that are not known to be on the disk itself", value=stats.undurable
+        )
+        yield GaugeMetricFamily(
+            "auditring_durable_lag_seconds",
+            "Under Durability.POWER: for how long the oldest of them has been waiting for the disk",
+            value=stats.durable_lag_ns / _NANOSECONDS,
+        )
         yield from self._sinks(stats.sinks.items())
         yield self._healthy()
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from auditring.config import Durability, Seconds, WhenFull, positive, seconds
+from auditring.config import Durability, Seconds, WhenFull, check_durability, positive, seconds
 from auditring.exceptions import ConfigError
 from auditring.log import AuditLog
 from auditring.policy import Keep, Policy, check_windows, drawn_seed, shorthand
@@ -61,7 +61,8 @@ def open(  # noqa: A001, PLR0913 - the public name: auditring.open; every settin
     by class (`droppable`, `protected`). `ring_bytes`: a power of two from 1 MiB; on a free-threaded interpreter several
     lanes share them, each with 1 MiB at least.
     `ring_dir`: by default tmpfs where that outlives the process. `journal_bytes`: the most that the journal may take
-    on disk. `segment_bytes`, `segment_age`: when the journal begins a new file. `balance`: how often rows say how the
+    on disk. `segment_bytes`, `segment_age`: when the journal begins a new file. `durability`: what an accepted event
+    survives, by default the death of the process. `balance`: how often rows say how the
     balance stands, at most, and once at the end; `None` is never.
 
     Raises `ConfigError` before anything is touched, and `OSError`.
@@ -71,8 +72,7 @@ def open(  # noqa: A001, PLR0913 - the public name: auditring.open; every settin
         positive(name, value)
     if ring_bytes & (ring_bytes - 1) or ring_bytes < _LEAST_RING:
         raise ConfigError(f"ring_bytes: a power of two, at least {_LEAST_RING}, not {ring_bytes}")
-    if durability is not Durability.PROCESS:
-        raise ConfigError(f"durability: only Durability.PROCESS is implemented, not {durability!r}")
+    check_durability(durability)
     if seconds("balance", balance) == 0:
         raise ConfigError("balance: 0 would write rows all the time; None is never")
     chosen = _checked(sinks)
@@ -101,6 +101,7 @@ def open(  # noqa: A001, PLR0913 - the public name: auditring.open; every settin
         "journal_bytes": journal_bytes,
         "segment_bytes": segment_bytes,
         "segment_seconds": seconds("segment_age", segment_age),
+        "power_seconds": durability.interval,
         "balance_seconds": seconds("balance", balance),
     }
     if not isinstance(lock_policy, bool):
@@ -165,7 +166,7 @@ def _startup(said: Mapping[str, object], durability: Durability) -> list[tuple[s
         ("python", f"{platform.python_implementation()} {platform.python_version()}"),
         ("platform", f"{system.sysname} {system.release} {system.machine}"),
         ("user", user),
-        ("durability", durability.name),
+        ("durability", str(durability)),
         ("configuration_digest", hashlib.sha256(canonical).hexdigest()),
     ]
 

@@ -34,6 +34,10 @@ _RING_ADVICE: Final = (
 _BUDGET_ADVICE: Final = "look at the sink that lags (see stats), or give the journal more room (journal_bytes)"
 _RING_GONE_ADVICE: Final = "restart the process: what is in the ring is lost if the process is killed; see ring_dir"
 _RECOVERY_ADVICE: Final = "look at the cause, then run `auditring recover` on the directory; nothing there is lost"
+_DISK_PATIENCE: Final = 2.0
+_DISK_ADVICE: Final = (
+    "look at the disk of the journal: it is too slow for Durability.POWER, or refuses; sinks wait for it, emits do not"
+)
 _EVENTS_ADVICE: Final = "look at the other problems: the library itself had more to tell than could be kept"
 _BLIND: Final = "{} may leave out protected events (allow_blind_spots)"
 _OFF_TMPFS: Final = (
@@ -55,6 +59,7 @@ class Running:
         self._finished = root is None
         self._closing = False
         self._notes: tuple[str, ...] = ()
+        self._power = settings["power_seconds"]
         self._policy = settings["policy"], Policy.from_journaled(settings["policy"])
         self._orphans: Orphans | None = None
         if root is None:
@@ -181,10 +186,17 @@ class Running:
             return
         deadline = None if timeout is None else time.monotonic() + timeout
         target = self.journaled(timeout)
+        self.core.sync_soon()
         for follower in self._followers:
             follower.ask(target)
         for follower in self._followers:
             follower.wait(target, _left(deadline))
+
+    def sync(self, timeout: float | None) -> None:
+        """Waits until what was accepted before the call is on the disk. Raises what `journaled` does, and `OSError`."""
+        if self._pump is not None:
+            deadline = None if timeout is None else time.monotonic() + timeout
+            self.core.sync(self.journaled(timeout), _left(deadline))
 
     def close(self, timeout: float | None) -> None:
         """Ends everything. Raises `CloseIncomplete` when something lags or fails; calling again tries again."""
@@ -274,6 +286,13 @@ class Running:
             self._board.bad("ring-file", f"{self.core.ring_path} was deleted", _RING_GONE_ADVICE)
         else:
             self._board.good("ring-file")
+        lag, promised = counted["durable_lag_ns"] / 1e9, self._power
+        if promised is not None and lag > promised + _DISK_PATIENCE:
+            behind = counted["next_seq"] - counted["durable_seq"]
+            cause = f"{behind} rows have been waiting for the disk for up to {lag:.1f} s, not {promised:g}"
+            self._board.bad("durability", cause, _DISK_ADVICE)
+        else:
+            self._board.good("durability")
         drops, now = counted["dropped"] + counted["refused"], time.monotonic()
         if drops > self._drops:
             self._drops, self._dropped_at = drops, now

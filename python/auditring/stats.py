@@ -76,6 +76,10 @@ class Stats:
     """For how long producers have waited for room in the ring, all together."""
     waits: int
     next_seq: int
+    durable_seq: int
+    """Next seq behind the rows that are known to be on the disk itself: the least that a power loss leaves."""
+    durable_lag_ns: int
+    """Under `Durability.POWER`: for how long the oldest row that is not on the disk has been waiting for it."""
     alive: bool
     """Whether the log takes events."""
     sinks: Mapping[str, SinkStats]
@@ -90,6 +94,11 @@ class Stats:
             actions=MappingProxyType(dict(core["actions"])),
             sinks=MappingProxyType(dict(sinks)),
         )
+
+    @property
+    def undurable(self) -> int:
+        """Journaled rows that are not known to be on the disk itself."""
+        return self.next_seq - self.durable_seq
 
     @property
     def equations(self) -> tuple[Equation, ...]:

@@ -70,6 +70,8 @@ fn usual_lanes() -> u32 {
 
 /// What is read of an address that may have a port behind it; its host is cut to the column's cap with the context.
 const ADDRESS_CAP: usize = 256;
+/// How long the interpreter is left alone before signals are looked for.
+const SLICE: Duration = Duration::from_millis(50);
 
 /// A ring, its counters and its journal; Python owns the threads that drive them.
 #[pyclass(frozen, module = "auditring._core")]
@@ -129,7 +131,7 @@ impl Log {
     #[new]
     #[pyo3(signature = (root, *, instance, host, policy, sinks, primary_tap=None, ring_dir=None, ring_bytes=16 << 20,
         droppable=(Some(0.05), false), protected=(Some(0.05), false), journal_bytes=4 << 30, segment_bytes=64 << 20,
-        segment_seconds=10.0, balance_seconds=None, startup=vec![], key=None, lanes=None))]
+        segment_seconds=10.0, power_seconds=None, balance_seconds=None, startup=vec![], key=None, lanes=None))]
     #[allow(clippy::too_many_arguments, reason = "keyword-only, and called from one place")]
     fn new(
         py: Python<'_>,
@@ -146,6 +148,7 @@ impl Log {
         journal_bytes: u64,
         segment_bytes: u64,
         segment_seconds: f64,
+        power_seconds: Option<f64>,
         balance_seconds: Option<f64>,
         startup: Vec<(String, String)>,
         key: Option<&RedactionKey>,
@@ -155,6 +158,8 @@ impl Log {
         Policy::parse(&policy).map_err(|error| PyValueError::new_err(error.to_string()))?;
         let segment_age = Duration::try_from_secs_f64(segment_seconds)
             .map_err(|error| PyValueError::new_err(format!("segment_seconds: {error}")))?;
+        let power = power_seconds.map(Duration::try_from_secs_f64).transpose();
+        let power = power.map_err(|error| PyValueError::new_err(format!("power_seconds: {error}")))?;
         let balance = balance_seconds.map(Duration::try_from_secs_f64).transpose();
         let balance = balance.map_err(|error| PyValueError::new_err(format!("balance_seconds: {error}")))?;
         let known = by_name("ProxyStartup").map(|spec| spec.fields).unwrap_or_default();
@@ -183,7 +188,7 @@ impl Log {
         let made = py.detach(|| {
             let born = Born::new(&settings)?;
             let (process, ring, clock) = (born.process, Arc::clone(&born.ring), born.clock);
-            let pump = Pump::new(born, limits, followed);
+            let pump = Pump::durable(born, limits, followed, power);
             if pump.is_err() {
                 // Nothing was accepted yet: without its ring the directory is swept by the next opener.
                 let _ = ring.unlink();
@@ -525,8 +530,7 @@ impl Log {
         let mut nudges = progress.nudges();
         loop {
             ring.wake();
-            let slice = Duration::from_millis(50);
-            let left = deadline.map_or(slice, |at| slice.min(at.saturating_duration_since(Instant::now())));
+            let left = deadline.map_or(SLICE, |at| SLICE.min(at.saturating_duration_since(Instant::now())));
             let done = py.detach(|| progress.wait(left, i64::MIN, &mut nudges, enough));
             if done {
                 return Ok(progress.next_seq());
@@ -543,10 +547,31 @@ impl Log {
         }
     }
 
-    /// `fdatasync` of the journal.
-    fn sync(&self, py: Python<'_>) -> PyResult<()> {
+    /// Waits, without the GIL, until the rows before `seq`, which are journaled, are on the disk itself (`fdatasync`). All who
+    /// wait at a time share one.
+    #[pyo3(signature = (seq, timeout=None))]
+    fn sync(&self, py: Python<'_>, seq: i64, timeout: Option<f64>) -> PyResult<()> {
         let Some(machine) = &self.machine else { return Ok(()) };
-        py.detach(|| machine.unsynced.sync()).map_err(os_error)
+        let timeout = timeout.map(Duration::try_from_secs_f64).transpose();
+        let timeout = timeout.map_err(|error| PyValueError::new_err(format!("timeout: {error}")))?;
+        let deadline = timeout.map(|timeout| Instant::now() + timeout);
+        loop {
+            let left = deadline.map_or(SLICE, |at| SLICE.min(at.saturating_duration_since(Instant::now())));
+            if py.detach(|| machine.unsynced.wait(seq, left)).map_err(os_error)? {
+                return Ok(());
+            }
+            py.check_signals()?;
+            if deadline.is_some_and(|at| Instant::now() >= at) {
+                return Err(PyTimeoutError::new_err("the disk has not yet taken everything that is journaled"));
+            }
+        }
+    }
+
+    /// Followers that wait for the disk are not kept waiting for the rest of the interval.
+    fn sync_soon(&self) {
+        if let Some(machine) = &self.machine {
+            machine.unsynced.hasten();
+        }
     }
 
     /// The terms of the balance, by name.
@@ -605,6 +630,9 @@ impl Log {
         stats.set_item("waits", waits)?;
         stats.set_item("blocked_ns", blocked_ns)?;
         stats.set_item("next_seq", journaled.next_seq)?;
+        stats.set_item("durable_seq", journaled.durable_seq)?;
+        let lag = self.machine.as_ref().map_or(Duration::ZERO, |machine| machine.unsynced.lag());
+        stats.set_item("durable_lag_ns", u64::try_from(lag.as_nanos()).unwrap_or(u64::MAX))?;
         stats.set_item("alive", !self.shared.progress.dead())?;
         stats.set_item("over_budget", journaled.over_budget)?;
         Ok(stats)
@@ -657,6 +685,10 @@ impl Log {
 }
 
 fn finish(machine: &Machine, shared: &Shared) -> Result<bool, auditring_flow::Error> {
+    if shared.progress.end_is_held_back() {
+        // Its syncer goes on trying: the ring is left until the final row is durable.
+        return Ok(false);
+    }
     // The pump first: it waits for its syncer, and nothing may write to the directory any more.
     drop(lock(&machine.pump).take());
     let mut held = lock(&machine.held);

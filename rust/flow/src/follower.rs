@@ -4,6 +4,7 @@
 //! cursor moves only by [`Follower::commit`], over all that was handed out, and begins and ends at cuts (with no window
 //! in force every row is one), so that no cursor needs to know what waits in a window; what was not committed is handed out
 //! again, the same. A row that closes late comes in a later batch than its first event's seq lies in, never behind a cut.
+//! Where the log promises that a loss of power loses nothing, nothing is handed out that it could still take.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -299,6 +300,9 @@ impl Follower {
             let moved = self.progress.wait(left.min(LOOK), wanted, &mut self.nudges, |_| true);
             // Nothing, or a nudge: once more for what was written and not announced, then the caller has its turn.
             if !moved && !self.step()? {
+                if let Some(cause) = self.progress.held_back() {
+                    return Err(Error::HeldBack(cause));
+                }
                 return if partial { self.hand_out() } else { Ok(None) };
             }
         }
@@ -383,6 +387,7 @@ impl Follower {
         if self.ended {
             return Ok(false);
         }
+        self.reader.limit(self.progress.open_batches());
         match self.reader.next(&mut self.buf)? {
             Step::Segment(head) => {
                 let empty = self.rows() == 0;

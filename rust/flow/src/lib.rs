@@ -48,6 +48,9 @@ pub enum Error {
     /// Of the journal.
     #[error(transparent)]
     Journal(#[from] auditring_journal::Error),
+    /// Of the journal, on its way to the disk; others may be told of it, too.
+    #[error(transparent)]
+    Sync(std::sync::Arc<auditring_journal::Error>),
     /// Of the ring.
     #[error(transparent)]
     Ring(#[from] auditring_ring::RingError),
@@ -101,6 +104,9 @@ pub enum Error {
     /// Rows of this range may still be merged with what follows.
     #[error("seq {0} is in the middle of a window: a checkpoint ends at a cut")]
     MidWindow(i64),
+    /// The final row is written, and may not be had before it is durable.
+    #[error("the end of the journal does not get onto the disk: {0}")]
+    HeldBack(String),
     /// An earlier call failed half-way.
     #[error("{0}")]
     Spoilt(String),

@@ -1,8 +1,8 @@
 //! What pump, producers and followers of one process tell one another.
 //!
-//! Owns the journaled seq that followers wait for, the ring positions that `flush` waits for, the words that tell
-//! producers whether to wait for space, and the cause of trouble. What must always hold: a number shown here is never
-//! ahead of the journal.
+//! Owns the journaled and the durable seq that followers wait for, the ring positions that `flush` waits for, the words that
+//! tell producers whether to wait for space, and the cause of trouble. What must always hold: a number shown here is never
+//! ahead of the journal, and a durable one never ahead of the disk.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -13,6 +13,12 @@ use std::time::{Duration, Instant};
 pub struct Journaled {
     /// Next seq to be given.
     pub next_seq: i64,
+    /// Batches written.
+    pub batches: u64,
+    /// Next seq behind the rows that are known to be on the disk itself.
+    pub durable_seq: i64,
+    /// So many batches are.
+    pub durable_batches: u64,
     /// Claims taken out of the ring, since birth.
     pub claimed: u64,
     /// The same, of each lane of the present ring; one that is not here has none yet.
@@ -39,6 +45,30 @@ pub struct Journaled {
     nudges: u64,
     /// The seq that each waiter waits for. A pump that writes a few rows a hundred times a second wakes nobody for them.
     wanted: Vec<i64>,
+    /// Followers have only what is durable: [`Progress::only_durable`].
+    only_durable: bool,
+}
+
+impl Journaled {
+    /// Next seq behind the rows that followers may have.
+    fn open_to(&self) -> i64 {
+        if self.only_durable { self.durable_seq } else { self.next_seq }
+    }
+
+    /// Followers may have the final row.
+    fn over(&self) -> bool {
+        self.ended && (!self.only_durable || self.durable_batches >= self.batches)
+    }
+}
+
+/// How far the journal is, as it is made durable.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Written {
+    pub(crate) batches: u64,
+    /// Batches that are durable.
+    pub(crate) durable: u64,
+    pub(crate) next_seq: i64,
+    pub(crate) ended: bool,
 }
 
 /// Shared by the threads of one open log.
@@ -52,6 +82,8 @@ pub struct Progress {
     pressed: AtomicBool,
     /// What troubles the pump.
     trouble: Mutex<Option<String>>,
+    /// What the disk refuses to make durable.
+    disk: Mutex<Option<String>>,
     /// Nobody takes records out of the ring any more.
     dead: AtomicBool,
     blocked_ns: AtomicU64,
@@ -76,11 +108,51 @@ impl Progress {
         lock(&self.journaled).next_seq
     }
 
+    /// From now on followers have what is durable, and nothing else. Before any of them has begun.
+    pub(crate) fn only_durable(&self) {
+        lock(&self.journaled).only_durable = true;
+    }
+
+    /// So many batches may be read by followers.
+    pub(crate) fn open_batches(&self) -> u64 {
+        let journaled = lock(&self.journaled);
+        if journaled.only_durable { journaled.durable_batches } else { u64::MAX }
+    }
+
+    /// The final batch is written, and followers cannot have it yet.
+    #[must_use]
+    pub fn end_is_held_back(&self) -> bool {
+        let journaled = lock(&self.journaled);
+        journaled.ended && !journaled.over()
+    }
+
+    /// Why it does not get onto the disk, where that has been tried.
+    pub(crate) fn held_back(&self) -> Option<String> {
+        if self.end_is_held_back() { lock(&self.disk).clone() } else { None }
+    }
+
+    /// Says what the disk refuses; none: nothing.
+    pub(crate) fn set_disk(&self, cause: Option<String>) {
+        *lock(&self.disk) = cause;
+    }
+
+    /// Next seq behind the rows that are known to be on the disk itself.
+    #[must_use]
+    pub fn durable_seq(&self) -> i64 {
+        lock(&self.journaled).durable_seq
+    }
+
+    pub(crate) fn written(&self) -> Written {
+        let journaled = lock(&self.journaled);
+        let Journaled { batches, durable_batches: durable, next_seq, ended, .. } = *journaled;
+        Written { batches, durable, next_seq, ended }
+    }
+
     /// Changes the numbers and wakes whoever waits for what they have reached.
     pub fn publish(&self, change: impl FnOnce(&mut Journaled)) {
         let mut journaled = lock(&self.journaled);
         change(&mut journaled);
-        let reached = journaled.ended || journaled.wanted.iter().any(|seq| *seq <= journaled.next_seq);
+        let reached = journaled.over() || journaled.wanted.iter().any(|seq| *seq <= journaled.open_to());
         drop(journaled);
         if reached {
             self.moved.notify_all();
@@ -99,13 +171,13 @@ impl Progress {
         lock(&self.journaled).nudges
     }
 
-    /// Waits until `seq` rows are journaled and `enough` holds, the end comes, the time is over, or there was a nudge that
+    /// Waits until followers may have `seq` rows and `enough` holds, the end comes, the time is over, or there was a nudge that
     /// is not among those `seen` (also one before the call); returns whether it holds.
     pub fn wait(&self, timeout: Duration, seq: i64, seen: &mut u64, enough: impl Fn(&Journaled) -> bool) -> bool {
         let mut journaled = lock(&self.journaled);
         journaled.wanted.push(seq);
         let (held, mut journaled) =
-            self.wait_locked(timeout, journaled, *seen, |j| j.ended || (j.next_seq >= seq && enough(j)));
+            self.wait_locked(timeout, journaled, *seen, |j| j.over() || (j.open_to() >= seq && enough(j)));
         *seen = journaled.nudges;
         if let Some(at) = journaled.wanted.iter().position(|wanted| *wanted == seq) {
             journaled.wanted.swap_remove(at);
@@ -210,6 +282,21 @@ mod tests {
         let waiter = std::thread::spawn(move || other.wait(Duration::from_secs(30), 7, &mut 0, |_| true));
         progress.publish(|j| j.next_seq = 7);
         assert!(waiter.join().unwrap());
+    }
+
+    #[test]
+    fn where_only_the_durable_counts_a_waiter_and_the_end_wait_for_the_disk() {
+        let progress = Progress::default();
+        progress.only_durable();
+        let follower = |seq| progress.wait(Duration::from_millis(1), seq, &mut 0, |_| true);
+        progress.publish(|j| (j.next_seq, j.batches) = (7, 2));
+        assert_eq!((follower(7), progress.open_batches()), (false, 0));
+        progress.publish(|j| (j.durable_seq, j.durable_batches) = (5, 1));
+        assert_eq!((follower(5), follower(7), progress.open_batches()), (true, false, 1));
+        progress.publish(|j| j.ended = true);
+        assert_eq!((follower(8), progress.end_is_held_back()), (false, true));
+        progress.publish(|j| (j.durable_seq, j.durable_batches) = (7, 2));
+        assert_eq!((follower(8), progress.end_is_held_back()), (true, false));
     }
 
     #[test]

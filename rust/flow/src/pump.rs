@@ -35,7 +35,7 @@ use crate::mailbox::Mailbox;
 use crate::policies::{Policies, Stated};
 use crate::progress::Progress;
 use crate::select::policy_in;
-use crate::syncer::{Syncer, Unsynced};
+use crate::syncer::{Syncer, Unsynced, Untold};
 use crate::ticks::Ticks;
 use crate::timeline::{Timeline, journaled};
 
@@ -101,6 +101,8 @@ pub struct Pump {
     ticks: Ticks,
     progress: Arc<Progress>,
     syncer: Syncer,
+    /// The segment being written cannot be made durable: it ends here, so that it can be written again.
+    distrusted: bool,
     /// Bytes of all segments but the one being written.
     sealed_bytes: u64,
     free_bytes: u64,
@@ -139,11 +141,26 @@ enum Moved {
 }
 
 impl Pump {
-    /// Takes over a process that has just been born, and writes its birth batch.
+    /// Takes over a process that has just been born, and writes its birth batch. It promises to survive the death of the
+    /// process alone.
     ///
     /// # Errors
     /// If the batch cannot be written.
     pub fn new(born: Born, limits: Limits, followed: bool) -> Result<(Self, auditring_journal::ProcessDir), Error> {
+        Self::durable(born, limits, followed, None)
+    }
+
+    /// The same; with `interval` what was written is made durable after so long at most, and followers have nothing before it
+    /// is.
+    ///
+    /// # Errors
+    /// If the batch cannot be written.
+    pub fn durable(
+        born: Born,
+        limits: Limits,
+        followed: bool,
+        interval: Option<Duration>,
+    ) -> Result<(Self, auditring_journal::ProcessDir), Error> {
         let Born { dir, ring, clock, writer, startup, redactor, .. } = born;
         let head = writer.state().head.as_ref();
         let primary_tap = head.and_then(|head| head.primary_tap.clone());
@@ -154,6 +171,15 @@ impl Pump {
         }
         let ticks = Ticks::new(&policy.policy, own);
         let consumer = consumer_of(Arc::clone(&ring)).ok_or(Error::TwoPumps)?;
+        let progress = Arc::<Progress>::default();
+        if interval.is_some() {
+            progress.only_durable();
+        }
+        let syncer = Syncer::start(Arc::clone(&progress), interval, followed).map_err(|source| Error::Io {
+            what: "start the thread that syncs",
+            path: dir.path().to_owned(),
+            source,
+        })?;
         let mut pump = Self {
             timeline: Timeline::new(ring.clock(), *ring.birth()),
             fill: Fill::new(primary_tap.as_deref(), redactor),
@@ -168,8 +194,9 @@ impl Pump {
             changing: None,
             behind: None,
             ticks,
-            progress: Arc::default(),
-            syncer: Syncer::start(),
+            progress,
+            syncer,
+            distrusted: false,
             sealed_bytes: 0,
             free_bytes: u64::MAX,
             reserve: RESERVE.min(free_bytes(dir.path())? / 4),
@@ -249,7 +276,7 @@ impl Pump {
     }
 
     fn born(&mut self, startup: &[u8]) -> Result<(), Error> {
-        self.syncer.begin(self.writer.sync_handle()?);
+        self.syncer.begin(self.writer.sync_handle(), (0, self.writer.state().next_seq));
         self.own(startup);
         self.write(BatchFlags::BIRTH, 0)
     }
@@ -297,8 +324,9 @@ impl Pump {
         if self.over_budget()? {
             return Ok(Moved::Stalled);
         }
-        if let Some(error) = self.syncer.failed() {
-            return Err(error.into());
+        if let Some(Untold { error, current }) = self.syncer.failed() {
+            self.distrusted |= current;
+            return Err(Error::Sync(error));
         }
         if self.successor.is_some() && self.consumer.drained() {
             self.succeed()?;
@@ -350,6 +378,7 @@ impl Pump {
             self.write(BatchFlags::FINAL_CLEAN, taken)?;
             self.ended = true;
             self.progress.publish(|journaled| journaled.ended = true);
+            self.syncer.unsynced().hasten();
             return Ok(Moved::All);
         }
         if self.fill.count == 0 {
@@ -503,6 +532,7 @@ impl Pump {
         }
         self.progress.space();
         self.publish();
+        self.syncer.written();
         if !rows {
             // No number has moved, but what waits may have closed.
             self.progress.nudge();
@@ -556,7 +586,7 @@ impl Pump {
     /// Whether the next batch belongs into a new segment. A segment without a batch is never rolled for its age or size.
     fn must_roll(&self, something: bool) -> bool {
         let due = self.writer.len() >= self.limits.segment_bytes || self.writer.age() >= self.limits.segment_age;
-        self.writer.is_poisoned() || (something && due && !self.fresh())
+        self.writer.is_poisoned() || self.distrusted || (something && due && !self.fresh())
     }
 
     fn roll(&mut self) -> Result<(), Error> {
@@ -573,14 +603,13 @@ impl Pump {
         self.defined = head.definitions.len();
         // Directly behind: whatever fails next, the new segment holds no context yet.
         self.fill.begin_segment();
+        self.distrusted = false;
         if let Some(empty) = empty {
             // It is only in the way; a disk that refuses this too is told of by the next write.
-            let _ = std::fs::remove_file(empty);
+            let _ = std::fs::remove_file(&empty);
+            self.syncer.removed(&empty);
         }
-        match self.writer.sync_handle() {
-            Ok(handle) => self.syncer.begin(handle),
-            Err(error) => self.syncer.fail(error),
-        }
+        self.syncer.begin(self.writer.sync_handle(), (head.batch_no, head.first_seq));
         self.look_at_bytes();
         Ok(())
     }
@@ -611,6 +640,7 @@ impl Pump {
         ];
         self.progress.publish(|journaled| {
             journaled.next_seq = state.next_seq;
+            journaled.batches = state.batch_no;
             journaled.claimed = cells.get(counters::CLAIMED);
             journaled.lanes.clear();
             journaled.lanes.extend(state.lanes.iter().map(|lane| lane.claims));
@@ -655,6 +685,10 @@ impl Pump {
         self.look_at_bytes();
         // Without followers the budget is kept by deleting alone: there is nothing that waiting would bring.
         let over = self.is_over() && self.followed && !self.ring.is_closed();
+        if over {
+            // Followers may be waiting for the disk.
+            self.syncer.unsynced().hasten();
+        }
         if over && self.ticks.take_uncut() {
             // Followers commit at cuts, and nothing goes before they have: they are not kept waiting for a window's end.
             self.write(BatchFlags::CUT, 0)?;

@@ -31,9 +31,9 @@ pub(crate) fn ensure_dir(path: &Path) -> Result<()> {
     }
 }
 
-/// Makes a file for writing. It must not be there.
+/// Makes a file for writing, and for reading what was written. It must not be there.
 pub(crate) fn create_new(path: &Path) -> Result<File> {
-    open_private(OpenOptions::new().write(true).create_new(true), path)
+    open_private(OpenOptions::new().read(true).write(true).create_new(true), path)
 }
 
 /// Opens a file for locking, and makes it if wanted.

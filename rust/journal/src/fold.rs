@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::batch::Header;
 use crate::error::Result;
-use crate::segment::{Found, SegmentFile, segments};
+use crate::segment::{Found, SegmentFile, SegmentName, segments};
 use crate::state::{Gap, State};
 
 /// Folds all segments by ordinal and their batches by number. Writes nothing; the journal may be in use.
@@ -71,4 +71,23 @@ pub(crate) fn rows_in(segment: &SegmentFile) -> Result<u64> {
         at += header.len() as u64;
     }
     Ok(rows)
+}
+
+/// The number behind the last batch of one segment that is intact, with all that come before it in there; none where there is
+/// no head or no batch.
+pub(crate) fn batches_in(path: &Path) -> Result<Option<u64>> {
+    let name = path.file_name().and_then(|name| SegmentName::parse(&name.to_string_lossy()));
+    let (Some(dir), Some(name)) = (path.parent(), name) else { return Ok(None) };
+    let Some(segment) = SegmentFile::open(dir, name)? else { return Ok(None) };
+    let mut buf = Vec::new();
+    let Found::Whole((_, mut at)) = segment.head(segment.len()?, &mut buf)? else { return Ok(None) };
+    let mut behind = None;
+    while let Found::Whole((header, have)) = segment.batch(at, segment.len()?, 0, &mut buf)? {
+        if !intact(&segment, at, &header, have, &mut buf)? {
+            break;
+        }
+        behind = Some(header.meta.batch_no + 1);
+        at += header.len() as u64;
+    }
+    Ok(behind)
 }

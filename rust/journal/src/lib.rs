@@ -81,4 +81,4 @@ pub use segment::{SegmentName, segments};
 pub use state::{Ending, Gap, State};
 pub use tally::Tally;
 pub use totals::Totals;
-pub use writer::{SyncHandle, Writer};
+pub use writer::{SyncHandle, Writer, make_durable};

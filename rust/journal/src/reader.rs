@@ -64,6 +64,8 @@ pub struct Reader {
     listed_at: Option<SystemTime>,
     next_seq: Option<i64>,
     next_batch: u64,
+    /// Batches from this number on are not there yet, for this reader.
+    limit: u64,
     ended: bool,
 }
 
@@ -103,6 +105,7 @@ impl Reader {
             listed_at: None,
             next_seq: None,
             next_batch: 0,
+            limit: u64::MAX,
             ended: false,
         };
         reader.list()?;
@@ -125,6 +128,11 @@ impl Reader {
         Ok(())
     }
 
+    /// Gives no batch of this number or a later one until the limit is another: they are written, and not yet to be relied on.
+    pub fn limit(&mut self, batches: u64) {
+        self.limit = batches;
+    }
+
     /// The next step. `buf` receives the batch; it grows to the longest one, is never cleared, and only what the sections name
     /// is valid in it. Hand in the same one every time.
     ///
@@ -132,6 +140,9 @@ impl Reader {
     /// If the system refuses, a segment is of a later version, or is another process's. The same call may be made again.
     pub fn next(&mut self, buf: &mut Vec<u8>) -> Result<Step> {
         while !self.ended {
+            if self.next_batch >= self.limit {
+                return Ok(Step::NotYet);
+            }
             let step = match &mut self.current {
                 None => None,
                 Some(current) if current.at == 0 => self.head(buf)?,

@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::io::{self, IoSlice, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,8 +16,9 @@ use crate::batch::{self, BatchMeta, MAX_HEADER, MAX_PAYLOAD};
 use crate::bytes::{ZEROS, padded, padding};
 use crate::error::{Error, Result};
 use crate::files;
+use crate::fold::batches_in;
 use crate::head::SegmentHead;
-use crate::segment::SegmentName;
+use crate::segment::{SegmentName, segments};
 use crate::state::State;
 
 /// Writes the newest segment of one journal.
@@ -24,7 +26,7 @@ use crate::state::State;
 pub struct Writer {
     dir: PathBuf,
     path: PathBuf,
-    file: File,
+    file: Arc<File>,
     /// Bytes that the segment is known to hold.
     len: u64,
     begun: Instant,
@@ -75,7 +77,7 @@ impl Writer {
         Ok(Self {
             dir: dir.to_owned(),
             path,
-            file,
+            file: Arc::new(file),
             len: bytes.len() as u64,
             begun: Instant::now(),
             poisoned: false,
@@ -139,7 +141,7 @@ impl Writer {
             );
             return Err(Error::Order { path: self.path.clone(), what });
         }
-        let sync = self.sync_handle()?;
+        let sync = self.sync_handle();
         let mut state = self.state.clone();
         state.enter(head.clone());
         let mut next = Self::begin(&self.dir, head, state)?;
@@ -187,12 +189,9 @@ impl Writer {
     }
 
     /// What makes this segment, as written until then, durable; for another thread.
-    ///
-    /// # Errors
-    /// If the descriptor cannot be duplicated.
-    pub fn sync_handle(&self) -> Result<SyncHandle> {
-        let file = self.file.try_clone().map_err(|e| Error::io("duplicate the descriptor of", &self.path, e))?;
-        Ok(SyncHandle { file, path: self.path.clone(), named: Arc::clone(&self.named) })
+    #[must_use]
+    pub fn sync_handle(&self) -> SyncHandle {
+        SyncHandle { file: Arc::clone(&self.file), path: self.path.clone(), named: Arc::clone(&self.named) }
     }
 }
 
@@ -213,7 +212,7 @@ fn write_all(mut file: &File, mut pieces: &mut [IoSlice<'_>]) -> io::Result<()> 
 /// Makes a segment durable, from any thread, also when the segment has been rolled or deleted meanwhile.
 #[derive(Debug)]
 pub struct SyncHandle {
-    file: File,
+    file: Arc<File>,
     path: PathBuf,
     /// The segment's name is durable; shared by all handles of the segment.
     named: Arc<AtomicBool>,
@@ -234,17 +233,21 @@ impl SyncHandle {
         Ok(())
     }
 
-    /// Writes a rolled segment again, elsewhere on the disk, under its own name; for one that could not be synced. What the
-    /// system still holds of it is copied as it is: a reader takes what it lost for damaged, by its checksums. Readers that
-    /// have the old one open read on in it.
+    /// Writes a rolled segment again, elsewhere on the disk, under its own name; for one that could not be synced, or whose
+    /// name was deleted. What the system still holds of it is copied as it is. Readers that have the old one open read on in
+    /// it. Returns the number behind the last batch that is whole in the copy, with all before it: what the system no longer
+    /// had, a reader takes for damaged by its checksums.
     ///
     /// # Errors
     /// If the system refuses; the old one is in its place then.
-    pub fn write_again(&self) -> Result<()> {
-        let bytes = std::fs::read(&self.path).map_err(|e| Error::io("read", &self.path, e))?;
+    pub fn write_again(&self) -> Result<Option<u64>> {
+        let len = self.file.metadata().map_err(|e| Error::io("look at", &self.path, e))?.len();
+        // What one process wrote of a segment is bounded by its limits, not by what a file may claim.
+        let mut bytes = vec![0; usize::try_from(len).unwrap_or(usize::MAX)];
+        self.file.read_exact_at(&mut bytes, 0).map_err(|e| Error::io("read", &self.path, e))?;
         files::replace(&self.path, &bytes)?;
         self.named.store(true, Ordering::Release);
-        Ok(())
+        batches_in(&self.path)
     }
 
     /// The segment.
@@ -252,4 +255,22 @@ impl SyncHandle {
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// Makes all segments in a directory durable, whoever wrote them; one that cannot be synced is written again. Only whoever
+/// holds the directory may.
+///
+/// # Errors
+/// If the system refuses that, too.
+pub fn make_durable(dir: &Path) -> Result<()> {
+    for name in segments(dir)? {
+        let path = dir.join(name.file_name());
+        let file = Arc::new(files::open(&path)?);
+        // The directory is synced once, below.
+        let handle = SyncHandle { file, path, named: Arc::new(AtomicBool::new(true)) };
+        if handle.sync().is_err() {
+            handle.write_again()?;
+        }
+    }
+    files::sync_dir(dir)
 }

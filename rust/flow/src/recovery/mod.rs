@@ -11,7 +11,7 @@ mod times;
 
 use std::path::Path;
 
-use auditring_journal::{Owner, ProcessDir, fold};
+use auditring_journal::{Owner, ProcessDir, fold, make_durable};
 use auditring_policy::Key;
 
 use self::remains::{is_elsewhere, process, remove_ring, ring_of, was_born};
@@ -57,6 +57,7 @@ pub fn recover(held: &mut Option<ProcessDir>, by: &str, key: Option<&Key>) -> Re
     let process = process(&owner, &dir)?;
     let state = fold(&dir)?;
     if state.ending.is_some() {
+        make_durable(&dir)?;
         remove_ring(&owner, &process)?;
         return Ok(Recovery::Ended);
     }
@@ -78,8 +79,8 @@ pub fn recover(held: &mut Option<ProcessDir>, by: &str, key: Option<&Key>) -> Re
     }
     let mut salvager = Salvager::new(&dir, &dir, &owner, process, state, ring.as_ref(), key)?;
     let salvage = salvager.run(ring.as_ref(), by)?;
-    // The ring is its only other copy.
-    salvager.writer.sync_handle()?.sync()?;
+    // The ring is its only other copy. And whatever the dead one had promised: sinks are given what no loss of power takes.
+    make_durable(&dir)?;
     drop(ring);
     remove_ring(&owner, &process)?;
     Ok(Recovery::Recovered(salvage))

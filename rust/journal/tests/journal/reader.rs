@@ -46,6 +46,25 @@ fn a_reader_begins_at_the_segment_that_holds_its_seq() {
 }
 
 #[test]
+fn a_reader_stops_at_its_limit_and_goes_on_when_that_moves() {
+    let dir = tempfile::tempdir().unwrap();
+    let (batches, _) = journal(dir.path());
+    let [a, b, c, d] = <[Sample; 4]>::try_from(batches).unwrap().map(Seen::Batch);
+    let mut reader = Reader::open(dir.path(), 0).unwrap();
+    reader.limit(0);
+    assert_eq!(steps(&mut reader), [Seen::NotYet]);
+    reader.limit(1);
+    assert_eq!(steps(&mut reader), [Seen::Segment(0), a, Seen::NotYet]);
+    reader.limit(2);
+    assert_eq!(steps(&mut reader), [b, Seen::NotYet]);
+    reader.limit(3);
+    assert_eq!(steps(&mut reader), [Seen::Segment(1), c, Seen::NotYet]);
+    assert_eq!(reader.next_seq(), 12);
+    reader.limit(u64::MAX);
+    assert_eq!(steps(&mut reader), [d, Seen::End]);
+}
+
+#[test]
 fn the_head_comes_back_whole() {
     let dir = tempfile::tempdir().unwrap();
     let mut writer = Writer::create(dir.path(), &head()).unwrap();
