@@ -45,7 +45,7 @@ def test_the_core_wants_no_gil_and_has_a_lane_for_each_processor(tmp_path: Path)
     )
     # What else is imported may want one; that would be told of by a warning.
     done = subprocess.run(
-        [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=True, timeout=120
     )
     assert done.stdout.split() == ["False", str(min(len(os.sched_getaffinity(0)), 8))], done.stderr
 
