@@ -17,8 +17,9 @@ export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
 RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust -type f \( -name '*.rs' -o -name '*.toml' \))
 TSAN_TARGET := $(shell uname -m)-unknown-linux-gnu
 PYTEST := $(BIN)/python -m pytest
+TORTURES := loom tsan asan kills power faults flood
 
-.PHONY: ci-tools help build demo test test-free-threaded test-rust test-python test-python-kafka test-python-rest lint lint-rust lint-python bench torture docs clean toolchain torture-loom torture-tsan torture-asan torture-kills torture-power
+.PHONY: ci-tools help build demo test test-free-threaded test-rust test-python test-python-kafka test-python-rest lint lint-rust lint-python bench torture docs clean toolchain $(TORTURES:%=torture-%)
 
 help: ## what one can ask for
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -72,13 +73,15 @@ test: test-rust test-python ## everything that is quick: Rust and Python
 test-rust: $(BIN)/python
 	$(CARGO) test --workspace --locked --quiet
 
-# Prometheus' own checker of metrics, what makes system calls fail and file systems in files, and what fetches and runs a real Kafka: on a user's
+# Prometheus' own checker of metrics, what makes system calls fail and file systems in files, what sets a program's clock,
+# and what fetches and runs a real Kafka: on a user's
 # machine their tests skip and say why, in CI they must run.
 ci-tools:
 	@if [[ "$${CI:-}" = true ]] && command -v apt-get >/dev/null && [[ $$(id -u) = 0 ]]; then \
 	    missing=(); \
 	    command -v promtool >/dev/null || missing+=(prometheus); \
 	    command -v strace >/dev/null || missing+=(strace); \
+	    command -v faketime >/dev/null || missing+=(faketime); \
 	    command -v java >/dev/null || missing+=(default-jre-headless); \
 	    command -v mvn >/dev/null || missing+=(maven); \
 	    command -v openssl >/dev/null || missing+=(openssl); \
@@ -130,7 +133,7 @@ lint-python: build
 	$(BIN)/python -m mypy.stubtest auditring._core
 	$(BIN)/python docs/generate.py --check
 
-torture: torture-loom torture-tsan torture-asan torture-kills torture-power ## what takes patience: loom, ThreadSanitizer, AddressSanitizer, and kill -9 for a minute (KILLS="--kills 1000")
+torture: $(TORTURES:%=torture-%) ## what takes patience, in short forms: models, sanitizers, hostile files, kill -9, power cuts, failing calls, floods
 
 # Each has a target directory of its own, so that other flags do not throw away the builds above.
 torture-loom: toolchain
@@ -155,6 +158,16 @@ torture-kills: build
 POWER ?= --seconds 35
 torture-power: build
 	$(BIN)/python tests/torture/power.py $(POWER)
+
+# The short form is a sample, drawn by a seed that is printed.
+FAULTS ?= --short
+torture-faults: build ci-tools
+	$(BIN)/python tests/torture/faults.py $(FAULTS)
+
+# Five lives of so many seconds, on a disk that strace makes slow.
+FLOOD ?= --seconds 2
+torture-flood: build ci-tools
+	$(BIN)/python tests/torture/floods.py $(FLOOD)
 
 bench: $(VENV)/.bench ## the tables of README and docs/performance.md
 	$(BIN)/python benches/run.py $(ARGS)

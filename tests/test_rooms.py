@@ -34,8 +34,9 @@ MODULES: dict[str, set[str]] = {
     "policy": {"_core", "config", "exceptions", "policy_diff", "redaction"},
     "redaction": {"_core", "config", "exceptions"},
     "sinks": {"_core", "sinks"} | VALUES,
-    "follower": {"_core", "health", "sinks"} | VALUES,
-    "pump": {"_core", "health"} | VALUES,
+    "threads": set(),
+    "follower": {"_core", "health", "sinks", "threads"} | VALUES,
+    "pump": {"_core", "health", "threads"} | VALUES,
     "metrics": VALUES,
     "questions": set(),
     "schema": {"_core"},
@@ -44,12 +45,13 @@ MODULES: dict[str, set[str]] = {
     "tail": {"_core", "directory", "questions", "sealed", "types"},
     "verify": {"_core", "directory", "sealed", "stats", "verify"},
     "asgi": {"_core", "exceptions", "log"},
-    "recovery": {"_core", "directory", "follower", "health", "redaction", "sinks"},
+    "recovery": {"_core", "directory", "follower", "health", "redaction", "sinks", "threads"},
     "running": {"_core", "follower", "health", "pump", "recovery", "sinks"} | VALUES,
     "log_events": {"_core"} | VALUES,
     "log": {"_core", "log_events", "metrics", "running", "sinks"} | VALUES,
     "opening": {"log", "sinks"} | VALUES,
-    "__init__": {"_core", "log", "opening", "sinks"} | VALUES,
+    "_interpreter": set(),
+    "__init__": {"_core", "_interpreter", "log", "opening", "sinks"} | VALUES,
 }
 
 EVERYTHING = {"__main__", "cli", "demo"}

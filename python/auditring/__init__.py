@@ -15,8 +15,14 @@ import importlib
 import sys
 from types import ModuleType
 
+from auditring._interpreter import is_main
+
 if sys.platform not in {"linux", "darwin"}:
     raise ImportError(f"auditring runs on Linux and macOS; its ring is not available on {sys.platform}")
+
+if not is_main():
+    # The core would not even fail here: its import would wait for ever.
+    raise ImportError("auditring works in the main interpreter alone; in a sub-interpreter it is not available")
 
 from auditring._core import Authorizer, Broker, Plugin, Session
 from auditring.config import Durability, Rotation, Then, WhenFull

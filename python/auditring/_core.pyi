@@ -404,10 +404,11 @@ class Log:
 
         Raises `OSError` when a batch could not be written; the next call tries it again in a new segment.
         """
-    def replace_ring(self) -> bool:
+    def replace_ring(self, *, refused: str | None = None) -> bool:
         """Looks whether the ring's file is still there and if not goes on with a new one; returns whether it did.
 
-        From the pump's thread, between two calls of `run_pump`. Raises `OSError` when no new ring can be made.
+        From the pump's thread, between two calls of `run_pump`. Raises `OSError` when no new ring can be made; why that
+        was so is `refused` at the next call, and the row that tells of the new ring says it.
         """
     def pump_failed(self, cause: str, *, dead: bool = False) -> None:
         """Declares the pump troubled: `AuditUnavailable` names `cause`; with `dead` no caller waits for it any more."""

@@ -15,6 +15,7 @@ from auditring import _core
 from auditring.exceptions import SinkError
 from auditring.health import HealthBoard
 from auditring.sinks.base import Checkpoint, Sink
+from auditring.threads import started
 
 __all__ = ["SinkFollower", "declined"]
 
@@ -111,13 +112,13 @@ class SinkFollower:
         return self._thread.is_alive()
 
     def start(self) -> None:
-        """Starts the thread; again, after it has given up on the sink while the log was closed."""
-        self._thread = threading.Thread(target=self._run, name=f"auditring-{self.sink.name}", daemon=True)
-        self._thread.start()
+        """Starts the thread; again, after it has given up on the sink while the log was closed. Raises `OSError`."""
+        self._thread = started(self._run, f"auditring-{self.sink.name}")
 
     def join(self, timeout: float | None) -> None:
-        """Waits for the end of the thread."""
-        self._thread.join(timeout)
+        """Waits for the end of the thread; one that was never started has ended."""
+        if self.alive:
+            self._thread.join(timeout)
 
     def ask(self, target: int) -> None:
         """Wants everything below seq `target` made safe as soon as possible."""

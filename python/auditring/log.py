@@ -16,7 +16,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Literal, Protocol, Self, overload
+from typing import Any, Final, Literal, NoReturn, Protocol, Self, overload
 
 from auditring import redaction
 from auditring._core import Authorizer, Broker, Plugin, Session
@@ -367,6 +367,10 @@ class AuditLog(LogEvents):
         where = "nothing kept" if self._root is None else str(self._root)
         return f"<AuditLog {self._settings['instance']!r} {where}{' closed' if self._closed else ''}>"
 
+    def __reduce__(self) -> NoReturn:
+        """Nothing that a process holds can be had by another, but by `fork`, which copies it."""
+        raise TypeError("a log belongs to its process: open one in the worker")
+
     # What belongs to this process
 
     def _live(self) -> Running:
@@ -392,6 +396,13 @@ class AuditLog(LogEvents):
                 _remember(self)
             return self._running
 
+    def _at_exit(self) -> None:
+        """While the daemon threads still run."""
+        try:
+            self.close(_EXIT_TIMEOUT)
+        except (AuditError, OSError) as error:
+            _LOGGER.error("%r was not sealed at exit: %s", self, error)  # noqa: TRY400 - the cause is in the message, and the stack is the exit's
+
     def _forked(self) -> None:
         """In a forked child: the lock may be held by a thread that does not exist here."""
         self._lock = threading.RLock()
@@ -409,24 +420,22 @@ _INHERITED: Final[list[Running]] = []
 
 def _remember(log: AuditLog) -> None:
     """Closes the log at exit, if nobody does before; a child of `multiprocessing` has an exit of its own kind."""
-    _OPEN.add(log)
-    atexit.unregister(_close_all)
-    atexit.register(_close_all)
+    if log not in _OPEN:
+        _OPEN.add(log)
+        # In its place among the host's exit handlers: what was registered after it may still use it.
+        atexit.register(log._at_exit)  # noqa: SLF001 - the module's own class
     if multiprocessing.parent_process() is not None:
         multiprocessing.util.Finalize(None, _close_all, exitpriority=100)
 
 
 def _forget(log: AuditLog) -> None:
     _OPEN.discard(log)
+    atexit.unregister(log._at_exit)  # noqa: SLF001 - the module's own class
 
 
 def _close_all() -> None:
-    """At exit, while the daemon threads still run."""
     for log in list(_OPEN):
-        try:
-            log.close(_EXIT_TIMEOUT)
-        except (AuditError, OSError) as error:
-            _LOGGER.error("%r was not sealed at exit: %s", log, error)  # noqa: TRY400 - the cause is in the message, the stack is this loop
+        log._at_exit()  # noqa: SLF001 - the module's own class
 
 
 def _after_fork() -> None:

@@ -12,6 +12,7 @@ from typing import Final
 
 from auditring import _core
 from auditring.health import HealthBoard
+from auditring.threads import started
 
 __all__ = ["Pump"]
 
@@ -24,7 +25,6 @@ _ADVICE: Final = (
     "free space on, or repair, the disk of the journal; accepted events wait in the ring, "
     "and the pump tries again by itself"
 )
-_RING: Final = "events go on, but those in the ring would not survive a crash; give the ring a place with ring_dir"
 _DEAD: Final = (
     "restart the process; accepted events are kept in ring and journal for the next opener, "
     "new ones get what when_full says"
@@ -42,6 +42,8 @@ class Pump:
         """The final batch is written."""
         self.failed: BaseException | None = None
         """Why the journal cannot be written now; `None` while it can."""
+        self.ring_refused: str | None = None
+        """Why there is no ring in place of one that was deleted; `None` where there is one."""
         self._core = core
         self._health = health
         self._tell = tell
@@ -58,13 +60,13 @@ class Pump:
         return self._thread.is_alive()
 
     def start(self) -> None:
-        """Starts the thread; again, after it has given up on a disk while the log was closed."""
-        self._thread = threading.Thread(target=self._run, name="auditring-pump", daemon=True)
-        self._thread.start()
+        """Starts the thread; again, after it has given up on a disk while the log was closed. Raises `OSError`."""
+        self._thread = started(self._run, "auditring-pump")
 
     def join(self, timeout: float | None) -> None:
-        """Waits for the end of the thread."""
-        self._thread.join(timeout)
+        """Waits for the end of the thread; one that was never started has ended."""
+        if self.alive:
+            self._thread.join(timeout)
 
     def stop(self) -> None:
         """The log is being closed: a disk that stays full is given up on after a while, and by callers at once."""
@@ -108,12 +110,11 @@ class Pump:
     def _keep_ring(self) -> None:
         """Session managers and containers delete what lies in `/dev/shm`: then the log goes on with a new ring."""
         try:
-            replaced = self._core.replace_ring()
+            self._core.replace_ring(refused=self.ring_refused)
         except OSError as error:
-            self._health.bad("ring-file", f"the ring's file was deleted, and no new one can be made: {error}", _RING)
-            return
-        if replaced:
-            self._health.good("ring-file")
+            self.ring_refused = str(error)
+        else:
+            self.ring_refused = None
 
     def _declare(self, error: BaseException) -> None:
         """Says why there is no room; callers wait as configured, unless there will be none or the log is closing."""

@@ -3,7 +3,7 @@
 Nothing is decided here: Rust ends the journal, and a follower as any other brings it to its sinks. What must always
 hold: only who holds a dead process's directory touches it; whatever is left half done is gone on with by the next that
 comes; and a dead process that cannot be recovered keeps nobody from opening a log, nor the other dead from their sinks:
-a sink that fails is left after a few tries, and tried again when all have had their turn.
+it, as a sink that fails, is left after a few tries, and tried again when all have had their turn.
 """
 
 import dataclasses
@@ -19,6 +19,7 @@ from auditring.health import HealthBoard
 from auditring.redaction import RedactionKey
 from auditring.sinks import JsonlSink, ParquetSink
 from auditring.sinks.base import Sink, SinkContext
+from auditring.threads import started
 
 __all__ = ["Orphans", "Recovered", "Salvage", "recover"]
 
@@ -79,6 +80,9 @@ class Orphans:
         self._sinks = sinks
         self._board = board
         self._tell = tell
+        self._again: Callable[[], None] | None = None
+        """Tries to adopt once more; `None` where there is nobody left who could not be."""
+        self._refused: set[str] = set()
         self._orphans: list[_core.Orphan] = []
         self._following: list[SinkFollower] = []
         self._changed = threading.Condition()
@@ -93,24 +97,54 @@ class Orphans:
         Of what it redacted by the same `key` the hashes are made; without it such values are left out.
         Raises `OSError` if the directory cannot be read.
         """
+        self._again = lambda: self.adopt(by, key)
         self._orphans, refused = _core.adopt_orphans(self._root, by=by, key=key)
+        if not refused:
+            self._again = None
+        # One that is not refused any more may be a living process's: then there is nothing to bring to any sink.
+        for name in self._refused - {path.name for path, _ in refused}:
+            self._board.good(f"recovery:{name}")
+        self._refused = {path.name for path, _ in refused}
+        told = {result.process for result in self.results}
         for path, why in refused:
             self._board.bad(f"recovery:{path.name}", why, _ADVICE)
+            if path.name in told:
+                continue
             self.results.append(Recovered(process=path.name, instance="", host="", salvage=None, behind=(), failed=why))
 
     def start(self) -> None:
-        """Brings their rows to the sinks, in a thread of its own, until all are there or the log is being closed."""
-        if self._orphans:
-            self._thread = threading.Thread(target=self._keep_draining, name="auditring-recovery", daemon=True)
-            self._thread.start()
+        """Brings their rows to the sinks, in a thread of its own, until all are there or the log is being closed.
+
+        Raises `OSError`.
+        """
+        if self._orphans or self._again is not None:
+            self._thread = started(self._keep_draining, "auditring-recovery")
 
     def _keep_draining(self) -> None:
         delay = _FIRST_DELAY
-        waiting = self._orphans
-        while waiting := self.drain(orphans=waiting, again=True):
+        waiting = self.drain(orphans=self._orphans, again=True)
+        while waiting or self._again is not None:
             with self._changed:
-                self._changed.wait_for(lambda: self._stopping, delay)
+                if self._changed.wait_for(lambda: self._stopping, delay):
+                    # Who waits still is let go of.
+                    self.drain(orphans=waiting)
+                    return
             delay = min(delay * 2, _LONGEST_DELAY)
+            waiting = self.drain(orphans=[*waiting, *self._adopt_again()], again=True)
+
+    def _adopt_again(self) -> list[_core.Orphan]:
+        """Those who could not be adopted before, and can now; by now also others that have died."""
+        if self._again is None:
+            return []
+        known = self._orphans
+        try:
+            self._again()
+        except OSError as error:
+            self._board.bad("recovery", f"{type(error).__name__}: {error}", _ADVICE)
+            return []
+        self._board.good("recovery")
+        adopted, self._orphans = self._orphans, [*known, *self._orphans]
+        return adopted
 
     def drain(
         self,

@@ -27,12 +27,19 @@ __all__ = ["Running"]
 
 _LOOK: Final = 0.25
 _SESSIONS: Final = 2.0
+_UNOPENED: Final = 10.0
 _DROPS_STAY: Final = 60.0
 _RING_ADVICE: Final = (
     "give the ring more room (ring_bytes), keep less (see policy), or stop reading from clients while pressure is high"
 )
 _BUDGET_ADVICE: Final = "look at the sink that lags (see stats), or give the journal more room (journal_bytes)"
-_RING_GONE_ADVICE: Final = "restart the process: what is in the ring is lost if the process is killed; see ring_dir"
+_SEGMENT_ADVICE: Final = (
+    "look at the cause; the journal goes on in the segment that it has, and nothing goes from it until another is begun"
+)
+_RING_GONE_ADVICE: Final = (
+    "a new one is made by itself; until then events go on, but what is in the ring is lost if the process is killed; "
+    "give the ring a place with ring_dir"
+)
 _RECOVERY_ADVICE: Final = "look at the cause, then run `auditring recover` on the directory; nothing there is lost"
 _DISK_PATIENCE: Final = 2.0
 _DISK_ADVICE: Final = (
@@ -65,15 +72,17 @@ class Running:
         if root is None:
             return
         self._pump = Pump(self.core, self._board, self._tell, self._look)
-        self._pump.start()
         try:
+            self._pump.start()
             self._start(root, sinks, settings)
         except BaseException:
+            # Those that run end with the log, the others never began.
             for follower in self._followers:
-                follower.release()
-            self._followers = []
+                if not follower.alive:
+                    follower.release()
+            self._followers = [follower for follower in self._followers if follower.alive]
             with contextlib.suppress(CloseIncomplete, OSError):  # why the log could not be opened says more
-                self.close(None)
+                self.close(_UNOPENED)
             raise
         self._adopt(root, sinks, settings["key"])
 
@@ -84,7 +93,10 @@ class Running:
             self._orphans.adopt(self.core.process, key)
         except OSError as error:
             self._board.bad("recovery", f"{type(error).__name__}: {error}", _RECOVERY_ADVICE)
-        self._orphans.start()
+        try:
+            self._orphans.start()
+        except OSError as error:
+            self._board.bad("recovery", f"{type(error).__name__}: {error}", _RECOVERY_ADVICE)
 
     def _start(self, root: Path, sinks: Sequence[Sink], settings: Mapping[str, Any]) -> None:
         context = SinkContext(
@@ -282,8 +294,14 @@ class Running:
                 follower.ask(counted["next_seq"])
         else:
             self._board.good("journal")
+        if counted["unrolled"] is None:
+            self._board.good("segment")
+        else:
+            self._board.bad("segment", f"the next one cannot be begun: {counted['unrolled']}", _SEGMENT_ADVICE)
         if not self._closing and not self.core.ring_linked:
-            self._board.bad("ring-file", f"{self.core.ring_path} was deleted", _RING_GONE_ADVICE)
+            refused = None if self._pump is None else self._pump.ring_refused
+            no_other = "" if refused is None else f", and no new one can be made: {refused}"
+            self._board.bad("ring-file", f"{self.core.ring_path} was deleted{no_other}", _RING_GONE_ADVICE)
         else:
             self._board.good("ring-file")
         lag, promised = counted["durable_lag_ns"] / 1e9, self._power

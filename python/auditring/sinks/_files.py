@@ -1,5 +1,10 @@
-"""Steps that make a file safe, shared by the sinks that write some. Each returns only when the disk has it."""
+"""Steps that make a file safe, shared by the sinks that write some. Each returns only when the disk has it.
 
+What must always hold: a sync that failed is never simply tried again. The kernel tells of a failed write-back once, so
+a second one that succeeds proves nothing: what the first was about is made anew, data or name.
+"""
+
+import contextlib
 import os
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,7 +45,12 @@ def make_directory(path: Path) -> None:
         path = path.parent
     for new in reversed(missing):
         new.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
-        sync_directory(new.parent)
+        try:
+            sync_directory(new.parent)
+        except OSError:
+            with contextlib.suppress(OSError):  # somebody else has put something into it, and made its name safe
+                new.rmdir()
+            raise
 
 
 def write_all(fd: int, data: bytes | memoryview, offset: int) -> None:

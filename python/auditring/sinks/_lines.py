@@ -1,4 +1,9 @@
-"""A file of lines that grows, can be compared with what it should hold, and is compressed when it has ended."""
+"""A file of lines that grows, can be compared with what it should hold, and is compressed when it has ended.
+
+What must always hold: what an attempt that failed has left behind is written anew, also where it is what it should be.
+That it can be read says nothing of the disk: the attempt may have failed because the disk would not take it, and the
+kernel tells of that once.
+"""
 
 import os
 import time
@@ -36,7 +41,10 @@ class LineFile:
             os.close(self._fd)
             raise
         self._left = status.st_size - offset
-        self._named = False
+        # A cursor stands in a file only after its first `sync`.
+        self._named = offset > 0
+        self.nameless = False
+        """The name could not be made safe; so the file must be made anew."""
 
     @property
     def age(self) -> float:
@@ -55,16 +63,19 @@ class LineFile:
         """Makes all that was appended safe, and the file's name with it."""
         os.fsync(self._fd)
         if not self._named:
+            self.nameless = True
             sync_directory(self.path.parent)
-            self._named = True
+            self._named, self.nameless = True, False
         self.clean = True
 
     def end(self) -> None:
         """Closes the file for good: no row will come for what a failed attempt left behind."""
-        if self._left:
-            os.ftruncate(self._fd, self.size)
-            os.fsync(self._fd)
-        self.close()
+        try:
+            if self._left:
+                os.ftruncate(self._fd, self.size)
+                os.fsync(self._fd)
+        finally:
+            self.close()
 
     def close(self) -> None:
         """Lets go of the file."""
@@ -77,17 +88,20 @@ class LineFile:
         os.close(self._fd)
 
     def _complete(self, lines: bytes) -> int:
-        """Writes what of `lines` does not lie behind what is ours already."""
-        there = self._compare(lines)
+        """Writes `lines` over what lies behind what is ours."""
+        self._compare(lines)
         try:
-            write_all(self._fd, memoryview(lines)[there:], self.size + there)
+            write_all(self._fd, lines, self.size)
         except OSError:
             self._cut_to_line(lines)
             raise
         return len(lines)
 
-    def _compare(self, lines: bytes) -> int:
-        """How much of `lines` already lies behind what is ours; cuts the file at the first difference."""
+    def _compare(self, lines: bytes) -> None:
+        """Cuts the file at the first difference between `lines` and what lies behind what is ours.
+
+        What is the same stays where it is, so that a tailer who has read it sees no change.
+        """
         old = os.pread(self._fd, min(len(lines), self._left), self.size)
         same = _common(old, lines)
         if same == len(old):
@@ -95,7 +109,6 @@ class LineFile:
         else:
             os.ftruncate(self._fd, self.size + same)
             self._left = 0
-        return same
 
     def _cut_to_line(self, lines: bytes) -> None:
         """Cuts half a line off after a write that failed, so that a tailer never sees one."""
@@ -121,20 +134,21 @@ def _common(a: bytes, b: bytes) -> int:
 def compress(path: Path, into: Path, *, begin: bool = True) -> None:
     """Replaces a file that has ended by its compressed form; can be broken off anywhere and done again.
 
-    Without `begin` it only ends what was broken off behind the new name: or each row would be there twice.
+    Without `begin` it only ends what was broken off behind the new name: or each row would be there twice. As long as
+    the plain one is there nobody knows whether that name is safe, so it is made anew.
     """
     target = into / f"{path.name}.zst"
-    if not target.exists():
-        if not begin:
-            return
-        make_directory(into)
-        part = into / f".{path.name}.zst.tmp"
-        part.unlink(missing_ok=True)
+    if not path.exists() if target.exists() else not begin:
+        return
+    make_directory(into)
+    part = into / f".{path.name}.zst.tmp"
+    part.unlink(missing_ok=True)
+    with path.open("rb") as plain:
         fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
-        with path.open("rb") as plain, os.fdopen(fd, "wb") as packed:
+        with os.fdopen(fd, "wb") as packed:
             _pack(plain, packed)
-        part.rename(target)
-        sync_directory(into)
+    part.rename(target)
+    sync_directory(into)
     path.unlink(missing_ok=True)
 
 

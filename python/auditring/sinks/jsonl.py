@@ -7,9 +7,10 @@ jsonl/closed/<process>-<first seq>.jsonl.zst   after rotation, if asked; then th
 
 What must always hold: a living process never leaves half a line behind a write (a tailer that reads meanwhile may see
 the front of one: it goes on from the last newline, as every tailer does); what lies before the cursor's offset
-is never touched; what lies behind it is compared with the rows as they come again: equal bytes stay, a partial line
-is completed, and at the first difference the file is cut. A file ends only between two checkpoints, and is compressed
-only when the cursor is past it. Standard output has no offsets: each row at least once.
+is never touched; what lies behind it is compared with the rows as they come again: equal bytes stay (and are written
+once more, as nobody knows whether the disk has them), a partial line is completed, and at the first difference the file
+is cut. A file ends only between two checkpoints, and is compressed only when the cursor is past it. Standard output has
+no offsets: each row at least once.
 """
 
 import json
@@ -76,6 +77,7 @@ class JsonlSink(Sink):
         self._compress = compress
         self._dialect = dialect
         self._file: LineFile | None = None
+        self._nameless: Path | None = None
         self._cursor: int | None = None
         self._next = 0
         self._closed: list[Path] = []
@@ -100,6 +102,10 @@ class JsonlSink(Sink):
     def start(self, state: bytes) -> None:
         """Goes back to the offset of the last commit; what lies behind it is compared as the rows come again."""
         self._release()
+        if self._nameless is not None:
+            # Its name may not be on the disk, and no cursor knows of it: it is made anew.
+            self._nameless.unlink(missing_ok=True)
+            self._nameless = None
         self._closed = []
         self._cursor = None
         for leftover in (self._directory / "closed").glob(f".{self._process}-*.tmp"):
@@ -198,6 +204,8 @@ class JsonlSink(Sink):
     def _release(self) -> None:
         if self._file is not None:
             file, self._file = self._file, None
+            if file.nameless:
+                self._nameless = file.path
             file.close()
 
     def _tidy(self) -> None:

@@ -11,6 +11,7 @@ length of the range; a checkpoint of which no row was kept is a file too. A row 
 sealed before the cursor knew of it is recognised by its name and not written again.
 """
 
+import contextlib
 import ctypes
 import inspect
 import json
@@ -42,6 +43,7 @@ _PAGES: Final = (
 page, which took longer than compressing, and what it had learnt is lost, so files were a quarter larger."""
 _UNASKED: Final = 16
 """Most row groups between two looks at a file's size: later ones may be larger than the first were."""
+_CLOSED: Final = -1
 _STATISTICS: Final = ["time", "seq", "first_offset", "last_offset", "resource"]
 
 
@@ -90,7 +92,8 @@ class _OpenFile:
             )
         except BaseException:
             os.close(self.fd)
-            path.unlink()
+            with contextlib.suppress(OSError):  # why there is no file says more, and `start` removes what is left of it
+                path.unlink()
             raise
 
     def write(self, batch: pa.RecordBatch) -> int:
@@ -115,20 +118,31 @@ class _OpenFile:
         os.fsync(self.fd)
         make_directory(path.parent)
         self.path.rename(path)
+        # Until the names are safe it may be discarded: nobody would know a file again whose name the disk has not got.
+        events, self.path = self.path.parent, path
         sync_directory(path.parent)
-        sync_directory(self.path.parent)
-        os.close(self.fd)
+        sync_directory(events)
+        self._let_go()
 
     def discard(self) -> None:
-        """Throws the file away, in whatever state it is."""
-        self.path.unlink(missing_ok=True)
+        """Throws the file away, in whatever state it is; one that could not be removed can be tried again."""
+        try:
+            self.path.unlink(missing_ok=True)
+        finally:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        if self.fd == _CLOSED:
+            return
+        fd, self.fd = self.fd, _CLOSED
         try:
             self.writer.close()
         except (OSError, ValueError, pa.ArrowException):
             # A footer nobody will read did not fit; why the file is thrown away was already said.
             self.writer.is_open = False
+        finally:
+            os.close(fd)
         self.stream.close()
-        os.close(self.fd)
 
     def leak(self) -> None:
         """Keeps pyarrow's destructor from ever running: it would write a footer into the parent's file."""
@@ -239,8 +253,9 @@ class ParquetSink(Sink):
 
     def _abandon(self) -> None:
         if self._file is not None:
-            file, self._file = self._file, None
-            file.discard()
+            # One that could not be removed is tried again before anything else is written.
+            self._file.discard()
+            self._file = None
 
     def _metadata(self) -> dict[str, str]:
         context = self._context

@@ -83,7 +83,8 @@ impl Follower {
         })?;
         let sink_lock = Arc::downgrade(&inner.lock());
         let shared = Arc::default();
-        let ahead = Mutex::new(Some(read_ahead(Arc::clone(&shared))?));
+        // Where there is no thread to be had nobody reads ahead.
+        let ahead = Mutex::new(read_ahead(Arc::clone(&shared)).ok());
         let follower = Self { inner: shared, ahead, view: Mutex::default(), progress, sink_lock };
         follower.look(&inner);
         *lock(&follower.inner) = Some(inner);

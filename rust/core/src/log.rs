@@ -464,8 +464,10 @@ impl Log {
     }
 
     /// Looks whether the ring's file is still there (session managers and containers delete what lies in `/dev/shm`) and
-    /// if not goes on with a new one; returns whether it did. From the pump's thread, between two calls of `run_pump`.
-    fn replace_ring(&self, py: Python<'_>) -> PyResult<bool> {
+    /// if not goes on with a new one; returns whether it did. `refused`: why an earlier try could not make one; the row that
+    /// tells of the new ring says so. From the pump's thread, between two calls of `run_pump`.
+    #[pyo3(signature = (*, refused=None))]
+    fn replace_ring(&self, py: Python<'_>, refused: Option<&str>) -> PyResult<bool> {
         let (Some(machine), Some(old)) = (&self.machine, self.shared.ring().map(Arc::clone)) else { return Ok(false) };
         if self.shared.is_shut() || old.is_linked() {
             return Ok(false);
@@ -491,7 +493,7 @@ impl Log {
             ring.close();
         }
         if let Some(pump) = lock(&machine.pump).as_mut() {
-            pump.replace(ring, carry);
+            pump.replace(ring, carry, refused);
         }
         Ok(true)
     }
@@ -635,6 +637,7 @@ impl Log {
         stats.set_item("durable_lag_ns", u64::try_from(lag.as_nanos()).unwrap_or(u64::MAX))?;
         stats.set_item("alive", !self.shared.progress.dead())?;
         stats.set_item("over_budget", journaled.over_budget)?;
+        stats.set_item("unrolled", journaled.unrolled)?;
         Ok(stats)
     }
 

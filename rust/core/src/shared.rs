@@ -364,7 +364,7 @@ impl Shared {
             }
             Ok(None) if rule.raise => {
                 self.count_one(via, Edge::Refused);
-                Err(errors::unavailable(py, self.progress.trouble().as_deref(), began.elapsed()))
+                Err(errors::unavailable(py, self.progress.no_room().as_deref(), began.elapsed()))
             }
             Ok(None) => {
                 self.count_one(via, Edge::Dropped);

@@ -47,7 +47,7 @@ pub const FIRST_TOUCH: u8 = 1;
 pub const ALTERED: u8 = 2;
 /// Flag: a value was cut.
 pub const CUT: u8 = 4;
-/// Flag: the first event of a new clock epoch.
+/// Flag: a new clock epoch has begun (`auditring.ClockRestarted`).
 pub const EPOCH: u8 = 8;
 
 /// Outcome, authority and origin in one byte.

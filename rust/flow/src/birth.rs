@@ -86,13 +86,13 @@ pub(crate) fn ring_name(process: &Uuid) -> String {
     format!("auditring-{process}.ring")
 }
 
-fn owner(settings: &Settings, process: Uuid, ring_path: PathBuf) -> Owner {
+fn owner(settings: &Settings, process: Uuid, boot: [u8; 16], ring_path: PathBuf) -> Owner {
     Owner {
         process: process.to_string(),
         instance: settings.instance.clone(),
         host: settings.host.clone(),
         pid: std::process::id(),
-        boot_id: text(boot_id()),
+        boot_id: text(boot),
         machine_id: machine_id(),
         ring_path,
         redact: String::new(),
@@ -143,6 +143,10 @@ impl Born {
         for (_, policy) in settings.sinks.iter().filter(|(_, policy)| !policy.is_empty()) {
             Policy::parse(policy)?;
         }
+        let boot = boot_id().map_err(|source| {
+            let what = "learn which boot this is, to open";
+            Error::Io { what, path: settings.root.clone(), source }
+        })?;
         make_root(&settings.root)?;
         purge(&settings.root)?;
         let process = Uuid::new_v4();
@@ -156,12 +160,11 @@ impl Born {
             None => (PathBuf::from(TMPFS), Some(settings.root.clone())),
         };
         let name = ring_name(&process);
-        let identity =
-            Identity { process: *process.as_bytes(), boot_id: boot_id(), generation: 0, pid: std::process::id() };
+        let identity = Identity { process: *process.as_bytes(), boot_id: boot, generation: 0, pid: std::process::id() };
         let geometry = settings.geometry();
         // The directory first: whoever finds it knows where to look for the ring, so that none is left behind unknown.
         let mut owner =
-            Owner { redact: redactions(&settings.policy)?, ..owner(settings, process, ring_dir.join(&name)) };
+            Owner { redact: redactions(&settings.policy)?, ..owner(settings, process, boot, ring_dir.join(&name)) };
         let dir = ProcessDir::create(&settings.root, &owner)?;
         let make = |path: &Path| Ring::create(path, &geometry, &identity, clock.kind(), &birth);
         let ring = match (make(&owner.ring_path), fallback) {
@@ -181,7 +184,7 @@ impl Born {
             let _ = ring.unlink();
             Err(Error::NotInMemory(ring.path().to_owned()))
         });
-        let made = ring.and_then(|ring| match Self::journal(settings, &dir, process, clock, birth) {
+        let made = ring.and_then(|ring| match Self::journal(settings, &dir, process, boot, clock, birth) {
             Ok(rest) => Ok((ring, rest)),
             Err(error) => {
                 // What is told is why it failed; what cannot even be removed is found by the next opener's recovery.
@@ -204,6 +207,7 @@ impl Born {
         settings: &Settings,
         dir: &ProcessDir,
         process: Uuid,
+        boot: [u8; 16],
         clock: Clock,
         birth: auditring_ring::Anchor,
     ) -> Result<(Writer, Vec<u8>), Error> {
@@ -219,7 +223,7 @@ impl Born {
         let head = SegmentHead {
             schema_version: SCHEMA_VERSION,
             process: *process.as_bytes(),
-            boot_id: boot_id(),
+            boot_id: boot,
             instance: settings.instance.clone(),
             host: settings.host.clone(),
             pid: std::process::id(),
@@ -236,7 +240,7 @@ impl Born {
         startup
             .text("version", env!("CARGO_PKG_VERSION"))
             .int("pid", i64::from(std::process::id()))
-            .text("boot_id", &text(boot_id()))
+            .text("boot_id", &text(boot))
             .text("clock", if clock.kind() == auditring_ring::ClockKind::Tsc { "tsc" } else { "monotonic" })
             .int("schema_version", SCHEMA_VERSION.into())
             .text("policy_digest", &hex(&Policy::digest(&settings.policy)));

@@ -163,6 +163,8 @@ pub struct Follower {
     /// What was handed out ends at a cut.
     cut: bool,
     ended: bool,
+    /// The cursor is in force, and a loss of power may bring the one before it back.
+    undurable: bool,
     /// Why what was gathered is of no use, and what comes cannot be told apart: until [`Follower::rewind`].
     spoilt: Option<String>,
     /// Nudges that have ended a wait.
@@ -209,6 +211,7 @@ impl Follower {
             cutting: false,
             cut: true,
             ended: false,
+            undurable: false,
             spoilt: None,
             nudges: progress.nudges(),
             progress,
@@ -537,7 +540,8 @@ impl Follower {
     /// All that was handed out is safe: the cursor moves there, and segments that every sink has passed go.
     ///
     /// # Errors
-    /// If the cursor cannot be stored, or what was handed out does not end at a cut; then it has not moved.
+    /// If the cursor cannot be stored, or what was handed out does not end at a cut; then it has not moved. If its name cannot
+    /// be made durable, or the segments do not go, it has: whoever drives another sink may delete on its account.
     pub fn commit(&mut self, state: Vec<u8>) -> Result<(), Error> {
         if !self.at_cut() {
             return Err(Error::MidWindow(self.position));
@@ -546,7 +550,8 @@ impl Follower {
         for (name, count) in self.handed.iter().filter(|(_, count)| *count > 0) {
             *cursor.totals.entry((*name).to_owned()).or_default() += count;
         }
-        cursor.store(&self.dir, &self.sink)?;
+        cursor.place(&self.dir, &self.sink)?;
+        self.undurable = true;
         self.cursor = cursor;
         self.cut = true;
         self.handed = NOTHING;
@@ -558,6 +563,8 @@ impl Follower {
         if self.left.seq > self.chosen.next_seq {
             self.jump(self.left.seq);
         }
+        Cursor::make_durable(&self.dir)?;
+        self.undurable = false;
         if let Some(passed) = Followers::load(&self.dir)?.passed(&self.dir)? {
             delete_passed(&self.dir, passed, 1)?;
         }
@@ -567,8 +574,12 @@ impl Follower {
     /// Back to the cursor: what was not committed will be handed out again, the same.
     ///
     /// # Errors
-    /// If the journal cannot be opened.
+    /// If the journal cannot be opened, or the cursor, where its name was not durable, cannot be stored anew.
     pub fn rewind(&mut self) -> Result<(), Error> {
+        if self.undurable {
+            self.cursor.store(&self.dir, &self.sink)?;
+            self.undurable = false;
+        }
         self.reader = Reader::open(&self.dir, self.cursor.seq)?;
         self.left = Left::default();
         self.chosen = Chosen::at(self.cursor.seq);

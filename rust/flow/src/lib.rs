@@ -16,6 +16,7 @@ mod progress;
 mod pump;
 mod recovery;
 mod retire;
+mod rolls;
 mod select;
 mod sieve;
 mod snapshot;
@@ -40,7 +41,7 @@ pub use sieve::Filter;
 pub use snapshot::{Sealed, Snapshot};
 pub use syncer::Unsynced;
 pub use tail::{Missed, Tail};
-pub use timeline::{Instant, Step, Timeline};
+pub use timeline::{Break, Instant, Restart, Seen, Step, Timeline};
 
 /// Why something here could not be done.
 #[derive(Debug, thiserror::Error)]

@@ -39,6 +39,8 @@ pub struct Journaled {
     pub over_budget: bool,
     /// Bytes of journal on disk.
     pub bytes: u64,
+    /// Why the next segment could not be begun; none while they can be.
+    pub unrolled: Option<String>,
     /// The final batch is written.
     pub ended: bool,
     /// Raised by [`Progress::nudge`]: ends waits whatever the numbers say.
@@ -254,6 +256,13 @@ impl Progress {
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
         lock(&self.trouble).clone()
+    }
+
+    /// Why there is no room, where it is not that events simply come faster than the journal takes them.
+    #[must_use]
+    pub fn no_room(&self) -> Option<String> {
+        const BUDGET: &str = "the journal's budget is used up: a sink that it keeps rows for is behind";
+        self.trouble().or_else(|| lock(&self.journaled).over_budget.then(|| BUDGET.to_owned()))
     }
 
     /// Adds one producer's wait for space.

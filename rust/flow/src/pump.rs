@@ -34,10 +34,11 @@ use crate::losses::Losses;
 use crate::mailbox::Mailbox;
 use crate::policies::{Policies, Stated};
 use crate::progress::Progress;
+use crate::rolls::Rolls;
 use crate::select::policy_in;
 use crate::syncer::{Syncer, Unsynced, Untold};
 use crate::ticks::Ticks;
-use crate::timeline::{Timeline, journaled};
+use crate::timeline::{Timeline, Told, journaled};
 
 /// A batch ends when its rows have reached this.
 const BATCH_BYTES: usize = 1 << 20;
@@ -72,6 +73,7 @@ pub struct Limits {
 }
 
 /// The pump of one process.
+#[allow(clippy::struct_excessive_bools, reason = "each answers a question of its own")]
 pub struct Pump {
     ring: Arc<Ring>,
     consumer: OwnedConsumer,
@@ -81,6 +83,7 @@ pub struct Pump {
     limits: Limits,
     followed: bool,
     timeline: Timeline,
+    clocks: Told,
     fill: Fill,
     /// The lane that comes first in the next batch; the same one where that has to be tried again.
     first: u32,
@@ -101,6 +104,7 @@ pub struct Pump {
     ticks: Ticks,
     progress: Arc<Progress>,
     syncer: Syncer,
+    rolls: Rolls,
     /// The segment being written cannot be made durable: it ends here, so that it can be written again.
     distrusted: bool,
     /// Bytes of all segments but the one being written.
@@ -182,6 +186,7 @@ impl Pump {
         })?;
         let mut pump = Self {
             timeline: Timeline::new(ring.clock(), *ring.birth()),
+            clocks: Told::default(),
             fill: Fill::new(primary_tap.as_deref(), redactor),
             first: 0,
             losses: Losses::default(),
@@ -196,6 +201,7 @@ impl Pump {
             ticks,
             progress,
             syncer,
+            rolls: Rolls::default(),
             distrusted: false,
             sealed_bytes: 0,
             free_bytes: u64::MAX,
@@ -254,10 +260,13 @@ impl Pump {
     }
 
     /// Goes on with another ring once this one, which the caller has closed, is drained. Seqs, birth and counters go on.
-    pub fn replace(&mut self, ring: Arc<Ring>, carry: Carry) {
+    /// `refused`: why it could not be made at first.
+    pub fn replace(&mut self, ring: Arc<Ring>, carry: Carry, refused: Option<&str>) {
         self.carried.push(carry);
+        let deleted = "the ring's file was deleted";
+        let cause = refused.map_or(deleted.to_owned(), |why| format!("{deleted}; at first: {why}"));
         let mut event = Encoder::new(named("auditring.RingReplaced"));
-        event.int("generation", i64::from(ring.identity().generation)).text("cause", "the ring's file was deleted");
+        event.int("generation", i64::from(ring.identity().generation)).text("cause", &cause);
         // A full mailbox has told of worse.
         let _ = self.mailbox.post(event.to_vec());
         self.successor = Some(ring);
@@ -337,16 +346,12 @@ impl Pump {
         if self.must_roll(waiting || !posted.is_empty()) {
             match self.roll() {
                 // A segment that is whole takes more; the next batch tries again to begin another.
-                Err(_) if !self.writer.is_poisoned() => {}
+                Err(error) if !self.writer.is_poisoned() => self.rolls.failed(&error, &self.progress),
                 result => result?,
             }
         }
-        let step = self.timeline.anchor(self.clock.anchor());
-        if let Some(step) = step {
-            let mut event = Encoder::new(named("auditring.ClockStepped"));
-            event.int("old_offset_ns", step.before_ns).int("new_offset_ns", step.after_ns);
-            self.own(&event.to_vec());
-        }
+        let (anchor, within_ns) = self.clock.anchor_within();
+        self.clocks.see(self.timeline.anchor(anchor, within_ns));
         let change = posted.iter().position(|(_, record)| changes(record).is_some());
         let (first, rest) = posted.split_at(change.unwrap_or(posted.len()));
         for (_, record) in first {
@@ -366,6 +371,9 @@ impl Pump {
         self.learn();
         let newest = self.successor.as_ref().unwrap_or(&self.ring);
         self.carried.iter_mut().for_each(|carry| carry.on(newest));
+        for row in self.clocks.rows(last) {
+            self.own(&row);
+        }
         for row in self.losses.rows(self.ring.edge(), &self.definitions, self.timeline.now(), last) {
             self.own(&row);
         }
@@ -508,6 +516,7 @@ impl Pump {
         if let Err(error) = result {
             self.lanes().for_each(|lane| self.consumer.rewind(lane));
             self.fill.abandon();
+            self.timeline.abandon();
             self.losses.abandon();
             self.balance.abandon();
             self.changing = None;
@@ -518,6 +527,7 @@ impl Pump {
         self.first = (self.first + 1) % self.ring.geometry().lanes;
         let (rows, age_ns) = (self.fill.count > 0, self.fill.age.1);
         self.fill.clear();
+        self.clocks.written();
         self.losses.written();
         self.balance.written();
         if let Some(policy) = self.changing.take() {
@@ -599,7 +609,17 @@ impl Pump {
             head.policy_digest = Policy::digest(&stated.bytes);
             head.policy.clone_from(&stated.bytes);
         }
-        self.writer.roll(&head)?;
+        while let Err(error) = self.writer.roll(&head) {
+            // A name that a try left, which failed and could not even remove it, is passed over.
+            if error.kind() != io::ErrorKind::AlreadyExists {
+                return Err(error.into());
+            }
+            head.ordinal += 1;
+        }
+        if let Some(row) = self.rolls.done(&self.progress) {
+            // A full mailbox has told of worse.
+            let _ = self.mailbox.post(row);
+        }
         self.defined = head.definitions.len();
         // Directly behind: whatever fails next, the new segment holds no context yet.
         self.fill.begin_segment();

@@ -405,8 +405,8 @@ fn rows_behind_ones_that_have_gone_say_whose_they_are() {
 fn a_stamp_older_than_every_anchor_is_not_later_than_a_younger_one() {
     let at = |n: u64| Anchor { stamp: 1000 + n * 100, mono_ns: 1000 + n as i64 * 100, real_ns: 1000 + n as i64 * 100 };
     let mut line = Timeline::new(ClockKind::Tsc, at(0));
-    (1..20).for_each(|n| _ = line.anchor(at(n)));
+    (1..20).for_each(|n| _ = line.anchor(at(n), 0));
     let _ = line.at(1550);
-    (20..400).for_each(|n| _ = line.anchor(at(n)));
+    (20..400).for_each(|n| _ = line.anchor(at(n), 0));
     assert!(line.at(1450).age_ns <= line.at(1550).age_ns);
 }

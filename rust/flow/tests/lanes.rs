@@ -82,7 +82,7 @@ impl Rig {
         self.ring = Arc::new(new);
         let carry = Carry::begin(Arc::clone(&old), &self.ring);
         old.close();
-        self.pump.replace(Arc::clone(&self.ring), carry);
+        self.pump.replace(Arc::clone(&self.ring), carry, None);
         old
     }
 }

@@ -95,6 +95,23 @@ fn reads(batch: &Batch) -> Vec<(i64, i64, u32)> {
 }
 
 #[test]
+fn the_name_of_a_segment_that_could_not_be_begun_is_in_nobodys_way() {
+    let mut rig = rig(ALL, &["parquet"], Limits { segment_bytes: 1, ..limits() });
+    // A try that failed and could not remove what it had made.
+    std::fs::write(rig.dir().join("0000000000000001-0000000000000001.journal"), b"").unwrap();
+    for i in 0..10 {
+        rig.read(1, "orders", i);
+        rig.pump();
+    }
+    rig.end();
+    assert_eq!(segments(rig.dir()).unwrap().iter().filter(|name| name.ordinal == 2).count(), 1);
+    let mut follower = rig.follow("parquet");
+    let batch = follower.next(1000, SOON, true).unwrap().unwrap();
+    assert_eq!(reads(&batch), (0..10).map(|i| (i + 1, i, 1)).collect::<Vec<_>>());
+    assert_eq!((batch.lost, follower.ended()), (0, true));
+}
+
+#[test]
 fn every_record_comes_out_once_in_order_with_its_context() {
     let mut rig = rig(ALL, &["parquet"], limits());
     for i in 0..100 {

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::document;
 use crate::error::{Error, Result};
+use crate::files;
 use crate::lock::Lock;
 
 const KIND: &str = "cursor";
@@ -41,14 +42,31 @@ impl Cursor {
     /// Replaces the cursor, durably. Only the holder of the sink's lock may.
     ///
     /// # Errors
-    /// If the state is too long or the system refuses; the old cursor is in force then.
+    /// If the state is too long or the system refuses. Who must know which cursor is in force then takes the two steps.
     pub fn store(&self, dir: &Path, sink: &str) -> Result<()> {
+        self.place(dir, sink)?;
+        Self::make_durable(dir)
+    }
+
+    /// The first step: the cursor is in force, for all who read it, and a loss of power may bring the old one back.
+    ///
+    /// # Errors
+    /// If the state is too long or the system refuses; the old cursor is in force then.
+    pub fn place(&self, dir: &Path, sink: &str) -> Result<()> {
         let path = cursor_path(dir, sink)?;
         if self.state.len() > MAX_STATE {
             let what = format!("{} bytes of sink state, and at most {MAX_STATE} fit", self.state.len());
             return Err(Error::TooLarge { path, what });
         }
-        document::store(&path, KIND, self)
+        document::place(&path, KIND, self)
+    }
+
+    /// The second step. One that failed proves nothing when it is taken again: then begin with the first.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub fn make_durable(dir: &Path) -> Result<()> {
+        files::sync_dir(dir)
     }
 
     /// Removes the cursor of a sink, so that it holds nothing and begins anew if it ever comes back.
@@ -56,7 +74,7 @@ impl Cursor {
     /// # Errors
     /// If the system refuses. One that is not there is fine.
     pub fn remove(dir: &Path, sink: &str) -> Result<()> {
-        crate::files::remove(&cursor_path(dir, sink)?)
+        files::remove(&cursor_path(dir, sink)?)
     }
 }
 

@@ -19,11 +19,20 @@ const MOST: u64 = 64 << 20;
 
 /// Replaces the file at `path`.
 pub(crate) fn store(path: &Path, kind: &str, value: &impl Serialize) -> Result<()> {
+    files::replace(path, &encode(path, kind, value)?)
+}
+
+/// As [`store`], but for the name.
+pub(crate) fn place(path: &Path, kind: &str, value: &impl Serialize) -> Result<()> {
+    files::place(path, &encode(path, kind, value)?)
+}
+
+fn encode(path: &Path, kind: &str, value: &impl Serialize) -> Result<Vec<u8>> {
     let body = serde_json::to_vec_pretty(value)
         .map_err(|error| Error::damaged(path, format!("it cannot be written as JSON: {error}")))?;
     let mut bytes = first_line(kind, &body).into_bytes();
     bytes.extend_from_slice(&body);
-    files::replace(path, &bytes)
+    Ok(bytes)
 }
 
 /// Reads the file at `path`; `None` if there is none.

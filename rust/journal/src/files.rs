@@ -25,7 +25,10 @@ pub(crate) fn create_dir(path: &Path) -> Result<()> {
 /// Makes a directory if it is not there, and its name durable.
 pub(crate) fn ensure_dir(path: &Path) -> Result<()> {
     match create_dir(path) {
-        Ok(()) => path.parent().map_or(Ok(()), sync_dir),
+        Ok(()) => path.parent().map_or(Ok(()), sync_dir).inspect_err(|_| {
+            // So that its name is made anew: a second sync that is believed would prove nothing.
+            let _ = fs::remove_dir(path);
+        }),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
         Err(error) => Err(error),
     }
@@ -61,12 +64,17 @@ pub(crate) fn open(path: &Path) -> Result<File> {
 /// Replaces the file, or makes it: after this returns, it is the new one, also after a power cut. The name beside it is
 /// always the same, so that what a killed process left there is overwritten; one writer at a time is the caller's promise.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
+    place(path, bytes)?;
+    path.parent().map_or(Ok(()), sync_dir)
+}
+
+/// As [`replace`], but for the name: everybody sees the new file after this returns, and a power cut may bring the old one back.
+pub(crate) fn place(path: &Path, bytes: &[u8]) -> Result<()> {
     let temporary = beside(path);
     let mut file = open_private(OpenOptions::new().write(true).create(true).truncate(true), &temporary)?;
     file.write_all(bytes).map_err(|e| Error::io("write", &temporary, e))?;
     file.sync_all().map_err(|e| Error::io("sync", &temporary, e))?;
-    fs::rename(&temporary, path).map_err(|e| Error::io("replace", path, e))?;
-    path.parent().map_or(Ok(()), sync_dir)
+    fs::rename(&temporary, path).map_err(|e| Error::io("replace", path, e))
 }
 
 fn beside(path: &Path) -> PathBuf {

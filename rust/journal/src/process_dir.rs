@@ -120,10 +120,20 @@ impl ProcessDir {
             return Err(Error::io("create", &path, io::ErrorKind::AlreadyExists.into()));
         }
         let (temporary, lock) = locked_temporary(&journal, &owner.process)?;
-        owner.write(&temporary)?;
-        fs::rename(&temporary, &path).map_err(|e| Error::io("rename", &temporary, e))?;
-        files::sync_dir(&journal)?;
-        Ok(Self { path, lock })
+        let named = owner
+            .write(&temporary)
+            .and_then(|()| fs::rename(&temporary, &path).map_err(|e| Error::io("rename", &temporary, e)));
+        if let Err(error) = named {
+            // Best effort, here and below: what is left of it is purged by the next opener.
+            let _ = files::remove_all(&temporary);
+            return Err(error);
+        }
+        let dir = Self { path, lock };
+        if let Err(error) = files::sync_dir(&journal) {
+            let _ = dir.remove();
+            return Err(error);
+        }
+        Ok(dir)
     }
 
     /// Takes over a directory whose owner is dead. `None`: somebody holds it, or it has gone.

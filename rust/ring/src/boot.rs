@@ -1,19 +1,33 @@
 //! Which boot of the machine this is: a ring's content is trusted only during the boot that made it.
 
-/// This boot's id, or zeroes where the system does not tell. Zeroes are equal to nothing: whoever compares must treat
-/// them as different.
-#[must_use]
-pub fn boot_id() -> [u8; 16] {
-    text().as_deref().and_then(parse).unwrap_or_default()
+use std::io;
+use std::sync::OnceLock;
+
+/// This boot's id, or zeroes where the system has none to tell. Zeroes are equal to nothing: whoever compares must treat
+/// them as different. A machine does not boot under a process, so it is asked for once.
+///
+/// # Errors
+/// The system has one and could not tell it now. That is no reason to take a ring for another boot's.
+pub fn boot_id() -> io::Result<[u8; 16]> {
+    static KNOWN: OnceLock<[u8; 16]> = OnceLock::new();
+    if let Some(known) = KNOWN.get() {
+        return Ok(*known);
+    }
+    let id = text()?.as_deref().and_then(parse).unwrap_or_default();
+    Ok(*KNOWN.get_or_init(|| id))
 }
 
 #[cfg(not(target_os = "macos"))]
-fn text() -> Option<String> {
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()
+fn text() -> io::Result<Option<String>> {
+    match std::fs::read_to_string("/proc/sys/kernel/random/boot_id") {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        other => other.map(Some),
+    }
 }
 
 #[cfg(target_os = "macos")]
-fn text() -> Option<String> {
+#[expect(clippy::unnecessary_wraps, reason = "elsewhere it is a file, which may be refused")]
+fn text() -> io::Result<Option<String>> {
     let mut buffer = [0_u8; 64];
     let mut length = buffer.len();
     // SAFETY: a name that ends in NUL, a buffer and its length; nothing is set.
@@ -26,8 +40,8 @@ fn text() -> Option<String> {
             0,
         )
     };
-    let text = buffer.get(..length).filter(|_| result == 0)?;
-    core::str::from_utf8(text).ok().map(|text| text.trim_end_matches('\0').to_owned())
+    let text = buffer.get(..length).filter(|_| result == 0).and_then(|text| core::str::from_utf8(text).ok());
+    Ok(text.map(|text| text.trim_end_matches('\0').to_owned()))
 }
 
 /// The 16 bytes of a UUID's text.
@@ -62,8 +76,8 @@ mod tests {
 
     #[test]
     fn this_boot_has_one_id() {
-        assert_eq!(boot_id(), boot_id());
+        assert_eq!(boot_id().unwrap(), boot_id().unwrap());
         #[cfg(target_os = "linux")]
-        assert_ne!(boot_id(), [0; 16]);
+        assert_ne!(boot_id().unwrap(), [0; 16]);
     }
 }

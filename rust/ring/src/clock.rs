@@ -75,33 +75,41 @@ impl Clock {
     /// This instant on all three clocks, paired to within about 50 ns: the closest of several tries, each bracketed.
     #[must_use]
     pub fn anchor(&self) -> Anchor {
+        self.anchor_within().0
+    }
+
+    /// The same, and within how many nanoseconds of each other the monotonic and the real clock were read: a clock that the
+    /// kernel has to ask a device for is slow to read.
+    #[must_use]
+    pub fn anchor_within(&self) -> (Anchor, i64) {
         const TRIES: usize = 5;
-        let (mut best, mut least) = self.bracketed();
+        let mut best = self.bracketed();
         for _ in 1..TRIES {
-            let (anchor, width) = self.bracketed();
-            if width < least {
-                (best, least) = (anchor, width);
+            let next = self.bracketed();
+            if next.1 < best.1 {
+                best = next;
             }
         }
-        best
+        (best.0, best.2)
     }
 
     /// Reads stamp, monotonic, real, monotonic, stamp: the real one happened half-way between the others. And how wide
-    /// that was.
-    fn bracketed(self) -> (Anchor, u64) {
+    /// that was, in stamps and, of the real one, in nanoseconds to either side.
+    fn bracketed(self) -> (Anchor, u64, i64) {
         let before = self.stamp();
         let mono_before = now(libc::CLOCK_MONOTONIC);
         let real_ns = now(libc::CLOCK_REALTIME);
         let mono_after = now(libc::CLOCK_MONOTONIC);
         let after = self.stamp();
         let width = after.wrapping_sub(before);
-        let mono_ns = mono_before + (mono_after - mono_before) / 2;
+        let within_ns = (mono_after - mono_before) / 2;
+        let mono_ns = mono_before + within_ns;
         let stamp = match self.kind {
             ClockKind::Tsc => before.wrapping_add(width / 2),
             // One and the same clock: equal, and not only close.
             ClockKind::Monotonic => mono_ns as u64,
         };
-        (Anchor { stamp, mono_ns, real_ns }, width)
+        (Anchor { stamp, mono_ns, real_ns }, width, within_ns)
     }
 }
 

@@ -34,7 +34,7 @@
 //!
 //! let folder = tempfile::tempdir()?;
 //! let clock = Clock::detect();
-//! let boot_id = auditring_ring::boot_id();
+//! let boot_id = auditring_ring::boot_id()?;
 //! let identity = Identity { process: [7; 16], boot_id, generation: 0, pid: std::process::id() };
 //! let geometry = Geometry { lanes: 1, lane_bytes: 1 << 16, max_record: 1 << 12, reserve: 1 << 14, codes: 1024 };
 //! let ring = Ring::create(&folder.path().join("ring"), &geometry, &identity, clock.kind(), &clock.anchor())?;

@@ -55,14 +55,19 @@ pub(super) fn cursors(dir: &Path) -> Result<i64, Error> {
 
 /// The dead process's ring, if it is one that may be trusted.
 pub(super) fn ring_of(owner: &Owner, process: &Uuid, state: &State) -> Result<Option<Ring>, Error> {
-    // Zeroes are no boot's: where the system does not tell, no ring is trusted.
-    if boot_id() == [0; 16] || owner.boot_id != text(boot_id()) {
+    let boot = boot_id().map_err(|source| Error::Io {
+        what: "learn which boot this is, to trust the ring",
+        path: owner.ring_path.clone(),
+        source,
+    })?;
+    // Zeroes are no boot's: where the system has none to tell, no ring is trusted.
+    if boot == [0; 16] || owner.boot_id != text(boot) {
         return Ok(None);
     }
     match Ring::open(&owner.ring_path) {
         Ok(ring) => {
             let who = ring.identity();
-            let ours = who.process == *process.as_bytes() && who.boot_id == boot_id();
+            let ours = who.process == *process.as_bytes() && who.boot_id == boot;
             Ok((ours && who.generation >= state.generation).then_some(ring))
         }
         Err(RingError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(None),

@@ -132,6 +132,9 @@ impl Salvager {
             self.tell(cause, None);
             self.count(counters::LOST_UNKNOWN, 1);
         }
+        for row in self.times.told() {
+            self.own(&row);
+        }
         if let Some(ring) = ring {
             for lane in 0..ring.geometry().lanes {
                 self.lane(ring, lane)?;
