@@ -17,7 +17,7 @@ export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
 RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust -type f \( -name '*.rs' -o -name '*.toml' \))
 TSAN_TARGET := $(shell uname -m)-unknown-linux-gnu
 PYTEST := $(BIN)/python -m pytest
-TORTURES := loom tsan asan kills power faults flood
+TORTURES := loom tsan asan kills power faults flood sinks
 
 .PHONY: ci-tools help build demo test test-free-threaded test-rust test-python test-python-kafka test-python-rest lint lint-rust lint-python bench torture docs clean toolchain $(TORTURES:%=torture-%)
 
@@ -149,8 +149,9 @@ torture-asan: toolchain
 	RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=address -Cunsafe-allow-abi-mismatch=sanitizer" \
 	    $(CARGO) test --package auditring-kafka --locked --quiet --target-dir target/asan --target $(TSAN_TARGET) --lib --tests
 
-# Each life has a seed of its own, which a failure names. The short form ends by the clock, whatever the machine.
-KILLS ?= --seconds 60
+# Each life has a seed of its own, which a failure names. The short form ends by the clock, whatever the machine. The Kafka
+# proxy is killed once in tests/kafka; KILLS="--host kafka --kills 200" kills it under load.
+KILLS ?= --host threads --host uvicorn --seconds 60
 torture-kills: build
 	$(BIN)/python tests/torture/kills.py $(KILLS)
 
@@ -168,6 +169,11 @@ torture-faults: build ci-tools
 FLOOD ?= --seconds 2
 torture-flood: build ci-tools
 	$(BIN)/python tests/torture/floods.py $(FLOOD)
+
+# Sinks that hang, raise and crawl, at a journal budget of next to nothing.
+SINKS ?= --seconds 20
+torture-sinks: build
+	$(BIN)/python tests/torture/sinks.py $(SINKS)
 
 bench: $(VENV)/.bench ## the tables of README and docs/performance.md
 	$(BIN)/python benches/run.py $(ARGS)

@@ -38,6 +38,7 @@ from auditring.exceptions import (
     PolicyLocked,
     SessionClosed,
     SinkError,
+    SinkRejected,
 )
 from auditring.log import AuditLog, DeclaredEvent
 from auditring.opening import open  # noqa: A004 - the public name: auditring.open
@@ -74,6 +75,7 @@ __all__ = [
     "Session",
     "SessionClosed",
     "SinkError",
+    "SinkRejected",
     "SinkStats",
     "Stats",
     "Then",

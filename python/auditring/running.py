@@ -29,6 +29,12 @@ _LOOK: Final = 0.25
 _SESSIONS: Final = 2.0
 _UNOPENED: Final = 10.0
 _DROPS_STAY: Final = 60.0
+_PATIENCE: Final = 5.0
+_SINK_LOST: Final = ("budget", "corrupt", "rejected")
+_LOST_ADVICE: Final = (
+    "look at the sink (see stats); other sinks have these rows. Give the journal more room (journal_bytes), or name "
+    "the sink in required= if the log shall rather stop than go on without it"
+)
 _RING_ADVICE: Final = (
     "give the ring more room (ring_bytes), keep less (see policy), or stop reading from clients while pressure is high"
 )
@@ -63,6 +69,7 @@ class Running:
         self._followers: list[SinkFollower] = []
         self._drops = 0
         self._dropped_at = 0.0
+        self._sink_losses: dict[str, tuple[int, float]] = {}
         self._finished = root is None
         self._closing = False
         self._notes: tuple[str, ...] = ()
@@ -90,7 +97,7 @@ class Running:
         """Takes over processes of this directory that have died. What they left must not keep this one from working."""
         self._orphans = Orphans(root, sinks, self._board, self._tell)
         try:
-            self._orphans.adopt(self.core.process, key)
+            self._orphans.adopt(self.core.process, () if key is None else (key,))
         except OSError as error:
             self._board.bad("recovery", f"{type(error).__name__}: {error}", _RECOVERY_ADVICE)
         try:
@@ -111,7 +118,7 @@ class Running:
             mine = sink.fresh()
             mine.open(context)
             rows = _core.Follower(self.core, mine.name, declined(mine), tables=mine.batching.tables)
-            self._followers.append(SinkFollower(rows, mine, self._board, self._tell))
+            self._followers.append(SinkFollower(rows, mine, self._board, self._tell, watch=self._pump_lives))
         for follower in self._followers:
             follower.start()
         ring = self.core.ring_path
@@ -167,6 +174,7 @@ class Running:
 
     def health(self) -> Health:
         """What is wrong now."""
+        self._pump_lives()
         self._look()
         blind = (_BLIND.format("the log's policy"),) if self.policy.allow_blind_spots else ()
         return self._board.health((*self._notes, *blind))
@@ -219,18 +227,15 @@ class Running:
             self._pump.stop()
         self._leave_orphans(0)
         try:
+            for follower in self._followers:
+                follower.last_words()
             left = _left(deadline)
             self.core.close_sessions(_SESSIONS if left is None else min(left, _SESSIONS))
         finally:
             self.core.close()
         if self._finished or self._pump is None:
             return
-        if not (self._pump.finished or self._pump.alive) and isinstance(self._pump.failed, OSError):
-            self._pump.start()
-        self._pump.join(_left(deadline))
-        if not self._pump.finished:
-            why = "has not finished" if self._pump.alive else f"ended by {self._pump.failed!r}"
-            raise CloseIncomplete(f"the pump {why}; what was accepted is kept in the ring {self.core.ring_path}")
+        self._end_pump(self._pump, deadline)
         for follower in self._followers:
             follower.stop()
             if not (follower.finished or follower.alive):
@@ -250,6 +255,32 @@ class Running:
         raise CloseIncomplete(
             f"not everything has reached its sink: {names}; the rest is kept in {self.core.directory}"
         )
+
+    def _end_pump(self, pump: Pump, deadline: float | None) -> None:
+        """Waits for the final batch. Raises `CloseIncomplete`."""
+        if not (pump.finished or pump.alive or pump.dead):
+            pump.start()
+        pump.join(_left(deadline))
+        if pump.dead:
+            self._abandon(deadline)
+        if not pump.finished:
+            why = "has not finished" if pump.alive else f"ended by {pump.failed!r}"
+            kept = f"what was accepted is kept in the ring {self.core.ring_path} for the next opener"
+            raise CloseIncomplete(f"the pump {why}; {kept}")
+
+    def _abandon(self, deadline: float | None) -> None:
+        """The pump cannot go on in this process: all is let go of as it is, so that the next opener recovers it."""
+        for follower in self._followers:
+            follower.abandon()
+        for follower in self._followers:
+            left = _left(deadline)
+            follower.join(_PATIENCE if left is None else min(left, _PATIENCE))
+        self.core.abandon()
+
+    def _pump_lives(self) -> None:
+        """Sees to it that the pump does; from the sinks' threads, as the pump looks after those."""
+        if self._pump is not None and not self._closing:
+            self._pump.revive()
 
     def _leave_orphans(self, timeout: float | None) -> None:
         """What is not brought to their sinks in time is left for the next opener."""
@@ -298,6 +329,7 @@ class Running:
             self._board.good("segment")
         else:
             self._board.bad("segment", f"the next one cannot be begun: {counted['unrolled']}", _SEGMENT_ADVICE)
+        self._look_after_sinks(counted)
         if not self._closing and not self.core.ring_linked:
             refused = None if self._pump is None else self._pump.ring_refused
             no_other = "" if refused is None else f", and no new one can be made: {refused}"
@@ -319,6 +351,31 @@ class Running:
             )
         elif self._drops and now - self._dropped_at > _DROPS_STAY:
             self._board.good("ring")
+
+    def _look_after_sinks(self, counted: Mapping[str, Any]) -> None:
+        """Threads that have died, sinks that hang, and rows that a sink will not get."""
+        now = time.monotonic()
+        for follower in self._followers:
+            if not self._closing:
+                follower.look(now)
+            if follower.finished:
+                continue
+            if self.core.presses(follower.cursor):
+                follower.ask(counted["next_seq"])
+            lost = {cause: n for cause in _SINK_LOST if (n := follower.totals.get(f"lost_{cause}", 0))}
+            gone = max(0, counted["let_go"] - follower.cursor)
+            seen, _ = self._sink_losses.get(follower.sink.name, (0, 0.0))
+            if gone or sum(lost.values()) > seen:
+                self._sink_losses[follower.sink.name] = max(seen, sum(lost.values())), now
+            component, said = f"lost:{follower.sink.name}", [f"{n} {cause}" for cause, n in lost.items()]
+            if gone:
+                said.append(
+                    f"up to {gone} more let go at the journal's budget, as will be counted when the sink goes on"
+                )
+            if said and now - self._sink_losses[follower.sink.name][1] <= _DROPS_STAY:
+                self._board.bad(component, f"rows that the sink has not: {', '.join(said)}", _LOST_ADVICE)
+            else:
+                self._board.good(component)
 
 
 def _left(deadline: float | None) -> float | None:

@@ -18,6 +18,7 @@ SUMMARIES = {
     "query": "Ask an audit directory: SQL, or a saved question.",
     "recover": "End the journals of processes that died, and bring their rows to the sinks.",
     "schema": "What lines and rows may have: a JSON Schema, or the table's columns.",
+    "sink": "How far each sink is; and to forget one that nobody configures any more.",
     "stats": "The balance of every process that writes, or wrote, to a directory.",
     "tail": "Watch what happens in an audit directory, as it happens.",
     "verify": "Whether anything is missing, doubled, damaged or foreign.",

@@ -15,6 +15,10 @@ close()                            once, after the last commit
 A sink that raises loses nothing: the follower counts the failure, waits, goes back to its cursor and calls `start`
 with the state of the last commit. So any call but `close` may raise, and `start` must cope with whatever an
 interrupted `write` or `commit` left behind.
+
+Where a row is to blame, and will be at every further try, `write` or `commit` raises `SinkRejected` with its seq: the
+follower goes back all the same, and gives all rows again but that one, which is counted as lost and told of. Any other
+exception is taken for the sink's own trouble, and is tried again for ever.
 """
 
 import copy
@@ -84,6 +88,9 @@ class Sink(Protocol):
     batching: Batching = Batching(rows=8192)
     """Read once, when the log is opened."""
 
+    remote: bool = False
+    """Whether what it writes to may be away while the proxy starts: then only `open(probe=…)` that names it asks it."""
+
     @property
     def checkpoint(self) -> Checkpoint:
         """Limits of the next checkpoint; read after every `start` and every `commit`."""
@@ -97,8 +104,15 @@ class Sink(Protocol):
         """Whether rows of this kind shall come; the others count as filtered. Must always answer the same."""
         return True
 
+    def probe(self, root: Path) -> None:
+        """Looks, before anything of a log is begun in `root`, whether rows could be written, and writes none.
+
+        Raises whatever says why not. Called on the template, and has to come back within moments. Nothing it finds out
+        is kept, so `open` and `start` rely on nothing of it.
+        """
+
     def open(self, context: SinkContext) -> None:
-        """Takes what must be known before the first row."""
+        """Takes what must be known before the first row. Must not wait for another machine."""
 
     def start(self, state: bytes) -> None:
         """Resumes behind the commit that returned `state` (empty: behind none) and undoes what came after it."""

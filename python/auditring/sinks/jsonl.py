@@ -23,7 +23,7 @@ from typing import Final, TypeVar, get_args
 from auditring.config import Rotation
 from auditring.exceptions import ConfigError, CursorError
 from auditring.policy import Policy
-from auditring.sinks._files import day_of, make_directory, sync_directory
+from auditring.sinks._files import day_of, make_directory, probe_directory, sync_directory
 from auditring.sinks._lines import LineFile, compress
 from auditring.sinks.base import Batching, Checkpoint, RowBatch, Sink, SinkContext
 from auditring.types import Dialect
@@ -92,6 +92,10 @@ class JsonlSink(Sink):
             bytes=_least(own.bytes, limits.bytes, size),
             age=_least(own.age, limits.age_seconds, age),
         )
+
+    def probe(self, root: Path) -> None:
+        """Looks whether files could be written."""
+        probe_directory(self._path if self._path is not None else root / "jsonl")
 
     def open(self, context: SinkContext) -> None:
         """Makes the directory."""
@@ -224,6 +228,11 @@ class _StdoutSink(JsonlSink):
     @property
     def checkpoint(self) -> Checkpoint:
         return self._limits
+
+    def probe(self, root: Path) -> None:
+        """Looks whether there is a standard output."""
+        del root
+        os.fstat(sys.stdout.fileno())
 
     def open(self, context: SinkContext) -> None:
         """Takes the descriptor that standard output has now."""

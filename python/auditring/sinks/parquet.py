@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 from auditring import _core
 from auditring.config import Rotation
 from auditring.policy import Policy
-from auditring.sinks._files import FILE_MODE, date_of, make_directory, sync_directory
+from auditring.sinks._files import FILE_MODE, date_of, make_directory, probe_directory, sync_directory
 from auditring.sinks._sealed import Sealed, Terms, sealed_from
 from auditring.sinks.base import Batching, Checkpoint, RowBatch, Sink, SinkContext
 
@@ -183,6 +183,10 @@ class ParquetSink(Sink):
         """A checkpoint is a file, so its limits are the rotation's."""
         r = self._rotation
         return Checkpoint(rows=r.rows, bytes=r.bytes, age=r.age_seconds)
+
+    def probe(self, root: Path) -> None:
+        """Looks whether files could be written."""
+        probe_directory(root / "events")
 
     def open(self, context: SinkContext) -> None:
         """Makes `events/` and asks the core for the schema."""

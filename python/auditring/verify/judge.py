@@ -93,7 +93,7 @@ class _Judge:
             events=self.sum("events"),
             sampled_out=self.sum("sampled_out"),
             filtered_out=self.sum("filtered_out"),
-            lost=self.sum("lost"),
+            lost=self.sum("lost") + (0 if self.sink is None else self.sink.forgotten),
             pending=max(0, standing.next_seq - self.end) if standing is not None and sealed else 0,
             off=None if standing is None else standing.terms["off"],
             losses=tuple(losses[:MOST_LOSSES]) if losses or lines is None else lines.losses,
@@ -201,7 +201,11 @@ class _Judge:
             if low <= high:
                 whole = False
                 text = f"{_seqs(low, high)} in no file yet, and the journal cannot give them: damaged, or gone"
-                self.find(Kind.JOURNAL, text, low, high)
+                kind = Kind.JOURNAL
+                if low == first and self.sink is not None and not self.sink.required:
+                    kind = Kind.NOTE
+                    text = f"{_seqs(low, high)} in no file: let go at the journal's budget, told when the sink goes on"
+                self.find(kind, text, low, high)
         return whole
 
     def ending(self) -> bool:
@@ -211,15 +215,26 @@ class _Judge:
             return self.clean_end(standing)
         if sink is None:
             return True
-        reached = standing.next_seq if standing.state is State.CLOSED else sink.cursor
+        left = standing.state is not State.CLOSED or sink.forgotten
+        reached = sink.cursor if left else standing.next_seq
         if self.end < reached:
             says = "its totals say" if standing.state is State.CLOSED else "its cursor says"
             return self.short(reached - 1, says)
-        if standing.state is not State.CLOSED:
-            if self.end > standing.next_seq:
-                text = f"its files go to seq {self.end - 1}, its journal only to {standing.next_seq - 1}"
-                self.find(Kind.NOTE, f"{text}: so it is after a loss of power", standing.next_seq, self.end - 1)
-            return self.journaled(self.end, standing.next_seq - 1)
+        if sink.forgotten:
+            text = f"{sink.forgotten:,} rows from seq {reached} on are in no file: the sink was forgotten"
+            self.find(Kind.NOTE, text, reached, standing.next_seq - 1)
+            return True
+        return self.closed(standing) if standing.state is State.CLOSED else self.going_on(standing)
+
+    def going_on(self, standing: Standing) -> bool:
+        """Whether the journal has what the files of a process have not yet."""
+        if self.end > standing.next_seq:
+            text = f"its files go to seq {self.end - 1}, its journal only to {standing.next_seq - 1}"
+            self.find(Kind.NOTE, f"{text}: so it is after a loss of power", standing.next_seq, self.end - 1)
+        return self.journaled(self.end, standing.next_seq - 1)
+
+    def closed(self, standing: Standing) -> bool:
+        """Whether the files of a process that has gone end where it did."""
         if self.end > standing.next_seq:
             text = f"its files go to seq {self.end - 1}, but by its totals it ended at {standing.next_seq - 1}"
             self.find(Kind.ALTERED, text, standing.next_seq, self.end - 1, beside=[self.counted[-1]])

@@ -101,6 +101,8 @@ class Loss:
     cause: str
     action: str | None = None
     """Which action, where it is one."""
+    sink: str | None = None
+    """Whose rows they are that it lacks, though the log has them; `None` for events that the log itself lacks."""
     since: datetime | None = None
     """Begin of the interval that ends at `time`."""
 

@@ -111,7 +111,8 @@ class Rows:
 
     def lose(self, loss: Loss) -> None:
         """Count a row of losses, and keep it as long as there are few."""
-        self.events_lost += loss.lost or 0
+        # What one sink lacks is not lost to the log; its own files and totals say so.
+        self.events_lost += 0 if loss.sink else loss.lost or 0
         self.unknown_losses += loss.lost is None
         if len(self.losses) < MOST_LOSSES:
             self.losses.append(loss)
@@ -181,6 +182,7 @@ def loss_of(seq: int, time_ns: int | None, lost: int | None, context: Mapping[st
         lost=lost,
         cause=str(context.get("cause", "unknown")),
         action=context.get("action"),
+        sink=context.get("sink"),
         since=instant(context.get("fromNanos")),
     )
 

@@ -44,7 +44,7 @@ mod _core {
     #[pymodule_export]
     use crate::orphan::{Orphan, adopt_orphans};
     #[pymodule_export]
-    use crate::outside::{actions, columns, outside};
+    use crate::outside::{actions, columns, forget_sink, outside};
     #[pymodule_export]
     use crate::policy::{
         RedactionKey, check_policy, check_windows, compile_policy, explain, in_memory, judge, literal, sample_by,

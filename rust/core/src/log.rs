@@ -131,7 +131,8 @@ impl Log {
     #[new]
     #[pyo3(signature = (root, *, instance, host, policy, sinks, primary_tap=None, ring_dir=None, ring_bytes=16 << 20,
         droppable=(Some(0.05), false), protected=(Some(0.05), false), journal_bytes=4 << 30, segment_bytes=64 << 20,
-        segment_seconds=10.0, power_seconds=None, balance_seconds=None, startup=vec![], key=None, lanes=None))]
+        segment_seconds=10.0, power_seconds=None, balance_seconds=None, startup=vec![], key=None,
+        required=vec![], lanes=None))]
     #[allow(clippy::too_many_arguments, reason = "keyword-only, and called from one place")]
     fn new(
         py: Python<'_>,
@@ -152,6 +153,7 @@ impl Log {
         balance_seconds: Option<f64>,
         startup: Vec<(String, String)>,
         key: Option<&RedactionKey>,
+        required: Vec<String>,
         lanes: Option<u32>,
     ) -> PyResult<Self> {
         let (droppable, protected) = (when_full(droppable)?, when_full(protected)?);
@@ -177,6 +179,7 @@ impl Log {
             host,
             policy,
             sinks,
+            required,
             primary_tap,
             ring_dir,
             ring_bytes,
@@ -459,8 +462,29 @@ impl Log {
         let Some(machine) = &self.machine else { return Ok(true) };
         let timeout =
             Duration::try_from_secs_f64(timeout).map_err(|e| PyValueError::new_err(format!("timeout: {e}")))?;
-        let ended = py.detach(|| lock(&machine.pump).as_mut().map_or(Ok(true), |pump| pump.run(timeout)));
+        let ended = py.detach(|| match machine.pump.lock() {
+            Ok(mut pump) => Some(pump.as_mut().map_or(Ok(true), |pump| pump.run(timeout))),
+            Err(_) => None,
+        });
+        let Some(ended) = ended else {
+            return Err(PyRuntimeError::new_err("a panic has left the pump half-changed; recovery takes its work up"));
+        };
         ended.map_err(os_error)
+    }
+
+    /// Whether the pump may run again: no panic has left it half-changed.
+    #[getter]
+    fn pump_sound(&self) -> bool {
+        self.machine.as_ref().is_none_or(|machine| !machine.pump.is_poisoned())
+    }
+
+    /// Lets go of ring and journal as they are, after a pump that cannot go on: the next opener recovers them.
+    fn abandon(&self, py: Python<'_>) {
+        let Some(machine) = &self.machine else { return };
+        py.detach(|| {
+            drop(lock(&machine.pump).take());
+            drop(lock(&machine.held).take());
+        });
     }
 
     /// Looks whether the ring's file is still there (session managers and containers delete what lies in `/dev/shm`) and
@@ -547,6 +571,11 @@ impl Log {
                 return Err(PyTimeoutError::new_err(format!("the pump is dead: {cause}")));
             }
         }
+    }
+
+    /// Whether a sink with this cursor holds back half of the journal's budget.
+    fn presses(&self, cursor: i64) -> bool {
+        self.shared.progress.presses(cursor)
     }
 
     /// Waits, without the GIL, until the rows before `seq`, which are journaled, are on the disk itself (`fdatasync`). All who
@@ -638,6 +667,7 @@ impl Log {
         stats.set_item("alive", !self.shared.progress.dead())?;
         stats.set_item("over_budget", journaled.over_budget)?;
         stats.set_item("unrolled", journaled.unrolled)?;
+        stats.set_item("let_go", journaled.let_go)?;
         Ok(stats)
     }
 

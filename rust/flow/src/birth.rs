@@ -29,6 +29,8 @@ pub struct Settings {
     pub policy: Vec<u8>,
     /// The sinks that hold the journal: each by its name, with its own policy in its journaled form, empty without one.
     pub sinks: Vec<(String, Vec<u8>)>,
+    /// Those of them for which the pump stops at the journal's budget; for the others segments are let go.
+    pub required: Vec<String>,
     /// The tap that totals and metrics count; none: all.
     pub primary_tap: Option<String>,
     /// Where the ring lies; none: `/dev/shm`, or the audit directory where that is not to be had.
@@ -211,12 +213,12 @@ impl Born {
         clock: Clock,
         birth: auditring_ring::Anchor,
     ) -> Result<(Writer, Vec<u8>), Error> {
-        let entries = settings.sinks.iter().enumerate().map(|(at, (name, policy))| Follower {
+        let entries = settings.sinks.iter().map(|(name, policy)| Follower {
             name: name.clone(),
             since_seq: 0,
             policy: policy.clone(),
             policy_since: 0,
-            required: at == 0,
+            required: settings.required.contains(name),
         });
         Followers { entries: entries.collect() }.store(dir.path())?;
         let birth = journaled(birth);

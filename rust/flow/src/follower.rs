@@ -6,14 +6,15 @@
 //! again, the same. A row that closes late comes in a later batch than its first event's seq lies in, never behind a cut.
 //! Where the log promises that a loss of power loses nothing, nothing is handed out that it could still take.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant as Clockwork};
 
-use auditring_event::RowSet;
 use auditring_event::arrow::{RecordBatch, Table};
 use auditring_event::row::RowView;
+use auditring_event::{Malformed, RowSet};
 use auditring_journal::{BatchFlags, Cursor, Followers, Reader, SinkLock, Step, delete_passed};
 
 use crate::Error;
@@ -23,8 +24,6 @@ use crate::select::{Chosen, Declined, Selector};
 const DAY_NS: i64 = 86_400_000_000_000;
 /// The longest wait for another look at the journal: what is written is announced, so this is only a backstop.
 const LOOK: Duration = Duration::from_secs(1);
-/// Seqs that make a checkpoint while the journal fills up.
-const PRESSED_SEQS: i64 = 1 << 16;
 /// Rows that are worth waking up for when a whole batch is wanted.
 const MANY: usize = 4096;
 /// A batch ends past so many bytes of rows, or of what they have become: a session's context is in each of its rows.
@@ -88,6 +87,8 @@ struct Left {
     rows: Range<usize>,
     /// Seq of the first of them.
     seq: i64,
+    /// Or they are damaged, so many: behind a jump in seq, which ends a checkpoint first.
+    lost: u64,
 }
 
 /// The batch in the making, as its [`Form`] wants it.
@@ -151,9 +152,13 @@ pub struct Follower {
     making: Making,
     cursor: Cursor,
     /// Handed out since the commit.
-    handed: [(&'static str, u64); 6],
+    handed: [(&'static str, u64); 7],
+    /// Rows that the sink has refused for good, from the cursor on: they are left out when they come again.
+    rejected: BTreeSet<i64>,
+    /// Rows before this seq are looked at whole: they were in hand at a failure, which one of them may be the cause of.
+    suspect: i64,
     /// Lost by cause among the rows being chosen.
-    losing: [u64; 2],
+    losing: [u64; 3],
     position: i64,
     /// Greatest UTC day seen since the commit.
     day: Option<i64>,
@@ -171,11 +176,24 @@ pub struct Follower {
     nudges: u64,
 }
 
-const NOTHING: [(&str, u64); 6] =
-    [("delivered", 0), ("merged", 0), ("sampled_out", 0), ("filtered_out", 0), ("lost_corrupt", 0), ("lost_budget", 0)];
+/// Whether a row holds what no sink could write. One that only a later version knows is not that.
+pub(crate) fn illegible(view: &RowView<'_>) -> bool {
+    matches!(view.validate(), Err(Malformed::Text | Malformed::Short | Malformed::Json))
+}
+
+const NOTHING: [(&str, u64); 7] = [
+    ("delivered", 0),
+    ("merged", 0),
+    ("sampled_out", 0),
+    ("filtered_out", 0),
+    ("lost_corrupt", 0),
+    ("lost_budget", 0),
+    ("lost_rejected", 0),
+];
 /// Positions in `losing`.
 const CORRUPT: usize = 0;
 const BUDGET: usize = 1;
+const REJECTED: usize = 2;
 
 impl Follower {
     /// Takes up a sink's work at its cursor.
@@ -204,7 +222,9 @@ impl Follower {
             chosen: Chosen::at(cursor.seq),
             making: Making::of(form),
             handed: NOTHING,
-            losing: [0; 2],
+            rejected: BTreeSet::new(),
+            suspect: i64::MIN,
+            losing: [0; 3],
             position: cursor.seq,
             day: None,
             boundary: false,
@@ -334,7 +354,7 @@ impl Follower {
     fn gathered(&mut self, max_rows: usize, to_cut: bool) -> Result<bool, Error> {
         self.sound()?;
         loop {
-            if self.progress.pressed() && self.chosen.next_seq - self.cursor.seq >= PRESSED_SEQS {
+            if self.progress.should_commit(self.cursor.seq, self.chosen.next_seq - self.cursor.seq) {
                 // A sink that keeps few of many rows would hold the journal back for a long time.
                 self.cutting = true;
             }
@@ -342,17 +362,48 @@ impl Follower {
             self.boundary |= due && self.cutting;
             if due || self.is_ready(max_rows) || self.making.bytes() + self.chosen.set.data.len() >= MOST_BYTES {
                 if !self.is_idle() {
+                    self.strike();
                     self.making.finish(&mut self.chosen.set)?;
                 }
                 return Ok(true);
             }
             if !self.left.rows.is_empty() {
                 self.choose(max_rows, to_cut)?;
+            } else if self.left.lost > 0 {
+                let Left { seq, lost, .. } = std::mem::take(&mut self.left);
+                self.lose(seq, lost, CORRUPT);
             } else if !self.step()? {
                 return Ok(false);
             }
+            self.strike();
             self.making.take(&mut self.chosen.set, max_rows)?;
         }
+    }
+
+    /// Leaves out what the sink has refused: the events of such a row are lost, also those that were merged into it.
+    fn strike(&mut self) {
+        if self.rejected.is_empty() {
+            return;
+        }
+        let (rejected, mut events, mut rows) = (&self.rejected, 0, 0);
+        self.chosen.set.rows.retain(|row| {
+            let struck = rejected.contains(&row.seq);
+            if struck {
+                events += u64::from(row.count);
+                rows += 1;
+            }
+            !struck
+        });
+        self.chosen.merged -= events - rows;
+        self.chosen.lost += events;
+        self.losing[REJECTED] += events;
+    }
+
+    /// The sink has refused these rows and always will: they are counted as lost when they come again, after
+    /// [`Follower::rewind`]. How many of them were handed out since the commit and not refused before.
+    pub fn reject(&mut self, seqs: impl IntoIterator<Item = i64>) -> usize {
+        let handed = self.cursor.seq..self.position;
+        seqs.into_iter().filter(|seq| handed.contains(seq) && self.rejected.insert(*seq)).count()
     }
 
     /// Whether a cut that was wanted lies here: one that ends the checkpoint, or what is asked for.
@@ -402,13 +453,17 @@ impl Follower {
             Step::Batch(meta, sections) => {
                 self.selector.contexts(&self.buf[sections.contexts]);
                 self.selector.definitions(&self.buf[sections.definitions], &mut self.chosen);
-                self.left = Left { rows: sections.rows, seq: meta.first_seq };
+                self.left = Left { rows: sections.rows, seq: meta.first_seq, lost: 0 };
                 if meta.first_seq > self.chosen.next_seq {
                     self.jump(meta.first_seq);
                 }
                 if meta.rows == 0 && !meta.flags.contains(BatchFlags::PASSED) {
                     self.selector.elapse(&meta, &mut self.chosen);
                 }
+            }
+            Step::Corrupt { first_seq, rows } if first_seq > self.chosen.next_seq => {
+                self.left = Left { seq: first_seq, lost: rows, ..Left::default() };
+                self.jump(first_seq);
             }
             Step::Corrupt { first_seq, rows } => self.lose(first_seq, rows, CORRUPT),
             Step::Gone { first_seq, rows } => self.lose(first_seq, rows, BUDGET),
@@ -470,6 +525,13 @@ impl Follower {
                 self.left.seq += 1;
                 continue;
             }
+            if self.left.seq < self.suspect && illegible(&view) {
+                // Scribbled over in the ring: no sink could make anything of it.
+                self.lose(self.left.seq, 1, CORRUPT);
+                self.left.rows.start += len;
+                self.left.seq += 1;
+                continue;
+            }
             let day = view.time_ns().div_euclid(DAY_NS);
             if self.day.is_some_and(|seen| day > seen) {
                 if !windows {
@@ -506,6 +568,7 @@ impl Follower {
             return Ok(None);
         }
         self.cut = self.selector.at_cut();
+        self.strike();
         if let Err(error) = self.making.finish(&mut self.chosen.set) {
             self.spoil(&error);
             return Err(error);
@@ -529,8 +592,8 @@ impl Follower {
         let next = Making::of(self.making.form);
         let making = std::mem::replace(&mut self.making, next);
         self.position = chosen.next_seq;
-        let [corrupt, budget] = std::mem::take(&mut self.losing);
-        let counts = [rows as u64, chosen.merged, chosen.sampled_out, chosen.filtered_out, corrupt, budget];
+        let [corrupt, budget, rejected] = std::mem::take(&mut self.losing);
+        let counts = [rows as u64, chosen.merged, chosen.sampled_out, chosen.filtered_out, corrupt, budget, rejected];
         for ((_, total), count) in self.handed.iter_mut().zip(counts) {
             *total += count;
         }
@@ -553,6 +616,7 @@ impl Follower {
         cursor.place(&self.dir, &self.sink)?;
         self.undurable = true;
         self.cursor = cursor;
+        self.rejected = self.rejected.split_off(&self.position);
         self.cut = true;
         self.handed = NOTHING;
         self.boundary = false;
@@ -565,13 +629,15 @@ impl Follower {
         }
         Cursor::make_durable(&self.dir)?;
         self.undurable = false;
-        if let Some(passed) = Followers::load(&self.dir)?.passed(&self.dir)? {
+        // A cursor of another sink that cannot be read is its own follower's to tell of: it holds what it is owed.
+        let marks = Followers::load(&self.dir)?.marks(&self.dir).unwrap_or_default();
+        if let Some(passed) = marks.iter().map(|mark| mark.seq).min() {
             delete_passed(&self.dir, passed, 1)?;
         }
         Ok(())
     }
 
-    /// Back to the cursor: what was not committed will be handed out again, the same.
+    /// Back to the cursor: what was not committed will be handed out again, the same, but for rows that say what no row can.
     ///
     /// # Errors
     /// If the journal cannot be opened, or the cursor, where its name was not durable, cannot be stored anew.
@@ -581,13 +647,14 @@ impl Follower {
             self.undurable = false;
         }
         self.reader = Reader::open(&self.dir, self.cursor.seq)?;
+        self.suspect = self.suspect.max(self.chosen.next_seq);
         self.left = Left::default();
         self.chosen = Chosen::at(self.cursor.seq);
         self.making = Making::of(self.making.form);
         self.selector.forget();
         self.selector.begin(&mut self.chosen);
         self.handed = NOTHING;
-        self.losing = [0; 2];
+        self.losing = [0; 3];
         self.position = self.cursor.seq;
         self.day = None;
         self.boundary = false;

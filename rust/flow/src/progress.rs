@@ -4,7 +4,7 @@
 //! tell producers whether to wait for space, and the cause of trouble. What must always hold: a number shown here is never
 //! ahead of the journal, and a durable one never ahead of the disk.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -41,6 +41,8 @@ pub struct Journaled {
     pub bytes: u64,
     /// Why the next segment could not be begun; none while they can be.
     pub unrolled: Option<String>,
+    /// Rows before this seq were let go, though a sink that is not required may have lacked them.
+    pub let_go: i64,
     /// The final batch is written.
     pub ended: bool,
     /// Raised by [`Progress::nudge`]: ends waits whatever the numbers say.
@@ -74,14 +76,16 @@ pub(crate) struct Written {
 }
 
 /// Shared by the threads of one open log.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Progress {
     journaled: Mutex<Journaled>,
     moved: Condvar,
     /// Per class (droppable, protected): one wait has expired and no space has been seen since.
     shed: [AtomicBool; 2],
-    /// Half of the journal's budget is used up: who holds it back had better commit.
-    pressed: AtomicBool,
+    /// Who lacks a row before this seq holds back half of the journal's budget, and had better commit.
+    pressed: AtomicI64,
+    /// Rows that are worth a commit then.
+    worth: AtomicI64,
     /// What troubles the pump.
     trouble: Mutex<Option<String>>,
     /// What the disk refuses to make durable.
@@ -90,6 +94,23 @@ pub struct Progress {
     dead: AtomicBool,
     blocked_ns: AtomicU64,
     waits: AtomicU64,
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self {
+            journaled: Mutex::default(),
+            moved: Condvar::new(),
+            shed: Default::default(),
+            pressed: AtomicI64::new(i64::MIN),
+            worth: AtomicI64::new(i64::MAX),
+            trouble: Mutex::default(),
+            dead: AtomicBool::new(false),
+            blocked_ns: AtomicU64::new(0),
+            waits: AtomicU64::new(0),
+            disk: Mutex::default(),
+        }
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -208,15 +229,22 @@ impl Progress {
         (true, journaled)
     }
 
-    /// Tells followers whether the journal fills up.
-    pub(crate) fn press(&self, pressed: bool) {
-        self.pressed.store(pressed, Ordering::Relaxed);
+    /// Tells followers who of them holds back half of the budget: whoever lacks a row before `seq`; none: nobody does. So many
+    /// rows are `worth` a commit then.
+    pub(crate) fn press(&self, seq: Option<i64>, worth: i64) {
+        self.worth.store(worth, Ordering::Relaxed);
+        self.pressed.store(seq.unwrap_or(i64::MIN), Ordering::Relaxed);
     }
 
-    /// Whether half of the journal's budget is used up.
+    /// Whether a follower with this cursor holds back half of the journal's budget.
     #[must_use]
-    pub fn pressed(&self) -> bool {
-        self.pressed.load(Ordering::Relaxed)
+    pub fn presses(&self, cursor: i64) -> bool {
+        cursor < self.pressed.load(Ordering::Relaxed)
+    }
+
+    /// The same, where so many rows are ready to be committed.
+    pub(crate) fn should_commit(&self, cursor: i64, rows: i64) -> bool {
+        self.presses(cursor) && rows >= self.worth.load(Ordering::Relaxed)
     }
 
     /// Whether this class sheds without waiting.

@@ -19,7 +19,8 @@ use auditring_event::record::{Encoder, RecordView};
 use auditring_event::{Definitions, named};
 use auditring_journal::counters;
 use auditring_journal::{
-    BatchFlags, BatchMeta, Followers, LaneRange, Writer, bytes_held, delete_oldest, delete_passed, free_bytes,
+    BatchFlags, BatchMeta, Followers, LaneRange, Writer, bytes_held, delete_oldest_before, delete_passed, free_bytes,
+    holding,
 };
 use auditring_policy::Policy;
 use auditring_ring::{Clock, OwnedConsumer, Position, Ring, consumer_of};
@@ -56,6 +57,8 @@ const RESERVE: u64 = 32 << 20;
 const ENOSPC: i32 = 28;
 /// How long a claim may stay open after the ring was closed.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// Rows that are worth a commit to a follower that holds back half of the budget, at most.
+const WORTH: i64 = 1 << 16;
 /// Bits of a lane's count of claims.
 const CLAIMS: u32 = u32::MAX >> 1;
 /// Less than this in a batch is next to nothing.
@@ -113,6 +116,10 @@ pub struct Pump {
     /// What is kept back for sealing, or a full disk would never free itself.
     reserve: u64,
     looked_at_bytes: Clockwork,
+    /// Bytes of segments that have ended since a cut was made for the budget's sake.
+    uncut_bytes: u64,
+    /// Rows before this seq were let go for the budget's sake.
+    let_go: i64,
     /// Nothing is written for now: the budget is used up.
     over: bool,
     stuck_since: Option<Clockwork>,
@@ -207,6 +214,8 @@ impl Pump {
             free_bytes: u64::MAX,
             reserve: RESERVE.min(free_bytes(dir.path())? / 4),
             looked_at_bytes: Clockwork::now(),
+            uncut_bytes: 0,
+            let_go: 0,
             over: false,
             stuck_since: None,
             successor: None,
@@ -609,6 +618,7 @@ impl Pump {
             head.policy_digest = Policy::digest(&stated.bytes);
             head.policy.clone_from(&stated.bytes);
         }
+        let ended = self.writer.len();
         while let Err(error) = self.writer.roll(&head) {
             // A name that a try left, which failed and could not even remove it, is passed over.
             if error.kind() != io::ErrorKind::AlreadyExists {
@@ -620,6 +630,7 @@ impl Pump {
             // A full mailbox has told of worse.
             let _ = self.mailbox.post(row);
         }
+        self.uncut_bytes += ended;
         self.defined = head.definitions.len();
         // Directly behind: whatever fails next, the new segment holds no context yet.
         self.fill.begin_segment();
@@ -647,7 +658,11 @@ impl Pump {
             self.sealed_bytes = bytes.saturating_sub(self.writer.len());
         }
         self.free_bytes = free_bytes(&self.dir).unwrap_or(self.free_bytes);
-        self.progress.press(self.sealed_bytes + self.writer.len() >= self.limits.journal_bytes / 2);
+        let half = self.limits.journal_bytes / 2;
+        let held = if self.is_half() { holding(&self.dir, half).unwrap_or(None) } else { None };
+        // A small budget holds few rows: a quarter of what is there is worth a commit.
+        let rows = held.map_or(0, |seq| self.writer.state().next_seq - seq.min(self.writer.state().next_seq));
+        self.progress.press(held, (rows / 4).clamp(1, WORTH));
     }
 
     fn publish(&mut self) {
@@ -671,6 +686,7 @@ impl Pump {
             journaled.lost.clear();
             journaled.lost.extend(lost.map(|(name, cell)| (name, cells.get(cell))));
             journaled.bytes = self.sealed_bytes + self.writer.len();
+            journaled.let_go = self.let_go;
             journaled.actions.clear();
             journaled.actions.extend(cells.iter().filter_map(|(cell, count)| match counters::name(cell) {
                 counters::Name::Journaled { code, outcome, primary: true } => Some((code, outcome, count)),
@@ -679,41 +695,42 @@ impl Pump {
         });
     }
 
-    /// At the budget, or where the disk has only what sealing needs, nothing more is written until a follower has passed a
-    /// segment: the ring fills, and `when_full` speaks. A log that is closing goes on, so that it can end; without any
-    /// follower the oldest segment goes.
+    /// At the budget, or where the disk has only what sealing needs, nothing more is written until every required sink has
+    /// passed a segment: the ring fills, and `when_full` speaks. For sinks that are not required the oldest segments go; what
+    /// such a sink lacks then its follower counts, by the journal's own names, when it comes there. A log that is closing
+    /// goes on, so that it can end.
     fn over_budget(&mut self) -> Result<bool, Error> {
         if self.looked_at_bytes.elapsed() >= LOOK {
             self.look_at_bytes();
         }
+        if self.is_half() && self.uncut_bytes >= self.slack() && self.ticks.take_uncut() {
+            // Whoever holds the journal back may wait for a window's end to commit at.
+            self.cut()?;
+        }
         if !self.is_over() {
             return Ok(self.show_over(false));
         }
-        if !self.fresh() && !self.writer.is_poisoned() {
+        let followers = Followers::load(&self.dir)?;
+        self.make_room(&followers)?;
+        let large = self.writer.len() >= self.slack() || self.writer.len() >= self.sealed_bytes;
+        if self.is_over() && large && !self.fresh() && !self.writer.is_poisoned() {
             // The segment being written could never go: it ends here, so that it goes once it is passed.
             self.roll()?;
+            self.make_room(&followers)?;
         }
-        match Followers::load(&self.dir)?.passed(&self.dir)? {
-            Some(passed) => _ = delete_passed(&self.dir, passed, 1)?,
-            None if !self.followed => {
-                if let Some(gone) = delete_oldest(&self.dir)? {
-                    self.losses.unfollowed(gone.rows);
-                }
-            }
-            None => {}
-        }
-        self.look_at_bytes();
-        // Without followers the budget is kept by deleting alone: there is nothing that waiting would bring.
-        let over = self.is_over() && self.followed && !self.ring.is_closed();
+        let full = self.free_bytes < self.reserve;
+        // Where no sink is required the budget is kept by deleting alone: there is nothing that waiting would bring.
+        let waits = followers.entries.iter().any(|entry| entry.required) || (self.followed && full);
+        let over = self.is_over() && waits && !self.ring.is_closed();
         if over {
             // Followers may be waiting for the disk.
             self.syncer.unsynced().hasten();
         }
         if over && self.ticks.take_uncut() {
             // Followers commit at cuts, and nothing goes before they have: they are not kept waiting for a window's end.
-            self.write(BatchFlags::CUT, 0)?;
+            self.cut()?;
         }
-        if over && self.free_bytes < self.reserve {
+        if over && full {
             return Err(Error::Io {
                 what: "write a batch and leave the sinks room to seal their files in",
                 path: self.dir.clone(),
@@ -723,14 +740,62 @@ impl Pump {
         Ok(self.show_over(over))
     }
 
+    /// Deletes what every sink has passed, then, while that is not enough, what every required one has.
+    fn make_room(&mut self, followers: &Followers) -> Result<(), Error> {
+        let marks = followers.marks(&self.dir)?;
+        if let Some(passed) = marks.iter().map(|mark| mark.seq).min() {
+            delete_passed(&self.dir, passed, 1)?;
+            self.look_at_bytes();
+        }
+        let before = marks.iter().filter(|mark| mark.required).map(|mark| mark.seq).min().unwrap_or(i64::MAX);
+        // Some room at a time, or each batch would have to wait for a little of it.
+        while self.is_over_with(self.slack()) {
+            let Some(gone) = delete_oldest_before(&self.dir, before)? else { break };
+            let end = gone.first_seq.saturating_add_unsigned(gone.rows);
+            for mark in marks.iter().filter(|mark| !mark.required && mark.seq < end) {
+                let from = mark.seq.max(gone.first_seq);
+                self.losses.let_go(&mark.name, from.abs_diff(end), from..end);
+                self.let_go = self.let_go.max(end);
+            }
+            if marks.is_empty() {
+                self.losses.unfollowed(gone.rows);
+            }
+            self.look_at_bytes();
+        }
+        Ok(())
+    }
+
+    /// A batch without rows at which followers may commit.
+    fn cut(&mut self) -> Result<(), Error> {
+        self.uncut_bytes = 0;
+        self.write(BatchFlags::CUT, 0)
+    }
+
+    fn is_half(&self) -> bool {
+        self.sealed_bytes + self.writer.len() >= self.limits.journal_bytes / 2
+    }
+
     fn is_over(&self) -> bool {
-        self.sealed_bytes + self.writer.len() >= self.limits.journal_bytes || self.free_bytes < self.reserve
+        self.is_over_with(0)
+    }
+
+    fn is_over_with(&self, slack: u64) -> bool {
+        self.sealed_bytes + self.writer.len() + slack >= self.limits.journal_bytes || self.free_bytes < self.reserve
+    }
+
+    /// A part of the budget that is worth making room for.
+    fn slack(&self) -> u64 {
+        self.limits.journal_bytes / 8
     }
 
     fn show_over(&mut self, over: bool) -> bool {
         if self.over != over {
             self.over = over;
             self.progress.publish(|journaled| journaled.over_budget = over);
+            if over {
+                // Who waits for a few thousand rows more would wait in vain.
+                self.progress.nudge();
+            }
         }
         over
     }

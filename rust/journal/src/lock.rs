@@ -54,7 +54,8 @@ impl Lock {
     /// # Errors
     /// If the system refuses. A file that is not there is held by nobody.
     pub fn is_held(path: &Path) -> Result<bool> {
-        let file = match files::open_lock(path, false) {
+        // To be read: who may not write may ask.
+        let file = match files::open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(error),

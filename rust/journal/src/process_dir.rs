@@ -145,6 +145,16 @@ impl ProcessDir {
         Ok(lock.map(|lock| Self { path: path.to_owned(), lock }))
     }
 
+    /// Takes over a directory whose lock file is gone, with a new one. `None`: another was faster, or it has gone. The caller
+    /// knows by other means that its owner is dead: an owner that lives holds a lock that nobody can find any more.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub fn adopt_unlocked(path: &Path) -> Result<Option<Self>> {
+        let lock = Lock::try_take(&path.join(LOCK), true)?;
+        Ok(lock.map(|lock| Self { path: path.to_owned(), lock }))
+    }
+
     /// The directory.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -204,6 +214,20 @@ pub fn list(root: &Path) -> Result<Vec<([u8; 16], PathBuf)>> {
 /// If the system refuses. A directory that is not there is held by nobody.
 pub fn is_held(dir: &Path) -> Result<bool> {
     Lock::is_held(&dir.join(LOCK))
+}
+
+/// Whether a process's directory is there and its lock file is not. It was born with one, so somebody has deleted it, and no
+/// lock tells any more whether its owner lives.
+///
+/// # Errors
+/// If the system refuses.
+pub fn lock_is_gone(dir: &Path) -> Result<bool> {
+    let lock = dir.join(LOCK);
+    match lock.symlink_metadata() {
+        Ok(_) => Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(dir.is_dir()),
+        Err(error) => Err(Error::io("look at", &lock, error)),
+    }
 }
 
 /// Deletes what the dead left half made or half removed. Returns how many directories.
