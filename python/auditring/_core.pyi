@@ -345,11 +345,13 @@ class Log:
         startup: Sequence[tuple[str, str]] = ...,
         key: RedactionKey | None = None,
         required: Sequence[str] = ...,
+        lanes: int | None = None,
     ) -> Self:
         """`sinks`: names, each with its own policy in its journaled form, empty where it has none.
 
         `required`: those of them for which the pump stops at the journal's budget.
         `droppable` and `protected`: seconds to wait for space (`None`: for ever), then raise (`True`) or drop.
+        `lanes`: of the ring; by default one where there is a GIL, else one a processor, at most 8.
         `power_seconds`: what was written is durable after so long, and no sink has it before; `None`: no such promise.
         """
     @property
@@ -367,7 +369,10 @@ class Log:
         """Whether the ring's file is still where it was made."""
     @property
     def pressure(self) -> float:
-        """Share of the ring in use, 0.0 to 1.0."""
+        """Share of the ring in use, 0.0 to 1.0; of its fullest lane where it has several."""
+    @property
+    def lanes(self) -> int:
+        """Lanes of the ring; 0 in a log that keeps nothing."""
     def session(
         self,
         *,

@@ -24,6 +24,8 @@ from auditring.sinks.base import policy_of
 
 __all__ = ["open"]
 
+_LANES: int | None = None
+"""How many lanes a ring has, where that is not the core's to say: for tests, where one thread runs at a time."""
 _LEAST_RING: Final = 1 << 20
 """A ring takes a sixteenth of itself in one record: below this an event of the catalog's caps would find no room."""
 _SINK_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -66,7 +68,8 @@ def open(  # noqa: A001, PLR0913 - the public name: auditring.open; every settin
     `write`, `request` and `seed` are short for one: how much of the data events to keep; `Keep.ALL` to record every
     protocol request that passes; the seed of the sample, by default drawn. `lock_policy`: whether `AuditLog.set_policy`
     is refused. `when_full`: for both classes of events, or
-    by class (`droppable`, `protected`). `ring_bytes`: a power of two from 1 MiB.
+    by class (`droppable`, `protected`). `ring_bytes`: a power of two from 1 MiB; on a free-threaded interpreter several
+    lanes share them, each with 1 MiB at least.
     `ring_dir`: by default tmpfs where that outlives the process. `journal_bytes`: the most that the journal may take
     on disk. `segment_bytes`, `segment_age`: when the journal begins a new file. `durability`: what an accepted event
     survives, by default the death of the process. `balance`: how often rows say how the
@@ -126,6 +129,7 @@ def open(  # noqa: A001, PLR0913 - the public name: auditring.open; every settin
         said["retention"] = repr(retention)
     settings["startup"] = _startup(said, durability)
     settings["key"] = key
+    settings["lanes"] = _LANES
     root = None if path is None else Path(path).absolute()
     probed(chosen, probe, root)
     return AuditLog(root, chosen, settings, lock_policy=lock_policy, redact=policy.redact, retention=retention)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import auditring
+import auditring.opening
 from auditring import Drop, Hash, Keep, Policy, Redact, Rule, Truncate
 from auditring.sinks import JsonlSink, ParquetSink
 
@@ -98,6 +99,7 @@ def main() -> None:
     """Lives until it is killed."""
     order = json.loads(sys.argv[1])
     page = Page(Path(order["page"]))
+    auditring.opening._LANES = order["lanes"]  # noqa: SLF001 - there is no setting: the core knows best
     log = auditring.open(
         order["path"],
         instance=f"host-{order['number']}",

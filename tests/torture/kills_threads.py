@@ -49,6 +49,7 @@ class Host:
             "rows": rng.choice((500, 20_000, 1_000_000)),
             "compress": rng.random() < 0.5,
             "pause": rng.choice((0.0, 0.0005, 0.01)),
+            "lanes": rng.choice((None, 2, 4)),
             "close_after": rng.uniform(0.0, 0.4) if rng.random() < 0.25 else None,
         }
         command = [sys.executable, str(_HOST), json.dumps(self.order)]
@@ -73,6 +74,7 @@ class Host:
         self.process.stdout.close()
         found.kills += 1
         found.kinds[f"hosts killed in {self.dies_at}"] += 1
+        found.kinds[f"hosts with a ring of {self.order['lanes'] or 'the usual'} lanes"] += 1
         if self.order["policy"] == "changing":
             found.kinds["hosts killed as policies change"] += 1
 

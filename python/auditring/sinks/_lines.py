@@ -10,8 +10,6 @@ import time
 from pathlib import Path
 from typing import BinaryIO
 
-import zstandard
-
 from auditring import _core
 from auditring.sinks._files import create, gone, open_plain, own_directory, sync_directory, write_all
 from auditring.sinks.base import RowBatch
@@ -164,6 +162,9 @@ def compress(path: Path, into: Path, *, begin: bool = True) -> None:
 
 
 def _pack(plain: BinaryIO, packed: BinaryIO) -> None:
+    # Where there is no GIL, importing it may bring that back: not before somebody wants it.
+    import zstandard  # noqa: PLC0415
+
     zstandard.ZstdCompressor(level=3, write_checksum=True).copy_stream(
         plain, packed, size=os.fstat(plain.fileno()).st_size
     )

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.json as pj
-import zstandard
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -72,6 +71,9 @@ def _blocks(path: Path) -> Iterator[bytes]:
 
 
 def _unpacked(file: BinaryIO) -> Iterator[bytes]:
+    # Where there is no GIL, importing it may bring that back: not before there is something to unpack.
+    import zstandard  # noqa: PLC0415
+
     unpacking = zstandard.ZstdDecompressor().decompressobj()
     for block in iter(lambda: file.read(_PACKED), b""):
         if unpacking.eof:

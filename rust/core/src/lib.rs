@@ -26,8 +26,8 @@ mod tail;
 
 use pyo3::prelude::*;
 
-/// The extension module. Edge counters are ordered by the GIL until a free-threaded build has lanes of its own.
-#[pymodule(gil_used = true)]
+/// The extension module. What the GIL orders where there is one is counted and swapped atomically where there is none.
+#[pymodule(gil_used = false)]
 mod _core {
     use pyo3::prelude::*;
 

@@ -1,14 +1,14 @@
 //! A log: ring, pump and counters behind one object. Python owns the threads that drive them.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use auditring_event::record::Encoder;
 use auditring_event::sanitize::Marks;
 use auditring_event::{Context, Kind, Outcome, by_name, spec};
-use auditring_flow::{Born, Error, Journaled, Limits, Mailbox, Progress, Pump, Settings, Unsynced, retire};
+use auditring_flow::{Born, Carry, Error, Journaled, Limits, Mailbox, Progress, Pump, Settings, Unsynced, retire};
 use auditring_journal::{ProcessDir, fold, in_memory};
 use auditring_policy::Policy;
 use auditring_ring::{Clock, ClockKind, Identity, Kind as Edge, Ring};
@@ -63,6 +63,14 @@ struct Machine {
     unsynced: Arc<Unsynced>,
 }
 
+/// With a GIL one thread emits at a time; without one as many as there are processors, and more lanes than these gain nothing.
+fn usual_lanes() -> u32 {
+    const MOST: usize = 8;
+    let processors =
+        if cfg!(Py_GIL_DISABLED) { std::thread::available_parallelism().map_or(1, usize::from) } else { 1 };
+    processors.min(MOST) as u32
+}
+
 /// What is read of an address that may have a port behind it; its host is cut to the column's cap with the context.
 const ADDRESS_CAP: usize = 256;
 /// How long the interpreter is left alone before signals are looked for.
@@ -74,6 +82,18 @@ pub(crate) struct Log {
     shared: Arc<Shared>,
     machine: Option<Machine>,
     closed: AtomicBool,
+}
+
+/// Claims of each lane of a ring that are journaled. Of one that the pump has not gone over to yet there are none.
+fn known(ring: &Ring, journaled: &Journaled) -> impl Iterator<Item = u64> {
+    let known = if ring.identity().generation == journaled.generation { &journaled.lanes[..] } else { &[] };
+    (0..ring.geometry().lanes as usize).map(|lane| known.get(lane).copied().unwrap_or(0))
+}
+
+/// Claims of each lane of a ring so far: the tail has their low 31 bits.
+fn ends(ring: &Ring, journaled: &Journaled) -> impl Iterator<Item = u64> {
+    let since = |(lane, known)| known + (u64::from(ring.lane(lane).claims()).wrapping_sub(known) & 0x7FFF_FFFF);
+    (0..).zip(known(ring, journaled)).map(since)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -99,12 +119,13 @@ impl Log {
         Self { shared: Arc::new(shared), machine: None, closed: AtomicBool::new(false) }
     }
 
-    /// Claims of all time: the tail has the low 31 bits of the present ring's.
+    /// Claims of all time: those that are journaled, and what is in the ring that the pump reads and in those that follow it.
     fn claimed(&self, journaled: &Journaled) -> u64 {
-        let Some(hot) = self.shared.hot.get() else { return 0 };
-        // Until the pump has gone over to a ring that has just replaced another, none of its claims are journaled.
-        let of_ring = if hot.ring().identity().generation == journaled.generation { journaled.lane_claims } else { 0 };
-        journaled.claimed + (u64::from(hot.lane().claims()).wrapping_sub(of_ring) & 0x7FFF_FFFF)
+        let rings = self.shared.rings();
+        let left = rings.iter().filter(|ring| ring.identity().generation >= journaled.generation);
+        let waiting =
+            |ring| ends(ring, journaled).zip(known(ring, journaled)).map(|(end, known)| end - known).sum::<u64>();
+        journaled.claimed + left.map(|ring| waiting(ring)).sum::<u64>()
     }
 }
 
@@ -114,7 +135,7 @@ impl Log {
     #[pyo3(signature = (root, *, instance, host, policy, sinks, primary_tap=None, ring_dir=None, ring_bytes=16 << 20,
         droppable=(Some(0.05), false), protected=(Some(0.05), false), journal_bytes=4 << 30, segment_bytes=64 << 20,
         segment_seconds=10.0, power_seconds=None, balance_seconds=None, startup=vec![], key=None,
-        required=vec![]))]
+        required=vec![], lanes=None))]
     #[allow(clippy::too_many_arguments, reason = "keyword-only, and called from one place")]
     fn new(
         py: Python<'_>,
@@ -136,6 +157,7 @@ impl Log {
         startup: Vec<(String, String)>,
         key: Option<&RedactionKey>,
         required: Vec<String>,
+        lanes: Option<u32>,
     ) -> PyResult<Self> {
         let (droppable, protected) = (when_full(droppable)?, when_full(protected)?);
         Policy::parse(&policy).map_err(|error| PyValueError::new_err(error.to_string()))?;
@@ -164,6 +186,7 @@ impl Log {
             primary_tap,
             ring_dir,
             ring_bytes,
+            lanes: lanes.unwrap_or_else(usual_lanes),
             startup,
             key,
         };
@@ -215,7 +238,7 @@ impl Log {
     /// Where the ring lies.
     #[getter]
     fn ring_path(&self) -> Option<PathBuf> {
-        self.shared.hot.get().map(|hot| hot.ring().path().to_owned())
+        self.shared.ring().map(|ring| ring.path().to_owned())
     }
 
     /// The journal directory of this process.
@@ -230,16 +253,24 @@ impl Log {
         if self.shared.clock.kind() == ClockKind::Tsc { "tsc" } else { "monotonic" }
     }
 
-    /// Share of the ring in use, 0.0 to 1.0.
+    /// Share of the ring in use, 0.0 to 1.0; of its fullest lane where it has several.
     #[getter]
     fn pressure(&self) -> f64 {
-        self.shared.hot.get().map_or(0.0, |hot| hot.lane().used() as f64 / f64::from(hot.ring().geometry().lane_bytes))
+        let Some(ring) = self.shared.ring() else { return 0.0 };
+        let used = (0..ring.geometry().lanes).map(|lane| ring.lane(lane).used()).max();
+        used.unwrap_or(0) as f64 / f64::from(ring.geometry().lane_bytes)
+    }
+
+    /// Lanes of the ring.
+    #[getter]
+    fn lanes(&self) -> u32 {
+        self.shared.ring().map_or(0, |ring| ring.geometry().lanes)
     }
 
     /// Whether the ring's file is still where it was made.
     #[getter]
     fn ring_linked(&self) -> bool {
-        self.shared.hot.get().is_none_or(|hot| hot.ring().is_linked())
+        self.shared.ring().is_none_or(|ring| ring.is_linked())
     }
 
     /// Opens a session: `ClientAccept`.
@@ -399,8 +430,8 @@ impl Log {
         let Some(number) = machine.mailbox.post_all(vec![event.to_vec()]) else {
             return Err(PyRuntimeError::new_err("too many events of the library's own are waiting for the pump"));
         };
-        if let Some(hot) = self.shared.hot.get() {
-            hot.ring().wake();
+        if let Some(ring) = self.shared.ring() {
+            ring.wake();
         }
         Ok(number)
     }
@@ -419,8 +450,8 @@ impl Log {
         let timeout = timeout.map(Duration::try_from_secs_f64).transpose();
         let timeout = timeout.map_err(|error| PyValueError::new_err(format!("timeout: {error}")))?;
         let wake = || {
-            if let Some(hot) = shared.hot.get() {
-                hot.ring().wake();
+            if let Some(ring) = shared.ring() {
+                ring.wake();
             }
         };
         let site = Site { policies, mailbox: &machine.mailbox, progress: &shared.progress, wake: &wake };
@@ -469,8 +500,7 @@ impl Log {
     /// tells of the new ring says so. From the pump's thread, between two calls of `run_pump`.
     #[pyo3(signature = (*, refused=None))]
     fn replace_ring(&self, py: Python<'_>, refused: Option<&str>) -> PyResult<bool> {
-        let (Some(machine), Some(hot)) = (&self.machine, self.shared.hot.get()) else { return Ok(false) };
-        let old = Arc::clone(hot.ring());
+        let (Some(machine), Some(old)) = (&self.machine, self.shared.ring().map(Arc::clone)) else { return Ok(false) };
         if self.shared.is_shut() || old.is_linked() {
             return Ok(false);
         }
@@ -482,19 +512,20 @@ impl Log {
             let _ = ring.unlink();
             return Err(os_error(Error::NotInMemory(path)));
         }
-        // With the GIL held no caller is in the middle of counting, so no count is left behind in the old ring.
-        old.edge().visit(|c| ring.edge().add(c.lane, c.code, c.outcome, c.kind, c.count));
+        // With the GIL no caller is in the middle of counting; without one the pump fetches what comes late.
+        let carry = Carry::begin(Arc::clone(&old), &ring);
         if self.shared.replace(&ring).is_err() {
             let _ = ring.unlink();
             return Err(PyOSError::new_err("the new ring has no room for the definitions of the old one"));
         }
         old.close();
+        fence(Ordering::SeqCst);
         if self.shared.is_shut() {
             // Closed while the new ring was made: what was closed then was the old one.
             ring.close();
         }
         if let Some(pump) = lock(&machine.pump).as_mut() {
-            pump.replace(ring, refused);
+            pump.replace(ring, carry, refused);
         }
         Ok(true)
     }
@@ -529,9 +560,15 @@ impl Log {
     /// Waits, without the GIL, until all that was accepted before the call is journaled; returns the next seq.
     #[pyo3(signature = (timeout=None))]
     fn wait_journaled(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<i64> {
-        let Some(hot) = self.shared.hot.get() else { return Ok(0) };
+        let Some(ring) = self.shared.ring() else { return Ok(0) };
         let progress = &self.shared.progress;
-        let target = self.claimed(&progress.journaled());
+        let (generation, target): (_, Vec<_>) =
+            (ring.identity().generation, ends(ring, &progress.journaled()).collect());
+        // Another ring is gone over to when all of the one before is journaled.
+        let enough = |now: &Journaled| {
+            now.generation > generation
+                || (now.generation == generation && known(ring, now).zip(&target).all(|(now, end)| now >= *end))
+        };
         let deadline = match timeout {
             Some(seconds) => {
                 let wait =
@@ -542,9 +579,9 @@ impl Log {
         };
         let mut nudges = progress.nudges();
         loop {
-            hot.ring().wake();
+            ring.wake();
             let left = deadline.map_or(SLICE, |at| SLICE.min(at.saturating_duration_since(Instant::now())));
-            let done = py.detach(|| progress.wait(left, i64::MIN, &mut nudges, |j| j.claimed >= target));
+            let done = py.detach(|| progress.wait(left, i64::MIN, &mut nudges, enough));
             if done {
                 return Ok(progress.next_seq());
             }
@@ -611,9 +648,9 @@ impl Log {
         for (code, outcome, count) in &journaled.actions {
             add(*code, *outcome, *count)?;
         }
-        if let Some(hot) = self.shared.hot.get() {
+        if let Some(ring) = self.shared.ring() {
             let mut counts = Vec::new();
-            hot.ring().edge().visit(|count| counts.push(count));
+            ring.edge().visit(|count| counts.push(count));
             for count in counts {
                 match count.kind {
                     Edge::Off => off += count.count,
@@ -678,8 +715,8 @@ impl Log {
             return;
         }
         self.shared.shut(false);
-        if let Some(hot) = self.shared.hot.get() {
-            hot.ring().close();
+        if let Some(ring) = self.shared.ring() {
+            ring.close();
         }
     }
 
@@ -716,11 +753,11 @@ fn finish(machine: &Machine, shared: &Shared) -> Result<bool, auditring_flow::Er
         return Ok(true);
     }
     let state = fold(&machine.dir)?;
-    if let (Some(_), Some(hot)) = (state.ending, shared.hot.get()) {
+    if let (Some(_), Some(ring)) = (state.ending, shared.ring()) {
         // All that it held is journaled, whether or not a sink still lags.
-        hot.ring().unlink().map_err(|source| auditring_flow::Error::Io {
+        ring.unlink().map_err(|source| auditring_flow::Error::Io {
             what: "remove the ring",
-            path: hot.ring().path().to_owned(),
+            path: ring.path().to_owned(),
             source,
         })?;
     }

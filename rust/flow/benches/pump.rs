@@ -67,6 +67,7 @@ fn pump(c: &mut Criterion) {
             primary_tap: None,
             ring_dir: Some("/dev/shm".into()),
             ring_bytes: 16 << 20,
+            lanes: 1,
             startup: Vec::new(),
             key: Some(key),
         };

@@ -4,6 +4,7 @@
 
 mod balance;
 mod birth;
+mod carry;
 mod fill;
 mod follower;
 mod forget;
@@ -27,6 +28,7 @@ mod ticks;
 mod timeline;
 
 pub use birth::{Born, Settings};
+pub use carry::Carry;
 pub use follower::{Batch, Follower, Form};
 pub use forget::{Forgotten, Held, forget};
 pub use keep::Vanished;

@@ -119,16 +119,21 @@ impl Losses {
     }
 
     fn drops(&mut self, definitions: &Definitions, from_ns: i64, to_ns: i64) -> Vec<(u64, Vec<u8>)> {
-        let mut rows = Vec::new();
+        let mut kinds: Vec<(EdgeCount, u64)> = Vec::new();
         for count in self.seen.iter().filter(|count| count.kind == Kind::Dropped) {
             let cell = (count.lane, count.code, count.outcome);
             let lost = count.count.saturating_sub(self.telling.get(&cell).copied().unwrap_or(0));
             if lost > 0 {
-                rows.push((lost, dropped(count, definitions, lost, from_ns, to_ns)));
                 self.telling.insert(cell, count.count);
+                // In whichever lane: one row tells of all.
+                match kinds.iter_mut().find(|(of, _)| (of.code, of.outcome) == (count.code, count.outcome)) {
+                    Some((_, sum)) => *sum += lost,
+                    None => kinds.push((*count, lost)),
+                }
             }
         }
-        rows
+        let row = |(count, lost)| (lost, dropped(&count, definitions, lost, from_ns, to_ns));
+        kinds.into_iter().map(row).collect()
     }
 
     /// The rows for what was lost since the last report, if one is due (or this is the last).

@@ -25,8 +25,8 @@ pub struct Journaled {
     pub durable_batches: u64,
     /// Claims taken out of the ring, since birth.
     pub claimed: u64,
-    /// The same, of the present ring alone.
-    pub lane_claims: u64,
+    /// The same, of each lane of the present ring; one that is not here has none yet.
+    pub lanes: Vec<u64>,
     /// Generation of that ring.
     pub generation: u32,
     /// Records taken out of the ring whole.

@@ -10,6 +10,7 @@
 //! - the anchor is taken after the tail was loaded, so every stamp of the batch lies before it.
 
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant as Clockwork};
@@ -28,6 +29,7 @@ use xxhash_rust::xxh3::xxh3_128;
 use crate::Error;
 use crate::balance::{Balance, Stand, Terms, cursors, sink};
 use crate::birth::Born;
+use crate::carry::Carry;
 use crate::fill::Fill;
 use crate::keep::{Keep, Vanished};
 use crate::losses::Losses;
@@ -87,6 +89,8 @@ pub struct Pump {
     timeline: Timeline,
     clocks: Told,
     fill: Fill,
+    /// The lane that comes first in the next batch; the same one where that has to be tried again.
+    first: u32,
     losses: Losses,
     balance: Balance,
     /// Bytes of the ring's definitions that the segment is known to hold: a ring that follows another begins with the
@@ -125,18 +129,20 @@ pub struct Pump {
     stuck_since: Option<Clockwork>,
     /// The ring that goes on when this one is drained.
     successor: Option<Arc<Ring>>,
+    /// What was counted in the rings before.
+    carried: Vec<Carry>,
     ended: bool,
 }
 
 /// A change of the policy stands behind all that was recorded before anybody asked for it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Behind {
     /// The number of its posting.
     number: u64,
     /// Of the ring.
     generation: u32,
-    /// So many claims of it.
-    claims: u64,
+    /// So many claims of each of its lanes.
+    claims: Vec<u64>,
 }
 
 /// What one look at the ring came to.
@@ -193,6 +199,7 @@ impl Pump {
             timeline: Timeline::new(ring.clock(), *ring.birth()),
             clocks: Told::default(),
             fill: Fill::new(primary_tap.as_deref(), redactor),
+            first: 0,
             losses: Losses::default(),
             balance: Balance::default(),
             defined: 0,
@@ -218,6 +225,7 @@ impl Pump {
             over: false,
             stuck_since: None,
             successor: None,
+            carried: Vec::new(),
             ended: false,
             dir: dir.path().to_owned(),
             ring,
@@ -269,7 +277,8 @@ impl Pump {
 
     /// Goes on with another ring once this one, which the caller has closed, is drained. Seqs, birth and counters go on.
     /// `refused`: why it could not be made at first.
-    pub fn replace(&mut self, ring: Arc<Ring>, refused: Option<&str>) {
+    pub fn replace(&mut self, ring: Arc<Ring>, carry: Carry, refused: Option<&str>) {
+        self.carried.push(carry);
         let deleted = "the ring's file was deleted";
         let cause = refused.map_or(deleted.to_owned(), |why| format!("{deleted}; at first: {why}"));
         let mut event = Encoder::new(named("auditring.RingReplaced"));
@@ -302,6 +311,11 @@ impl Pump {
         let Some(ring) = self.successor.take() else { return Ok(()) };
         self.consumer = consumer_of(Arc::clone(&ring)).ok_or(Error::TwoPumps)?;
         self.ring = ring;
+        // All of the ring before is journaled: whoever waits for that need not wait for the first batch of this one.
+        self.progress.publish(|journaled| {
+            journaled.generation = self.ring.identity().generation;
+            journaled.lanes.clear();
+        });
         Ok(())
     }
 
@@ -362,8 +376,11 @@ impl Pump {
         if self.successor.is_some() && self.consumer.drained() {
             self.succeed()?;
         }
-        // The tail first, then the anchor: whatever is in front of this tail was stamped before it.
-        let waiting = self.consumer.poll(0);
+        // The tails first, then the anchor: whatever is in front of them was stamped before it.
+        let mut waiting = false;
+        for lane in self.lanes() {
+            waiting |= self.consumer.poll(lane);
+        }
         let posted = self.mailbox.peek();
         if self.must_roll(waiting || !posted.is_empty()) {
             match self.roll() {
@@ -382,8 +399,8 @@ impl Pump {
         self.look_behind(rest.first().map(|(number, _)| *number));
         self.fill_from_ring();
         let mut taken = first.len();
-        if let Some(behind) = self.behind.filter(|behind| self.consumer.position(0).claims >= behind.claims) {
-            for (_, record) in rest.iter().take_while(|(number, _)| *number == behind.number) {
+        if let Some(number) = self.behind.as_ref().filter(|behind| self.is_past(behind)).map(|behind| behind.number) {
+            for (_, record) in rest.iter().take_while(|(posted, _)| *posted == number) {
                 self.own(record);
                 taken += 1;
             }
@@ -391,6 +408,8 @@ impl Pump {
         }
         let last = self.successor.is_none() && self.consumer.drained() && self.mailbox.len() == taken;
         self.learn();
+        let newest = self.successor.as_ref().unwrap_or(&self.ring);
+        self.carried.iter_mut().for_each(|carry| carry.on(newest));
         for row in self.clocks.rows(last) {
             self.own(&row);
         }
@@ -442,11 +461,11 @@ impl Pump {
     /// What moves, with the batch being filled; claims still in the ring; rows.
     fn stand(&self) -> (Stand, u64, u64) {
         let cells = &self.writer.state().cells;
-        let position = self.consumer.position(0).claims;
-        let taken = position - self.consumer.released(0).claims;
+        let taken: u64 = self.ranges().iter().map(claims).sum();
         let rows = u64::from(self.fill.count);
-        let next = self.successor.as_ref().map_or(0, |ring| u64::from(ring.lane(0).claims()));
-        let in_ring = u64::from(self.ring.lane(0).claims().wrapping_sub(position as u32) & CLAIMS) + next;
+        let next: u64 =
+            self.successor.iter().flat_map(|ring| lanes(ring).map(|lane| u64::from(ring.lane(lane).claims()))).sum();
+        let in_ring = self.lanes().map(|lane| self.waiting(lane)).sum::<u64>() + next;
         let stand = Stand {
             claimed: cells.get(counters::CLAIMED) + taken + in_ring,
             edge: self.losses.edge(),
@@ -458,14 +477,37 @@ impl Pump {
     /// Notes where a change of this number belongs, the first time that it is seen.
     fn look_behind(&mut self, change: Option<u64>) {
         let generation = self.ring.identity().generation;
-        let known = self.behind.filter(|known| Some(known.number) == change && known.generation == generation);
-        let position = self.consumer.position(0).claims;
+        let known = self.behind.take().filter(|known| Some(known.number) == change && known.generation == generation);
         self.behind = known.or_else(|| {
-            let waiting = self.ring.lane(0).claims().wrapping_sub(position as u32) & CLAIMS;
             // What is in the ring that follows this one may be older, too.
-            let claims = if self.successor.is_some() { u64::MAX } else { position + u64::from(waiting) };
-            change.map(|number| Behind { number, generation, claims })
+            let end = |lane| if self.successor.is_some() { u64::MAX } else { self.end(lane) };
+            change.map(|number| Behind { number, generation, claims: self.lanes().map(end).collect() })
         });
+    }
+
+    /// Whether all is read that a change stands behind.
+    fn is_past(&self, behind: &Behind) -> bool {
+        self.lanes().zip(&behind.claims).all(|(lane, claims)| self.consumer.position(lane).claims >= *claims)
+    }
+
+    fn lanes(&self) -> Range<u32> {
+        lanes(&self.ring)
+    }
+
+    /// Claims of a lane that are not read yet.
+    fn waiting(&self, lane: u32) -> u64 {
+        let read = self.consumer.position(lane).claims;
+        u64::from(self.ring.lane(lane).claims().wrapping_sub(read as u32) & CLAIMS)
+    }
+
+    /// Claims of a lane so far.
+    fn end(&self, lane: u32) -> u64 {
+        self.consumer.position(lane).claims + self.waiting(lane)
+    }
+
+    /// What is read of each lane and not given back.
+    fn ranges(&self) -> Vec<LaneRange> {
+        self.lanes().map(|at| lane(self.consumer.released(at), self.consumer.position(at))).collect()
     }
 
     fn fill_from_ring(&mut self) {
@@ -474,8 +516,20 @@ impl Pump {
             self.learn();
             self.fill.define(&self.definitions);
         }
-        while self.fill.bytes() < BATCH_BYTES {
-            let Some(payload) = self.consumer.next(0) else { break };
+        // Each lane comes to its share of a batch, then whoever has more.
+        let count = self.ring.geometry().lanes;
+        for turn in 0..count {
+            self.take((self.first + turn) % count, BATCH_BYTES * (turn as usize + 1) / count as usize);
+        }
+        for turn in 0..count {
+            self.take((self.first + turn) % count, BATCH_BYTES);
+        }
+    }
+
+    /// Takes records out of a lane until the batch has so many bytes.
+    fn take(&mut self, lane: u32, bytes: usize) {
+        while self.fill.bytes() < bytes {
+            let Some(payload) = self.consumer.next(lane) else { break };
             let taken = RecordView::parse(payload).is_ok_and(|record| {
                 let at = self.timeline.at(record.stamp());
                 self.fill.push(&record, at)
@@ -497,10 +551,9 @@ impl Pump {
 
     /// Writes the batch that is filled, then gives the ring's space back and tells everybody.
     fn write(&mut self, flags: BatchFlags, posted: usize) -> Result<(), Error> {
-        let (from, to) = (self.consumer.released(0), self.consumer.position(0));
-        let result = self.append(flags, from, to);
+        let result = self.append(flags);
         if let Err(error) = result {
-            self.consumer.rewind(0);
+            self.lanes().for_each(|lane| self.consumer.rewind(lane));
             self.fill.abandon();
             self.timeline.abandon();
             self.losses.abandon();
@@ -508,8 +561,9 @@ impl Pump {
             self.changing = None;
             return Err(error);
         }
-        self.consumer.release(0);
+        self.lanes().for_each(|lane| self.consumer.release(lane));
         self.mailbox.taken(posted);
+        self.first = (self.first + 1) % self.ring.geometry().lanes;
         let (rows, age_ns) = (self.fill.count > 0, self.fill.age.1);
         self.fill.clear();
         self.clocks.written();
@@ -535,10 +589,11 @@ impl Pump {
         Ok(())
     }
 
-    fn append(&mut self, flags: BatchFlags, from: Position, to: Position) -> Result<(), Error> {
+    fn append(&mut self, flags: BatchFlags) -> Result<(), Error> {
+        let lanes = self.ranges();
         let state = self.writer.state();
         let mut cells = state.cells.clone();
-        let claims = to.claims - from.claims;
+        let claims: u64 = lanes.iter().map(claims).sum();
         cells.add(counters::CLAIMED, claims);
         cells.add(counters::ACCEPTED, claims);
         cells.add(counters::BORN, u64::from(self.fill.count) - claims);
@@ -551,7 +606,7 @@ impl Pump {
             process: self.ring.identity().process,
             batch_no: state.batch_no,
             generation: self.ring.identity().generation,
-            lanes: vec![lane(from, to)],
+            lanes,
             first_seq: state.next_seq,
             rows: self.fill.count,
             anchor: journaled(self.timeline.last()),
@@ -654,7 +709,8 @@ impl Pump {
             journaled.next_seq = state.next_seq;
             journaled.batches = state.batch_no;
             journaled.claimed = cells.get(counters::CLAIMED);
-            journaled.lane_claims = state.lanes.first().map_or(0, |lane| lane.claims);
+            journaled.lanes.clear();
+            journaled.lanes.extend(state.lanes.iter().map(|lane| lane.claims));
             journaled.generation = state.generation;
             journaled.accepted = cells.get(counters::ACCEPTED);
             journaled.torn = cells.get(counters::TORN);
@@ -697,7 +753,7 @@ impl Pump {
         let full = self.free_bytes < self.reserve;
         // Where no sink is required the budget is kept by deleting alone: there is nothing that waiting would bring.
         let waits = followers.entries.iter().any(|entry| entry.required) || (self.followed && full);
-        let over = self.is_over() && waits && !self.ring.lane(0).is_closed();
+        let over = self.is_over() && waits && !self.ring.is_closed();
         if over {
             // Followers may be waiting for the disk.
             self.syncer.unsynced().hasten();
@@ -780,7 +836,7 @@ impl Pump {
     /// A closed ring ends when it is drained; a claim that stays open (a writer off the processor, or a damaged header)
     /// is told of, and left to recovery.
     fn look_for_open_claim(&mut self) -> Result<(), Error> {
-        if !self.ring.lane(0).is_closed() || !self.consumer.stuck(0) {
+        if !self.ring.is_closed() || !self.lanes().any(|lane| self.consumer.stuck(lane)) {
             self.stuck_since = None;
             return Ok(());
         }
@@ -794,6 +850,15 @@ impl Pump {
 /// The policy that a record brings into force.
 fn changes(record: &[u8]) -> Option<Vec<u8>> {
     policy_in(&RecordView::parse(record).ok()?)
+}
+
+fn lanes(ring: &Ring) -> Range<u32> {
+    0..ring.geometry().lanes
+}
+
+/// Claims that a batch holds of a lane.
+fn claims(range: &LaneRange) -> u64 {
+    range.to_claims - range.from_claims
 }
 
 /// What a batch holds of a lane.

@@ -191,6 +191,12 @@ impl Ring {
         self.wake();
     }
 
+    /// Whether no lane takes a claim any more.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        (0..self.geometry().lanes).all(|lane| self.lane(lane).is_closed())
+    }
+
     /// Where the file was made or opened.
     #[must_use]
     pub fn path(&self) -> &Path {

@@ -22,6 +22,7 @@ pub fn settings(folder: &Path, policy: impl Into<Vec<u8>>, sinks: &[(&str, &str)
         primary_tap: None,
         ring_dir: Some(folder.to_owned()),
         ring_bytes: 1 << 20,
+        lanes: 1,
         startup: Vec::new(),
         key: None,
     }
@@ -34,9 +35,14 @@ pub fn limits() -> Limits {
 
 /// Puts an event into the ring as of now.
 pub fn emit(ring: &Ring, event: &mut Encoder) {
+    emit_into(ring, 0, event);
+}
+
+/// The same into one of its lanes.
+pub fn emit_into(ring: &Ring, lane: u32, event: &mut Encoder) {
     event.stamp(Clock::new(ring.clock()).stamp());
     let bytes = event.to_vec();
-    let mut claim = ring.lane(0).claim(bytes.len(), true).expect("the ring has room");
+    let mut claim = ring.lane(lane).claim(bytes.len(), true).expect("the ring has room");
     claim.write(|room| room[..bytes.len()].copy_from_slice(&bytes));
     claim.commit();
 }
