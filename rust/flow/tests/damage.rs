@@ -243,7 +243,8 @@ fn a_ring_that_took_the_place_of_a_deleted_one_has_the_rest() {
         let next = Ring::create(old.path(), old.geometry(), &identity, old.clock(), old.birth()).unwrap();
         old.close();
         rig.ring = Arc::new(next);
-        rig.pump.replace(Arc::clone(&rig.ring), None);
+        let carry = auditring_flow::Carry::begin(old, &rig.ring);
+        rig.pump.replace(Arc::clone(&rig.ring), carry, None);
         rig.reads(12..14);
         if drained {
             // To the end of the old one, then from the beginning of the new one.

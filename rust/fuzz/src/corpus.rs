@@ -71,10 +71,12 @@ fn settings(folder: &Path, policy: Vec<u8>, own: &str) -> Settings {
         host: "host-1".into(),
         policy,
         sinks: vec![(SINK.into(), own.as_bytes().to_vec()), ("jsonl".into(), Vec::new())],
+        required: vec![SINK.into()],
         primary_tap: Some("edge".into()),
         ring_dir: Some(folder.to_owned()),
         // The least that its table of counters leaves room beside.
         ring_bytes: 1 << 16,
+        lanes: 1,
         startup: vec![("user".into(), "nobody".into())],
         key: Key::new(KEY),
     }

@@ -218,7 +218,7 @@ pub(crate) fn recovered(rng: &mut Rng, worlds: &[World]) -> Result<Seen, String>
 
 /// The equations, from the files alone.
 fn balanced(world: &World) -> Result<(), String> {
-    let all = outside(&world.root).map_err(|error| error.to_string())?;
+    let (all, _unreadable) = outside(&world.root).map_err(|error| error.to_string())?;
     let name = process_text(&world.process);
     let one = all.iter().find(|one| one.process == name).ok_or("nobody is there")?;
     let term = |name: &str| one.terms[name];
