@@ -202,7 +202,7 @@ class SinkFollower:
         self._abandoned = True
         self.stop()
 
-    def look(self, now: float) -> None:
+    def look_after(self, now: float) -> None:
         """Sees to what the thread cannot tell of itself: that it has died, that its sink hangs, and what was lost.
 
         From another thread, about once a second; `now` is of `time.monotonic`.

@@ -395,7 +395,7 @@ class Running:
         now = time.monotonic()
         for follower in self._followers:
             if not self._closing:
-                follower.look(now)
+                follower.look_after(now)
             if follower.finished:
                 continue
             if self.core.presses(follower.cursor):

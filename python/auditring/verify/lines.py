@@ -254,7 +254,7 @@ class Lines:
             except (ValueError, KeyError):
                 continue  # told of already, as a line that is not usable
             if said.get("action") == "auditring.EventsLost":
-                self.events_lost += 0 if loss.sink else loss.lost or 0
+                self.events_lost += loss.events
                 self.unknown_losses += loss.lost is None
                 if len(self.losses) < MOST_LOSSES:
                     self.losses += (loss,)

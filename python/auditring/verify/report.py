@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 __all__ = ["Finding", "Kind", "LinesReport", "Loss", "ProcessReport", "Report", "State"]
 
 
+_OF_A_SINK = frozenset({"budget", "corrupt", "rejected"})
+"""Causes of losses on the way from the journal to a sink."""
+
+
 class Kind(enum.StrEnum):
     """What is the matter."""
 
@@ -105,6 +109,11 @@ class Loss:
     """Whose rows they are that it lacks, though the log has them; `None` for events that the log itself lacks."""
     since: datetime | None = None
     """Begin of the interval that ends at `time`."""
+
+    @property
+    def events(self) -> int:
+        """How many events the log lacks; what one sink alone lacks its own files and totals say."""
+        return 0 if self.sink is not None and self.cause in _OF_A_SINK else self.lost or 0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

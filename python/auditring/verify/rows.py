@@ -133,8 +133,7 @@ class Rows:
 
     def lose(self, loss: Loss) -> None:
         """Count a row of losses, and keep it as long as there are few."""
-        # What one sink lacks is not lost to the log; its own files and totals say so.
-        self.events_lost += 0 if loss.sink else loss.lost or 0
+        self.events_lost += loss.events
         self.unknown_losses += loss.lost is None
         if len(self.losses) < MOST_LOSSES:
             self.losses.append(loss)
