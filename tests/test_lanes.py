@@ -230,9 +230,9 @@ def test_a_killed_host_is_recovered_in_every_lane(tmp_path: Path, lanes: int) ->
         assert result.salvage.unreadable == result.salvage.journal_gone == 0
     found = reads_of(tmp_path / "audit")
     assert sorted(found) == sorted(last)
-    for session, offset in last.items():
+    for session, told in last.items():
         assert found[session] == list(range(len(found[session])))
-        assert len(found[session]) > offset
+        assert len(found[session]) > told
     lines = lines_of(tmp_path / "audit")
     assert len({line["eventId"] for line in lines}) == len(lines)
     assert sum(line["action"] == "Read" for line in lines) == sum(map(len, found.values()))

@@ -215,7 +215,7 @@ class Keeper:
                     self._untold.append((number, entry))
                 return False
             number = self._post(entry) if number is None else number
-        self._rows.sync()
+        self._sync()
         return True
 
     def _post(self, entry: Entry) -> int | None:
@@ -237,12 +237,16 @@ class Keeper:
         except RuntimeError:
             return None
 
+    def _sync(self) -> None:
+        """What is journaled by now is on the disk. Raises `OSError`."""
+        self._rows.sync(self._rows.stats()["next_seq"])
+
     def _confirm(self) -> None:
         """What was untold has its row by now, or has to wait on."""
         written = [entry for number, entry in self._untold if self._rows.posted(number)]
         if not written:
             return
-        self._rows.sync()
+        self._sync()
         for entry in written:
             accounts = ledger.load(self._root, entry.process)
             account = accounts[entry.kind]

@@ -68,14 +68,11 @@ fn drain(rng: &mut Rng, world: &World, form: Form, seen: &mut Seen, salvaged: bo
         return Ok(());
     };
     for _ in 0..MOST {
-        let batch = match follower.next(7, Duration::ZERO, true) {
-            Ok(batch) => batch,
-            Err(_) => {
-                seen.refused = true;
-                // What a sink does after an error; then it is asked once more.
-                let _again = follower.rewind().and_then(|()| follower.next(64, Duration::ZERO, true));
-                return Ok(());
-            }
+        let Ok(batch) = follower.next(7, Duration::ZERO, true) else {
+            seen.refused = true;
+            // What a sink does after an error; then it is asked once more.
+            let _again = follower.rewind().and_then(|()| follower.next(64, Duration::ZERO, true));
+            return Ok(());
         };
         let nothing = batch.is_none();
         if let Some(batch) = batch {
