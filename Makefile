@@ -17,9 +17,9 @@ export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
 RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust -type f \( -name '*.rs' -o -name '*.toml' \))
 TSAN_TARGET := $(shell uname -m)-unknown-linux-gnu
 PYTEST := $(BIN)/python -m pytest
-TORTURES := loom tsan asan fuzz kills power faults flood
+TORTURES := loom tsan asan fuzz kills power faults flood sinks disk
 
-.PHONY: ci-tools help build demo test test-rust test-python test-python-kafka test-python-rest lint lint-rust lint-python bench torture docs clean toolchain fuzz $(TORTURES:%=torture-%)
+.PHONY: ci-tools help build demo test test-free-threaded test-rust test-python test-python-kafka test-python-rest lint lint-rust lint-python bench torture docs clean toolchain fuzz $(TORTURES:%=torture-%)
 
 help: ## what one can ask for
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -105,6 +105,21 @@ test-python-kafka:
 test-python-rest:
 	$(PYTEST) --quiet --ignore tests/kafka
 
+# An interpreter without a GIL has another ABI, so its build lies in an environment and a target directory of its own. The
+# tests are those of the core: what asks DuckDB, which has no wheel for it, cannot run there. `UNSAFE_PYO3_SKIP_VERSION_CHECK=1`
+# lets PyO3 build for 3.13t, which it has left.
+PYTHON314T ?= python3.14t
+VENV_FT := .venv-ft
+FREE_THREADED := tests/test_free_threaded.py tests/test_lanes.py tests/test_handles.py tests/test_declared.py tests/test_log.py
+test-free-threaded: ## the core's tests on an interpreter without a GIL (PYTHON314T=…)
+	@command -v $(PYTHON314T) >/dev/null || { echo "make: no $(PYTHON314T) here; build CPython 3.14 or later with ./configure --disable-gil, then say make test-free-threaded PYTHON314T=…" >&2; exit 1; }
+	@$(PYTHON314T) -c 'import sysconfig; raise SystemExit(not sysconfig.get_config_var("Py_GIL_DISABLED"))' || { echo "make: $(PYTHON314T) has a GIL" >&2; exit 1; }
+	test -x $(VENV_FT)/bin/python || $(PYTHON314T) -m venv $(VENV_FT)
+	$(VENV_FT)/bin/python -m pip install --quiet maturin pytest pytest-asyncio prometheus-client pyarrow zstandard
+	PYO3_PYTHON=$(CURDIR)/$(VENV_FT)/bin/python CARGO_TARGET_DIR=$(CURDIR)/target/free-threaded VIRTUAL_ENV=$(CURDIR)/$(VENV_FT) \
+	    $(VENV_FT)/bin/maturin develop --release --locked --quiet
+	$(VENV_FT)/bin/python -m pytest --quiet -p no:cacheprovider $(FREE_THREADED)
+
 lint: lint-rust lint-python ## formatting, clippy, ruff, mypy, the stubs and the page of events against the binary
 
 lint-rust: $(BIN)/python
@@ -118,7 +133,7 @@ lint-python: build
 	$(BIN)/python -m mypy.stubtest auditring._core
 	$(BIN)/python docs/generate.py --check
 
-torture: $(TORTURES:%=torture-%) ## what takes patience, in short forms: models, sanitizers, hostile files, kill -9, power cuts, failing calls, floods
+torture: $(TORTURES:%=torture-%) ## what takes patience, in short forms: models, sanitizers, hostile files, kill -9, power cuts, failing calls, floods, full disks
 
 # Each has a target directory of its own, so that other flags do not throw away the builds above.
 torture-loom: toolchain
@@ -147,8 +162,9 @@ fuzz: toolchain ## ten million hostile files under AddressSanitizer (FUZZ="--see
 torture-fuzz:
 	$(MAKE) --no-print-directory fuzz FUZZ="--seconds 30" FUZZ_BUILD="--target-dir target/asan"
 
-# Each life has a seed of its own, which a failure names. The short form ends by the clock, whatever the machine.
-KILLS ?= --seconds 60
+# Each life has a seed of its own, which a failure names. The short form ends by the clock, whatever the machine. The Kafka
+# proxy is killed once in tests/kafka; KILLS="--host kafka --kills 200" kills it under load.
+KILLS ?= --host threads --host uvicorn --seconds 60
 torture-kills: build
 	$(BIN)/python tests/torture/kills.py $(KILLS)
 
@@ -167,6 +183,16 @@ FLOOD ?= --seconds 2
 torture-flood: build ci-tools
 	$(BIN)/python tests/torture/floods.py $(FLOOD)
 
+# Sinks that hang, raise and crawl, at a journal budget of next to nothing.
+SINKS ?= --seconds 20
+torture-sinks: build
+	$(BIN)/python tests/torture/sinks.py $(SINKS)
+
+# On a tmpfs of 64 MiB, so as root; elsewhere it says why it does nothing.
+DISK ?= --rounds 5 --seconds 2
+torture-disk: build
+	$(BIN)/python tests/torture/disk.py $(DISK)
+
 bench: $(VENV)/.bench ## the tables of README and docs/performance.md
 	$(BIN)/python benches/run.py $(ARGS)
 
@@ -175,6 +201,6 @@ docs: build ## rustdoc without warnings; the pages' links are alive and their ex
 	$(PYTEST) --quiet tests/test_docs*.py
 
 clean: ## back to a fresh clone
-	rm -rf $(VENV) target build dist .cache .pytest_cache .ruff_cache .mypy_cache .hypothesis .benchmarks
+	rm -rf $(VENV) $(VENV_FT) target build dist .cache .pytest_cache .ruff_cache .mypy_cache .hypothesis .benchmarks
 	rm -f python/auditring/*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

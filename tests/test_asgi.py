@@ -327,16 +327,29 @@ async def test_client_that_left_is_known_from_receive(audit: Recording) -> None:
 
 
 async def test_client_that_left_is_known_from_send(audit: Recording) -> None:
-    """`send` raises `OSError`; what did not go out is not counted."""
+    """`send` raises `OSError` before the last part; what did not go out is not counted."""
+    parts = (PART, {**PART, "body": b"gone"})
 
     async def send(message: Message) -> None:
-        if message is END:
+        if message is parts[1]:
             raise BrokenPipeError
 
     with pytest.raises(BrokenPipeError):
-        await request(AuditMiddleware(raising(AssertionError(), START, PART, END), audit.log), send=send)
+        await request(AuditMiddleware(raising(AssertionError(), START, *parts, END), audit.log), send=send)
     row = audit.row()
     assert (row["outcome"], row["status"], row["bytes"]) == ("failure", "ClientDisconnected", 5)
+
+
+async def test_the_row_is_there_before_the_client_has_its_answer(audit: Recording) -> None:
+    """A server that is killed right behind the last part has told nobody what the log does not know."""
+    offered = []
+
+    async def send(_: Message) -> None:
+        offered.append(audit.log.stats().offered)
+
+    await request(AuditMiddleware(answering(200, b"1", b"2"), audit.log), send=send)
+    # Beside the session's own: none when the response begins, none at its first part, one at its last.
+    assert [count - offered[0] for count in offered] == [0, 0, 1]
 
 
 async def test_application_that_writes_on_to_nobody_has_not_answered(audit: Recording) -> None:

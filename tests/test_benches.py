@@ -33,6 +33,12 @@ def test_the_timed_calls_record_what_they_should() -> None:
     run("import emit_cost; emit_cost.measure(rounds=2, calls=20)")
 
 
+def test_lanes_are_measured_by_bursts_that_are_all_accounted_for() -> None:
+    """In one process and in two, by threads that begin at the same instant."""
+    said = run("import lanes; print([len(rates) for rates in lanes.measure(rounds=2, events=50).values()])")
+    assert said == "[2, 2, 2, 2]\n"
+
+
 def test_every_row_of_a_flood_is_counted_in_the_files() -> None:
     """DuckDB finds all of them and no gap; the same table written again has as many rows."""
     said = run("import end_to_end; [one] = end_to_end.measure(rounds=1, events=2_000); print(one.again.rows)")

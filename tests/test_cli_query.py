@@ -371,7 +371,7 @@ def test_stats_name_an_equation_that_does_not_hold(audit: Path, monkeypatch: pyt
     """With its numbers, and by its exit status."""
     processes = _core.outside(str(audit))
     processes[0]["sinks"]["parquet"]["delivered"] -= 1
-    monkeypatch.setattr("auditring._core.outside", lambda _root: processes)
+    monkeypatch.setattr("auditring._core.outside", lambda _root, unreadable: processes)  # noqa: ARG005 - as it is called
     result = run("stats", audit)
     assert result.exit_code == 1
     assert "pending at parquet: 157 ≠ 156" in result.stderr

@@ -427,5 +427,5 @@ def test_a_start_that_fails_leaves_no_thread(tmp_path: Path) -> None:
     (tmp_path / "jsonl").write_text("in the way")
     before = set(threading.enumerate())
     with pytest.raises(OSError, match="jsonl"):
-        auditring.open(tmp_path, sinks=(JsonlSink(),))
+        auditring.open(tmp_path, sinks=(JsonlSink(),), probe=False)
     assert set(threading.enumerate()) == before

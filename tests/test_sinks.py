@@ -404,46 +404,50 @@ def test_a_closed_pipe_is_a_failure_that_is_counted(tmp_path: Path) -> None:
     assert len(sealed(tmp_path)) == 1
 
 
+class _Counting:
+    """Counts."""
+
+    name = "counting"
+    batching = JsonlSink.batching
+    checkpoint = Checkpoint(age=0.05)
+    remote = False
+    seen: list[int]
+
+    def __init__(self) -> None:
+        self.seen = []
+
+    def fresh(self) -> "_Counting":
+        return self
+
+    def interested(self, action: str, outcome: str) -> bool:
+        return bool(action and outcome)
+
+    def probe(self, root: Path) -> None:
+        assert root.is_absolute()
+
+    def open(self, context: object) -> None:
+        assert context is not None
+
+    def start(self, state: bytes) -> None:
+        assert state in {b"", b"here"}
+
+    def write(self, batch: RowBatch) -> int:
+        self.seen.append(batch.rows)
+        return 0
+
+    def commit(self) -> bytes:
+        return b"here"
+
+    def close(self) -> None:
+        self.seen.append(-1)
+
+    def forked(self) -> None:
+        pass
+
+
 def test_a_sink_of_ones_own_needs_no_base_class(tmp_path: Path) -> None:
     """Any object with the protocol's members is a sink."""
-
-    class Counting:
-        """Counts."""
-
-        name = "counting"
-        batching = JsonlSink.batching
-        checkpoint = Checkpoint(age=0.05)
-        seen: list[int]
-
-        def __init__(self) -> None:
-            self.seen = []
-
-        def fresh(self) -> "Counting":
-            return self
-
-        def interested(self, action: str, outcome: str) -> bool:
-            return bool(action and outcome)
-
-        def open(self, context: object) -> None:
-            assert context is not None
-
-        def start(self, state: bytes) -> None:
-            assert state in {b"", b"here"}
-
-        def write(self, batch: RowBatch) -> int:
-            self.seen.append(batch.rows)
-            return 0
-
-        def commit(self) -> bytes:
-            return b"here"
-
-        def close(self) -> None:
-            self.seen.append(-1)
-
-        def forked(self) -> None:
-            pass
-
-    sink = Counting()
+    sink = _Counting()
     with auditring.open(tmp_path, sinks=(sink,), balance=None) as log:
         log.emit("com.example.Thing")
     assert sum(sink.seen[:-1]) == 3

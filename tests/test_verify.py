@@ -91,11 +91,11 @@ def span(path: Path) -> tuple[int, int]:
     return int(first), int(last)
 
 
-def wrong(audit: Path, *, fast: bool = False) -> list[Finding]:
+def wrong(audit: Path, *, fast: bool = False, living: str = "") -> list[Finding]:
     """What speaks against a log; whatever it is, reading it changes nothing and ends without an exception."""
-    before = {path: path.stat().st_mtime_ns for path in audit.rglob("*")}
+    before = {path: path.stat().st_mtime_ns for path in audit.rglob("*") if living not in path.parts}
     report = verify.check(audit, fast=fast)
-    assert {path: path.stat().st_mtime_ns for path in audit.rglob("*")} == before
+    assert {path: path.stat().st_mtime_ns for path in audit.rglob("*") if living not in path.parts} == before
     assert report.complete is not bool(report.wrong)
     return list(report.wrong)
 
@@ -416,17 +416,17 @@ def test_what_was_removed_from_the_beginning_on_purpose_is_told_and_no_mistake(a
 
 
 def test_the_last_file_of_a_living_process_is_missed_by_its_cursor(tmp_path: Path) -> None:
-    """What its sink has sealed must be there."""
+    """What its sink has sealed must be there; its host sees it go, too, and writes a row of it."""
     with auditring.open(tmp_path, balance=None) as log:
         for _ in range(3):
             log.emit("com.example.Event")
             log.flush(20)
         last = files(tmp_path)[-1]
         last.rename(tmp_path / "hidden")
-        assert the_only(wrong(tmp_path)) == (Kind.MISSING, *span(last))
+        assert the_only(wrong(tmp_path, living="journal")) == (Kind.MISSING, *span(last))
         (tmp_path / "hidden").rename(last)
         files(tmp_path)[1].rename(tmp_path / "hidden")
-        assert kinds(wrong(tmp_path)) == {Kind.MISSING}
+        assert kinds(wrong(tmp_path, living="journal")) == {Kind.MISSING}
 
 
 def test_files_without_counters_need_a_clean_end(audit: Path) -> None:

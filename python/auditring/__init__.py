@@ -25,7 +25,7 @@ if not is_main():
     raise ImportError("auditring works in the main interpreter alone; in a sub-interpreter it is not available")
 
 from auditring._core import Authorizer, Broker, Plugin, Session
-from auditring.config import Durability, Rotation, Then, WhenFull
+from auditring.config import Durability, Retention, Rotation, Then, WhenFull
 from auditring.exceptions import (
     AuditError,
     AuditUnavailable,
@@ -38,6 +38,7 @@ from auditring.exceptions import (
     PolicyLocked,
     SessionClosed,
     SinkError,
+    SinkRejected,
 )
 from auditring.log import AuditLog, DeclaredEvent
 from auditring.opening import open  # noqa: A004 - the public name: auditring.open
@@ -69,11 +70,13 @@ __all__ = [
     "PolicyLocked",
     "Problem",
     "Redact",
+    "Retention",
     "Rotation",
     "Rule",
     "Session",
     "SessionClosed",
     "SinkError",
+    "SinkRejected",
     "SinkStats",
     "Stats",
     "Then",

@@ -34,7 +34,9 @@ __all__ = [
     "check_windows",
     "columns",
     "compile_policy",
+    "cursors",
     "explain",
+    "forget_sink",
     "in_memory",
     "judge",
     "kafka_apis",
@@ -130,10 +132,25 @@ def literal(text: str) -> str:
 def sample_by() -> list[str]:
     """What a sample can go by, in order."""
 
-def outside(root: str) -> list[dict[str, Any]]:
+def outside(root: str, *, unreadable: list[tuple[Path, str]] | None = None) -> list[dict[str, Any]]:
     """The balance of every process under `root`, read from its files alone.
 
-    Raises `OSError` when the directory cannot be read.
+    `unreadable` is given the directories of processes that cannot be read, each with the reason. Without it the first
+    of them raises `OSError`, as it does when the audit directory itself cannot be read.
+    """
+
+def forget_sink(root: str, sink: str, *, really: bool = False) -> list[dict[str, Any]]:
+    """Every process under `root` that lists `sink` and of which it lacks rows.
+
+    Each with `process`, `instance`, `rows`, `removed`, and `held`: `living`, `unended` (nobody has recovered it),
+    `driven` (somebody brings it its rows now) or `ended`. With `really` the sink is forgotten wherever that is `ended`.
+    Raises `OSError`.
+    """
+
+def cursors(root: str) -> tuple[dict[str, dict[str, int]], dict[str, int]]:
+    """How far each sink of each process under `root` is, and of each process that has gone the seq behind its last row.
+
+    Raises `OSError` when the directory, a cursor or totals cannot be read.
     """
 
 @final
@@ -203,6 +220,9 @@ class Snapshot:
     @property
     def unknown(self) -> int:
         """Rows that only a later version can read, which `fresh` leaves out; complete after it."""
+    @property
+    def gone(self) -> int:
+        """Rows that no file has and no journal any more; complete after `fresh`."""
     def fresh(self, sealed: Sequence[tuple[str, int, int]]) -> list[RowBatch]:
         """Rows that are in no sealed file: `sealed` lists (process, first seq, last seq) of those that are."""
 
@@ -324,10 +344,14 @@ class Log:
         balance_seconds: float | None = None,
         startup: Sequence[tuple[str, str]] = ...,
         key: RedactionKey | None = None,
+        required: Sequence[str] = ...,
+        lanes: int | None = None,
     ) -> Self:
         """`sinks`: names, each with its own policy in its journaled form, empty where it has none.
 
+        `required`: those of them for which the pump stops at the journal's budget.
         `droppable` and `protected`: seconds to wait for space (`None`: for ever), then raise (`True`) or drop.
+        `lanes`: of the ring; by default one where there is a GIL, else one a processor, at most 8.
         `power_seconds`: what was written is durable after so long, and no sink has it before; `None`: no such promise.
         """
     @property
@@ -345,7 +369,10 @@ class Log:
         """Whether the ring's file is still where it was made."""
     @property
     def pressure(self) -> float:
-        """Share of the ring in use, 0.0 to 1.0."""
+        """Share of the ring in use, 0.0 to 1.0; of its fullest lane where it has several."""
+    @property
+    def lanes(self) -> int:
+        """Lanes of the ring; 0 in a log that keeps nothing."""
     def session(
         self,
         *,
@@ -382,8 +409,13 @@ class Log:
         reason: str | None = None,
         context: ContextMap | None = None,
         **fields: str | int,
-    ) -> None:
-        """Hands one of the library's own events (`auditring.…`) to the pump; never goes through the ring."""
+    ) -> int:
+        """Hands one of the library's own events (`auditring.…`) to the pump; never goes through the ring.
+
+        Returns its number, for `posted`.
+        """
+    def posted(self, number: int) -> bool:
+        """Whether what was handed over under this number is in the journal."""
     def set_policy(self, policy: bytes, diff: str, timeout: float | None = None) -> bool:
         """Brings another policy, in its journaled form, into force; returns once that is journaled.
 
@@ -405,6 +437,17 @@ class Log:
         From the pump's thread, between two calls of `run_pump`. Raises `OSError` when no new ring can be made; why that
         was so is `refused` at the next call, and the row that tells of the new ring says it.
         """
+    @property
+    def pump_sound(self) -> bool:
+        """Whether the pump may run again: no panic has left it half-changed."""
+    def abandon(self) -> None:
+        """Lets go of ring and journal as they are, after a pump that cannot go on: the next opener recovers them."""
+    def keep_journal(self) -> tuple[list[tuple[str, str, str, bool]], str | None]:
+        """Looks whether the journal is still where it was, and puts back what was taken away.
+
+        Returns what was: path, `journal` or `segment`, what became of it, whether it is there again; and why not, where
+        it is not. From the pump's thread, between two calls of `run_pump`.
+        """
     def pump_failed(self, cause: str, *, dead: bool = False) -> None:
         """Declares the pump troubled: `AuditUnavailable` names `cause`; with `dead` no caller waits for it any more."""
     def pump_recovered(self) -> None: ...
@@ -413,6 +456,8 @@ class Log:
 
         Raises `TimeoutError`.
         """
+    def presses(self, cursor: int) -> bool:
+        """Whether a sink with this cursor holds back half of the journal's budget."""
     def sync(self, seq: int, timeout: float | None = None) -> None:
         """Waits, without the GIL, until the rows before `seq`, which are journaled, are on the disk itself.
 
@@ -496,6 +541,11 @@ class Follower:
         """Ends a `next` that waits, from another thread."""
     def commit(self, state: bytes) -> None:
         """All that was handed out is safe: moves the durable cursor. Raises `OSError`, `ValueError` past 4 KiB."""
+    def reject(self, seqs: Sequence[int]) -> int:
+        """The sink has refused these rows and always will; how many of them are news.
+
+        They are left out, counted as lost, when they come again after `rewind`.
+        """
     def forked(self) -> None:
         """In a forked child: closes the inherited descriptor of the sink's lock."""
     def rewind(self) -> None:
@@ -530,11 +580,11 @@ class Orphan:
         """In a forked child: the hold is the parent's."""
 
 def adopt_orphans(
-    root: str | PathLike[str], *, by: str = "", key: RedactionKey | None = None
+    root: str | PathLike[str], *, by: str = "", keys: Sequence[RedactionKey] = ...
 ) -> tuple[list[Orphan], list[tuple[Path, str]]]:
     """Adopts and recovers every process under `root` that has died; beside them what could not be, and why.
 
-    What those that had the same `key` hashed is hashed by it; without it such values are left out.
+    What those that had one of `keys` hashed is hashed by it; without theirs such values are left out.
     Raises `OSError` if the directory cannot be read.
     """
 

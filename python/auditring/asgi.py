@@ -2,8 +2,10 @@
 
 What must always hold:
 
-- A request that came in ends in exactly one row: when the last byte of its response has been sent, or when the
-  application returns, raises or is cancelled.
+- A request that came in ends in exactly one row: when what makes its response whole is handed to the server, or when
+  the application returns, raises or is cancelled.
+- Whoever has the whole of a response below 500 is in the log: the row comes first, so that a process that is killed in
+  between has told nobody what nobody can read there. (Of a 5xx the row waits for the name of the exception.)
 - The application sees the messages, and the server the exceptions, that they would see without the middleware.
 - Of a request only method, path, `x-request-id`, `traceparent`, addresses and principal are read: never the query
   string, another header or a body. Whatever a client sends, it cannot make the row fail.
@@ -38,6 +40,7 @@ DISCONNECTED: Final = "ClientDisconnected"
 INCOMPLETE: Final = "IncompleteResponse"
 
 _DENIED: Final = frozenset({401, 403})
+_BODILESS: Final = frozenset({204, 304})
 _STATUS: Final = {code: f"HTTP_{code}" for code in range(400, 600)}
 # WebSocket close codes of a conversation that ended as it should: normal, going away, no code given.
 _ORDERLY: Final = frozenset({1000, 1001, 1005})
@@ -73,7 +76,8 @@ class AuditMiddleware:
     with status `HTTP_404`, with the name of the exception that the application raised, with `ClientDisconnected` if
     the client was gone before the response had ended, or with `IncompleteResponse` if the application returned before
     that. That a client has gone is known if the application was told (`http.disconnect`) or if `send` raised
-    `OSError`; a server that swallows what is sent to nobody, to an application that does not listen, hides it.
+    `OSError` before the last part; a server that swallows what is sent to nobody, to an application that does not
+    listen, hides it, and so does one that fails over the last part: the row has said by then that it was answered.
 
     A WebSocket conversation is one `HttpRequest` with method `WEBSOCKET`, written when it ends.
 
@@ -87,7 +91,7 @@ class AuditMiddleware:
     scope can be seen. If it raises, the row has no principal, and `principal.error` in its context.
 
     An instance serves one event loop. Where the log is told to raise when it is full, the middleware passes that on:
-    before the application is called if the session is new, or else after the response has been sent.
+    before the application is called if the session is new, or else before the last part of the response goes out.
     """
 
     __slots__ = (
@@ -258,6 +262,7 @@ class _Exchange:
         "scope",
         "sent",
         "start",
+        "whole",
         "written",
     )
 
@@ -273,6 +278,7 @@ class _Exchange:
         self.inner_send = send
         self.code: int | None = None
         self.sent = 0
+        self.whole: int | None = None  # so many bytes of the response's body make it whole, if that is known
         self.ended = False  # the last of the response has been handed to the server
         self.gone = False  # the client went away before that
         self.written = False
@@ -346,17 +352,26 @@ class _Http(_Exchange):
 
     async def send(self, message: Message) -> None:
         kind = message["type"]
+        code = self.code
         size = 0
         last = False
         if kind == "http.response.body":
             size = len(message.get("body", b""))
             last = not message.get("more_body")
+        elif kind == "http.response.start":
+            code = int(message["status"])
+            self.whole = _whole(self.method, code, message.get("headers", ()))
         elif kind == "http.response.pathsend":
             last = True
         # Before it is known whether it goes out: what is told to `receive` meanwhile is about the end of the response,
         # and an application that has been told may cancel the rest of the call.
         self.sent += size
         self.ended |= last
+        whole = last or self.whole == self.sent
+        # A framework answers 500 for its application and then raises: wait for the name of the exception.
+        if whole and not self.gone and not self.written and (code or 0) < 500:  # noqa: PLR2004 - a server's error
+            self.code = code
+            self.write()
         try:
             await self.inner_send(message)
         except Exception as error:
@@ -365,11 +380,7 @@ class _Http(_Exchange):
             if isinstance(error, OSError):
                 self.gone = True
             raise
-        if kind == "http.response.start":
-            self.code = int(message["status"])
-        # A framework answers 500 for its application and then raises: wait for the name of the exception.
-        elif last and not self.gone and not self.written and (self.code or 0) < 500:  # noqa: PLR2004 - a server's error
-            self.write()
+        self.code = code
 
 
 class _Socket(_Exchange):
@@ -410,6 +421,16 @@ class _Socket(_Exchange):
         self.ended = True
         if not self.written:
             self.write(status)
+
+
+def _whole(method: str, code: int, headers: Sequence[tuple[bytes, bytes]]) -> int | None:
+    """How many bytes of its body a client waits for, where that is known when the response begins."""
+    if method == "HEAD" or code in _BODILESS:
+        return 0
+    for name, value in headers:
+        if name == b"content-length":
+            return int(value) if value.isdigit() else None
+    return None
 
 
 def _verdict(code: int, status: str | None) -> tuple[Literal["denied", "failure"], str, int | None]:

@@ -14,7 +14,7 @@ from typing import ClassVar, Self
 
 from auditring.exceptions import ConfigError
 
-__all__ = ["Durability", "Rotation", "Seconds", "Then", "WhenFull", "unknown_key"]
+__all__ = ["Durability", "Retention", "Rotation", "Seconds", "Then", "WhenFull", "unknown_key"]
 
 Seconds = timedelta | float
 """A span of time: a `timedelta`, or seconds."""
@@ -183,3 +183,34 @@ class Rotation(_FromMapping):
     def age_seconds(self) -> float | None:
         """`age` in seconds."""
         return seconds("Rotation.age", self.age)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Retention(_FromMapping):
+    """When sealed files are deleted, the oldest first; `None` is no limit, and one limit must be given.
+
+    A file goes only when its sink's cursor is past all of it, never while it is open, and each has a row
+    `auditring.FileDeleted`.
+    """
+
+    max_bytes: int | None = None
+    """The most that the audit directory may take: the lengths of all its files, the journal's too."""
+    max_age: Seconds | None = None
+    """A file goes when its newest event is older."""
+    min_free: int | None = None
+    """The least that is to be free on the directory's disk."""
+
+    def __post_init__(self) -> None:
+        """Checks every limit."""
+        positive("Retention.max_bytes", self.max_bytes)
+        positive("Retention.min_free", self.min_free)
+        object.__setattr__(self, "max_age", seconds("Retention.max_age", self.max_age))
+        if self.max_age == 0:
+            raise ConfigError("Retention.max_age: 0 would delete every file as soon as it is sealed")
+        if self.max_bytes is None and self.max_age is None and self.min_free is None:
+            raise ConfigError("Retention: no limit; give max_bytes, max_age or min_free")
+
+    @property
+    def age_seconds(self) -> float | None:
+        """`max_age` in seconds."""
+        return seconds("Retention.max_age", self.max_age)

@@ -11,13 +11,18 @@ AuditError
 ├── PolicyLocked                 the log was opened with `lock_policy=True`
 ├── JournalError                 the journal cannot be written now; what was accepted waits in the ring
 ├── SinkError                    a sink could not make rows safe; its follower goes on trying
-│   └── CursorError              what a sink left behind does not fit what the cursor says
+│   ├── CursorError              what a sink left behind does not fit what the cursor says
+│   ├── SinkRejected             a sink can never take certain rows; raised by sinks
+│   └── FileGone                 a file that a sink was writing was taken away or replaced; it begins another
 └── CloseIncomplete              `close` ran out of time or patience; what is missing is kept on disk
 ```
 
 A programmer's mistake in an emit call (a wrong type, an unknown name, a number out of range) is Python's own
 `TypeError` or `ValueError`. Values off the wire never raise.
 """
+
+from collections.abc import Iterable
+from pathlib import Path
 
 __all__ = [
     "AuditError",
@@ -27,11 +32,13 @@ __all__ = [
     "CursorError",
     "EventConflict",
     "EventTableFull",
+    "FileGone",
     "JournalError",
     "LogClosed",
     "PolicyLocked",
     "SessionClosed",
     "SinkError",
+    "SinkRejected",
 ]
 
 
@@ -77,6 +84,31 @@ class SinkError(AuditError):
 
 class CursorError(SinkError):
     """What lies in a sink's place is not what its cursor says; nothing of it was touched."""
+
+
+class SinkRejected(SinkError):  # noqa: N818 - names what was done, as sinks will raise it
+    """Raised by a sink: these rows are to blame, it will never take them, and it wants to go on without them.
+
+    The follower goes back to its cursor and gives all rows again but these, whose events count as `lost["rejected"]`.
+    """
+
+    def __init__(self, reason: str, seqs: Iterable[int]) -> None:
+        """`seqs`: of the rows, as the batches since the last commit had them."""
+        super().__init__(reason)
+        self.seqs = tuple(seqs)
+        """Of the rows that are refused."""
+
+
+class FileGone(SinkError):  # noqa: N818 - names what has happened, as a follower catches it
+    """A file that a sink was writing was taken away or replaced; `start` begins another."""
+
+    def __init__(self, path: Path, what: str, *, rows: int = 0, first_seq: int | None = None) -> None:
+        """`what`: deleted, moved or replaced. `rows`: how many were safe in it, from `first_seq` on."""
+        super().__init__(f"{path} was {what} while it was written")
+        self.path = path
+        self.what = what
+        self.rows = rows
+        self.first_seq = first_seq
 
 
 class CloseIncomplete(AuditError):  # noqa: N818 - names a state, as hosts will catch it

@@ -2,22 +2,28 @@
 
 What must always hold: the cursor moves only after the sink's `commit` returned; after any failure both go back to
 it. A failure ends nothing: it is counted, seen in `health()`, told to the log as an event, and tried again, ever more
-slowly. Only while the log is being closed does the follower give up, because then nobody may wait for ever; what it
-leaves is in the journal for the next opener.
+slowly, and told again as long as it lasts. Rows that a sink refuses for good are left out, counted. A thread that dies
+all the same, and a sink that hangs, are noticed by whoever looks (the pump, once a second): the one is begun anew, the
+other told of. Only while the log is being closed does the follower give up, because then nobody may wait for ever; what
+it leaves is in the journal for the next opener.
 """
 
+import math
 import threading
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeVar
 
 from auditring import _core
-from auditring.exceptions import SinkError
+from auditring.exceptions import FileGone, SinkError, SinkRejected
 from auditring.health import HealthBoard
-from auditring.sinks.base import Checkpoint, Sink
+from auditring.outage import Outage
+from auditring.sinks.base import Checkpoint, Sink, missing_of
 from auditring.threads import started
 
 __all__ = ["SinkFollower", "declined"]
+
+T = TypeVar("T")
 
 OUTCOMES: Final = ("success", "failure", "denied", "allowed", "forwarded")
 _IDLE: Final = 1.0
@@ -26,6 +32,12 @@ _FIRST_DELAY: Final = 0.05
 _LONGEST_DELAY: Final = 10.0
 _LAST_DELAY: Final = 0.5
 _LAST_TRIES: Final = 5
+_HANG: Final = 30.0
+"""Seconds that a sink may take for one call before it is said to hang."""
+_LOSSES: Final = 1.0
+"""Seconds between two rows about losses."""
+_CAUSES: Final = ("budget", "corrupt", "rejected")
+_HANGS: Final = "look at what the sink writes to; nothing is lost as long as the journal has room"
 _ADVICE: Final = "look at the cause; nothing is lost: rows wait in the journal, and the sink is tried again by itself"
 
 
@@ -75,26 +87,46 @@ class SinkFollower:
     """Drives one sink. Its thread is a daemon, so that the interpreter can exit; the log's exit handler ends it."""
 
     def __init__(
-        self, rows: _core.Follower, sink: Sink, health: HealthBoard, tell: Callable[..., None], *, of: str | None = None
+        self,
+        rows: _core.Follower,
+        sink: Sink,
+        health: HealthBoard,
+        tell: Callable[..., None],
+        *,
+        watch: Callable[[], None] = lambda: None,
+        of: str | None = None,
     ) -> None:
-        """`tell` records one of the library's own events. `of`: the dead process whose rows these are."""
+        """`tell` records one of the library's own events; `watch` is called between batches, at least once a second.
+
+        `of`: the dead process whose rows these are.
+        """
         self.sink = sink
         self.failures = 0
         self.failed: BaseException | None = None
         """Why the sink could not be written to last; `None` while it works."""
         self.finished = False
         """Everything was delivered and committed."""
+        self.vanished: tuple[float, str] | None = None
+        """When a file that the sink had open was taken away last, and which."""
         self._rows = rows
         self._tell = tell
+        self._watch = watch
         self._safe = self._rows.cursor
         self._totals = self._rows.totals
         self._health = health
         self._component = f"sink:{sink.name}" if of is None else f"recovery:{of}:{sink.name}"
         self._thread = threading.Thread()
         self._changed = threading.Condition()
-        self._outage = 0.0, 0
+        self._outage: Outage | None = None
+        self._calling: tuple[str, float] | None = None
+        self._hangs: Outage | None = None
+        self._ended = True
+        self._abandoned = False
+        self._told = dict(self._totals), time.time_ns(), time.monotonic()
+        self._own = of is None
         self._target = 0
         self._closing = False
+        self._gone: FileGone | None = None
 
     @property
     def cursor(self) -> int:
@@ -113,7 +145,9 @@ class SinkFollower:
 
     def start(self) -> None:
         """Starts the thread; again, after it has given up on the sink while the log was closed. Raises `OSError`."""
-        self._thread = started(self._run, f"auditring-{self.sink.name}")
+        with self._changed:
+            self._ended = False
+            self._thread = started(self._run, f"auditring-{self.sink.name}")
 
     def join(self, timeout: float | None) -> None:
         """Waits for the end of the thread; one that was never started has ended."""
@@ -147,6 +181,15 @@ class SinkFollower:
                     f"sink {self.sink.name!r} failed at seq {self.cursor} of {target}: {self.failed!r}"
                 ) from self.failed
 
+    def look(self) -> bool:
+        """Whether a file that the sink has open was taken away; then its thread begins another. From another thread."""
+        found = missing_of(self.sink)
+        if found is None or self._gone is not None:
+            return False
+        self._gone = found
+        self._rows.wake()
+        return True
+
     def stop(self) -> None:
         """The log is being closed: deliver what is there, do not wait for more, do not try for ever."""
         with self._changed:
@@ -154,14 +197,53 @@ class SinkFollower:
             self._changed.notify_all()
         self._rows.wake()
 
+    def abandon(self) -> None:
+        """Nothing more will come, for the pump is dead: what was taken is made safe, and the rest left."""
+        self._abandoned = True
+        self.stop()
+
+    def look_after(self, now: float) -> None:
+        """Sees to what the thread cannot tell of itself: that it has died, that its sink hangs, and what was lost.
+
+        From another thread, about once a second; `now` is of `time.monotonic`.
+        """
+        with self._changed:
+            died = not (self._ended or self._closing or self.alive)
+            if died:
+                self._trouble(RuntimeError("the sink's thread has died; it is begun anew"))
+                self.start()
+            calling = self._calling
+            if calling is not None and now - calling[1] >= _HANG:
+                self._hangs = self._hangs or Outage(calling[1])
+                said = f"{calling[0]} has not come back for {now - calling[1]:.0f} s"
+                self._health.bad(self._component, said, _HANGS)
+                if self._hangs.is_due(now):
+                    self._tell("auditring.SinkFailed", reason=said, sink=self.sink.name, attempts=0, at_seq=self.cursor)
+            self._tell_losses(now)
+
+    def last_words(self) -> None:
+        """The log is about to take no more rows: what was lost until now is told."""
+        with self._changed:
+            self._tell_losses(math.inf)
+
     def _run(self) -> None:
         """Follows until the final row, through any number of failures; a sink may raise whatever it likes."""
         delay, tries = _FIRST_DELAY, 0
+        lost: int | None = None
         while True:
             before = self.cursor
             try:
                 self._follow()
             except BaseException as error:  # noqa: BLE001 - a panic, too
+                # Each time at least one row fewer comes, so this ends.
+                if isinstance(error, SinkRejected) and self._rows.reject(error.seqs):
+                    continue
+                again = lost is not None and lost >= self.cursor
+                if isinstance(error, FileGone) and not again:
+                    # No failure of the sink: it begins another file at once, unless that goes, too.
+                    lost = self.cursor
+                    self._vanished(error)
+                    continue
                 if self.cursor > before:
                     delay, tries = _FIRST_DELAY, 0
                 tries = tries + 1 if self._closing else 0
@@ -171,10 +253,11 @@ class SinkFollower:
                 self._pause(delay)
                 delay = min(delay * 2, _LAST_DELAY if self._closing else _LONGEST_DELAY)
             else:
-                self.finished = True
+                self.finished = not self._abandoned
                 self._rows.close()
                 break
         with self._changed:
+            self._ended = True
             self._changed.notify_all()
 
     def forked(self) -> None:
@@ -189,11 +272,18 @@ class SinkFollower:
     def _follow(self) -> None:
         """From the cursor to the final row. Returns when the sink has everything and is closed."""
         rows, sink = self._rows, self.sink
+        self._gone = None
         rows.rewind()
-        sink.start(rows.state)
+        self._call(sink.start, rows.state)
         tally = Tally(sink.checkpoint, time.monotonic())
         due = False
-        while not rows.ended:
+        while not (rows.ended or self._abandoned):
+            self._watch()
+            if self._gone is not None:
+                found, self._gone = self._gone, None
+                # Unless another was begun since.
+                if missing_of(sink) is not None:
+                    raise found
             # After a failure a checkpoint of whatever is there, so that it is soon known whether the sink works again.
             urgent = self._closing or self._target > rows.cursor or self.failed is not None
             left = tally.left(time.monotonic())
@@ -208,15 +298,27 @@ class SinkFollower:
             ahead = tally.room_after(asked, most) if sink.batching.tables or sink.checkpoint.rows is None else 0
             batch = rows.next(asked, wait, partial=partial, to_cut=urgent or aged or due, ahead=0 if due else ahead)
             if batch is not None:
-                tally.add(batch.rows, sink.write(batch))
+                tally.add(batch.rows, self._call(sink.write, batch))
             due = due or aged or self._is_due(tally)
             if due and rows.at_cut:
                 self._commit()
                 tally, due = Tally(sink.checkpoint, time.monotonic()), False
             elif partial and sink.batching.linger and (batch is None or batch.rows < asked):
                 self._linger(sink.batching.linger)
-        self._commit()
-        sink.close()
+        if rows.at_cut or not self._abandoned:
+            self._commit()
+        self._call(sink.close)
+
+    def _call(self, call: Callable[..., T], *args: object) -> T:
+        """Calls the sink, so that others see for how long it has been at it."""
+        self._calling = call.__name__, time.monotonic()
+        try:
+            return call(*args)
+        finally:
+            with self._changed:
+                self._calling, hangs, self._hangs = None, self._hangs, None
+            if hangs is not None and self.failed is None:
+                self._well(hangs, 0)
 
     def _is_due(self, tally: Tally) -> bool:
         """Whether a checkpoint ends here: somebody waits for it, the core says that one must, or it is full."""
@@ -228,7 +330,7 @@ class SinkFollower:
     def _commit(self) -> None:
         """Makes what was written safe, then moves the cursor; where nothing was written there is nothing to do."""
         if self._rows.position > self._rows.cursor:
-            self._rows.commit(self.sink.commit())
+            self._rows.commit(self._call(self.sink.commit))
         with self._changed:
             self._safe, self._totals = self._rows.cursor, self._rows.totals
             self._changed.notify_all()
@@ -245,23 +347,62 @@ class SinkFollower:
             closing = self._closing
             self._changed.wait_for(lambda: self._closing and not closing, seconds)
 
+    def _vanished(self, error: FileGone) -> None:
+        """Tells of a file that was taken away: rows that were safe in it are in no file of the sink any more."""
+        self.vanished = time.monotonic(), str(error)
+        known = {} if error.first_seq is None else {"first_seq": error.first_seq, "last_seq": self.cursor - 1}
+        self._tell(
+            "auditring.FileVanished",
+            reason=str(error),
+            file=str(error.path),
+            kind="open",
+            what=error.what,
+            sink=self.sink.name,
+            rows=error.rows,
+            **(known if error.rows else {}),
+        )
+
     def _trouble(self, error: BaseException) -> None:
         cause = f"{type(error).__name__}: {error}"
+        now = time.monotonic()
         with self._changed:
-            first = self.failed is None
             self.failed = error
             self.failures += 1
+            self._outage = self._outage or Outage(now)
+            self._outage.attempts += 1
+            attempts, due = self._outage.attempts, self._outage.is_due(now)
             self._changed.notify_all()
         self._health.bad(self._component, cause, _ADVICE)
-        if first:
-            self._outage = time.monotonic(), self.failures
-            self._tell("auditring.SinkFailed", reason=cause, sink=self.sink.name, attempts=1, at_seq=self.cursor)
+        if due:
+            self._tell("auditring.SinkFailed", reason=cause, sink=self.sink.name, attempts=attempts, at_seq=self.cursor)
 
     def _recovered(self) -> None:
-        if self.failed is None:
-            return
-        self.failed = None
+        with self._changed:
+            outage, self._outage, self.failed = self._outage, None, None
+            self._tell_losses(time.monotonic())
+        if outage is not None:
+            self._well(outage, outage.attempts)
+
+    def _well(self, outage: Outage, attempts: int) -> None:
         self._health.good(self._component)
-        began, first = self._outage
-        lasted, attempts = int((time.monotonic() - began) * 1e9), self.failures - first + 1
+        lasted = outage.lasted_ns(time.monotonic())
         self._tell("auditring.SinkRecovered", sink=self.sink.name, attempts=attempts, duration_ns=lasted)
+
+    def _tell_losses(self, now: float) -> None:
+        """Rows for what the cursor has counted as lost since the last; those of the dead are in their totals alone."""
+        told, since_ns, at = self._told
+        totals, until_ns = self._totals, time.time_ns()
+        lost = {cause: totals.get(f"lost_{cause}", 0) - told.get(f"lost_{cause}", 0) for cause in _CAUSES}
+        if not self._own or now - at < _LOSSES or not any(lost.values()):
+            return
+        self._told = totals, until_ns, now
+        for cause, rows in lost.items():
+            if rows:
+                self._tell(
+                    "auditring.EventsLost",
+                    lost=rows,
+                    cause=cause,
+                    sink=self.sink.name,
+                    from_ns=since_ns,
+                    to_ns=until_ns,
+                )

@@ -2,10 +2,14 @@
 
 import threading
 from datetime import UTC, datetime
+from typing import Final
 
 from auditring.stats import Health, Problem
 
-__all__ = ["HealthBoard"]
+__all__ = ["STAYS", "HealthBoard"]
+
+STAYS: Final = 60.0
+"""Seconds for which something that has happened, and is over, is still a problem: long enough to be seen."""
 
 
 class HealthBoard:

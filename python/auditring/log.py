@@ -20,7 +20,7 @@ from typing import Any, Final, Literal, NoReturn, Protocol, Self, overload
 
 from auditring import redaction
 from auditring._core import Authorizer, Broker, Plugin, Session
-from auditring.config import Seconds, seconds
+from auditring.config import Retention, Seconds, seconds
 from auditring.exceptions import AuditError, ConfigError, LogClosed, PolicyLocked
 from auditring.log_events import LogEvents
 from auditring.metrics import LogCollector
@@ -72,6 +72,7 @@ class AuditLog(LogEvents):
         *,
         lock_policy: bool,
         redact: Sequence[Redact],
+        retention: Retention | None = None,
     ) -> None:
         self._root = root
         self._redact = redact
@@ -79,9 +80,10 @@ class AuditLog(LogEvents):
         self._changing = threading.Lock()
         self._sinks = sinks if root is not None else ()
         self._settings = settings
+        self._retention = retention
         self._lock = threading.RLock()
         self._closed = False
-        self._running: Running | None = Running(root, self._sinks, settings)
+        self._running: Running | None = Running(root, self._sinks, settings, retention)
         _remember(self)
 
     # What is recorded
@@ -392,7 +394,7 @@ class AuditLog(LogEvents):
         """In a forked child, on first use: the same settings, a new process in the data."""
         with self._lock:
             if self._running is None:
-                self._running = Running(self._root, self._sinks, self._settings)
+                self._running = Running(self._root, self._sinks, self._settings, self._retention)
                 _remember(self)
             return self._running
 

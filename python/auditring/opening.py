@@ -7,20 +7,25 @@ import os
 import platform
 import re
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from auditring.config import Durability, Seconds, WhenFull, check_durability, positive, seconds
+from auditring.config import Durability, Retention, Seconds, WhenFull, check_durability, positive, seconds
 from auditring.exceptions import ConfigError
 from auditring.log import AuditLog
 from auditring.policy import Keep, Policy, check_windows, drawn_seed, shorthand
+from auditring.probing import Probe
+from auditring.probing import probe as probed
+from auditring.probing import required as waited_for
 from auditring.redaction import RedactionKey, check_ring, read_key, reference
 from auditring.sinks import ParquetSink, Sink
 from auditring.sinks.base import policy_of
 
 __all__ = ["open"]
 
+_LANES: int | None = None
+"""How many lanes a ring has, where that is not the core's to say: for tests, where one thread runs at a time."""
 _LEAST_RING: Final = 1 << 20
 """A ring takes a sixteenth of itself in one record: below this an event of the catalog's caps would find no room."""
 _SINK_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -32,6 +37,8 @@ def open(  # noqa: A001, PLR0913 - the public name: auditring.open; every settin
     instance: str | None = None,
     primary_tap: str | None = None,
     sinks: Sequence[Sink] | None = None,
+    required: Collection[str] | None = None,
+    probe: Probe = None,
     policy: Policy | None = None,
     read: Keep | None = None,
     write: Keep | None = None,
@@ -46,23 +53,30 @@ def open(  # noqa: A001, PLR0913 - the public name: auditring.open; every settin
     segment_bytes: int = 64 << 20,
     segment_age: Seconds = 10.0,
     balance: Seconds | None = 60.0,
+    retention: Retention | None = None,
 ) -> AuditLog:
     """Opens a log in directory `path` and records `ProxyStartup`; `None` makes a log that keeps nothing.
 
     A second `open` of one directory, in this process or another, is a further writer with its own ring.
 
     `instance`: which proxy this is, by default the host's name. `primary_tap`: the one tap that metrics count.
-    `sinks`: by default one `ParquetSink`. `policy`: what is kept, by default everything but category `request`. `read`,
+    `sinks`: by default one `ParquetSink`. `required`: the names of those for which the log would rather stop than go on
+    without them, by default the first table sink, else the first: when the journal is full for their sake `when_full`
+    speaks, while for the others rows are let go, counted. `probe`: which sinks are asked, before anything is begun,
+    whether they can be written to: `True` is all, `False` none, by default those on this machine.
+    `policy`: what is kept, by default everything but category `request`. `read`,
     `write`, `request` and `seed` are short for one: how much of the data events to keep; `Keep.ALL` to record every
     protocol request that passes; the seed of the sample, by default drawn. `lock_policy`: whether `AuditLog.set_policy`
     is refused. `when_full`: for both classes of events, or
-    by class (`droppable`, `protected`). `ring_bytes`: a power of two from 1 MiB.
+    by class (`droppable`, `protected`). `ring_bytes`: a power of two from 1 MiB; on a free-threaded interpreter several
+    lanes share them, each with 1 MiB at least.
     `ring_dir`: by default tmpfs where that outlives the process. `journal_bytes`: the most that the journal may take
     on disk. `segment_bytes`, `segment_age`: when the journal begins a new file. `durability`: what an accepted event
     survives, by default the death of the process. `balance`: how often rows say how the
-    balance stands, at most, and once at the end; `None` is never.
+    balance stands, at most, and once at the end; `None` is never. `retention`: when sealed files of
+    the directory are deleted; `None` is never.
 
-    Raises `ConfigError` before anything is touched, and `OSError`.
+    Raises `ConfigError` and `SinkError` before anything is touched, and `OSError`.
     """
     full = WhenFull.by_class(when_full)
     for name, value in (("ring_bytes", ring_bytes), ("journal_bytes", journal_bytes), ("segment_bytes", segment_bytes)):
@@ -91,6 +105,7 @@ def open(  # noqa: A001, PLR0913 - the public name: auditring.open; every settin
         "sinks": [
             (sink.name, b"" if own is None else _kept(sink, own, policy, journaled, seed, key)) for sink, own in owned
         ],
+        "required": waited_for(chosen, required),
         "primary_tap": primary_tap,
         "ring_dir": None if ring_dir is None else os.fspath(ring_dir),
         "ring_bytes": ring_bytes,
@@ -103,16 +118,21 @@ def open(  # noqa: A001, PLR0913 - the public name: auditring.open; every settin
     }
     if not isinstance(lock_policy, bool):
         raise ConfigError(f"lock_policy: True or False, not {lock_policy!r}")
+    if not isinstance(retention, Retention | None):
+        raise ConfigError(f"retention: a Retention, not {retention!r}")
     said = {**settings, "policy": _said(policy, policy, key), "lock_policy": lock_policy}
     said["sinks"] = [
         [sink.name, type(sink).__qualname__, repr(None) if own is None else _said(own, policy, key)]
         for sink, own in owned
     ]
+    if retention is not None:
+        said["retention"] = repr(retention)
     settings["startup"] = _startup(said, durability)
     settings["key"] = key
-    return AuditLog(
-        None if path is None else Path(path).absolute(), chosen, settings, lock_policy=lock_policy, redact=policy.redact
-    )
+    settings["lanes"] = _LANES
+    root = None if path is None else Path(path).absolute()
+    probed(chosen, probe, root)
+    return AuditLog(root, chosen, settings, lock_policy=lock_policy, redact=policy.redact, retention=retention)
 
 
 def _kept(sink: Sink, own: Policy, policy: Policy, journaled: bytes, seed: int, key: RedactionKey | None) -> bytes:

@@ -1,8 +1,9 @@
 """The thread that sits in the Rust pump: ring to journal, with the GIL released as long as there is work.
 
 What must always hold: an error of the disk is never the end of it (it is told, and tried again for ever, ever more
-slowly), and whatever else ends the thread is declared to the core first, so that no caller waits for room that
-nobody will make.
+slowly), nor is what strikes its thread from outside, as long as the core's state is whole; what a panic has left
+half-changed is never run again: it is declared to the core first, so that no caller waits for room that nobody will
+make, and its ring is left to recovery.
 """
 
 import threading
@@ -11,24 +12,32 @@ from collections.abc import Callable
 from typing import Final
 
 from auditring import _core
-from auditring.health import HealthBoard
+from auditring.health import STAYS, HealthBoard
 from auditring.threads import started
 
 __all__ = ["Pump"]
 
-_SLICE: Final = 1.0
+_SLICE: Final = 0.5
+"""How long the core has the thread: what is taken away of the journal is noticed twice a second."""
 _TRIAL: Final = 0.02
 _FIRST_DELAY: Final = 0.05
 _LONGEST_DELAY: Final = 1.0
 _LAST_PATIENCE: Final = 5.0
+_HOPELESS: Final = 3
+"""Attempts that were no good before callers are told not to wait; it goes on trying."""
 _ADVICE: Final = (
     "free space on, or repair, the disk of the journal; accepted events wait in the ring, "
     "and the pump tries again by itself"
 )
+_BEGUN: Final = "tell whoever looks after auditring; the pump is begun anew by itself, and nothing is lost"
+_FILES: Final = (
+    "look who takes the journal away; nothing is lost as long as this process lives, for all of it is held open"
+)
 _DEAD: Final = (
-    "restart the process; accepted events are kept in ring and journal for the next opener, "
+    "close the log and open it anew; accepted events are kept in ring and journal for the next opener, "
     "new ones get what when_full says"
 )
+_WATCH: Final = "sinks and counters are not looked after until this is mended; events are journaled all the same"
 
 
 class Pump:
@@ -37,7 +46,7 @@ class Pump:
     def __init__(
         self, core: _core.Log, health: HealthBoard, tell: Callable[..., None], look: Callable[[], None]
     ) -> None:
-        """`tell` records one of the library's own events; `look` is called about once a second."""
+        """`tell` records one of the library's own events; `look` is called about twice a second."""
         self.finished = False
         """The final batch is written."""
         self.failed: BaseException | None = None
@@ -50,17 +59,34 @@ class Pump:
         self._look = look
         self._thread = threading.Thread()
         self._stopping = threading.Event()
+        self._reviving = threading.Lock()
+        self._ended = True
         self._since = 0.0
         self._stopped = 0.0
         self._attempts = 0
+        self._gone_at = -STAYS
 
     @property
     def alive(self) -> bool:
         """Whether the thread runs."""
         return self._thread.is_alive()
 
+    @property
+    def dead(self) -> bool:
+        """It will never run again in this process."""
+        return not self._core.pump_sound
+
+    def revive(self) -> None:
+        """Starts the thread anew if it has died where it could not even say so. From any other thread."""
+        with self._reviving:
+            if self._ended or self._stopping.is_set() or self.alive:
+                return
+            self._trouble(RuntimeError("the pump's thread has died; it is begun anew"))
+            self.start()
+
     def start(self) -> None:
         """Starts the thread; again, after it has given up on a disk while the log was closed. Raises `OSError`."""
+        self._ended = False
         self._thread = started(self._run, "auditring-pump")
 
     def join(self, timeout: float | None) -> None:
@@ -73,14 +99,23 @@ class Pump:
         self._stopped = time.monotonic()
         self._stopping.set()
         if self.failed is not None:
-            self._declare(self.failed)
+            self._declare(self.failed, dead=True)
 
     def _run(self) -> None:
-        try:
-            self._pump()
-        except BaseException as error:  # noqa: BLE001 - a panic of the core too must not leave callers waiting
-            self._declare(error)
-            self._health.bad("pump", f"dead: {type(error).__name__}: {error}", _DEAD)
+        delay = _FIRST_DELAY
+        while True:
+            try:
+                self._pump()
+                break
+            except BaseException as error:  # noqa: BLE001 - a panic of the core, or what another thread sets in this one
+                if self.dead or self._out_of_patience():
+                    self._declare(error, dead=True)
+                    self._health.bad("pump", f"dead: {type(error).__name__}: {error}", _DEAD)
+                    break
+                delay = _FIRST_DELAY if self.failed is None else min(delay * 2, _LONGEST_DELAY)
+                self._trouble(error)
+                time.sleep(delay)
+        self._ended = True
 
     def _pump(self) -> None:
         delay = _FIRST_DELAY
@@ -89,7 +124,9 @@ class Pump:
                 ended = self._core.run_pump(_SLICE if self.failed is None else _TRIAL)
             except OSError as error:
                 self._trouble(error)
-                if self._stopping.is_set() and time.monotonic() - max(self._since, self._stopped) > _LAST_PATIENCE:
+                # A directory that was taken away may be why.
+                self._keep_journal()
+                if self._out_of_patience():
                     return
                 # A stop cuts the wait short once; after that it is the delay that is waited out.
                 if self._stopping.is_set():
@@ -104,8 +141,34 @@ class Pump:
             if ended:
                 self.finished = True
                 return
+            self._keep_journal()
             self._keep_ring()
+            self._watch()
+
+    def _out_of_patience(self) -> bool:
+        """Whether the log is being closed and has waited long enough for trouble to end."""
+        return self._stopping.is_set() and time.monotonic() - max(self._since, self._stopped) > _LAST_PATIENCE
+
+    def _watch(self) -> None:
+        """What is done beside the pumping may fail without an end of that."""
+        try:
             self._look()
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is told
+            self._health.bad("watch", f"{type(error).__name__}: {error}", _WATCH)
+        else:
+            self._health.good("watch")
+
+    def _keep_journal(self) -> None:
+        """What is taken away of the journal is put back: all of it that a sink lacks is held open."""
+        found, error = self._core.keep_journal()
+        for path, kind, what, restored in found:
+            self._gone_at = time.monotonic()
+            self._tell("auditring.FileVanished", file=path, kind=kind, what=what, restored=int(restored))
+            self._health.bad("journal-files", f"{path} was {what}, and put back", _FILES)
+        if error is not None:
+            self._health.bad("journal-files", f"the journal was taken away, and cannot be put back: {error}", _FILES)
+        elif not found and time.monotonic() - self._gone_at > STAYS:
+            self._health.good("journal-files")
 
     def _keep_ring(self) -> None:
         """Session managers and containers delete what lies in `/dev/shm`: then the log goes on with a new ring."""
@@ -116,22 +179,28 @@ class Pump:
         else:
             self.ring_refused = None
 
-    def _declare(self, error: BaseException) -> None:
+    def _declare(self, error: BaseException, *, dead: bool) -> None:
         """Says why there is no room; callers wait as configured, unless there will be none or the log is closing."""
         self.failed = error
-        dead = self._stopping.is_set() or not isinstance(error, OSError)
         self._core.pump_failed(f"{type(error).__name__}: {error}", dead=dead)
 
-    def _trouble(self, error: OSError) -> None:
+    def _trouble(self, error: BaseException) -> None:
         if self.failed is None:
             self._since, self._attempts = time.monotonic(), 0
         self._attempts += 1
-        self._declare(error)
-        self._health.bad("pump", f"{type(error).__name__}: {error}", _ADVICE)
+        # What strikes it again and again may do so for ever, which is no disk that is waited for.
+        hopeless = self._attempts >= _HOPELESS and not isinstance(error, OSError)
+        self._declare(error, dead=hopeless or self._stopping.is_set())
+        self._health.bad("pump", f"{type(error).__name__}: {error}", _ADVICE if isinstance(error, OSError) else _BEGUN)
 
     def _recovered(self) -> None:
         cause, self.failed = self.failed, None
         self._core.pump_recovered()
         self._health.good("pump")
         lasted = int((time.monotonic() - self._since) * 1e9)
-        self._tell("auditring.JournalFailed", attempts=self._attempts, duration_ns=lasted, error=str(cause))
+        self._tell("auditring.JournalFailed", attempts=self._attempts, duration_ns=lasted, error=_said(cause))
+
+
+def _said(cause: BaseException | None) -> str:
+    """The system's own words, or else what sort of thing it was."""
+    return str(cause) if isinstance(cause, OSError) and cause.args else f"{type(cause).__name__}: {cause}"

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NotAnAuditDirectory", "QueryWarning", "connect", "refresh"]
 
-_ATTEMPTS = 5
+_ATTEMPTS = 20
 """Snapshots taken before giving up on files that go while they are being opened."""
 
 _SOURCE = "SELECT getvariable('auditring_root'), getvariable('auditring_include_fresh')"
@@ -108,7 +108,7 @@ def _bind(con: duckdb.DuckDBPyConnection, root: Path, *, include_fresh: bool) ->
             if attempt == _ATTEMPTS or all(file.path.exists() for file in files):
                 raise
             continue
-        _warn(files, strangers, parquet=journals.parquet, unknown=journals.unknown)
+        _warn(files, strangers, parquet=journals.parquet, unknown=journals.unknown, gone=journals.gone)
         return
 
 
@@ -150,7 +150,7 @@ def _literal(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
 
 
-def _warn(files: Sequence[SealedFile], strangers: Sequence[Path], *, parquet: bool, unknown: int) -> None:
+def _warn(files: Sequence[SealedFile], strangers: Sequence[Path], *, parquet: bool, unknown: int, gone: int) -> None:
     if not files and not parquet:
         text = (
             "no log here writes Parquet: the view shows only what is still in the journal, "
@@ -159,6 +159,12 @@ def _warn(files: Sequence[SealedFile], strangers: Sequence[Path], *, parquet: bo
         warnings.warn(text, QueryWarning, stacklevel=4)
     if unknown:
         text = f"left out {unknown} row(s) of the journal that only a later version of auditring can read"
+        warnings.warn(text, QueryWarning, stacklevel=4)
+    if gone:
+        text = (
+            f"{gone} row(s) are in no file and no longer in the journal: let go at its budget before the Parquet sink "
+            "had them, or damaged; see `auditring verify`"
+        )
         warnings.warn(text, QueryWarning, stacklevel=4)
     if strangers:
         text = f"left out {len(strangers)} Parquet file(s) that no sink of ours has named, such as {strangers[0].name}"

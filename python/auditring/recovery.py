@@ -91,14 +91,14 @@ class Orphans:
         self.results: list[Recovered] = []
         """One for each process, as it is done with."""
 
-    def adopt(self, by: str = "", key: RedactionKey | None = None) -> None:
+    def adopt(self, by: str = "", keys: Sequence[RedactionKey] = ()) -> None:
         """Takes over every process that has died, and ends its journal.
 
-        Of what it redacted by the same `key` the hashes are made; without it such values are left out.
+        Of what it hashed by one of `keys` the hashes are made; without its key such values are left out.
         Raises `OSError` if the directory cannot be read.
         """
-        self._again = lambda: self.adopt(by, key)
-        self._orphans, refused = _core.adopt_orphans(self._root, by=by, key=key)
+        self._again = lambda: self.adopt(by, keys)
+        self._orphans, refused = _core.adopt_orphans(self._root, by=by, keys=keys)
         if not refused:
             self._again = None
         # One that is not refused any more may be a living process's: then there is nothing to bring to any sink.
@@ -122,7 +122,7 @@ class Orphans:
 
     def _keep_draining(self) -> None:
         delay = _FIRST_DELAY
-        waiting = self.drain(orphans=self._orphans, again=True)
+        waiting = self._drained(self._orphans)
         while waiting or self._again is not None:
             with self._changed:
                 if self._changed.wait_for(lambda: self._stopping, delay):
@@ -130,7 +130,16 @@ class Orphans:
                     self.drain(orphans=waiting)
                     return
             delay = min(delay * 2, _LONGEST_DELAY)
-            waiting = self.drain(orphans=[*waiting, *self._adopt_again()], again=True)
+            waiting = self._drained([*waiting, *self._adopt_again()])
+
+    def _drained(self, orphans: Sequence[_core.Orphan]) -> Sequence[_core.Orphan]:
+        """Who of them still waits. Whatever strikes this thread, it does not end it unseen."""
+        try:
+            return self.drain(orphans=orphans, again=True)
+        except BaseException as error:  # noqa: BLE001 - also what another thread sets in this one
+            # Those that it had come to were let go of, and are the next opener's; the others are gone on with.
+            self._board.bad("recovery", f"{type(error).__name__}: {error}", _ADVICE)
+            return orphans
 
     def _adopt_again(self) -> list[_core.Orphan]:
         """Those who could not be adopted before, and can now; by now also others that have died."""
@@ -272,13 +281,16 @@ def recover(
     path: str | os.PathLike[str],
     *,
     sinks: Sequence[Sink] | None = None,
+    keys: Sequence[RedactionKey] = (),
     done: Callable[[Recovered], None] | None = None,
 ) -> list[Recovered]:
     """Recovers every process of an audit directory that has died, and brings its rows to `sinks`.
 
     That is what `open` does, too. A process that lives is left alone. `sinks`: by default a `ParquetSink` and a
     `JsonlSink` with their own defaults; only those that a dead process had are given its rows, and go by the policy
-    that it had for them. `done` is told of each process.
+    that it had for them. `keys`: what a dead process would have hashed by one of them is hashed by it; where its key is
+    not among them such values are left out and marked, for good (see `auditring.redaction.read_key`). `done` is told of
+    each process.
 
     Raises `NotAnAuditDirectory`, `OSError`.
     """
@@ -286,7 +298,7 @@ def recover(
     directory.require(root)
     chosen = (ParquetSink(), JsonlSink()) if sinks is None else tuple(sinks)
     orphans = Orphans(root, chosen, HealthBoard())
-    orphans.adopt()
+    orphans.adopt(keys=keys)
     for result in orphans.results:
         if done is not None:
             done(result)

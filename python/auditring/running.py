@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from auditring import _core, directory
+from auditring.config import Retention
 from auditring.exceptions import CloseIncomplete, ConfigError, JournalError
 from auditring.follower import SinkFollower, declined
 from auditring.health import HealthBoard
@@ -20,8 +21,10 @@ from auditring.policy import Policy, PolicyDiff
 from auditring.pump import Pump
 from auditring.recovery import Orphans
 from auditring.redaction import RedactionKey
+from auditring.retention import Keeper
 from auditring.sinks.base import Sink, SinkContext
 from auditring.stats import Health, SinkStats, Stats
+from auditring.watch import Watch
 
 __all__ = ["Running"]
 
@@ -29,6 +32,12 @@ _LOOK: Final = 0.25
 _SESSIONS: Final = 2.0
 _UNOPENED: Final = 10.0
 _DROPS_STAY: Final = 60.0
+_PATIENCE: Final = 5.0
+_SINK_LOST: Final = ("budget", "corrupt", "rejected")
+_LOST_ADVICE: Final = (
+    "look at the sink (see stats); other sinks have these rows. Give the journal more room (journal_bytes), or name "
+    "the sink in required= if the log shall rather stop than go on without it"
+)
 _RING_ADVICE: Final = (
     "give the ring more room (ring_bytes), keep less (see policy), or stop reading from clients while pressure is high"
 )
@@ -55,7 +64,13 @@ _OFF_TMPFS: Final = (
 class Running:
     """What an `AuditLog` holds in one process."""
 
-    def __init__(self, root: Path | None, sinks: Sequence[Sink], settings: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        root: Path | None,
+        sinks: Sequence[Sink],
+        settings: Mapping[str, Any],
+        retention: Retention | None = None,
+    ) -> None:
         """Opens the ring and the journal and starts the threads. Raises `OSError`."""
         self.core = _core.Log(None if root is None else str(root), **settings)
         self._board = HealthBoard()
@@ -63,12 +78,16 @@ class Running:
         self._followers: list[SinkFollower] = []
         self._drops = 0
         self._dropped_at = 0.0
+        self._sink_losses: dict[str, tuple[int, float]] = {}
         self._finished = root is None
         self._closing = False
         self._notes: tuple[str, ...] = ()
         self._power = settings["power_seconds"]
         self._policy = settings["policy"], Policy.from_journaled(settings["policy"])
         self._orphans: Orphans | None = None
+        self._keeper: Keeper | None = None
+        self._watch: Watch | None = None
+        self._root = root
         if root is None:
             return
         self._pump = Pump(self.core, self._board, self._tell, self._look)
@@ -85,12 +104,15 @@ class Running:
                 self.close(_UNOPENED)
             raise
         self._adopt(root, sinks, settings["key"])
+        if retention is not None:
+            self._keeper = Keeper(root, retention, self.core, self._board, self._tell, self._unwritable)
+            self._keeper.start()
 
     def _adopt(self, root: Path, sinks: Sequence[Sink], key: RedactionKey | None) -> None:
         """Takes over processes of this directory that have died. What they left must not keep this one from working."""
         self._orphans = Orphans(root, sinks, self._board, self._tell)
         try:
-            self._orphans.adopt(self.core.process, key)
+            self._orphans.adopt(self.core.process, () if key is None else (key,))
         except OSError as error:
             self._board.bad("recovery", f"{type(error).__name__}: {error}", _RECOVERY_ADVICE)
         try:
@@ -111,9 +133,11 @@ class Running:
             mine = sink.fresh()
             mine.open(context)
             rows = _core.Follower(self.core, mine.name, declined(mine), tables=mine.batching.tables)
-            self._followers.append(SinkFollower(rows, mine, self._board, self._tell))
+            self._followers.append(SinkFollower(rows, mine, self._board, self._tell, watch=self._pump_lives))
+        self._watch = Watch(root, Path(self.core.directory or root), self._followers, self._board, self._tell)
         for follower in self._followers:
             follower.start()
+        self._watch.start()
         ring = self.core.ring_path
         if ring is not None and Path(ring).is_relative_to(root.resolve()):
             self._notes = (*self._notes, _OFF_TMPFS)
@@ -169,9 +193,14 @@ class Running:
 
     def health(self) -> Health:
         """What is wrong now."""
+        self._pump_lives()
         self._look()
         blind = (_BLIND.format("the log's policy"),) if self.policy.allow_blind_spots else ()
         return self._board.health((*self._notes, *blind))
+
+    def _unwritable(self) -> bool:
+        """Whether the journal takes no rows now: it cannot be written, or its budget or its disk has no room."""
+        return self.troubled or bool(self.core.stats()["over_budget"])
 
     @property
     def troubled(self) -> bool:
@@ -216,23 +245,21 @@ class Running:
         """Ends everything. Raises `CloseIncomplete` when something lags or fails; calling again tries again."""
         deadline = None if timeout is None else time.monotonic() + timeout
         self._closing = True
+        self._stop_looking(_left(deadline))
         if self._pump is not None:
             # First: with a full ring and a full disk the last event of a session must not wait for room.
             self._pump.stop()
         self._leave_orphans(0)
         try:
+            for follower in self._followers:
+                follower.last_words()
             left = _left(deadline)
             self.core.close_sessions(_SESSIONS if left is None else min(left, _SESSIONS))
         finally:
             self.core.close()
         if self._finished or self._pump is None:
             return
-        if not (self._pump.finished or self._pump.alive) and isinstance(self._pump.failed, OSError):
-            self._pump.start()
-        self._pump.join(_left(deadline))
-        if not self._pump.finished:
-            why = "has not finished" if self._pump.alive else f"ended by {self._pump.failed!r}"
-            raise CloseIncomplete(f"the pump {why}; what was accepted is kept in the ring {self.core.ring_path}")
+        self._end_pump(self._pump, deadline)
         for follower in self._followers:
             follower.stop()
             if not (follower.finished or follower.alive):
@@ -252,6 +279,39 @@ class Running:
         raise CloseIncomplete(
             f"not everything has reached its sink: {names}; the rest is kept in {self.core.directory}"
         )
+
+    def _end_pump(self, pump: Pump, deadline: float | None) -> None:
+        """Waits for the final batch. Raises `CloseIncomplete`."""
+        if not (pump.finished or pump.alive or pump.dead):
+            pump.start()
+        pump.join(_left(deadline))
+        if pump.dead:
+            self._abandon(deadline)
+        if not pump.finished:
+            why = "has not finished" if pump.alive else f"ended by {pump.failed!r}"
+            kept = f"what was accepted is kept in the ring {self.core.ring_path} for the next opener"
+            raise CloseIncomplete(f"the pump {why}; {kept}")
+
+    def _abandon(self, deadline: float | None) -> None:
+        """The pump cannot go on in this process: all is let go of as it is, so that the next opener recovers it."""
+        for follower in self._followers:
+            follower.abandon()
+        for follower in self._followers:
+            left = _left(deadline)
+            follower.join(_PATIENCE if left is None else min(left, _PATIENCE))
+        self.core.abandon()
+
+    def _pump_lives(self) -> None:
+        """Sees to it that the pump does; from the sinks' threads, as the pump looks after those."""
+        if self._pump is not None and not self._closing:
+            self._pump.revive()
+
+    def _stop_looking(self, timeout: float | None) -> None:
+        """Nothing is deleted any more, and what is taken away is found by the next opener."""
+        if self._keeper is not None:
+            self._keeper.stop(timeout)
+        if self._watch is not None:
+            self._watch.stop()
 
     def _leave_orphans(self, timeout: float | None) -> None:
         """What is not brought to their sinks in time is left for the next opener."""
@@ -277,10 +337,17 @@ class Running:
             follower.forked()
         if self._orphans is not None:
             self._orphans.forked()
+        if self._keeper is not None:
+            self._keeper.forked()
+        if self._watch is not None:
+            self._watch.forked()
         return form or self._policy[0]
 
     def _tell(self, action: str, **fields: Any) -> None:  # noqa: ANN401 - the fields are the catalog's
         """Records one of the library's own events. Too many at once cannot be, and would be a problem of their own."""
+        if action == "auditring.FileVanished" and self._root is not None:
+            path = Path(fields["file"])
+            fields["file"] = str(path.relative_to(self._root)) if path.is_relative_to(self._root) else str(path)
         try:
             self.core.post(action, **fields)
         except RuntimeError as error:
@@ -300,6 +367,7 @@ class Running:
             self._board.good("segment")
         else:
             self._board.bad("segment", f"the next one cannot be begun: {counted['unrolled']}", _SEGMENT_ADVICE)
+        self._look_after_sinks(counted)
         if not self._closing and not self.core.ring_linked:
             refused = None if self._pump is None else self._pump.ring_refused
             no_other = "" if refused is None else f", and no new one can be made: {refused}"
@@ -321,6 +389,31 @@ class Running:
             )
         elif self._drops and now - self._dropped_at > _DROPS_STAY:
             self._board.good("ring")
+
+    def _look_after_sinks(self, counted: Mapping[str, Any]) -> None:
+        """Threads that have died, sinks that hang, and rows that a sink will not get."""
+        now = time.monotonic()
+        for follower in self._followers:
+            if not self._closing:
+                follower.look_after(now)
+            if follower.finished:
+                continue
+            if self.core.presses(follower.cursor):
+                follower.ask(counted["next_seq"])
+            lost = {cause: n for cause in _SINK_LOST if (n := follower.totals.get(f"lost_{cause}", 0))}
+            gone = max(0, counted["let_go"] - follower.cursor)
+            seen, _ = self._sink_losses.get(follower.sink.name, (0, 0.0))
+            if gone or sum(lost.values()) > seen:
+                self._sink_losses[follower.sink.name] = max(seen, sum(lost.values())), now
+            component, said = f"lost:{follower.sink.name}", [f"{n} {cause}" for cause, n in lost.items()]
+            if gone:
+                said.append(
+                    f"up to {gone} more let go at the journal's budget, as will be counted when the sink goes on"
+                )
+            if said and now - self._sink_losses[follower.sink.name][1] <= _DROPS_STAY:
+                self._board.bad(component, f"rows that the sink has not: {', '.join(said)}", _LOST_ADVICE)
+            else:
+                self._board.good(component)
 
 
 def _left(deadline: float | None) -> float | None:

@@ -11,8 +11,9 @@ __all__ = ["lines_of", "rows_of"]
 
 def rows_of(root: Path, *actions: str) -> list[dict[str, Any]]:
     """The rows of these actions, or all, in order."""
-    rows = [row for path in root.glob("events/*/*.parquet") for row in pq.read_table(path).to_pylist()]
-    return sorted((row for row in rows if not actions or row["action"] in actions), key=lambda row: row["seq"])
+    wanted = [("action", "in", list(actions))] if actions else None
+    tables = [pq.read_table(path, filters=wanted) for path in root.glob("events/*/*.parquet")]
+    return sorted((row for table in tables for row in table.to_pylist()), key=lambda row: row["seq"])
 
 
 def lines_of(root: Path, folder: str = "jsonl") -> list[dict[str, Any]]:

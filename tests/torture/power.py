@@ -34,8 +34,8 @@ from typing import TYPE_CHECKING
 
 from auditring.recovery import recover
 from auditring.verify import check
+from host_of_threads import Page
 from in_sinks import lines, tables
-from kills import PAGE, SLOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -137,7 +137,7 @@ def written_back(rng: random.Random, path: Path) -> int:
 def one(rng: random.Random, folder: Path, *, power: bool) -> Counter[str]:
     """One life, its cut, and what is left of it. Raises `AssertionError`."""
     page, at = folder / "page", folder / "at"
-    page.write_bytes(bytes(PAGE))
+    page.write_bytes(bytes(mmap.PAGESIZE))
     threads = rng.choice((2, 4, 6))
     interval = rng.choice((0.0, 0.01, 0.1)) if power else None
     order = {
@@ -162,8 +162,8 @@ def one(rng: random.Random, folder: Path, *, power: bool) -> Counter[str]:
             assert host.stdout.readline() == "alive\n", order
             time.sleep(rng.uniform(0, 1.2))
             host.send_signal(signal.SIGKILL)
-        with page.open("r+b") as file, mmap.mmap(file.fileno(), PAGE) as shared:
-            told = [SLOT.unpack_from(shared, SLOT.size * number)[0] for number in range(threads)]
+        shared = Page(page)
+        told = [shared[number] for number in range(threads)]
         if rng.random() < 0.7:
             found["files written back"] = written_back(rng, at)
         subprocess.run(["cp", "--sparse=always", str(folder / "image"), str(folder / "left")], check=True)  # noqa: S607 - root's own

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 _CHUNK = 10_000
+_SNAPSHOTS = 20
+"""Snapshots that are taken for one answer while retention deletes files."""
 
 
 class Questions(click.Group):
@@ -205,18 +207,12 @@ def answer(asked: Asked, question: Question) -> None:
     """Give the answer to a question; whatever DuckDB or the directory has against it becomes one line."""
     import duckdb
 
-    from auditring import query
     from auditring.exceptions import AuditError
 
     output.check(asked.form, asked.target)
     try:
         con = connected(asked)
-        try:
-            seen = give(asked, con, question)
-        except duckdb.IOException:
-            # A file may have been compacted or have come to its end since; the next snapshot tells.
-            query.refresh(con)
-            seen = give(asked, con, question)
+        seen = answered(asked, con, question)
     except BrokenPipeError:
         raise
     except (AuditError, OSError) as error:
@@ -225,6 +221,20 @@ def answer(asked: Asked, question: Question) -> None:
         raise Complaint(first_paragraph(error)) from error
     if seen is not None and seen == asked.most:
         click.echo(f"{seen} rows, as many as the limit allows; --limit 0 shows all.", err=True)
+
+
+def answered(asked: Asked, con: duckdb.DuckDBPyConnection, question: Question) -> int | None:
+    """Give the answer; a file may have been compacted or have come to its end since, which the next snapshot tells."""
+    import duckdb
+
+    from auditring import query
+
+    for _ in range(_SNAPSHOTS):
+        try:
+            return give(asked, con, question)
+        except duckdb.IOException:
+            query.refresh(con)
+    return give(asked, con, question)
 
 
 def give(asked: Asked, con: duckdb.DuckDBPyConnection, question: Question) -> int | None:

@@ -20,13 +20,21 @@ __all__ = ["command"]
 
 @click.command("recover")
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+@click.option(
+    "--key",
+    "keys",
+    metavar="REF",
+    multiple=True,
+    help="Where the key is by which values are hashed, env:NAME or file:/path. Once for each that was in force.",
+)
 @click.option("--json", "as_json", is_flag=True, help="A JSON object a process, one a line.")
-def command(directory: Path, *, as_json: bool) -> None:
+def command(directory: Path, keys: tuple[str, ...], *, as_json: bool) -> None:
     """Recover every process of DIR that has died: killed, crashed, or gone with its machine.
 
     \b
     auditring recover audit/                     then `auditring verify audit/`
     auditring recover audit/ --json | jq .salvage
+    auditring recover audit/ --key env:AUDIT_KEY         where the policy hashes
 
     `auditring.open` does the same for its directory; this is for one that no proxy will open soon. Run it as the user
     that the proxy runs as. A process that lives is left alone, and two that recover at once do not disturb each other.
@@ -35,14 +43,19 @@ def command(directory: Path, *, as_json: bool) -> None:
     journal says what was found (auditring.Recovered); what is gone is told by rows before it (auditring.EventsLost).
     Parquet files and JSON lines are brought to the end; rows of other sinks wait in the journal for a proxy with them.
 
+    What a policy hashes stands in the ring as it was. Without the key of the proxy that died such values are left out
+    of its last rows, for good; so give it with --key.
+
     The status is 0 if everything is recovered, 1 if something could not be, or a sink is still behind, 2 if DIR is no
     audit directory.
     """
     from auditring.exceptions import AuditError
     from auditring.recovery import recover
+    from auditring.redaction import read_key
 
     try:
-        results = recover(directory, done=_as_json if as_json else _as_text)
+        read = [read_key(key) for key in keys]
+        results = recover(directory, keys=read, done=_as_json if as_json else _as_text)
     except (AuditError, OSError) as error:
         raise Complaint(str(error)) from error
     if not results and not as_json:

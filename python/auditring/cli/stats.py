@@ -31,7 +31,7 @@ def command(directory: Path, form: Literal["table", "json"]) -> None:
     auditring stats audit/ --json | jq '.[].dropped'
 
     Counted up to each process's last batch in the journal. The last line says whether all balances; the status is 1 if
-    an equation does not hold.
+    an equation does not hold, or a process's counters cannot be read: that one is named, and the others are counted.
     """
     from auditring import _core
     from auditring.directory import require
@@ -39,9 +39,11 @@ def command(directory: Path, form: Literal["table", "json"]) -> None:
     from auditring.stats import balance
 
     root = directory.absolute()
+    unreadable: list[tuple[Path, str]] = []
     try:
         require(root)
-        processes = sorted(_core.outside(str(root)), key=lambda process: (process["instance"], process["process"]))
+        processes = _core.outside(str(root), unreadable=unreadable)
+        processes.sort(key=lambda process: (process["instance"], process["process"]))
     except (AuditError, OSError) as error:
         raise Complaint(str(error)) from error
     found = [(process, equation) for process in processes for equation in balance(process)]
@@ -53,7 +55,9 @@ def command(directory: Path, form: Literal["table", "json"]) -> None:
         click.echo(verdict(len(found), len(wrong)))
     for line in wrong:
         click.echo(f"Does not balance: {line}", err=True)
-    if wrong:
+    for path, why in unreadable:
+        click.echo(f"Cannot be read: {path.name}: {why}", err=True)
+    if wrong or unreadable:
         sys.exit(1)
 
 
@@ -93,8 +97,13 @@ def write_tables(processes: list[dict[str, Any]]) -> None:
 
 
 def _names(process: Mapping[str, Any]) -> list[object]:
-    gone = process["pid"] is None
-    state = "writing" if process["alive"] else "closed" if gone else "dead, not recovered"
+    if process["alive"]:
+        state = "writing"
+    elif process["pid"] is None:
+        state = "closed"
+    else:
+        # Without it nobody can tell; `auditring recover` says what to do.
+        state = "unknown: its lock file is gone" if process["lockless"] else "dead, not recovered"
     return [process["instance"], process["process"], process["pid"], state]
 
 

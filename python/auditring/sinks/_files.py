@@ -18,9 +18,11 @@ __all__ = [
     "create",
     "date_of",
     "day_of",
+    "gone",
     "make_directory",
     "open_plain",
     "own_directory",
+    "probe_directory",
     "sync_directory",
     "write_all",
 ]
@@ -29,6 +31,8 @@ _FILE_MODE: Final = 0o600
 _DIRECTORY_MODE: Final = 0o700
 _SECOND: Final = 1_000_000_000
 _DAY: Final = 86_400
+_NAMELESS: Final = {errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL}
+"""What is said where there are no files without a name."""
 
 
 def day_of(time_ns: int) -> int:
@@ -39,6 +43,25 @@ def day_of(time_ns: int) -> int:
 def date_of(time_ns: int) -> str:
     """The UTC date of a wall time as a folder is named."""
     return datetime.fromtimestamp(time_ns // _SECOND, UTC).strftime("%Y-%m-%d")
+
+
+def gone(path: Path, fd: int, identity: tuple[int, int]) -> str | None:
+    """Whether a name does not mean the file any more that is open as `fd`: deleted, moved or replaced.
+
+    May be asked while another thread closes the file: the descriptor may then be another file's, which its `identity`
+    tells.
+    """
+    try:
+        ours = os.fstat(fd)
+    except OSError:
+        return None
+    if (ours.st_dev, ours.st_ino) != identity:
+        return None
+    try:
+        there = os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return "deleted" if ours.st_nlink == 0 else "moved"
+    return None if (there.st_dev, there.st_ino) == identity else "replaced"
 
 
 def sync_directory(path: Path) -> None:
@@ -61,10 +84,11 @@ def make_directory(path: Path) -> None:
 
 
 def own_directory(path: Path) -> None:
-    """Makes a directory of ours in one that is there. Raises `OSError` for a link, or for another user's."""
+    """Makes a directory of ours, and what is missing above it. Raises `OSError` for a link, or for another user's."""
     try:
         status = path.lstat()
     except FileNotFoundError:
+        make_directory(path.parent)
         _make(path)
         status = path.lstat()
     if not stat.S_ISDIR(status.st_mode):
@@ -110,6 +134,32 @@ def open_plain(path: Path, flags: int) -> int:
         return fd
     os.close(fd)
     raise OSError(errno.EINVAL, "it is no plain file", str(path))
+
+
+def probe_directory(path: Path) -> None:
+    """Looks whether a file could be written there, or where the directory is still to be made in.
+
+    Raises `OSError`. Nothing is left behind, also by a process that is killed meanwhile.
+    """
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    if not path.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, _FILE_MODE)
+    except (AttributeError, OSError) as error:
+        # Systems and file systems that know no file without a name are only asked.
+        if isinstance(error, OSError) and error.errno not in _NAMELESS:
+            raise
+        if not os.access(path, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path)) from None
+        return
+    try:
+        os.pwrite(fd, b"\0", 0)
+    except OSError as error:
+        raise OSError(error.errno, os.strerror(error.errno or 0), str(path)) from error
+    finally:
+        os.close(fd)
 
 
 def write_all(fd: int, data: bytes | memoryview, offset: int) -> None:

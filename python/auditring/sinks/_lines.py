@@ -10,10 +10,8 @@ import time
 from pathlib import Path
 from typing import BinaryIO
 
-import zstandard
-
 from auditring import _core
-from auditring.sinks._files import create, open_plain, own_directory, sync_directory, write_all
+from auditring.sinks._files import create, gone, open_plain, own_directory, sync_directory, write_all
 from auditring.sinks.base import RowBatch
 from auditring.types import Dialect
 
@@ -33,11 +31,14 @@ class LineFile:
         self.day = day
         self.clean = True
         """Nothing was appended since the last `sync`."""
+        self.safe = rows
+        """Rows up to the last `sync`."""
         self._dialect = dialect
         self._born = time.monotonic()
         self._fd = open_plain(path, os.O_RDWR)
         try:
             status = os.fstat(self._fd)
+            self._identity = status.st_dev, status.st_ino
             self._writer = _core.LineWriter(str(path), status.st_ino, dialect)
         except BaseException:
             os.close(self._fd)
@@ -69,6 +70,11 @@ class LineFile:
             sync_directory(self.path.parent)
             self._named, self.nameless = True, False
         self.clean = True
+        self.safe = self.rows
+
+    def gone(self) -> str | None:
+        """Whether the file was taken away, and how; from any thread."""
+        return gone(self.path, self._fd, self._identity)
 
     def end(self) -> None:
         """Closes the file for good: no row will come for what a failed attempt left behind."""
@@ -140,8 +146,8 @@ def compress(path: Path, into: Path, *, begin: bool = True) -> None:
     the plain one is there nobody knows whether that name is safe, so it is made anew.
     """
     target = into / f"{path.name}.zst"
-    if not path.exists() if target.exists() else not begin:
-        return
+    if not path.exists() if target.exists() else not (begin and path.is_file()):
+        return  # one that was taken away meanwhile is told of by who watches
     own_directory(into)
     part = into / f".{path.name}.zst.tmp"
     part.unlink(missing_ok=True)
@@ -156,6 +162,9 @@ def compress(path: Path, into: Path, *, begin: bool = True) -> None:
 
 
 def _pack(plain: BinaryIO, packed: BinaryIO) -> None:
+    # Where there is no GIL, importing it may bring that back: not before somebody wants it.
+    import zstandard  # noqa: PLC0415
+
     zstandard.ZstdCompressor(level=3, write_checksum=True).copy_stream(
         plain, packed, size=os.fstat(plain.fileno()).st_size
     )

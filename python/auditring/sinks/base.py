@@ -13,8 +13,14 @@ close()                            once, after the last commit
 ```
 
 A sink that raises loses nothing: the follower counts the failure, waits, goes back to its cursor and calls `start`
-with the state of the last commit. So any call but `close` may raise, and `start` must cope with whatever an
+with the state of the last commit. A sink that finds its file taken away raises `FileGone`, which is told of as such,
+and begins another at the next `start`; one with a method `missing`, which returns such an error, is asked twice a
+second. So any call but `close` may raise, and `start` must cope with whatever an
 interrupted `write` or `commit` left behind.
+
+Where a row is to blame, and will be at every further try, `write` or `commit` raises `SinkRejected` with its seq: the
+follower goes back all the same, and gives all rows again but that one, which is counted as lost and told of. Any other
+exception is taken for the sink's own trouble, and is tried again for ever.
 """
 
 import copy
@@ -23,9 +29,10 @@ from pathlib import Path
 from typing import Protocol, Self, runtime_checkable
 
 from auditring._core import RowBatch
+from auditring.exceptions import FileGone
 from auditring.policy import Policy
 
-__all__ = ["Batching", "Checkpoint", "RowBatch", "Sink", "SinkContext", "policy_of"]
+__all__ = ["Batching", "Checkpoint", "RowBatch", "Sink", "SinkContext", "missing_of", "policy_of"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,6 +91,9 @@ class Sink(Protocol):
     batching: Batching = Batching(rows=8192)
     """Read once, when the log is opened."""
 
+    remote: bool = False
+    """Whether what it writes to may be away while the proxy starts: then only `open(probe=…)` that names it asks it."""
+
     @property
     def checkpoint(self) -> Checkpoint:
         """Limits of the next checkpoint; read after every `start` and every `commit`."""
@@ -97,8 +107,15 @@ class Sink(Protocol):
         """Whether rows of this kind shall come; the others count as filtered. Must always answer the same."""
         return True
 
+    def probe(self, root: Path) -> None:
+        """Looks, before anything of a log is begun in `root`, whether rows could be written, and writes none.
+
+        Raises whatever says why not. Called on the template, and has to come back within moments. Nothing it finds out
+        is kept, so `open` and `start` rely on nothing of it.
+        """
+
     def open(self, context: SinkContext) -> None:
-        """Takes what must be known before the first row."""
+        """Takes what must be known before the first row. Must not wait for another machine."""
 
     def start(self, state: bytes) -> None:
         """Resumes behind the commit that returned `state` (empty: behind none) and undoes what came after it."""
@@ -122,6 +139,13 @@ class Sink(Protocol):
 
     def forked(self) -> None:
         """In a forked child: lets go of what is the parent's without writing to it."""
+
+
+def missing_of(sink: Sink) -> FileGone | None:
+    """A file that a sink has open and that was taken away under it, if it can say so; asked from another thread."""
+    missing = getattr(sink, "missing", None)
+    found: FileGone | None = None if missing is None else missing()
+    return found
 
 
 def policy_of(sink: Sink) -> Policy | None:

@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Final, TypeVar, get_args
 
 from auditring.config import Rotation
-from auditring.exceptions import ConfigError, CursorError
+from auditring.exceptions import ConfigError, CursorError, FileGone
 from auditring.policy import Policy
-from auditring.sinks._files import day_of, make_directory, own_directory, sync_directory
+from auditring.sinks._files import day_of, make_directory, own_directory, probe_directory, sync_directory
 from auditring.sinks._lines import LineFile, compress
 from auditring.sinks.base import Batching, Checkpoint, RowBatch, Sink, SinkContext
 from auditring.types import Dialect
@@ -81,6 +81,8 @@ class JsonlSink(Sink):
         self._cursor: int | None = None
         self._next = 0
         self._closed: list[Path] = []
+        self._given_up: set[str] = set()
+        """Names of files that were taken away: what lies there now is not ours."""
 
     @property
     def checkpoint(self) -> Checkpoint:
@@ -93,16 +95,15 @@ class JsonlSink(Sink):
             age=_least(own.age, limits.age_seconds, age),
         )
 
+    def probe(self, root: Path) -> None:
+        """Looks whether files could be written."""
+        probe_directory(self._path if self._path is not None else root / "jsonl")
+
     def open(self, context: SinkContext) -> None:
         """Makes the directory."""
         self._process = context.process
-        if self._path is None:
-            self._directory = context.root / "jsonl"
-            own_directory(self._directory)
-        else:
-            # Named by whoever opened the log, by whatever links.
-            self._directory = self._path
-            make_directory(self._directory)
+        self._directory = self._path if self._path is not None else context.root / "jsonl"
+        self._make_directory()
 
     def start(self, state: bytes) -> None:
         """Goes back to the offset of the last commit; what lies behind it is compared as the rows come again."""
@@ -111,6 +112,7 @@ class JsonlSink(Sink):
             # Its name may not be on the disk, and no cursor knows of it: it is made anew.
             self._nameless.unlink(missing_ok=True)
             self._nameless = None
+        self._make_directory()
         self._closed = []
         self._cursor = None
         for leftover in (self._directory / "closed").glob(f".{self._process}-*.tmp"):
@@ -128,15 +130,18 @@ class JsonlSink(Sink):
         packed = None if name is None else self._directory / "closed" / f"{name}.zst"
         if name is not None and packed is not None and packed.exists():
             self._closed = [self._directory / name]
-        elif name is not None and not born.exists():
+        elif name is not None and name not in self._given_up and not born.exists():
             current = self._directory / name
-            if not current.exists() or current.stat().st_size < said["offset"]:
-                raise CursorError(f"{current} is missing or shorter than its cursor says ({said['offset']} bytes)")
+            if not current.is_file():
+                raise self._gone(current, "replaced" if os.path.lexists(current) else "deleted", said["rows"])
+            if current.stat().st_size < said["offset"]:
+                raise CursorError(f"{current} is shorter than its cursor says ({said['offset']} bytes)")
             self._file = LineFile(
                 current, offset=said["offset"], rows=said["rows"], day=said["day"], dialect=self._dialect
             )
         ended = sorted(self._directory.glob(f"{self._process}-*.jsonl"))
-        self._closed += [path for path in ended if path != current and path.name < born.name]
+        ended = [path for path in ended if path != current and path.name not in self._given_up]
+        self._closed += [path for path in ended if path.name < born.name]
 
     def write(self, batch: RowBatch) -> int:
         """Appends the lines of a batch in whole lines."""
@@ -150,12 +155,16 @@ class JsonlSink(Sink):
         if self._file is not None and self._rotation.utc_date and day > self._file.day and self._file.clean:
             self._rotate()
         if self._file is None:
+            self._make_directory()
             self._file = LineFile(self._named(self._cursor), day=day, dialect=self._dialect)
         return self._file.append(batch)
 
     def commit(self) -> bytes:
         """Syncs the file, and ends it if it is full. The state says where the next line goes."""
-        began, file, self._cursor = self._cursor, self._file, self._next
+        file = self._file
+        if file is not None and (what := file.gone()) is not None:
+            raise self._gone(file.path, what, file.safe)
+        began, self._cursor = self._cursor, self._next
         if file is None:
             self._forget(began)
             return self._state(None)
@@ -170,6 +179,16 @@ class JsonlSink(Sink):
             self._rotate()
             return self._state(None)
         return self._state(file)
+
+    def missing(self) -> FileGone | None:
+        """Whether the open file was taken away; from any thread."""
+        file = self._file
+        what = None if file is None else file.gone()
+        return None if file is None or what is None else self._gone(file.path, what, file.safe)
+
+    def _gone(self, path: Path, what: str, rows: int) -> FileGone:
+        self._given_up.add(path.name)
+        return FileGone(path, what, rows=rows, first_seq=int(path.stem.rpartition("-")[2]))
 
     def close(self) -> None:
         """Closes the file, and compresses what has been waiting for the cursor to pass."""
@@ -189,6 +208,13 @@ class JsonlSink(Sink):
         if began is not None and (leftover := self._named(began)).exists():
             leftover.unlink()
             sync_directory(self._directory)
+
+    def _make_directory(self) -> None:
+        if self._path is None:
+            own_directory(self._directory)
+        else:
+            # Named by whoever opened the log, by whatever links.
+            make_directory(self._directory)
 
     def _named(self, seq: int) -> Path:
         return self._directory / f"{self._process}-{seq:016}.jsonl"
@@ -229,6 +255,11 @@ class _StdoutSink(JsonlSink):
     @property
     def checkpoint(self) -> Checkpoint:
         return self._limits
+
+    def probe(self, root: Path) -> None:
+        """Looks whether there is a standard output."""
+        del root
+        os.fstat(sys.stdout.fileno())
 
     def open(self, context: SinkContext) -> None:
         """Takes the descriptor that standard output has now."""

@@ -26,8 +26,9 @@ import pyarrow.parquet as pq
 
 from auditring import _core
 from auditring.config import Rotation
+from auditring.exceptions import FileGone
 from auditring.policy import Policy
-from auditring.sinks._files import create, date_of, own_directory, sync_directory
+from auditring.sinks._files import create, date_of, gone, own_directory, probe_directory, sync_directory
 from auditring.sinks._sealed import Sealed, Terms, sealed_from
 from auditring.sinks.base import Batching, Checkpoint, RowBatch, Sink, SinkContext
 
@@ -43,6 +44,8 @@ _PAGES: Final = (
 page, which took longer than compressing, and what it had learnt is lost, so files were a quarter larger."""
 _UNASKED: Final = 16
 """Most row groups between two looks at a file's size: later ones may be larger than the first were."""
+_NAMES: Final = 16
+"""Names that are tried for a file that is begun: in the place of one that was taken away there may be anything."""
 _CLOSED: Final = -1
 _STATISTICS: Final = ["time", "seq", "first_offset", "last_offset", "resource"]
 
@@ -60,18 +63,31 @@ def _encodings(schema: pa.Schema) -> tuple[list[str], dict[str, str]]:
     return strings, packed
 
 
+def _created(path: Path) -> tuple[Path, int]:
+    """Makes a file of this name, or, where something else lies there, of one like it."""
+    for name in (path, *(path.with_suffix(f".{number}.tmp") for number in range(1, _NAMES))):
+        try:
+            return name, create(name, os.O_RDWR)
+        except FileExistsError:
+            continue
+    return path, create(path, os.O_RDWR)
+
+
 class _OpenFile:
     """A file that is being written, under its temporary name."""
 
     def __init__(self, path: Path, schema: pa.Schema, level: int, limit: int | None = None) -> None:
-        self.path = path
         self._limit = limit
         self._size = 0
         self._groups = 0
         self._ask_at = 1
         # Ours, open from before the first byte: an error of writing back is told to whoever had the file open then.
-        self.fd = create(path, os.O_RDWR)
+        own_directory(path.parent)
+        self.path, self.fd = _created(path)
+        path = self.path
         try:
+            status = os.fstat(self.fd)
+            self._identity = status.st_dev, status.st_ino
             # pyarrow's own file, so that no write needs the GIL.
             self.stream = pa.OSFile(str(path), "wb")
             strings, packed = _encodings(schema)
@@ -110,14 +126,25 @@ class _OpenFile:
         self._ask_at = self._groups + max(1, min(_UNASKED, self._limit // 16 * self._groups // self._size))
         return self._size - before
 
+    def gone(self) -> str | None:
+        """Whether the file was taken away, and how; from any thread."""
+        return gone(self.path, self.fd, self._identity)
+
     def seal(self, metadata: dict[str, str], path: Path) -> None:
         """Ends the file and gives it its name; afterwards both are on disk."""
         self.writer.add_key_value_metadata(metadata)
         self.writer.close()
         self.stream.close()
         os.fsync(self.fd)
+        if (what := self.gone()) is not None:
+            raise FileGone(self.path, what)
         own_directory(path.parent)
-        self.path.rename(path)
+        try:
+            self.path.rename(path)
+        except FileNotFoundError:
+            # Retention may have taken the empty folder of a day away.
+            own_directory(path.parent)
+            self.path.rename(path)
         # Until the names are safe it may be discarded: nobody would know a file again whose name the disk has not got.
         events, self.path = self.path.parent, path
         sync_directory(path.parent)
@@ -127,7 +154,8 @@ class _OpenFile:
     def discard(self) -> None:
         """Throws the file away, in whatever state it is; one that could not be removed can be tried again."""
         try:
-            self.path.unlink(missing_ok=True)
+            if self.gone() is None:
+                self.path.unlink(missing_ok=True)
         finally:
             self._let_go()
 
@@ -184,6 +212,10 @@ class ParquetSink(Sink):
         r = self._rotation
         return Checkpoint(rows=r.rows, bytes=r.bytes, age=r.age_seconds)
 
+    def probe(self, root: Path) -> None:
+        """Looks whether files could be written."""
+        probe_directory(root / "events")
+
     def open(self, context: SinkContext) -> None:
         """Makes `events/` and asks the core for the schema."""
         self._context = context
@@ -194,8 +226,10 @@ class ParquetSink(Sink):
     def start(self, state: bytes) -> None:
         """Throws unfinished files of this process away; those sealed past the cursor are found at the first row."""
         self._abandon()
+        own_directory(self._events)
         for leftover in self._events.glob(f".{self._context.process}-*.tmp"):
-            leftover.unlink()
+            if not leftover.is_dir():
+                leftover.unlink()
         self._forget()
         self._carried = Terms(**json.loads(state)) if state else Terms()
         self._sealed: Sealed | None = None
@@ -234,6 +268,12 @@ class ParquetSink(Sink):
         self._forget()
         left = self._sealed.terms if self._sealed is not None else self._carried
         return b"" if left == Terms() else json.dumps(left.as_dict()).encode("ascii")
+
+    def missing(self) -> FileGone | None:
+        """Whether the open file was taken away; from any thread. All its rows come again."""
+        file = self._file
+        what = None if file is None else file.gone()
+        return None if file is None or what is None else FileGone(file.path, what, first_seq=self._first)
 
     def close(self) -> None:
         """Throws away what was not committed."""

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from auditring import directory as directories
+from auditring.ledger import KINDS
 from auditring.sealed import SealedFile
+from auditring.verify.deleted import deleted
 from auditring.verify.judge import judge
 from auditring.verify.lines import Lines, named, present, sink_of
 from auditring.verify.moment import Moment
@@ -17,11 +19,14 @@ from auditring.verify.report import Finding, Kind, Report
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from datetime import date
 
+    from auditring.ledger import Kind as Kind_
+    from auditring.verify.deleted import Deleted
     from auditring.verify.moment import Standing
     from auditring.verify.report import ProcessReport
+    from auditring.verify.rows import Deletion
     from auditring.verify.tables import Table
 
 __all__ = ["Progress", "check"]
@@ -122,6 +127,9 @@ class _Check:
                 tables.setdefault(table.process, []).append(table)
             elif self.process is None:
                 findings += table.findings
+        told: dict[str, list[Deletion]] = {}
+        for deletion in (one for of in tables.values() for table in of for one in table.deletions):
+            told.setdefault(deletion.process, []).append(deletion)
         every = {one for one in (*tables, *lines, *moment.standings, *gone) if self.wanted(one)}
         reports: dict[str, ProcessReport] = {}
         for process in sorted(every if only is None else every & only):
@@ -129,8 +137,13 @@ class _Check:
                 continue
             files = [path for path in lines.get(process, []) if not final or present(path)]
             try:
+                accounts, rows = moment.accounts.get(process, {}), told.get(process, ())
                 reports[process] = self.of_process(
-                    process, tables.get(process, []), moment.standings.get(process), files
+                    process,
+                    tables.get(process, []),
+                    moment.standings.get(process),
+                    files,
+                    {kind: deleted(self.root, kind, accounts, rows) for kind in KINDS},
                 )
             except FileNotFoundError:
                 gone.add(process)
@@ -141,18 +154,26 @@ class _Check:
         return self.process is None or process == self.process
 
     def of_process(
-        self, process: str, tables: list[Table], standing: Standing | None, paths: list[Path]
+        self,
+        process: str,
+        tables: list[Table],
+        standing: Standing | None,
+        paths: list[Path],
+        gone: Mapping[Kind_, Deleted],
     ) -> ProcessReport:
         """One process: its lines are read, then everything is held against everything. Raises `FileNotFoundError`."""
         lines = None
         if paths and not self.fast:
-            lines = Lines(process, self.root, standing, removed=self.kept_since is not None)
+            lines = Lines(process, self.root, standing, removed=self.kept_since is not None, deleted=gone["jsonl"])
             self.read_lines(lines, paths)
-        report = judge(process, tables, standing, lines, fast=self.fast, kept_since=self.kept_since)
+        report = judge(
+            process, tables, standing, lines, fast=self.fast, kept_since=self.kept_since, deleted=gone["parquet"]
+        )
         name = sink_of(standing)
-        if standing is not None and name == "jsonl" and not paths and standing.sinks[name].delivered:
+        wanted = 0 if standing is None or name != "jsonl" else standing.sinks[name].delivered
+        if not paths and wanted > gone["jsonl"].account.rows:
             text = (
-                f"the sink jsonl has written {standing.sinks[name].delivered:,} lines, and none of them is here: "
+                f"the sink jsonl has written {wanted:,} lines, and none of them is here: "
                 "they are in another directory, or gone"
             )
             note = Finding(kind=Kind.NOTE, text=text, process=process)

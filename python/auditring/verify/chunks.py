@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.json as pj
-import zstandard
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
     from typing import BinaryIO
 
@@ -25,7 +24,6 @@ _CHUNK = 8 << 20
 _PACKED = 16 << 10
 """Compressed bytes that are unpacked at a time; lines pack well, and all that they come to is in memory."""
 _FIELDS = {"process": str, "seq": int, "eventId": str, "count": int, "action": str}
-_SCHEMA = pa.schema([(name, pa.int64() if kind is int else pa.string()) for name, kind in _FIELDS.items()])
 # A bare `null` makes Arrow's parser (pyarrow 26) die of a segmentation fault.
 _DEADLY = re.compile(rb"\}\s*null")
 
@@ -52,12 +50,16 @@ def chunks(path: Path) -> Iterator[bytes]:
         yield rest
 
 
-def parsed(chunk: bytes) -> tuple[pa.Table, list[Broken]]:
+def parsed(chunk: bytes, fields: Mapping[str, type] = _FIELDS) -> tuple[pa.Table, list[Broken]]:
     """What of each usable line matters, with its `number` in the chunk, and the lines that are not usable."""
-    table = _at_once(chunk)
+    table = _at_once(chunk, fields)
     if table is not None:
         return table.append_column("number", pa.array(range(1, table.num_rows + 1), pa.int64())), []
-    return _one_by_one(chunk)
+    return _one_by_one(chunk, fields)
+
+
+def _schema(fields: Mapping[str, type]) -> pa.Schema:
+    return pa.schema([(name, pa.int64() if kind is int else pa.string()) for name, kind in fields.items()])
 
 
 def _blocks(path: Path) -> Iterator[bytes]:
@@ -69,6 +71,9 @@ def _blocks(path: Path) -> Iterator[bytes]:
 
 
 def _unpacked(file: BinaryIO) -> Iterator[bytes]:
+    # Where there is no GIL, importing it may bring that back: not before there is something to unpack.
+    import zstandard  # noqa: PLC0415
+
     unpacking = zstandard.ZstdDecompressor().decompressobj()
     for block in iter(lambda: file.read(_PACKED), b""):
         if unpacking.eof:
@@ -81,7 +86,7 @@ def _unpacked(file: BinaryIO) -> Iterator[bytes]:
         raise OSError("it is cut: what was compressed does not end")
 
 
-def _at_once(chunk: bytes) -> pa.Table | None:
+def _at_once(chunk: bytes, fields: Mapping[str, type]) -> pa.Table | None:
     """The lines by Arrow; `None` where not every line is one whole object with all that matters."""
     lines = chunk.count(b"\n")
     begun = chunk.count(b"\n{") + chunk.startswith(b"{")
@@ -93,7 +98,7 @@ def _at_once(chunk: bytes) -> pa.Table | None:
         table = pj.read_json(
             pa.BufferReader(chunk),
             read_options=pj.ReadOptions(block_size=len(chunk) + 1, use_threads=False),
-            parse_options=pj.ParseOptions(explicit_schema=_SCHEMA, unexpected_field_behavior="ignore"),
+            parse_options=pj.ParseOptions(explicit_schema=_schema(fields), unexpected_field_behavior="ignore"),
         )
     except (ValueError, pa.ArrowException):
         return None
@@ -101,7 +106,7 @@ def _at_once(chunk: bytes) -> pa.Table | None:
     return table if table.num_rows == lines and not any(column.null_count for column in table.columns) else None
 
 
-def _one_by_one(chunk: bytes) -> tuple[pa.Table, list[Broken]]:
+def _one_by_one(chunk: bytes, fields: Mapping[str, type]) -> tuple[pa.Table, list[Broken]]:
     """The lines by Python."""
     rows: list[dict[str, Any]] = []
     broken: list[Broken] = []
@@ -110,21 +115,21 @@ def _one_by_one(chunk: bytes) -> tuple[pa.Table, list[Broken]]:
             if raw:
                 broken.append(Broken(number, cut=True))
             break
-        row = _line(raw)
+        row = _line(raw, fields)
         if row is None:
             broken.append(Broken(number, cut=False))
         else:
             rows.append({**row, "number": number})
-    return pa.Table.from_pylist(rows, schema=_SCHEMA.append(pa.field("number", pa.int64()))), broken
+    return pa.Table.from_pylist(rows, schema=_schema(fields).append(pa.field("number", pa.int64()))), broken
 
 
-def _line(raw: bytes) -> dict[str, Any] | None:
+def _line(raw: bytes, fields: Mapping[str, type]) -> dict[str, Any] | None:
     try:
         said = json.loads(raw)
     except ValueError:
         return None
     if not isinstance(said, dict):
         return None
-    row: dict[str, Any] = {name: said.get(name) for name in _FIELDS}
-    fits = all(type(row[name]) is kind for name, kind in _FIELDS.items())
-    return row if fits and abs(row["seq"]) < 1 << 63 and abs(row["count"]) < 1 << 63 else None
+    row: dict[str, Any] = {name: said.get(name) for name in fields}
+    fits = all(type(row[name]) is kind for name, kind in fields.items())
+    return row if fits and all(abs(row[name]) < 1 << 63 for name, kind in fields.items() if kind is int) else None

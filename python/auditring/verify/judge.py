@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from auditring.verify.balances import backwards
-from auditring.verify.ranges import gaps, overlaps, sort_out
+from auditring.verify.ranges import Gap, gaps, overlaps, sort_out
 from auditring.verify.report import Finding, Kind, ProcessReport, State
 from auditring.verify.rows import MOST_LOSSES
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from auditring.verify.deleted import Deleted
     from auditring.verify.lines import Lines
     from auditring.verify.moment import SinkStanding, Standing
-    from auditring.verify.ranges import Gap
     from auditring.verify.tables import Table
 
 __all__ = ["judge"]
@@ -39,27 +39,37 @@ def judge(
     *,
     fast: bool,
     kept_since: str | None,
+    deleted: Deleted,
 ) -> ProcessReport:
-    """What a process comes to; files of dates before `kept_since` may have been removed."""
-    return _Judge(process, tables, standing, fast=fast, kept_since=kept_since).report(lines)
+    """What a process comes to; files of dates before `kept_since` may have been removed, `deleted` ones have been."""
+    return _Judge(process, tables, standing, fast=fast, kept_since=kept_since, deleted=deleted).report(lines)
 
 
 class _Judge:
     def __init__(
-        self, process: str, tables: Sequence[Table], standing: Standing | None, *, fast: bool, kept_since: str | None
+        self,
+        process: str,
+        tables: Sequence[Table],
+        standing: Standing | None,
+        *,
+        fast: bool,
+        kept_since: str | None,
+        deleted: Deleted,
     ) -> None:
+        self.deleted, self.gone = deleted, deleted.account
         self.process, self.standing, self.fast, self.kept_since = process, standing, fast, kept_since
         self.tables = tables
         self.sorted = sort_out(tables)
         self.counted = self.sorted.counted
         self.findings: list[Finding] = [finding for table in tables for finding in table.findings]
-        self.end = self.counted[-1].last_seq + 1 if self.counted else 0
-        """The seq after the last file's range."""
+        self.end = self.counted[-1].last_seq + 1 if self.counted else deleted.end
+        """The seq after the last file's range, whether or not retention has deleted it."""
         self.sink: SinkStanding | None = None if standing is None else standing.sinks.get(_SINK)
 
     def report(self, lines: Lines | None) -> ProcessReport:
         """Look at everything, and sum it up."""
         self.files()
+        self.deletions()
         whole = self.ranges()
         whole &= self.ending()
         whole &= all(table.sound for table in self.counted)
@@ -93,13 +103,14 @@ class _Judge:
             events=self.sum("events"),
             sampled_out=self.sum("sampled_out"),
             filtered_out=self.sum("filtered_out"),
-            lost=self.sum("lost"),
+            lost=self.sum("lost") + (0 if self.sink is None else self.sink.forgotten),
             pending=max(0, standing.next_seq - self.end) if standing is not None and sealed else 0,
             off=None if standing is None else standing.terms["off"],
             losses=tuple(losses[:MOST_LOSSES]) if losses or lines is None else lines.losses,
             events_lost=self.events_lost(lines),
             unknown_losses=self.sum("unknown_losses") if self.counted or lines is None else lines.unknown_losses,
             lines=None if lines is None else lines.report,
+            deleted=self.gone.files + (0 if lines is None else lines.deleted.account.files),
             findings=tuple(self.findings),
         )
 
@@ -159,8 +170,20 @@ class _Judge:
                 beside=[one, other],
             )
         for gap in gaps(self.counted):
-            whole &= self.gap(gap)
+            for first, last in self.gone.without(gap.first_seq, gap.last_seq):
+                whole &= self.gap(Gap(first, last, gap.before, gap.after))
         return whole
+
+    def deletions(self) -> None:
+        """Tell of what retention has deleted."""
+        if self.gone.ranges:
+            first, last = self.gone.ranges[0][0], self.gone.ranges[-1][1]
+            text = f"{_seqs(first, last)} in no file: retention has deleted {_files(self.gone.files)}"
+            if self.deleted.unlisted:
+                text += f"; of {self.deleted.unlisted} only rows tell, its ledger does not"
+            self.find(Kind.NOTE, text, first, last)
+        for file in self.deleted.waiting:
+            self.find(Kind.NOTE, f"{file} is about to be deleted by retention, and is still there")
 
     def gap(self, gap: Gap) -> bool:
         """Whether what lies between two files was never to be in one: a jump, or rows still in the journal."""
@@ -184,6 +207,8 @@ class _Judge:
         """Whether the file after a gap says that nobody knows how many rows a dead machine's ring held."""
         if gap.last_seq + 1 - gap.first_seq < _JUMP:
             return False
+        if any(low == gap.last_seq + 1 for low, _ in self.gone.ranges):
+            return True  # the row that says so went with its file
         first = next(iter(gap.after.losses), None)
         told = first is not None and first.seq == gap.after.first_seq and first.cause == "ring_gone"
         return told or self.fast
@@ -201,7 +226,11 @@ class _Judge:
             if low <= high:
                 whole = False
                 text = f"{_seqs(low, high)} in no file yet, and the journal cannot give them: damaged, or gone"
-                self.find(Kind.JOURNAL, text, low, high)
+                kind = Kind.JOURNAL
+                if low == first and self.sink is not None and not self.sink.required:
+                    kind = Kind.NOTE
+                    text = f"{_seqs(low, high)} in no file: let go at the journal's budget, told when the sink goes on"
+                self.find(kind, text, low, high)
         return whole
 
     def ending(self) -> bool:
@@ -211,15 +240,26 @@ class _Judge:
             return self.clean_end(standing)
         if sink is None:
             return True
-        reached = standing.next_seq if standing.state is State.CLOSED else sink.cursor
+        left = standing.state is not State.CLOSED or sink.forgotten
+        reached = sink.cursor if left else standing.next_seq
         if self.end < reached:
             says = "its totals say" if standing.state is State.CLOSED else "its cursor says"
             return self.short(reached - 1, says)
-        if standing.state is not State.CLOSED:
-            if self.end > standing.next_seq:
-                text = f"its files go to seq {self.end - 1}, its journal only to {standing.next_seq - 1}"
-                self.find(Kind.NOTE, f"{text}: so it is after a loss of power", standing.next_seq, self.end - 1)
-            return self.journaled(self.end, standing.next_seq - 1)
+        if sink.forgotten:
+            text = f"{sink.forgotten:,} rows from seq {reached} on are in no file: the sink was forgotten"
+            self.find(Kind.NOTE, text, reached, standing.next_seq - 1)
+            return True
+        return self.closed(standing) if standing.state is State.CLOSED else self.going_on(standing)
+
+    def going_on(self, standing: Standing) -> bool:
+        """Whether the journal has what the files of a process have not yet."""
+        if self.end > standing.next_seq:
+            text = f"its files go to seq {self.end - 1}, its journal only to {standing.next_seq - 1}"
+            self.find(Kind.NOTE, f"{text}: so it is after a loss of power", standing.next_seq, self.end - 1)
+        return self.journaled(self.end, standing.next_seq - 1)
+
+    def closed(self, standing: Standing) -> bool:
+        """Whether the files of a process that has gone end where it did."""
         if self.end > standing.next_seq:
             text = f"its files go to seq {self.end - 1}, but by its totals it ended at {standing.next_seq - 1}"
             self.find(Kind.ALTERED, text, standing.next_seq, self.end - 1, beside=[self.counted[-1]])
@@ -266,9 +306,10 @@ class _Judge:
         balances = sorted((one for table in self.counted for one in table.balances), key=lambda one: one.seq)
         for seq, text in backwards(balances):
             self.find(Kind.UNBALANCED, text, seq, seq)
-        if not whole or self.kept_since is not None:
+        if not whole or self.kept_since is not None or not self.gone.exact:
             return
-        ends, rows, events = {0: (0, 0)}, 0, 0
+        rows, events = self.gone.rows, self.gone.events
+        ends = {self.deleted.end: (rows, events - rows)}
         for table in self.counted:
             rows, events = rows + table.rows, events + table.events
             ends[table.last_seq + 1] = rows, events - rows
@@ -284,27 +325,34 @@ class _Judge:
 
     def totals(self, standing: Standing) -> None:
         """Hold the sums over the files against the sink's own totals, up to its cursor."""
-        if self.sink is None:
+        if self.sink is None or not self.gone.exact:
             return
         passed = [table for table in self.counted if table.last_seq < self.sink.cursor]
-        if (passed[-1].last_seq + 1 if passed else 0) != self.sink.cursor:
+        if (passed[-1].last_seq + 1 if passed else self.deleted.end) != self.sink.cursor:
             # The cursor is within a file that a crash had sealed before it was moved.
             return
-        rows, events = (sum(getattr(table, term) for table in passed) for term in ("rows", "events"))
+        gone = self.gone
+        rows, events = (
+            getattr(gone, term) + sum(getattr(table, term) for table in passed) for term in ("rows", "events")
+        )
         held = {"delivered": rows, "merged": events - rows}
-        held |= {term: sum(getattr(table, term) for table in passed) for term in _TERMS[2:]}
+        held |= {term: getattr(gone, term) + sum(getattr(table, term) for table in passed) for term in _TERMS[2:]}
         for term in _TERMS:
             wanted = getattr(self.sink, term)
             if held[term] != wanted:
                 text = f"{term} is {held[term]:,} over all files, and {wanted:,} by the sink's totals"
                 self.find(Kind.UNBALANCED, text, 0, self.sink.cursor - 1)
-        if self.fast or standing.state is not State.CLOSED or self.sink.filtered_out or self.sink.lost:
+        if self.fast or standing.state is not State.CLOSED or self.sink.filtered_out or self.sink.lost or gone.files:
             return
         told = sum(loss.lost or 0 for table in passed for loss in table.losses if loss.cause == "dropped")
         every = sum(len(table.losses) for table in passed) < MOST_LOSSES
         if every and told != standing.terms["dropped"]:
             text = f"its rows tell of {told:,} dropped events, its counters of {standing.terms['dropped']:,}"
             self.find(Kind.UNBALANCED, text)
+
+
+def _files(count: int) -> str:
+    return f"{count:,} file{'' if count == 1 else 's'}"
 
 
 def _removed(kept_since: str) -> str:

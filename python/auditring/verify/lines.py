@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from auditring.verify.chunks import Broken
+    from auditring.verify.deleted import Deleted
     from auditring.verify.moment import SinkStanding, Standing
 
 __all__ = ["Lines", "named", "sink_of"]
@@ -68,8 +69,9 @@ def _chunks(path: Path) -> Iterator[bytes]:
 class Lines:
     """What the lines of a process come to."""
 
-    def __init__(self, process: str, root: Path, standing: Standing | None, *, removed: bool) -> None:
-        """`removed`: files at the beginning may have been removed on purpose."""
+    def __init__(self, process: str, root: Path, standing: Standing | None, *, removed: bool, deleted: Deleted) -> None:
+        """`removed`: files at the beginning may have been removed on purpose; `deleted`: retention has deleted them."""
+        self.deleted = deleted
         self.process, self._root, self._removed = process, root, removed
         name = sink_of(standing)
         self._sink: SinkStanding | None = standing.sinks[name] if standing is not None and name is not None else None
@@ -83,7 +85,7 @@ class Lines:
         self._files = 0
         self._events = 0
         self._first: int | None = None
-        self._last = -1
+        self._last = deleted.end - 1
         self._behind = 0
         self._gaps: list[tuple[int, int, tuple[Path, ...]]] = []
         self._more = False
@@ -252,7 +254,7 @@ class Lines:
             except (ValueError, KeyError):
                 continue  # told of already, as a line that is not usable
             if said.get("action") == "auditring.EventsLost":
-                self.events_lost += loss.lost or 0
+                self.events_lost += loss.events
                 self.unknown_losses += loss.lost is None
                 if len(self.losses) < MOST_LOSSES:
                     self.losses += (loss,)
@@ -260,12 +262,18 @@ class Lines:
     def _judge(self) -> None:
         """Hold the number of lines against the cursor or the totals; where that is possible, say which are missing."""
         sink = self._sink
-        whole = sink is not None and (self.lines, self._events) == (sink.delivered, sink.delivered + sink.merged)
+        gone = self.deleted.account
+        lines, events = self.lines + gone.rows, self._events + gone.events
+        whole = sink is not None and (lines, events) == (sink.delivered, sink.delivered + sink.merged)
         self._end_block()
+        if gone.ranges:
+            first, last = gone.ranges[0][0], gone.ranges[-1][1]
+            text = f"jsonl: lines of seq {first} to {last} went with {gone.files:,} file(s) that retention has deleted"
+            self.findings.append(self._finding(Kind.NOTE, text, first, last))
         self.findings += self._disorder
         if self._more:
             self.findings.append(self._finding(Kind.NOTE, "jsonl: more was found than is told of here", None))
-        if sink is None or whole or self._broken:
+        if sink is None or whole or self._broken or not gone.exact:
             return
         if self._removed and self._first:
             self._gaps = [gap for gap in self._gaps if gap[0]]
@@ -273,7 +281,7 @@ class Lines:
             self.findings.append(self._finding(Kind.NOTE, text, 0, self._first - 1))
             if not self._each or not self._gaps:
                 return
-        if self._each and self.lines < sink.delivered:
+        if self._each and lines < sink.delivered:
             if self._last < sink.cursor - 1:
                 self._gaps.append((self._last + 1, sink.cursor - 1, (self._here,)))
             for first, last, beside in self._gaps:
@@ -281,17 +289,11 @@ class Lines:
                 text = f"seq {first} {'is' if first == last else f'to {last} are'} in no line of {where}"
                 self.findings.append(self._finding(Kind.MISSING, text, first, last, beside=beside))
             return
-        if self._disorder and self.lines > sink.delivered:
+        if self._disorder and lines > sink.delivered:
             return  # which lines are too many was told
-        kind = (
-            Kind.MISSING
-            if self.lines < sink.delivered
-            else Kind.DOUBLED
-            if self.lines > sink.delivered
-            else Kind.ALTERED
-        )
+        kind = Kind.MISSING if lines < sink.delivered else Kind.DOUBLED if lines > sink.delivered else Kind.ALTERED
         text = (
-            f"jsonl: {self.lines:,} lines of {self._events:,} events up to seq {sink.cursor - 1}, "
+            f"jsonl: {lines:,} lines of {events:,} events up to seq {sink.cursor - 1}, "
             f"and {sink.delivered:,} of {sink.delivered + sink.merged:,} by the sink's totals"
         )
         self.findings.append(self._finding(kind, text, 0, max(0, sink.cursor - 1)))

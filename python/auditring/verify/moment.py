@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from auditring import _core
+from auditring import _core, ledger
 from auditring.stats import balance
 from auditring.verify.report import Finding, Kind, State
 
@@ -28,7 +28,7 @@ _NEVER = 2**63 - 1
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class SinkStanding:
-    """How far a sink has come, and what has become of the rows up to there."""
+    """How far a sink has come, or where it stood when it was forgotten, and what has become of the rows up to there."""
 
     cursor: int
     delivered: int
@@ -36,12 +36,22 @@ class SinkStanding:
     sampled_out: int
     filtered_out: int
     lost: int
+    forgotten: int = 0
+    """Rows that it lacked when somebody forgot it (`auditring sink forget`); it gets no more."""
+    required: bool = True
 
     @classmethod
     def of(cls, sink: Mapping[str, Any]) -> SinkStanding:
         """From what the core says."""
-        terms = ("cursor", "delivered", "merged", "sampled_out", "filtered_out")
-        return cls(**{term: sink[term] for term in terms}, lost=sum(sink["lost"].values()))
+        terms = ("delivered", "merged", "sampled_out", "filtered_out")
+        forgotten = sink["lost"].get("forgotten", 0)
+        return cls(
+            cursor=sink["reached"],
+            **{term: sink[term] for term in terms},
+            lost=sum(sink["lost"].values()) - forgotten,
+            forgotten=forgotten,
+            required=sink["required"],
+        )
 
 
 _NOWHERE = SinkStanding(cursor=0, delivered=0, merged=0, sampled_out=0, filtered_out=0, lost=0)
@@ -73,6 +83,8 @@ class Moment:
     tables: tuple[Path, ...]
     lines: tuple[Path, ...]
     findings: tuple[Finding, ...]
+    accounts: Mapping[str, Mapping[ledger.Kind, ledger.Account]]
+    """What retention has deleted, by process."""
 
     @classmethod
     def take(cls, root: Path) -> Moment:
@@ -83,12 +95,15 @@ class Moment:
         # `**` also finds what lies in no folder of a date, as a reader's own glob would.
         tables = _plain(root, findings, "events", "**/*.parquet")
         lines = _plain(root, findings, "jsonl", "*.jsonl") + _plain(root, findings, "jsonl/closed", "*.jsonl.zst")
+        # After the files were listed: what goes is in the ledger before it goes.
+        accounts, damaged = ledger.load_all(root)
+        findings += [Finding(kind=Kind.UNREADABLE, text=f"what retention deleted: {text}") for text in damaged]
         after = _outside(root, [])
         standings = {
             process: _standing(before.get(process), after.get(process), gone.get(process, ()))
             for process in before.keys() | after.keys()
         }
-        return cls(standings, tables, tuple(sorted(lines)), tuple(findings))
+        return cls(standings, tables, tuple(sorted(lines)), tuple(findings), accounts)
 
 
 def _plain(root: Path, findings: list[Finding], folder: str, pattern: str) -> tuple[Path, ...]:
@@ -111,7 +126,12 @@ def _plain(root: Path, findings: list[Finding], folder: str, pattern: str) -> tu
 
 def _outside(root: Path, findings: list[Finding]) -> dict[str, dict[str, Any]]:
     try:
-        return {process["process"]: process for process in _core.outside(str(root))}
+        unreadable: list[tuple[Path, str]] = []
+        processes = _core.outside(str(root), unreadable=unreadable)
+        for path, why in unreadable:
+            text = f"counters of {path.name} cannot be read, so its end is not known: {why}"
+            findings.append(Finding(kind=Kind.JOURNAL, text=text))
+        return {process["process"]: process for process in processes}
     except OSError as error:
         text = f"counters of journals and totals cannot be read, so no end of a process is known: {error}"
         findings.append(Finding(kind=Kind.JOURNAL, text=text))

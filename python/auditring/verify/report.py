@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 __all__ = ["Finding", "Kind", "LinesReport", "Loss", "ProcessReport", "Report", "State"]
 
 
+_OF_A_SINK = frozenset({"budget", "corrupt", "rejected"})
+"""Causes of losses on the way from the journal to a sink."""
+
+
 class Kind(enum.StrEnum):
     """What is the matter."""
 
@@ -101,8 +105,15 @@ class Loss:
     cause: str
     action: str | None = None
     """Which action, where it is one."""
+    sink: str | None = None
+    """Whose rows they are that it lacks, though the log has them; `None` for events that the log itself lacks."""
     since: datetime | None = None
     """Begin of the interval that ends at `time`."""
+
+    @property
+    def events(self) -> int:
+        """How many events the log lacks; what one sink alone lacks its own files and totals say."""
+        return 0 if self.sink is not None and self.cause in _OF_A_SINK else self.lost or 0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -149,6 +160,8 @@ class ProcessReport:
     """Rows of losses of which nobody knows how many they were."""
     lines: LinesReport | None
     findings: tuple[Finding, ...]
+    deleted: int = 0
+    """Files, of either kind, that retention has deleted."""
 
     @property
     def complete(self) -> bool:
@@ -168,6 +181,8 @@ class ProcessReport:
             excepted.append(f"{told} events lost")
         if self.lost:
             excepted.append(f"{self.lost:,} rows lost on their way")
+        if self.deleted:
+            excepted.append(f"{self.deleted:,} file{'' if self.deleted == 1 else 's'} deleted by retention")
         return f"{whole}, except {' and '.join(excepted)}" if excepted else whole
 
     @property
@@ -216,7 +231,12 @@ class Report:
             return f"NOT complete: {len(self.wrong)} finding(s), {bad} of {count} concerned."
         lost = sum(process.events_lost + process.lost for process in self.processes)
         unknown = any(process.unknown_losses for process in self.processes)
+        deleted = sum(process.deleted for process in self.processes)
+        files = f"{deleted:,} file{'' if deleted == 1 else 's'} that retention has deleted"
         if lost or unknown:
             told = f"{lost:,}{' and an unknown number of' if unknown else ''}"
-            return f"Complete, except {told} events that the log itself says were lost: {count}."
+            told = f"{told} events that the log itself says were lost" + (f", and {files}" if deleted else "")
+            return f"Complete, except {told}: {count}."
+        if deleted:
+            return f"Complete, except {files}: {count}."
         return f"Complete: {count}, nothing is missing."

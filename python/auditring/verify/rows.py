@@ -5,6 +5,7 @@ Everything is computed by Arrow over whole columns; only what is found is looked
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from auditring.verify.report import Loss
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["MOST_LOSSES", "REQUIRED", "Rows", "instant", "loss_of"]
+__all__ = ["MOST_LOSSES", "REQUIRED", "Deletion", "Rows", "instant", "loss_of"]
 
 REQUIRED = ("process", "seq", "time_ns", "action", "count", "lost", "context")
 """Columns without which nothing can be said. All were there in the first version of the schema."""
@@ -27,6 +28,19 @@ MOST_LOSSES = 1_000
 _MOST_TOLD = 10
 """Gaps and doubles that a file tells of one by one."""
 _EVENTS_LOST = "auditring.EventsLost"
+_FILE_DELETED = "auditring.FileDeleted"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Deletion:
+    """A row in which retention says that it deletes a file."""
+
+    process: str
+    """Whose rows the file held."""
+    file: str
+    """Its path in the audit directory."""
+    first_seq: int
+    last_seq: int
 
 
 class Rows:
@@ -41,6 +55,7 @@ class Rows:
         self.last_action: str | None = None
         self.losses: list[Loss] = []
         self.balances: list[Balance] = []
+        self.deletions: list[Deletion] = []
         self.events_lost = 0
         self.unknown_losses = 0
         self._greatest_ns: int | None = None
@@ -100,6 +115,13 @@ class Rows:
             rows = group.select(REQUIRED).filter(pc.equal(action.cast(pa.string()), _EVENTS_LOST))
             for row in rows.to_pylist():
                 self.lose(loss_of(row["seq"], row["time_ns"], row["lost"], _object(row["context"])))
+        if _FILE_DELETED in there and "resource" in group.column_names:
+            ours = pc.equal(action.cast(pa.string()), _FILE_DELETED)
+            for row in group.select(["resource", "context"]).filter(ours).to_pylist():
+                said = _object(row["context"])
+                of, first, last = said.get("ofProcess"), said.get("firstSeq"), said.get("lastSeq")
+                if isinstance(of, str) and isinstance(first, int) and isinstance(last, int):
+                    self.deletions.append(Deletion(of, str(row["resource"]), first, last))
         if not there.isdisjoint(ACTIONS) and "resource" in group.column_names:
             ours = pc.is_in(action.cast(pa.string()), pa.array(ACTIONS))
             for row in group.select(["seq", "action", "resource", "context"]).filter(ours).to_pylist():
@@ -111,7 +133,7 @@ class Rows:
 
     def lose(self, loss: Loss) -> None:
         """Count a row of losses, and keep it as long as there are few."""
-        self.events_lost += loss.lost or 0
+        self.events_lost += loss.events
         self.unknown_losses += loss.lost is None
         if len(self.losses) < MOST_LOSSES:
             self.losses.append(loss)
@@ -181,6 +203,7 @@ def loss_of(seq: int, time_ns: int | None, lost: int | None, context: Mapping[st
         lost=lost,
         cause=str(context.get("cause", "unknown")),
         action=context.get("action"),
+        sink=context.get("sink"),
         since=instant(context.get("fromNanos")),
     )
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from auditring.verify.balances import Balance
+    from auditring.verify.rows import Deletion
 
 __all__ = ["Table", "examine", "given_up"]
 
@@ -51,6 +52,8 @@ class Table:
     losses: tuple[Loss, ...] = ()
     balances: tuple[Balance, ...] = ()
     """What its rows say of the balance."""
+    deletions: tuple[Deletion, ...] = ()
+    """What its rows say that retention deletes."""
     events_lost: int = 0
     unknown_losses: int = 0
     readable: bool = True
@@ -215,6 +218,7 @@ class _Examination:
             last_action=rows.last_action,
             losses=tuple(rows.losses),
             balances=tuple(rows.balances),
+            deletions=tuple(rows.deletions),
             events_lost=rows.events_lost,
             unknown_losses=rows.unknown_losses,
         )

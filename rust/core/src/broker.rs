@@ -57,7 +57,8 @@ impl Broker {
             ended: Mutex::new(false),
         };
         let role = Role::Broker(broker);
-        let new = Handle { shared: Arc::clone(&parent.shared), current: Current::default(), role };
+        let (shared, lane) = (Arc::clone(&parent.shared), Arc::clone(&parent.lane));
+        let new = Handle { shared, lane, current: Current::default(), role };
         let adopted = parent.session().and_then(|session| {
             session.adopt(|context| {
                 new.follow(py, Some(context));

@@ -22,8 +22,8 @@ use crate::errors;
 use crate::ffi::{Swap, handle_of};
 use crate::handle::Handle;
 use crate::log::Log;
-use crate::shared::{Put, Shared};
-use crate::slow::{self, COMMON, Call, Common, Event, OwnKeys};
+use crate::shared::{Put, Shared, Via};
+use crate::slow::{self, COMMON, Call, Common, Event, OwnKeys, Whose};
 
 /// The declared events of one log.
 #[derive(Default)]
@@ -199,7 +199,8 @@ impl Declaration {
         let mut encoder = Encoder::declared(&definition);
         let said = self.read(&mut encoder, call)?;
         let event = Event { code, name, category: *category, outcome: *outcome, outcomes: &[], authority: None };
-        let Some(outcome) = slow::finish(shared, &mut encoder, event, said, handle.and_then(Handle::authority))? else {
+        let whose = handle.map_or_else(|| Whose::of_log(shared), Whose::of);
+        let Some(outcome) = slow::finish(whose, &mut encoder, event, said)? else {
             return Ok(());
         };
         if let Some(handle) = handle {
@@ -207,7 +208,8 @@ impl Declaration {
             return handle.put(call.py, &mut encoder, (code, *category), outcome);
         }
         encoder.stamp(shared.clock.stamp()).origin(Origin::Proxy);
-        match shared.put(call.py, &encoder.to_vec(), code, outcome, droppable(*category, outcome), &|| true)? {
+        let via = Via { lane: shared.lane(), of: None, code, outcome, droppable: droppable(*category, outcome) };
+        match shared.put(call.py, &encoder.to_vec(), via)? {
             Put::Done | Put::Withdrawn => Ok(()),
         }
     }

@@ -266,6 +266,11 @@ impl Follower {
         self.with(py, auditring_flow::Follower::rewind)
     }
 
+    /// The sink has refused these rows and always will; how many of them are news. They are left out, counted, after `rewind`.
+    fn reject(&self, py: Python<'_>, seqs: Vec<i64>) -> PyResult<usize> {
+        self.with(py, |follower| Ok(follower.reject(seqs)))
+    }
+
     /// In a forked child: closes the inherited descriptor of the sink's lock, or a worker would hold it for a dead master.
     fn forked(&self) {
         if let Some(lock) = self.sink_lock.upgrade() {

@@ -9,19 +9,22 @@ use std::time::Instant;
 use auditring_event::record::Encoder;
 use auditring_event::sanitize::Marks;
 use auditring_event::{Authority, Category, Context, Origin, Outcome, droppable};
+use auditring_ring::Kind as Edge;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyInt, PyString};
 
 use crate::broker::Broker;
 use crate::errors;
-use crate::ffi::{Blob, Current};
+use crate::ffi::{Blob, Current, Hot};
 use crate::plugin::Plugin;
 use crate::session::Session;
-use crate::shared::{Put, Shared};
+use crate::shared::{Put, Shared, Via};
 
 /// What every emit call sees.
 pub(crate) struct Handle {
     pub(crate) shared: Arc<Shared>,
+    /// Of the thread that opened the session: so its events, whoever emits them, are in the order of the calls.
+    pub(crate) lane: Arc<Hot>,
     pub(crate) current: Current,
     pub(crate) role: Role,
 }
@@ -155,6 +158,17 @@ impl Handle {
         Ok(())
     }
 
+    /// The way of a protected row that goes in whatever becomes of the handle.
+    pub(crate) fn via(&self, code: u16, outcome: Outcome) -> Via<'_> {
+        Via { lane: &self.lane, of: None, code, outcome, droppable: false }
+    }
+
+    /// Counts one of its events that does not enter the ring.
+    #[inline]
+    pub(crate) fn count(&self, code: u16, outcome: Outcome, what: Edge) {
+        self.shared.count(&self.lane, code, outcome, what, 1);
+    }
+
     /// Stamps a record with clock and context and puts it into the ring.
     pub(crate) fn put(
         &self,
@@ -177,8 +191,8 @@ impl Handle {
         outcome: Outcome,
     ) -> PyResult<()> {
         encoder.stamp(self.shared.clock.stamp()).context(context.id, &context.bytes[..context.len as usize]);
-        let droppable = droppable(category, outcome);
-        match self.shared.put(py, &encoder.to_vec(), code, outcome, droppable, &|| self.current.is_set())? {
+        let via = Via { of: Some(&self.current), droppable: droppable(category, outcome), ..self.via(code, outcome) };
+        match self.shared.put(py, &encoder.to_vec(), via)? {
             Put::Done => Ok(()),
             Put::Withdrawn => Err(self.closed(py)),
         }
@@ -187,13 +201,13 @@ impl Handle {
     /// Ends what the handle stands for; later calls raise. Whoever comes first writes the rows.
     pub(crate) fn close(&self, py: Python<'_>, close: Close<'_>) -> PyResult<()> {
         // Every row is tried: the first that is refused is what the caller hears of.
-        let put = |end: Ending| self.shared.put(py, &end.record, end.code, end.outcome, false, &|| true).map(|_| ());
+        let put = |end: Ending| self.shared.put(py, &end.record, self.via(end.code, end.outcome)).map(|_| ());
         self.end(py, close).into_iter().map(put).fold(Ok(()), Result::and)
     }
 
     /// Ends it because its log ends: a full ring is waited for a little and never raised about.
     pub(crate) fn close_with_log(&self, py: Python<'_>, close: Close<'_>, until: Instant) -> PyResult<()> {
-        let put = |end: Ending| self.shared.put_until(py, &end.record, end.code, end.outcome, false, until);
+        let put = |end: Ending| self.shared.put_until(py, &end.record, self.via(end.code, end.outcome), until);
         self.end(py, close).into_iter().map(put).fold(Ok(()), Result::and)
     }
 
@@ -205,7 +219,7 @@ impl Handle {
             Role::Plugin(_) => return,
         };
         for end in self.end(py, Close { status: Some(status), ..Close::default() }) {
-            self.shared.put_now(&end.record, end.code, end.outcome, false);
+            self.shared.put_now(&end.record, self.via(end.code, end.outcome));
         }
     }
 

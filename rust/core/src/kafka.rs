@@ -19,7 +19,7 @@ use pyo3::sync::MutexExt;
 use crate::ffi::{Blob, View, shared_handle_of};
 use crate::handle::{Handle, Role};
 use crate::session;
-use crate::shared::{GATE_OFF, Parts, Put};
+use crate::shared::{GATE_OFF, Parts, Put, Via};
 
 const SASL: u16 = code_of("ClientSaslAuthSuccess");
 const READ: u16 = code_of("Read");
@@ -241,7 +241,7 @@ impl Tap {
     #[inline]
     fn judge(&self, facts: &mut Facts) {
         // A log that keeps nothing has no policy that turns them off.
-        let keeps = self.handle.shared.hot.get().is_some();
+        let keeps = self.handle.lane.get().is_some();
         facts.requests = keeps && [INGRESS, EGRESS].iter().any(|code| self.is_wanted(*code, Outcome::Success));
         facts.off = Off {
             reads: !self.is_wanted(READ, Outcome::Success),
@@ -269,7 +269,7 @@ impl Tap {
             (WRITE, Outcome::Forwarded, data.forwarded),
         ] {
             if off > 0 {
-                self.handle.shared.count_many(code, outcome, Edge::Off, off.into());
+                self.handle.shared.count(&self.handle.lane, code, outcome, Edge::Off, off.into());
             }
         }
         facts.clear();
@@ -315,7 +315,7 @@ impl Tap {
         let shared = &handle.shared;
         let spec = fact.spec;
         if !self.is_wanted(spec.code, fact.outcome) {
-            shared.count_ordered(spec.code, fact.outcome, Edge::Off);
+            handle.count(spec.code, fact.outcome, Edge::Off);
             return Ok(());
         }
         let Some(context) = context else { return handle.check_open(py) };
@@ -344,7 +344,8 @@ impl Tap {
         let parts = [head.as_flattened(), &*context.bytes, body, cause_len, cause.as_bytes()];
         let record = Parts { parts, len: record::length(context.len as usize, body_len) };
         let droppable = droppable(spec.category, fact.outcome);
-        match shared.put_record(py, &record, spec.code, fact.outcome, droppable, &|| handle.current.is_set())? {
+        let via = Via { of: Some(&handle.current), droppable, ..handle.via(spec.code, fact.outcome) };
+        match shared.put_record(py, &record, via)? {
             Put::Done => Ok(()),
             Put::Withdrawn => handle.check_open(py),
         }

@@ -26,8 +26,8 @@ mod tail;
 
 use pyo3::prelude::*;
 
-/// The extension module. Edge counters are ordered by the GIL until a free-threaded build has lanes of its own.
-#[pymodule(gil_used = true)]
+/// The extension module. What the GIL orders where there is one is counted and swapped atomically where there is none.
+#[pymodule(gil_used = false)]
 mod _core {
     use pyo3::prelude::*;
 
@@ -44,7 +44,7 @@ mod _core {
     #[pymodule_export]
     use crate::orphan::{Orphan, adopt_orphans};
     #[pymodule_export]
-    use crate::outside::{actions, columns, outside};
+    use crate::outside::{actions, columns, cursors, forget_sink, outside};
     #[pymodule_export]
     use crate::policy::{
         RedactionKey, check_policy, check_windows, compile_policy, explain, in_memory, judge, literal, sample_by,

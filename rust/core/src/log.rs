@@ -1,14 +1,14 @@
 //! A log: ring, pump and counters behind one object. Python owns the threads that drive them.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use auditring_event::record::Encoder;
 use auditring_event::sanitize::Marks;
 use auditring_event::{Context, Kind, Outcome, by_name, spec};
-use auditring_flow::{Born, Error, Journaled, Limits, Mailbox, Progress, Pump, Settings, Unsynced, retire};
+use auditring_flow::{Born, Carry, Error, Journaled, Limits, Mailbox, Progress, Pump, Settings, Unsynced, retire};
 use auditring_journal::{ProcessDir, fold, in_memory};
 use auditring_policy::Policy;
 use auditring_ring::{Clock, ClockKind, Identity, Kind as Edge, Ring};
@@ -41,6 +41,9 @@ pub(crate) fn os_error(error: impl std::error::Error + 'static) -> PyErr {
     PyOSError::new_err(error.to_string())
 }
 
+/// Something that was taken away: path, kind, what became of it, whether it is there again.
+type Missing = (PathBuf, &'static str, &'static str, bool);
+
 /// A class's rule as Python gives it: seconds to wait (none: for ever), then raise or drop.
 type Rule = (Option<f64>, bool);
 
@@ -60,6 +63,14 @@ struct Machine {
     unsynced: Arc<Unsynced>,
 }
 
+/// With a GIL one thread emits at a time; without one as many as there are processors, and more lanes than these gain nothing.
+fn usual_lanes() -> u32 {
+    const MOST: usize = 8;
+    let processors =
+        if cfg!(Py_GIL_DISABLED) { std::thread::available_parallelism().map_or(1, usize::from) } else { 1 };
+    processors.min(MOST) as u32
+}
+
 /// What is read of an address that may have a port behind it; its host is cut to the column's cap with the context.
 const ADDRESS_CAP: usize = 256;
 /// How long the interpreter is left alone before signals are looked for.
@@ -71,6 +82,18 @@ pub(crate) struct Log {
     shared: Arc<Shared>,
     machine: Option<Machine>,
     closed: AtomicBool,
+}
+
+/// Claims of each lane of a ring that are journaled. Of one that the pump has not gone over to yet there are none.
+fn known(ring: &Ring, journaled: &Journaled) -> impl Iterator<Item = u64> {
+    let known = if ring.identity().generation == journaled.generation { &journaled.lanes[..] } else { &[] };
+    (0..ring.geometry().lanes as usize).map(|lane| known.get(lane).copied().unwrap_or(0))
+}
+
+/// Claims of each lane of a ring so far: the tail has their low 31 bits.
+fn ends(ring: &Ring, journaled: &Journaled) -> impl Iterator<Item = u64> {
+    let since = |(lane, known)| known + (u64::from(ring.lane(lane).claims()).wrapping_sub(known) & 0x7FFF_FFFF);
+    (0..).zip(known(ring, journaled)).map(since)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -96,12 +119,13 @@ impl Log {
         Self { shared: Arc::new(shared), machine: None, closed: AtomicBool::new(false) }
     }
 
-    /// Claims of all time: the tail has the low 31 bits of the present ring's.
+    /// Claims of all time: those that are journaled, and what is in the ring that the pump reads and in those that follow it.
     fn claimed(&self, journaled: &Journaled) -> u64 {
-        let Some(hot) = self.shared.hot.get() else { return 0 };
-        // Until the pump has gone over to a ring that has just replaced another, none of its claims are journaled.
-        let of_ring = if hot.ring().identity().generation == journaled.generation { journaled.lane_claims } else { 0 };
-        journaled.claimed + (u64::from(hot.lane().claims()).wrapping_sub(of_ring) & 0x7FFF_FFFF)
+        let rings = self.shared.rings();
+        let left = rings.iter().filter(|ring| ring.identity().generation >= journaled.generation);
+        let waiting =
+            |ring| ends(ring, journaled).zip(known(ring, journaled)).map(|(end, known)| end - known).sum::<u64>();
+        journaled.claimed + left.map(|ring| waiting(ring)).sum::<u64>()
     }
 }
 
@@ -110,7 +134,8 @@ impl Log {
     #[new]
     #[pyo3(signature = (root, *, instance, host, policy, sinks, primary_tap=None, ring_dir=None, ring_bytes=16 << 20,
         droppable=(Some(0.05), false), protected=(Some(0.05), false), journal_bytes=4 << 30, segment_bytes=64 << 20,
-        segment_seconds=10.0, power_seconds=None, balance_seconds=None, startup=vec![], key=None))]
+        segment_seconds=10.0, power_seconds=None, balance_seconds=None, startup=vec![], key=None,
+        required=vec![], lanes=None))]
     #[allow(clippy::too_many_arguments, reason = "keyword-only, and called from one place")]
     fn new(
         py: Python<'_>,
@@ -131,6 +156,8 @@ impl Log {
         balance_seconds: Option<f64>,
         startup: Vec<(String, String)>,
         key: Option<&RedactionKey>,
+        required: Vec<String>,
+        lanes: Option<u32>,
     ) -> PyResult<Self> {
         let (droppable, protected) = (when_full(droppable)?, when_full(protected)?);
         Policy::parse(&policy).map_err(|error| PyValueError::new_err(error.to_string()))?;
@@ -155,9 +182,11 @@ impl Log {
             host,
             policy,
             sinks,
+            required,
             primary_tap,
             ring_dir,
             ring_bytes,
+            lanes: lanes.unwrap_or_else(usual_lanes),
             startup,
             key,
         };
@@ -209,7 +238,7 @@ impl Log {
     /// Where the ring lies.
     #[getter]
     fn ring_path(&self) -> Option<PathBuf> {
-        self.shared.hot.get().map(|hot| hot.ring().path().to_owned())
+        self.shared.ring().map(|ring| ring.path().to_owned())
     }
 
     /// The journal directory of this process.
@@ -224,16 +253,24 @@ impl Log {
         if self.shared.clock.kind() == ClockKind::Tsc { "tsc" } else { "monotonic" }
     }
 
-    /// Share of the ring in use, 0.0 to 1.0.
+    /// Share of the ring in use, 0.0 to 1.0; of its fullest lane where it has several.
     #[getter]
     fn pressure(&self) -> f64 {
-        self.shared.hot.get().map_or(0.0, |hot| hot.lane().used() as f64 / f64::from(hot.ring().geometry().lane_bytes))
+        let Some(ring) = self.shared.ring() else { return 0.0 };
+        let used = (0..ring.geometry().lanes).map(|lane| ring.lane(lane).used()).max();
+        used.unwrap_or(0) as f64 / f64::from(ring.geometry().lane_bytes)
+    }
+
+    /// Lanes of the ring.
+    #[getter]
+    fn lanes(&self) -> u32 {
+        self.shared.ring().map_or(0, |ring| ring.geometry().lanes)
     }
 
     /// Whether the ring's file is still where it was made.
     #[getter]
     fn ring_linked(&self) -> bool {
-        self.shared.hot.get().is_none_or(|hot| hot.ring().is_linked())
+        self.shared.ring().is_none_or(|ring| ring.is_linked())
     }
 
     /// Opens a session: `ClientAccept`.
@@ -342,7 +379,7 @@ impl Log {
         own::record(py, self.live()?, action, fields, kwargs)
     }
 
-    /// Hands one of the library's own events (`auditring.…`) to the pump; never goes through the ring.
+    /// Hands one of the library's own events (`auditring.…`) to the pump; never goes through the ring. Returns its number.
     #[pyo3(signature = (action, *, status=None, reason=None, context=None, **fields))]
     fn post(
         &self,
@@ -351,8 +388,8 @@ impl Log {
         reason: Option<&str>,
         context: Option<Bound<'_, PyAny>>,
         fields: Option<&Bound<'_, PyDict>>,
-    ) -> PyResult<()> {
-        let Some(machine) = &self.machine else { return Ok(()) };
+    ) -> PyResult<u64> {
+        let Some(machine) = &self.machine else { return Ok(0) };
         let spec = by_name(action)
             .filter(|spec| spec.name.starts_with("auditring."))
             .ok_or_else(|| PyValueError::new_err(format!("{action:?} is no event of the library's own")))?;
@@ -390,13 +427,18 @@ impl Log {
                 }
             };
         }
-        if !machine.mailbox.post(event.to_vec()) {
+        let Some(number) = machine.mailbox.post_all(vec![event.to_vec()]) else {
             return Err(PyRuntimeError::new_err("too many events of the library's own are waiting for the pump"));
+        };
+        if let Some(ring) = self.shared.ring() {
+            ring.wake();
         }
-        if let Some(hot) = self.shared.hot.get() {
-            hot.ring().wake();
-        }
-        Ok(())
+        Ok(number)
+    }
+
+    /// Whether what was handed over under this number is in the journal.
+    fn posted(&self, number: u64) -> bool {
+        self.machine.as_ref().is_none_or(|machine| machine.mailbox.is_written(number))
     }
 
     /// Brings another policy, in its journaled form, into force: returns once that is journaled, `False` where the same one
@@ -408,8 +450,8 @@ impl Log {
         let timeout = timeout.map(Duration::try_from_secs_f64).transpose();
         let timeout = timeout.map_err(|error| PyValueError::new_err(format!("timeout: {error}")))?;
         let wake = || {
-            if let Some(hot) = shared.hot.get() {
-                hot.ring().wake();
+            if let Some(ring) = shared.ring() {
+                ring.wake();
             }
         };
         let site = Site { policies, mailbox: &machine.mailbox, progress: &shared.progress, wake: &wake };
@@ -428,8 +470,29 @@ impl Log {
         let Some(machine) = &self.machine else { return Ok(true) };
         let timeout =
             Duration::try_from_secs_f64(timeout).map_err(|e| PyValueError::new_err(format!("timeout: {e}")))?;
-        let ended = py.detach(|| lock(&machine.pump).as_mut().map_or(Ok(true), |pump| pump.run(timeout)));
+        let ended = py.detach(|| match machine.pump.lock() {
+            Ok(mut pump) => Some(pump.as_mut().map_or(Ok(true), |pump| pump.run(timeout))),
+            Err(_) => None,
+        });
+        let Some(ended) = ended else {
+            return Err(PyRuntimeError::new_err("a panic has left the pump half-changed; recovery takes its work up"));
+        };
         ended.map_err(os_error)
+    }
+
+    /// Whether the pump may run again: no panic has left it half-changed.
+    #[getter]
+    fn pump_sound(&self) -> bool {
+        self.machine.as_ref().is_none_or(|machine| !machine.pump.is_poisoned())
+    }
+
+    /// Lets go of ring and journal as they are, after a pump that cannot go on: the next opener recovers them.
+    fn abandon(&self, py: Python<'_>) {
+        let Some(machine) = &self.machine else { return };
+        py.detach(|| {
+            drop(lock(&machine.pump).take());
+            drop(lock(&machine.held).take());
+        });
     }
 
     /// Looks whether the ring's file is still there (session managers and containers delete what lies in `/dev/shm`) and
@@ -437,8 +500,7 @@ impl Log {
     /// tells of the new ring says so. From the pump's thread, between two calls of `run_pump`.
     #[pyo3(signature = (*, refused=None))]
     fn replace_ring(&self, py: Python<'_>, refused: Option<&str>) -> PyResult<bool> {
-        let (Some(machine), Some(hot)) = (&self.machine, self.shared.hot.get()) else { return Ok(false) };
-        let old = Arc::clone(hot.ring());
+        let (Some(machine), Some(old)) = (&self.machine, self.shared.ring().map(Arc::clone)) else { return Ok(false) };
         if self.shared.is_shut() || old.is_linked() {
             return Ok(false);
         }
@@ -450,21 +512,38 @@ impl Log {
             let _ = ring.unlink();
             return Err(os_error(Error::NotInMemory(path)));
         }
-        // With the GIL held no caller is in the middle of counting, so no count is left behind in the old ring.
-        old.edge().visit(|c| ring.edge().add(c.lane, c.code, c.outcome, c.kind, c.count));
+        // With the GIL no caller is in the middle of counting; without one the pump fetches what comes late.
+        let carry = Carry::begin(Arc::clone(&old), &ring);
         if self.shared.replace(&ring).is_err() {
             let _ = ring.unlink();
             return Err(PyOSError::new_err("the new ring has no room for the definitions of the old one"));
         }
         old.close();
+        fence(Ordering::SeqCst);
         if self.shared.is_shut() {
             // Closed while the new ring was made: what was closed then was the old one.
             ring.close();
         }
         if let Some(pump) = lock(&machine.pump).as_mut() {
-            pump.replace(ring, refused);
+            pump.replace(ring, carry, refused);
         }
         Ok(true)
+    }
+
+    /// Looks whether the journal is still where it was, and puts back what was taken away. Returns what was: path, `journal` or
+    /// `segment`, what became of it, whether it is there again; and why not, where it is not. From the pump's thread, between
+    /// two calls of `run_pump`.
+    fn keep_journal(&self, py: Python<'_>) -> (Vec<Missing>, Option<String>) {
+        let Some(machine) = &self.machine else { return (Vec::new(), None) };
+        let (found, result) = py.detach(|| {
+            let (mut pump, held) = (lock(&machine.pump), lock(&machine.held));
+            match (pump.as_mut(), held.as_ref()) {
+                (Some(pump), Some(held)) => pump.keep(held),
+                _ => (Vec::new(), Ok(())),
+            }
+        });
+        let found = found.into_iter().map(|one| (one.path, one.kind, one.what.word(), one.restored)).collect();
+        (found, result.err().map(|error| error.to_string()))
     }
 
     /// Declares the pump troubled: `AuditUnavailable` names `cause`; with `dead` no caller waits for it any more.
@@ -481,9 +560,15 @@ impl Log {
     /// Waits, without the GIL, until all that was accepted before the call is journaled; returns the next seq.
     #[pyo3(signature = (timeout=None))]
     fn wait_journaled(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<i64> {
-        let Some(hot) = self.shared.hot.get() else { return Ok(0) };
+        let Some(ring) = self.shared.ring() else { return Ok(0) };
         let progress = &self.shared.progress;
-        let target = self.claimed(&progress.journaled());
+        let (generation, target): (_, Vec<_>) =
+            (ring.identity().generation, ends(ring, &progress.journaled()).collect());
+        // Another ring is gone over to when all of the one before is journaled.
+        let enough = |now: &Journaled| {
+            now.generation > generation
+                || (now.generation == generation && known(ring, now).zip(&target).all(|(now, end)| now >= *end))
+        };
         let deadline = match timeout {
             Some(seconds) => {
                 let wait =
@@ -494,9 +579,9 @@ impl Log {
         };
         let mut nudges = progress.nudges();
         loop {
-            hot.ring().wake();
+            ring.wake();
             let left = deadline.map_or(SLICE, |at| SLICE.min(at.saturating_duration_since(Instant::now())));
-            let done = py.detach(|| progress.wait(left, i64::MIN, &mut nudges, |j| j.claimed >= target));
+            let done = py.detach(|| progress.wait(left, i64::MIN, &mut nudges, enough));
             if done {
                 return Ok(progress.next_seq());
             }
@@ -510,6 +595,11 @@ impl Log {
                 return Err(PyTimeoutError::new_err(format!("the pump is dead: {cause}")));
             }
         }
+    }
+
+    /// Whether a sink with this cursor holds back half of the journal's budget.
+    fn presses(&self, cursor: i64) -> bool {
+        self.shared.progress.presses(cursor)
     }
 
     /// Waits, without the GIL, until the rows before `seq`, which are journaled, are on the disk itself (`fdatasync`). All who
@@ -558,9 +648,9 @@ impl Log {
         for (code, outcome, count) in &journaled.actions {
             add(*code, *outcome, *count)?;
         }
-        if let Some(hot) = self.shared.hot.get() {
+        if let Some(ring) = self.shared.ring() {
             let mut counts = Vec::new();
-            hot.ring().edge().visit(|count| counts.push(count));
+            ring.edge().visit(|count| counts.push(count));
             for count in counts {
                 match count.kind {
                     Edge::Off => off += count.count,
@@ -601,6 +691,7 @@ impl Log {
         stats.set_item("alive", !self.shared.progress.dead())?;
         stats.set_item("over_budget", journaled.over_budget)?;
         stats.set_item("unrolled", journaled.unrolled)?;
+        stats.set_item("let_go", journaled.let_go)?;
         Ok(stats)
     }
 
@@ -624,8 +715,8 @@ impl Log {
             return;
         }
         self.shared.shut(false);
-        if let Some(hot) = self.shared.hot.get() {
-            hot.ring().close();
+        if let Some(ring) = self.shared.ring() {
+            ring.close();
         }
     }
 
@@ -662,11 +753,11 @@ fn finish(machine: &Machine, shared: &Shared) -> Result<bool, auditring_flow::Er
         return Ok(true);
     }
     let state = fold(&machine.dir)?;
-    if let (Some(_), Some(hot)) = (state.ending, shared.hot.get()) {
+    if let (Some(_), Some(ring)) = (state.ending, shared.ring()) {
         // All that it held is journaled, whether or not a sink still lags.
-        hot.ring().unlink().map_err(|source| auditring_flow::Error::Io {
+        ring.unlink().map_err(|source| auditring_flow::Error::Io {
             what: "remove the ring",
-            path: hot.ring().path().to_owned(),
+            path: ring.path().to_owned(),
             source,
         })?;
     }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use auditring_flow::{Recovery, Salvage, recover, retire};
+use auditring_flow::{Recovery, Salvage, key_for, recover, retire};
 use auditring_journal::{Followers, ProcessDir, SegmentHead, fold, list, process_text, purge, strangers};
 use auditring_policy::Key;
 use pyo3::prelude::*;
@@ -41,13 +41,13 @@ fn adopt(
     process: [u8; 16],
     dir: PathBuf,
     by: &str,
-    key: Option<&Key>,
+    keys: &[Key],
 ) -> Result<Option<Orphan>, auditring_flow::Error> {
-    let mut held = ProcessDir::adopt(&dir)?;
+    let mut held = auditring_flow::adopt(&dir)?;
     if held.is_none() {
         return Ok(None);
     }
-    let salvage = match recover(&mut held, by, key)? {
+    let salvage = match recover(&mut held, by, key_for(&dir, keys)?)? {
         Recovery::Unborn => return Ok(None),
         Recovery::Ended => None,
         Recovery::Recovered(salvage) => Some(salvage),
@@ -68,11 +68,16 @@ fn adopt(
 type Adopted = (Vec<Orphan>, Vec<(PathBuf, String)>);
 
 /// Adopts and recovers every process under `root` that has died. Beside them: the directories that could not be recovered,
-/// each with the reason. `key`: what those who had the same one redacted is hashed by it, and otherwise left out.
+/// each with the reason. `keys`: what those who had one of them redacted is hashed by it, and otherwise left out.
 #[pyfunction]
-#[pyo3(signature = (root, *, by="", key=None))]
-pub(crate) fn adopt_orphans(py: Python<'_>, root: PathBuf, by: &str, key: Option<&RedactionKey>) -> PyResult<Adopted> {
-    let key = key.map(|key| key.0.clone());
+#[pyo3(signature = (root, *, by="", keys=Vec::new()))]
+pub(crate) fn adopt_orphans(
+    py: Python<'_>,
+    root: PathBuf,
+    by: &str,
+    keys: Vec<PyRef<'_, RedactionKey>>,
+) -> PyResult<Adopted> {
+    let keys: Vec<Key> = keys.iter().map(|key| key.0.clone()).collect();
     py.detach(|| {
         let (mut orphans, mut refused) = (Vec::new(), Vec::new());
         if let Err(error) = purge(&root) {
@@ -82,7 +87,7 @@ pub(crate) fn adopt_orphans(py: Python<'_>, root: PathBuf, by: &str, key: Option
             refused.push((path, format!("left alone: {what}")));
         }
         for (process, dir) in list(&root)? {
-            match adopt(&root, process, dir.clone(), by, key.as_ref()) {
+            match adopt(&root, process, dir.clone(), by, &keys) {
                 Ok(orphan) => orphans.extend(orphan),
                 // Told of among the strangers.
                 Err(auditring_flow::Error::Journal(auditring_journal::Error::Foreign { path, .. })) if path == dir => {}

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use auditring_event::{ACTIONS, Authority, COLUMNS, Category, Column, ColumnType, Kind, Origin, Outcome, Target};
+use auditring_flow::Held;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
@@ -96,10 +97,26 @@ fn words(column: Column) -> Vec<&'static str> {
     }
 }
 
-/// The balance of every process under `root`, read from its files alone.
+/// How far each sink of each process under `root` is, and the seq behind the last row of each process that has gone.
 #[pyfunction]
-pub(crate) fn outside(py: Python<'_>, root: PathBuf) -> PyResult<Bound<'_, PyList>> {
-    let all = py.detach(|| auditring_flow::outside(&root)).map_err(os_error)?;
+pub(crate) fn cursors(py: Python<'_>, root: PathBuf) -> PyResult<auditring_flow::Cursors> {
+    py.detach(|| auditring_flow::cursors(&root)).map_err(os_error)
+}
+
+/// The balance of every process under `root`, read from its files alone. `unreadable` is given those that cannot be read, each
+/// with the reason; without it the first of them raises.
+#[pyfunction]
+#[pyo3(signature = (root, *, unreadable=None))]
+pub(crate) fn outside<'py>(
+    py: Python<'py>,
+    root: PathBuf,
+    unreadable: Option<&Bound<'py, PyList>>,
+) -> PyResult<Bound<'py, PyList>> {
+    let (all, damaged) = py.detach(|| auditring_flow::outside(&root)).map_err(os_error)?;
+    for (dir, error) in damaged {
+        let Some(unreadable) = unreadable else { return Err(os_error(error)) };
+        unreadable.append((dir, error.to_string()))?;
+    }
     let list = PyList::empty(py);
     for one in all {
         let process = PyDict::new(py);
@@ -108,6 +125,7 @@ pub(crate) fn outside(py: Python<'_>, root: PathBuf) -> PyResult<Bound<'_, PyLis
         process.set_item("host", &one.host)?;
         process.set_item("pid", one.pid)?;
         process.set_item("alive", one.alive)?;
+        process.set_item("lockless", one.lockless)?;
         process.set_item("next_seq", one.next_seq)?;
         for (term, value) in &one.terms {
             process.set_item(term, value)?;
@@ -116,7 +134,11 @@ pub(crate) fn outside(py: Python<'_>, root: PathBuf) -> PyResult<Bound<'_, PyLis
         let sinks = PyDict::new(py);
         for (name, sink) in &one.sinks {
             let entry = PyDict::new(py);
+            entry.set_item("required", sink.required)?;
             entry.set_item("cursor", sink.cursor)?;
+            // A sink that was forgotten has a cursor behind the last row, and nothing from here on.
+            let reached = sink.totals.get("forgotten_at").map_or(Ok(sink.cursor), |at| i64::try_from(*at))?;
+            entry.set_item("reached", reached)?;
             entry.set_item("pending", sink.pending)?;
             for term in ["delivered", "merged", "sampled_out", "filtered_out"] {
                 entry.set_item(term, sink.totals.get(term).copied().unwrap_or(0))?;
@@ -132,6 +154,35 @@ pub(crate) fn outside(py: Python<'_>, root: PathBuf) -> PyResult<Bound<'_, PyLis
         }
         process.set_item("sinks", sinks)?;
         list.append(process)?;
+    }
+    Ok(list)
+}
+
+/// Every process that lists `sink` and of which it lacks rows: one dictionary each. With `really` it is forgotten wherever the
+/// journal has ended.
+#[pyfunction]
+#[pyo3(signature = (root, sink, *, really=false))]
+pub(crate) fn forget_sink<'py>(
+    py: Python<'py>,
+    root: PathBuf,
+    sink: &str,
+    really: bool,
+) -> PyResult<Bound<'py, PyList>> {
+    let list = PyList::empty(py);
+    for one in py.detach(|| auditring_flow::forget(&root, sink, really)).map_err(os_error)? {
+        let found = PyDict::new(py);
+        found.set_item("process", one.process)?;
+        found.set_item("instance", one.instance)?;
+        let held = match one.held {
+            Held::Living => "living",
+            Held::Unended => "unended",
+            Held::Driven => "driven",
+            Held::Ended => "ended",
+        };
+        found.set_item("held", held)?;
+        found.set_item("rows", one.rows)?;
+        found.set_item("removed", one.removed)?;
+        list.append(found)?;
     }
     Ok(list)
 }

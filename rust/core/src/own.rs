@@ -15,8 +15,8 @@ use pyo3::types::{PyDict, PyString, PyTuple};
 use crate::args::{self, Safe};
 use crate::ffi::handle_of;
 use crate::session::freeform;
-use crate::shared::Shared;
-use crate::slow::{self, Call, Event};
+use crate::shared::{Shared, Via};
+use crate::slow::{self, Call, Event, Whose};
 
 /// Whether an action is a method of the log: what no session has, and what proxy and filters do on their own account.
 pub(crate) fn is_log_method(spec: &ActionSpec) -> bool {
@@ -72,7 +72,7 @@ pub(crate) fn record<'py>(
     let (mut encoder, outcome) = if let Some(spec) = spec {
         let mut encoder = Encoder::new(spec);
         let said = slow::read(&mut encoder, spec, spec.method, &call, 0)?;
-        let Some(outcome) = slow::finish(shared, &mut encoder, event, said, None)? else { return Ok(()) };
+        let Some(outcome) = slow::finish(Whose::of_log(shared), &mut encoder, event, said)? else { return Ok(()) };
         (encoder, outcome)
     } else {
         let Some(read) = slow::read_freeform(shared, None, &call)? else { return Ok(()) };
@@ -86,5 +86,6 @@ pub(crate) fn record<'py>(
         encoder.cause_session(&cause).flags(marks.flags());
     }
     let droppable = droppable(event.category, outcome);
-    shared.put(py, &encoder.to_vec(), event.code, outcome, droppable, &|| true).map(|_| ())
+    let via = Via { lane: shared.lane(), of: None, code: event.code, outcome, droppable };
+    shared.put(py, &encoder.to_vec(), via).map(|_| ())
 }

@@ -36,6 +36,7 @@ impl Plugin {
         parent.check_open(py)?;
         let new = Handle {
             shared: Arc::clone(&parent.shared),
+            lane: Arc::clone(&parent.lane),
             current: Current::default(),
             role: Role::Plugin(Self { parent: Some(Arc::clone(parent)), ..self }),
         };
@@ -55,7 +56,8 @@ impl Plugin {
             return Err(errors::closed(shared.is_forked()));
         }
         let role = Role::Plugin(self);
-        let handle = Handle { shared: Arc::clone(shared), current: Current::default(), role };
+        let lane = Arc::clone(shared.lane());
+        let handle = Handle { shared: Arc::clone(shared), lane, current: Current::default(), role };
         handle.follow(py, Some(&Context::default()));
         Ok(Arc::new(handle))
     }

@@ -85,7 +85,8 @@ impl Session {
         let number = shared.next_id();
         let session = Self { id, number, authority, opened: Instant::now(), state: Mutex::default() };
         let role = Role::Session(session);
-        let handle = Arc::new(Handle { shared: Arc::clone(shared), current: Current::default(), role });
+        let lane = Arc::clone(shared.lane());
+        let handle = Arc::new(Handle { shared: Arc::clone(shared), lane, current: Current::default(), role });
         handle.change(py, |facts| facts.context = context);
         // Known to the log before its first row, so that a close of the log that comes between ends it.
         shared.register(number, Arc::downgrade(&handle));

@@ -1,10 +1,10 @@
-//! What every session of a log shares: the gates, the lane, the clock, and what happens when the ring is full.
+//! What every session of a log shares: the gates, the lanes, the clock, and what happens when the ring is full.
 //!
 //! What must always hold: a call that returns without an error has its event in the ring, or counted at the edge before
 //! it returned; a wait for space lets go of the GIL; and no caller waits for a pump that is declared dead.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ use pyo3::prelude::*;
 
 use crate::declare::{Declared, Refused};
 use crate::errors;
-use crate::ffi::Hot;
+use crate::ffi::{Current, Hot, HotLane};
 use crate::handle::Handle;
 use crate::kafka::Shelf;
 
@@ -91,11 +91,29 @@ impl<'a> Parts<'a, 1> {
     }
 }
 
+/// Where a record goes, and as what it is counted where it does not get there.
+#[derive(Clone, Copy)]
+pub(crate) struct Via<'a> {
+    pub(crate) lane: &'a Hot,
+    /// The context of whom it is about: no record goes in once that is out of force.
+    pub(crate) of: Option<&'a Current>,
+    pub(crate) code: u16,
+    pub(crate) outcome: Outcome,
+    pub(crate) droppable: bool,
+}
+
+/// Threads are numbered as they come, so that those that work at the same time are spread over the lanes.
+fn number_of_thread() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local!(static NUMBER: usize = NEXT.fetch_add(1, Ordering::Relaxed));
+    NUMBER.with(|number| *number)
+}
+
 /// State of one open log that its sessions see.
 pub(crate) struct Shared {
     gates: Box<[AtomicU8]>,
-    /// Nothing in a log that keeps nothing.
-    pub(crate) hot: Hot,
+    /// A cell for each lane, which has that lane of the ring in use. One with nothing in it in a log that keeps nothing.
+    lanes: Box<[Arc<Hot>]>,
     pub(crate) clock: Clock,
     pub(crate) progress: Arc<Progress>,
     /// The log's; none in a log that keeps nothing.
@@ -127,13 +145,11 @@ impl Shared {
         droppable: WhenFull,
         protected: WhenFull,
     ) -> Self {
-        let hot = Hot::default();
-        if let Some(ring) = ring {
-            hot.install(ring);
-        }
+        let count = ring.as_ref().map_or(1, |ring| ring.geometry().lanes);
+        let lanes = (0..count).map(|_| Arc::default()).collect();
         let shared = Self {
             gates: (0..CODES * OUTCOMES).map(|_| AtomicU8::new(GATE_OPEN)).collect(),
-            hot,
+            lanes,
             clock,
             progress,
             policies,
@@ -146,8 +162,34 @@ impl Shared {
             topics: Mutex::default(),
             kept_nothing: AtomicU64::new(0),
         };
+        if let Some(ring) = ring {
+            shared.install(&ring);
+        }
         shared.turn();
         shared
+    }
+
+    fn install(&self, ring: &Arc<Ring>) {
+        for (number, lane) in (0..).zip(&self.lanes) {
+            lane.install(Arc::clone(ring), number);
+        }
+    }
+
+    /// The ring in use; none in a log that keeps nothing.
+    pub(crate) fn ring(&self) -> Option<&Arc<Ring>> {
+        self.lanes[0].get().map(HotLane::ring)
+    }
+
+    /// The rings of all its life, the one in use last.
+    pub(crate) fn rings(&self) -> Vec<Arc<Ring>> {
+        let mut rings = Vec::new();
+        self.lanes[0].each(|lane| rings.push(Arc::clone(lane.ring())));
+        rings
+    }
+
+    /// The lane of the calling thread: what it opens writes there, in the order of its calls.
+    pub(crate) fn lane(&self) -> &Arc<Hot> {
+        &self.lanes[number_of_thread() % self.lanes.len()]
     }
 
     #[inline(always)]
@@ -193,8 +235,8 @@ impl Shared {
             return Err(Refused::Closed);
         }
         let mut declared = lock(&self.declared);
-        let code = declared.code(definition, |bytes| match self.hot.get() {
-            Some(hot) => hot.ring().definitions_append(bytes).map_err(|_| Refused::Full),
+        let code = declared.code(definition, |bytes| match self.ring() {
+            Some(ring) => ring.definitions_append(bytes).map_err(|_| Refused::Full),
             None => Ok(()),
         })?;
         self.turn_one(code, Some(&definition.name), definition.category);
@@ -209,10 +251,10 @@ impl Shared {
     /// Goes over to another ring, which knows all that was declared.
     pub(crate) fn replace(&self, ring: &Arc<Ring>) -> Result<(), Refused> {
         let _declaring = lock(&self.declared);
-        if let Some(hot) = self.hot.get() {
-            ring.definitions_append(&hot.ring().definitions()).map_err(|_| Refused::Full)?;
+        if let Some(old) = self.ring() {
+            ring.definitions_append(&old.definitions()).map_err(|_| Refused::Full)?;
         }
-        self.hot.install(Arc::clone(ring));
+        self.install(ring);
         Ok(())
     }
 
@@ -222,6 +264,8 @@ impl Shared {
         for gate in &self.gates {
             gate.store(GATE_CLOSED, Ordering::Release);
         }
+        // Against who replaces the ring: he sees the gates, or who closes next sees his ring.
+        fence(Ordering::SeqCst);
     }
 
     pub(crate) fn is_shut(&self) -> bool {
@@ -258,94 +302,76 @@ impl Shared {
         self.kept_nothing.load(Ordering::Relaxed)
     }
 
-    /// Counts at the edge; the GIL orders the callers.
+    /// Counts at the edge.
     #[inline]
-    pub(crate) fn count_ordered(&self, code: u16, outcome: Outcome, what: Edge) {
-        self.count_many(code, outcome, what, 1);
-    }
-
-    /// The same of many.
-    #[inline]
-    pub(crate) fn count_many(&self, code: u16, outcome: Outcome, what: Edge, count: u64) {
-        match self.hot.get() {
-            Some(hot) => hot.ring().edge().add_ordered(0, u32::from(code), outcome as u32, what, count),
+    pub(crate) fn count(&self, lane: &Hot, code: u16, outcome: Outcome, what: Edge, count: u64) {
+        match lane.get() {
+            Some(hot) => hot.count(code, outcome, what, count),
+            None if cfg!(Py_GIL_DISABLED) => _ = self.kept_nothing.fetch_add(count, Ordering::Relaxed),
+            // The GIL orders the callers.
             None => self.kept_nothing.store(self.kept_nothing.load(Ordering::Relaxed) + count, Ordering::Relaxed),
         }
     }
 
+    fn count_one(&self, via: Via<'_>, what: Edge) {
+        self.count(via.lane, via.code, via.outcome, what, 1);
+    }
+
     /// Puts a whole record into the ring, waiting and giving up as the class says.
     ///
-    /// Waits only as long as `wanted`. Raises `LogClosed`, `AuditUnavailable`, or whatever a signal handler raised; then
-    /// nothing was claimed.
-    pub(crate) fn put(
-        &self,
-        py: Python<'_>,
-        record: &[u8],
-        code: u16,
-        outcome: Outcome,
-        droppable: bool,
-        wanted: &(dyn Fn() -> bool + Sync),
-    ) -> PyResult<Put> {
-        self.put_record(py, &Parts::whole(record), code, outcome, droppable, wanted)
+    /// Raises `LogClosed`, `AuditUnavailable`, or whatever a signal handler raised; then nothing was claimed.
+    pub(crate) fn put(&self, py: Python<'_>, record: &[u8], via: Via<'_>) -> PyResult<Put> {
+        self.put_record(py, &Parts::whole(record), via)
     }
 
     /// The same of a record in parts.
     #[inline]
-    pub(crate) fn put_record(
-        &self,
-        py: Python<'_>,
-        record: &impl Record,
-        code: u16,
-        outcome: Outcome,
-        droppable: bool,
-        wanted: &(dyn Fn() -> bool + Sync),
-    ) -> PyResult<Put> {
-        if self.hot.get().is_none() {
-            self.count_ordered(code, outcome, Edge::Off);
+    pub(crate) fn put_record(&self, py: Python<'_>, record: &impl Record, via: Via<'_>) -> PyResult<Put> {
+        if via.lane.get().is_none() {
+            self.count_one(via, Edge::Off);
             return Ok(Put::Done);
         }
-        match self.offer(record, droppable) {
-            Ok(()) => Ok(Put::Done),
-            Err(refusal) => self.put_late(py, record, code, outcome, droppable, wanted, refusal),
+        match self.offer(record, via) {
+            Ok(Put::Done) => Ok(Put::Done),
+            refusal => self.put_late(py, record, via, refusal),
         }
     }
 
-    /// It was refused once.
+    /// It did not go in at once.
     #[cold]
-    #[allow(clippy::too_many_arguments, reason = "what `put` was called with, and why that was not enough")]
     fn put_late(
         &self,
         py: Python<'_>,
         record: &dyn Record,
-        code: u16,
-        outcome: Outcome,
-        droppable: bool,
-        wanted: &(dyn Fn() -> bool + Sync),
-        refusal: Refusal,
+        via: Via<'_>,
+        refusal: Result<Put, Refusal>,
     ) -> PyResult<Put> {
-        if refusal != Refusal::Full {
-            return Err(self.refuse(refusal, record.len(), code, outcome));
-        }
-        let rule = if droppable { self.droppable } else { self.protected };
-        let began = Instant::now();
-        let waited = self.wait(py, record, droppable, rule.wait, began, wanted);
-        self.progress.waited(began.elapsed());
+        let (began, rule) = (Instant::now(), if via.droppable { self.droppable } else { self.protected });
+        let waited = match refusal {
+            Err(Refusal::Full) => {
+                let waited = self.wait(py, record, via, rule.wait, began);
+                self.progress.waited(began.elapsed());
+                waited
+            }
+            Err(refusal) => return Err(self.refuse(refusal, record.len(), via)),
+            Ok(put) => Ok(Some(put)),
+        };
         match waited {
-            Ok(true) => Ok(Put::Done),
-            Ok(false) if !wanted() => {
-                self.count_ordered(code, outcome, Edge::Refused);
+            Ok(Some(Put::Done)) => Ok(Put::Done),
+            Ok(Some(Put::Withdrawn)) => {
+                self.count_one(via, Edge::Refused);
                 Ok(Put::Withdrawn)
             }
-            Ok(false) if rule.raise => {
-                self.count_ordered(code, outcome, Edge::Refused);
+            Ok(None) if rule.raise => {
+                self.count_one(via, Edge::Refused);
                 Err(errors::unavailable(py, self.progress.no_room().as_deref(), began.elapsed()))
             }
-            Ok(false) => {
-                self.count_ordered(code, outcome, Edge::Dropped);
+            Ok(None) => {
+                self.count_one(via, Edge::Dropped);
                 Ok(Put::Done)
             }
             Err(error) => {
-                self.count_ordered(code, outcome, Edge::Refused);
+                self.count_one(via, Edge::Refused);
                 Err(error)
             }
         }
@@ -353,55 +379,52 @@ impl Shared {
 
     /// Puts a record of the log's own end into the ring: waits until then at most, whatever the class says, and drops it,
     /// counted, rather than raise.
-    pub(crate) fn put_until(
-        &self,
-        py: Python<'_>,
-        record: &[u8],
-        code: u16,
-        outcome: Outcome,
-        droppable: bool,
-        until: Instant,
-    ) -> PyResult<()> {
+    pub(crate) fn put_until(&self, py: Python<'_>, record: &[u8], via: Via<'_>, until: Instant) -> PyResult<()> {
         let wait = until.saturating_duration_since(Instant::now());
-        let done = self.hot.get().is_none()
-            || self.offer(&Parts::whole(record), droppable).is_ok()
-            || (!wait.is_zero()
-                && self.wait(py, &Parts::whole(record), droppable, Some(wait), Instant::now(), &|| true)?);
+        let record = Parts::whole(record);
+        let done = via.lane.get().is_none()
+            || self.offer(&record, via).is_ok()
+            || (!wait.is_zero() && self.wait(py, &record, via, Some(wait), Instant::now())?.is_some());
         if !done {
-            self.count_ordered(code, outcome, Edge::Dropped);
+            self.count_one(via, Edge::Dropped);
         }
         Ok(())
     }
 
     /// Puts a record into the ring without ever waiting, as a destructor must; a full ring drops it, counted.
-    pub(crate) fn put_now(&self, record: &[u8], code: u16, outcome: Outcome, droppable: bool) {
-        if self.hot.get().is_some() && self.offer(&Parts::whole(record), droppable).is_err() {
-            self.count_ordered(code, outcome, Edge::Dropped);
+    pub(crate) fn put_now(&self, record: &[u8], via: Via<'_>) {
+        if via.lane.get().is_some() && self.offer(&Parts::whole(record), via).is_err() {
+            self.count_one(via, Edge::Dropped);
         }
     }
 
     #[inline]
-    fn offer<R: Record + ?Sized>(&self, record: &R, droppable: bool) -> Result<(), Refusal> {
+    fn offer<R: Record + ?Sized>(&self, record: &R, via: Via<'_>) -> Result<Put, Refusal> {
         loop {
-            let hot = self.hot.get().filter(|_| !self.is_shut()).ok_or(Refusal::Closed)?;
-            match hot.lane().claim(record.len(), droppable) {
+            let hot = via.lane.get().filter(|_| !self.is_shut()).ok_or(Refusal::Closed)?;
+            // Held until the commit: whoever ends what the record is about waits for it, and comes behind.
+            let open = via.of.map(Current::enter);
+            if matches!(open, Some(None)) {
+                return Ok(Put::Withdrawn);
+            }
+            match hot.lane().claim(record.len(), via.droppable) {
                 Ok(mut claim) => {
                     claim.write(|room| record.write(room));
                     claim.commit();
-                    return Ok(());
+                    return Ok(Put::Done);
                 }
                 // A ring that was replaced is closed after its successor is in force.
                 Err(Refusal::Closed)
-                    if !self.is_shut() && self.hot.get().is_some_and(|now| !std::ptr::eq(now, hot)) => {}
+                    if !self.is_shut() && via.lane.get().is_some_and(|now| !std::ptr::eq(now, hot)) => {}
                 Err(refusal) => return Err(refusal),
             }
         }
     }
 
     /// What is too long is counted: it was offered, and the ring would take it at no time.
-    fn refuse(&self, refusal: Refusal, len: usize, code: u16, outcome: Outcome) -> PyErr {
+    fn refuse(&self, refusal: Refusal, len: usize, via: Via<'_>) -> PyErr {
         if refusal == Refusal::TooLong {
-            self.count_ordered(code, outcome, Edge::Refused);
+            self.count_one(via, Edge::Refused);
         }
         self.refused(refusal, len)
     }
@@ -415,36 +438,38 @@ impl Shared {
         }
     }
 
-    /// Whether the record went in before the time was over.
+    /// What became of the record, if anything did before the time was over.
     fn wait(
         &self,
         py: Python<'_>,
         record: &dyn Record,
-        droppable: bool,
+        via: Via<'_>,
         wait: Option<Duration>,
         began: Instant,
-        wanted: &(dyn Fn() -> bool + Sync),
-    ) -> PyResult<bool> {
+    ) -> PyResult<Option<Put>> {
         let deadline = wait.map(|wait| began + wait);
         let mut nap = FIRST_NAP;
         loop {
+            if via.of.is_some_and(|current| !current.is_set()) {
+                return Ok(Some(Put::Withdrawn));
+            }
             // Paid once an outage: after one expiry the class sheds until the pump has made space. A dead pump makes none.
-            if self.progress.dead() || !wanted() || (deadline.is_some() && self.progress.sheds(droppable)) {
-                return Ok(false);
+            if self.progress.dead() || (deadline.is_some() && self.progress.sheds(via.droppable)) {
+                return Ok(None);
             }
             let slice = Instant::now() + SLICE;
             let until = deadline.map_or(slice, |deadline| deadline.min(slice));
             let result = py.detach(|| {
-                if let Some(hot) = self.hot.get() {
-                    hot.ring().wake();
+                if let Some(ring) = self.ring() {
+                    ring.wake();
                 }
                 loop {
-                    match self.offer(record, droppable) {
+                    match self.offer(record, via) {
                         Err(Refusal::Full) => {}
                         other => return other,
                     }
                     let left = until.saturating_duration_since(Instant::now());
-                    if left.is_zero() || self.progress.dead() || !wanted() {
+                    if left.is_zero() || self.progress.dead() {
                         return Err(Refusal::Full);
                     }
                     std::thread::sleep(nap.min(left));
@@ -452,14 +477,14 @@ impl Shared {
                 }
             });
             match result {
-                Ok(()) => return Ok(true),
+                Ok(put) => return Ok(Some(put)),
                 Err(Refusal::Full) => {}
                 Err(refusal) => return Err(self.refused(refusal, record.len())),
             }
             py.check_signals()?;
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                self.progress.shed(droppable);
-                return Ok(false);
+                self.progress.shed(via.droppable);
+                return Ok(None);
             }
         }
     }

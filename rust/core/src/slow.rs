@@ -14,6 +14,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
 
 use crate::args;
+use crate::ffi::Hot;
 use crate::handle::Handle;
 use crate::session::{Facts, freeform, outcome_of};
 use crate::shared::{GATE_OFF, Shared};
@@ -258,7 +259,7 @@ pub(crate) fn emit(handle: &Handle, spec: &'static ActionSpec, call: &Call<'_>) 
     let mut encoder = Encoder::new(spec);
     let said = read(&mut encoder, spec, spec.method, call, 0)?;
     let event = Event::of(spec);
-    let Some(outcome) = finish(&handle.shared, &mut encoder, event, said, handle.authority())? else {
+    let Some(outcome) = finish(Whose::of(handle), &mut encoder, event, said)? else {
         return Ok(call.none());
     };
     if matches!(spec.code, SASL | TLS) && outcome == Outcome::Success {
@@ -339,22 +340,38 @@ fn consistent(event: &Event<'_>, said: &Common, outcome: Outcome) -> PyResult<()
     }
 }
 
+/// Who emits: a handle, or the log itself in the lane of the calling thread.
+pub(crate) struct Whose<'a> {
+    shared: &'a Shared,
+    lane: &'a Hot,
+    authority: Option<Authority>,
+}
+
+impl<'a> Whose<'a> {
+    pub(crate) fn of(handle: &'a Handle) -> Self {
+        Self { shared: &handle.shared, lane: &handle.lane, authority: handle.authority() }
+    }
+
+    pub(crate) fn of_log(shared: &'a Shared) -> Self {
+        Self { shared, lane: shared.lane(), authority: None }
+    }
+}
+
 /// Resolves outcome, status and authority; none when the action is off and was counted.
 pub(crate) fn finish(
-    shared: &Shared,
+    whose: Whose<'_>,
     encoder: &mut Encoder,
     event: Event<'_>,
     said: Common,
-    authority: Option<Authority>,
 ) -> PyResult<Option<Outcome>> {
     let outcome = outcome_of(event.outcome, said.outcome, said.status.is_some());
     consistent(&event, &said, outcome)?;
     // A call that carries a status is never off.
-    if said.status.is_none() && shared.gate(event.code, outcome) == GATE_OFF {
-        shared.count_ordered(event.code, outcome, Edge::Off);
+    if said.status.is_none() && whose.shared.gate(event.code, outcome) == GATE_OFF {
+        whose.shared.count(whose.lane, event.code, outcome, Edge::Off, 1);
         return Ok(None);
     }
-    let authority = said.authority.or(event.authority).or(authority);
+    let authority = said.authority.or(event.authority).or(whose.authority);
     if authority.is_none() && event.category == Category::Authentication {
         return Err(PyValueError::new_err(format!(
             "{} needs an authority: \"decision\" where this process checks the credentials, \"witness\" where it sees \
@@ -419,9 +436,9 @@ pub(crate) fn read_freeform(
     if let Some(plugin) = handle.and_then(Handle::plugin).filter(|plugin| !plugin.owns(&name)) {
         return Err(plugin.foreign(&name));
     }
-    let authority = handle.and_then(Handle::authority);
     let mut encoder = Encoder::freeform(&name);
     let said = read(&mut encoder, freeform(), "emit", call, 1)?;
-    let outcome = finish(shared, &mut encoder, Event::of(freeform()), said, authority)?;
+    let whose = handle.map_or_else(|| Whose::of_log(shared), Whose::of);
+    let outcome = finish(whose, &mut encoder, Event::of(freeform()), said)?;
     Ok(outcome.map(|outcome| (encoder, outcome)))
 }

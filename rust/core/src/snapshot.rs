@@ -39,6 +39,12 @@ impl Snapshot {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).unknown()
     }
 
+    /// Rows that no file has and no journal any more; complete after `fresh`.
+    #[getter]
+    fn gone(&self) -> u64 {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).gone()
+    }
+
     /// Rows that are in no sealed file: `sealed` lists (process, first seq, last seq) of those that are.
     fn fresh(&self, py: Python<'_>, sealed: Vec<auditring_flow::Sealed>) -> PyResult<Vec<RowBatch>> {
         let batches = py.detach(|| self.0.lock().unwrap_or_else(PoisonError::into_inner).fresh(&sealed));

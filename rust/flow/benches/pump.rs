@@ -63,9 +63,11 @@ fn pump(c: &mut Criterion) {
             host: "host-1".into(),
             policy,
             sinks: Vec::new(),
+            required: Vec::new(),
             primary_tap: None,
             ring_dir: Some("/dev/shm".into()),
             ring_bytes: 16 << 20,
+            lanes: 1,
             startup: Vec::new(),
             key: Some(key),
         };

@@ -29,12 +29,16 @@ pub struct Settings {
     pub policy: Vec<u8>,
     /// The sinks that hold the journal: each by its name, with its own policy in its journaled form, empty without one.
     pub sinks: Vec<(String, Vec<u8>)>,
+    /// Those of them for which the pump stops at the journal's budget; for the others segments are let go.
+    pub required: Vec<String>,
     /// The tap that totals and metrics count; none: all.
     pub primary_tap: Option<String>,
     /// Where the ring lies; none: `/dev/shm`, or the audit directory where that is not to be had.
     pub ring_dir: Option<PathBuf>,
-    /// Bytes of the ring's lane, a power of two.
+    /// Bytes of records that the ring holds, a power of two; its lanes share them.
     pub ring_bytes: u32,
+    /// Lanes of the ring: as many as threads that emit at the same moment.
+    pub lanes: u32,
     /// What `ProxyStartup` says beside what is known here: fields of the catalog and their values.
     pub startup: Vec<(String, String)>,
     /// The key by which the log's policy hashes what it redacts.
@@ -62,6 +66,11 @@ pub struct Born {
 
 /// Where rings lie when nobody says: tmpfs, so that no page of a ring is ever written to a disk.
 const TMPFS: &str = "/dev/shm";
+
+/// A lane takes a sixteenth of itself in one record, and none has to take more than 64 KiB.
+const LEAST_LANE: u32 = 1 << 20;
+/// More than these the ring refuses.
+const MOST_LANES: u32 = 64;
 
 /// Whether process 1 here takes `/dev/shm` with it when it dies, as in a container.
 fn in_container() -> bool {
@@ -115,6 +124,21 @@ fn make_root(root: &Path) -> Result<(), Error> {
     Ok(())
 }
 
+impl Settings {
+    /// Lanes of equal size; never so small that an event of the catalog's caps, which the whole would take, finds no room.
+    fn geometry(&self) -> Geometry {
+        let share = self.ring_bytes / self.lanes.clamp(1, MOST_LANES).next_power_of_two();
+        let lane_bytes = share.max(self.ring_bytes.min(LEAST_LANE));
+        Geometry {
+            lanes: self.lanes,
+            lane_bytes,
+            max_record: (lane_bytes / 16).min(1 << 16),
+            reserve: lane_bytes / 4,
+            codes: CODES as u32,
+        }
+    }
+}
+
 impl Born {
     /// Makes everything that a process needs. When this fails nothing of it is left behind but empty folders.
     ///
@@ -147,13 +171,7 @@ impl Born {
         };
         let name = ring_name(&process);
         let identity = Identity { process: *process.as_bytes(), boot_id: boot, generation: 0, pid: std::process::id() };
-        let geometry = Geometry {
-            lanes: 1,
-            lane_bytes: settings.ring_bytes,
-            max_record: (settings.ring_bytes / 16).min(1 << 16),
-            reserve: settings.ring_bytes / 4,
-            codes: CODES as u32,
-        };
+        let geometry = settings.geometry();
         // The directory first: whoever finds it knows where to look for the ring, so that none is left behind unknown.
         let mut owner =
             Owner { redact: redactions(&settings.policy)?, ..owner(settings, process, boot, ring_dir.join(&name)) };
@@ -203,12 +221,12 @@ impl Born {
         clock: Clock,
         birth: auditring_ring::Anchor,
     ) -> Result<(Writer, Vec<u8>), Error> {
-        let entries = settings.sinks.iter().enumerate().map(|(at, (name, policy))| Follower {
+        let entries = settings.sinks.iter().map(|(name, policy)| Follower {
             name: name.clone(),
             since_seq: 0,
             policy: policy.clone(),
             policy_since: 0,
-            required: at == 0,
+            required: settings.required.contains(name),
         });
         Followers { entries: entries.collect() }.store(dir.path())?;
         let birth = journaled(birth);

@@ -6,25 +6,24 @@
 //! again, the same. A row that closes late comes in a later batch than its first event's seq lies in, never behind a cut.
 //! Where the log promises that a loss of power loses nothing, nothing is handed out that it could still take.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant as Clockwork};
 
-use auditring_event::RowSet;
 use auditring_event::arrow::{RecordBatch, Table};
 use auditring_event::row::RowView;
+use auditring_event::{Malformed, RowSet};
 use auditring_journal::{BatchFlags, Cursor, Followers, Reader, SinkLock, Step, delete_passed};
 
 use crate::Error;
-use crate::progress::Progress;
+use crate::progress::{Held, Progress};
 use crate::select::{Chosen, Declined, Selector};
 
 const DAY_NS: i64 = 86_400_000_000_000;
 /// The longest wait for another look at the journal: what is written is announced, so this is only a backstop.
 const LOOK: Duration = Duration::from_secs(1);
-/// Seqs that make a checkpoint while the journal fills up.
-const PRESSED_SEQS: i64 = 1 << 16;
 /// Rows that are worth waking up for when a whole batch is wanted.
 const MANY: usize = 4096;
 /// A batch ends past so many bytes of rows, or of what they have become: a session's context is in each of its rows.
@@ -152,10 +151,16 @@ pub struct Follower {
     chosen: Chosen,
     making: Making,
     cursor: Cursor,
+    /// The same, for the pump to put back.
+    held: Held,
     /// Handed out since the commit.
-    handed: [(&'static str, u64); 6],
+    handed: [(&'static str, u64); 7],
+    /// Rows that the sink has refused for good, from the cursor on: they are left out when they come again.
+    rejected: BTreeSet<i64>,
+    /// Rows before this seq are looked at whole: they were in hand at a failure, which one of them may be the cause of.
+    suspect: i64,
     /// Lost by cause among the rows being chosen.
-    losing: [u64; 2],
+    losing: [u64; 3],
     position: i64,
     /// Greatest UTC day seen since the commit.
     day: Option<i64>,
@@ -173,11 +178,29 @@ pub struct Follower {
     nudges: u64,
 }
 
-const NOTHING: [(&str, u64); 6] =
-    [("delivered", 0), ("merged", 0), ("sampled_out", 0), ("filtered_out", 0), ("lost_corrupt", 0), ("lost_budget", 0)];
+/// Whether a row holds what no sink could write. One that only a later version knows is not that.
+pub(crate) fn illegible(view: &RowView<'_>) -> bool {
+    matches!(view.validate(), Err(Malformed::Text | Malformed::Short | Malformed::Json))
+}
+
+const NOTHING: [(&str, u64); 7] = [
+    ("delivered", 0),
+    ("merged", 0),
+    ("sampled_out", 0),
+    ("filtered_out", 0),
+    ("lost_corrupt", 0),
+    ("lost_budget", 0),
+    ("lost_rejected", 0),
+];
 /// Positions in `losing`.
 const CORRUPT: usize = 0;
 const BUDGET: usize = 1;
+const REJECTED: usize = 2;
+
+fn reader(dir: &Path, from_seq: i64, progress: &Progress) -> Result<Reader, Error> {
+    let reader = Reader::open(dir, from_seq)?;
+    Ok(if progress.kept() { reader.patient() } else { reader })
+}
 
 impl Follower {
     /// Takes up a sink's work at its cursor.
@@ -195,18 +218,22 @@ impl Follower {
         let entry = Followers::load(dir)?.get(sink).cloned().unwrap_or_default();
         let since = entry.since_seq;
         let cursor = Cursor::load(dir, sink)?.unwrap_or_else(|| Cursor { seq: since, ..Cursor::default() });
+        let lock = Arc::new(lock);
         let mut follower = Self {
             dir: dir.to_owned(),
             sink: sink.to_owned(),
-            lock: Arc::new(lock),
-            reader: Reader::open(dir, cursor.seq)?,
+            reader: reader(dir, cursor.seq, &progress)?,
+            held: progress.follow(sink, cursor.clone(), &lock),
+            lock,
             selector: Selector::new(declined, &entry.policy)?,
             buf: Vec::new(),
             left: Left::default(),
             chosen: Chosen::at(cursor.seq),
             making: Making::of(form),
             handed: NOTHING,
-            losing: [0; 2],
+            rejected: BTreeSet::new(),
+            suspect: i64::MIN,
+            losing: [0; 3],
             position: cursor.seq,
             day: None,
             boundary: false,
@@ -336,7 +363,7 @@ impl Follower {
     fn gathered(&mut self, max_rows: usize, to_cut: bool) -> Result<bool, Error> {
         self.sound()?;
         loop {
-            if self.progress.pressed() && self.chosen.next_seq - self.cursor.seq >= PRESSED_SEQS {
+            if self.progress.should_commit(self.cursor.seq, self.chosen.next_seq - self.cursor.seq) {
                 // A sink that keeps few of many rows would hold the journal back for a long time.
                 self.cutting = true;
             }
@@ -344,6 +371,7 @@ impl Follower {
             self.boundary |= due && self.cutting;
             if due || self.is_ready(max_rows) || self.making.bytes() + self.chosen.set.data.len() >= MOST_BYTES {
                 if !self.is_idle() {
+                    self.strike();
                     self.making.finish(&mut self.chosen.set)?;
                 }
                 return Ok(true);
@@ -355,8 +383,35 @@ impl Follower {
             } else if !self.step()? {
                 return Ok(false);
             }
+            self.strike();
             self.making.take(&mut self.chosen.set, max_rows)?;
         }
+    }
+
+    /// Leaves out what the sink has refused: the events of such a row are lost, also those that were merged into it.
+    fn strike(&mut self) {
+        if self.rejected.is_empty() {
+            return;
+        }
+        let (rejected, mut events, mut rows) = (&self.rejected, 0, 0);
+        self.chosen.set.rows.retain(|row| {
+            let struck = rejected.contains(&row.seq);
+            if struck {
+                events += u64::from(row.count);
+                rows += 1;
+            }
+            !struck
+        });
+        self.chosen.merged -= events - rows;
+        self.chosen.lost += events;
+        self.losing[REJECTED] += events;
+    }
+
+    /// The sink has refused these rows and always will: they are counted as lost when they come again, after
+    /// [`Follower::rewind`]. How many of them were handed out since the commit and not refused before.
+    pub fn reject(&mut self, seqs: impl IntoIterator<Item = i64>) -> usize {
+        let handed = self.cursor.seq..self.position;
+        seqs.into_iter().filter(|seq| handed.contains(seq) && self.rejected.insert(*seq)).count()
     }
 
     /// Whether a cut that was wanted lies here: one that ends the checkpoint, or what is asked for.
@@ -395,6 +450,7 @@ impl Follower {
             return Ok(false);
         }
         self.reader.limit(self.progress.open_batches());
+        self.reader.let_go(self.progress.let_go());
         match self.reader.next(&mut self.buf)? {
             Step::Segment(head) => {
                 let empty = self.rows() == 0;
@@ -484,6 +540,13 @@ impl Follower {
                 self.left.seq += 1;
                 continue;
             }
+            if self.left.seq < self.suspect && illegible(&view) {
+                // Scribbled over in the ring: no sink could make anything of it.
+                self.lose(self.left.seq, 1, CORRUPT);
+                self.left.rows.start += len;
+                self.left.seq += 1;
+                continue;
+            }
             let day = view.time_ns().div_euclid(DAY_NS);
             if self.day.is_some_and(|seen| day > seen) {
                 if !windows {
@@ -520,6 +583,7 @@ impl Follower {
             return Ok(None);
         }
         self.cut = self.selector.at_cut();
+        self.strike();
         if let Err(error) = self.making.finish(&mut self.chosen.set) {
             self.spoil(&error);
             return Err(error);
@@ -543,8 +607,8 @@ impl Follower {
         let next = Making::of(self.making.form);
         let making = std::mem::replace(&mut self.making, next);
         self.position = chosen.next_seq;
-        let [corrupt, budget] = std::mem::take(&mut self.losing);
-        let counts = [rows as u64, chosen.merged, chosen.sampled_out, chosen.filtered_out, corrupt, budget];
+        let [corrupt, budget, rejected] = std::mem::take(&mut self.losing);
+        let counts = [rows as u64, chosen.merged, chosen.sampled_out, chosen.filtered_out, corrupt, budget, rejected];
         for ((_, total), count) in self.handed.iter_mut().zip(counts) {
             *total += count;
         }
@@ -564,9 +628,14 @@ impl Follower {
         for (name, count) in self.handed.iter().filter(|(_, count)| *count > 0) {
             *cursor.totals.entry((*name).to_owned()).or_default() += count;
         }
-        cursor.place(&self.dir, &self.sink)?;
+        {
+            let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+            cursor.place(&self.dir, &self.sink)?;
+            held.clone_from(&cursor);
+        }
         self.undurable = true;
         self.cursor = cursor;
+        self.rejected = self.rejected.split_off(&self.position);
         self.cut = true;
         self.handed = NOTHING;
         self.boundary = false;
@@ -579,13 +648,15 @@ impl Follower {
         }
         Cursor::make_durable(&self.dir)?;
         self.undurable = false;
-        if let Some(passed) = Followers::load(&self.dir)?.passed(&self.dir)? {
+        // A cursor of another sink that cannot be read is its own follower's to tell of: it holds what it is owed.
+        let marks = Followers::load(&self.dir)?.marks(&self.dir).unwrap_or_default();
+        if let Some(passed) = marks.iter().map(|mark| mark.seq).min() {
             delete_passed(&self.dir, passed, 1)?;
         }
         Ok(())
     }
 
-    /// Back to the cursor: what was not committed will be handed out again, the same.
+    /// Back to the cursor: what was not committed will be handed out again, the same, but for rows that say what no row can.
     ///
     /// # Errors
     /// If the journal cannot be opened, or the cursor, where its name was not durable, cannot be stored anew.
@@ -594,14 +665,15 @@ impl Follower {
             self.cursor.store(&self.dir, &self.sink)?;
             self.undurable = false;
         }
-        self.reader = Reader::open(&self.dir, self.cursor.seq)?;
+        self.reader = reader(&self.dir, self.cursor.seq, &self.progress)?;
+        self.suspect = self.suspect.max(self.chosen.next_seq);
         self.left = Left::default();
         self.chosen = Chosen::at(self.cursor.seq);
         self.making = Making::of(self.making.form);
         self.selector.forget();
         self.selector.begin(&mut self.chosen);
         self.handed = NOTHING;
-        self.losing = [0; 2];
+        self.losing = [0; 3];
         self.position = self.cursor.seq;
         self.day = None;
         self.boundary = false;

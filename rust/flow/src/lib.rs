@@ -4,8 +4,11 @@
 
 mod balance;
 mod birth;
+mod carry;
 mod fill;
 mod follower;
+mod forget;
+mod keep;
 mod lines;
 mod losses;
 mod mailbox;
@@ -25,14 +28,17 @@ mod ticks;
 mod timeline;
 
 pub use birth::{Born, Settings};
+pub use carry::Carry;
 pub use follower::{Batch, Follower, Form};
+pub use forget::{Forgotten, Held, forget};
+pub use keep::Vanished;
 pub use lines::{Line, Lines, Style, lines, lines_each};
 pub use mailbox::{Mailbox, Withdrawn};
-pub use outside::{Outside, SinkOutside, outside};
+pub use outside::{Cursors, Outside, SinkOutside, Unreadable, cursors, outside};
 pub use policies::{Change, Policies, Stated};
 pub use progress::{Journaled, Progress};
 pub use pump::{Limits, Pump};
-pub use recovery::{Recovery, Salvage, recover};
+pub use recovery::{Recovery, Salvage, adopt, key_for, recover};
 pub use retire::retire;
 pub use select::Declined;
 pub use sieve::Filter;
@@ -88,6 +94,20 @@ pub enum Error {
         dir: std::path::PathBuf,
         /// What that machine is called.
         host: String,
+    },
+    /// Nobody can tell any more whether its owner lives.
+    #[error(
+        "{dir} has no lock file any more, so nobody can tell whether its process lives (it was {pid} on {host:?}); once it \
+         certainly does not, make the file anew, `touch {dir}/lock`, and recover again",
+        dir = dir.display()
+    )]
+    NoLock {
+        /// The process's directory.
+        dir: std::path::PathBuf,
+        /// Its machine.
+        host: String,
+        /// Its OS process.
+        pid: u32,
     },
     /// What is there is no process's directory.
     #[error("{dir} cannot be recovered: {why}", dir = dir.display())]

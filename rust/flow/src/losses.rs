@@ -3,7 +3,8 @@
 //! What must always hold: the batch that carries a loss row also carries the *reported* values that it stands for, so
 //! that recovery writes the row for exactly the rest; reports are rate-limited and never stop.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 use std::time::{Duration, Instant as Clockwork};
 
 use auditring_event::record::Encoder;
@@ -30,10 +31,30 @@ pub(crate) struct Losses {
     unfollowed: u64,
     told_unfollowed: u64,
     reported_unfollowed: u64,
+    /// Rows of segments that went at the budget before a sink had them, by sink, of which no row has told.
+    let_go: BTreeMap<String, LetGo>,
+    /// The same, of which rows of the batch being filled tell.
+    telling_let_go: BTreeMap<String, LetGo>,
     /// End of the last report's interval.
     since_ns: Option<i64>,
     reported_since_ns: Option<i64>,
     last: Clockwork,
+}
+
+/// Rows that a sink lacks and will not get.
+#[derive(Clone, Debug)]
+struct LetGo {
+    rows: u64,
+    seqs: Range<i64>,
+}
+
+impl LetGo {
+    fn row(&self, sink: &str) -> Vec<u8> {
+        let mut event = Encoder::new(const { named("auditring.RowsLetGo") });
+        event.text("sink", sink).int("rows", self.rows as i64);
+        event.int("first_seq", self.seqs.start).int("last_seq", self.seqs.end - 1);
+        event.to_vec()
+    }
 }
 
 impl Default for Losses {
@@ -45,6 +66,8 @@ impl Default for Losses {
             unfollowed: 0,
             told_unfollowed: 0,
             reported_unfollowed: 0,
+            let_go: BTreeMap::new(),
+            telling_let_go: BTreeMap::new(),
             since_ns: None,
             reported_since_ns: None,
             last: Clockwork::now(),
@@ -96,16 +119,21 @@ impl Losses {
     }
 
     fn drops(&mut self, definitions: &Definitions, from_ns: i64, to_ns: i64) -> Vec<(u64, Vec<u8>)> {
-        let mut rows = Vec::new();
+        let mut kinds: Vec<(EdgeCount, u64)> = Vec::new();
         for count in self.seen.iter().filter(|count| count.kind == Kind::Dropped) {
             let cell = (count.lane, count.code, count.outcome);
             let lost = count.count.saturating_sub(self.telling.get(&cell).copied().unwrap_or(0));
             if lost > 0 {
-                rows.push((lost, dropped(count, definitions, lost, from_ns, to_ns)));
                 self.telling.insert(cell, count.count);
+                // In whichever lane: one row tells of all.
+                match kinds.iter_mut().find(|(of, _)| (of.code, of.outcome) == (count.code, count.outcome)) {
+                    Some((_, sum)) => *sum += lost,
+                    None => kinds.push((*count, lost)),
+                }
             }
         }
-        rows
+        let row = |(count, lost)| (lost, dropped(&count, definitions, lost, from_ns, to_ns));
+        kinds.into_iter().map(row).collect()
     }
 
     /// The rows for what was lost since the last report, if one is due (or this is the last).
@@ -122,6 +150,9 @@ impl Losses {
             rows.push(row("journal_budget", self.unfollowed - self.told_unfollowed, from_ns, now.time_ns).to_vec());
             self.told_unfollowed = self.unfollowed;
         }
+        // A batch that is written between two reports has told of none.
+        self.telling_let_go = std::mem::take(&mut self.let_go);
+        rows.extend(self.telling_let_go.iter().map(|(sink, gone)| gone.row(sink)));
         self.last = Clockwork::now();
         self.since_ns = Some(now.time_ns);
         rows
@@ -152,6 +183,7 @@ impl Losses {
         self.reported.clone_from(&self.telling);
         self.reported_unfollowed = self.told_unfollowed;
         self.reported_since_ns = self.since_ns;
+        self.telling_let_go.clear();
     }
 
     /// The batch could not be written: its rows are told again.
@@ -159,12 +191,22 @@ impl Losses {
         self.telling.clone_from(&self.reported);
         self.told_unfollowed = self.reported_unfollowed;
         self.since_ns = self.reported_since_ns;
+        for (sink, gone) in std::mem::take(&mut self.telling_let_go) {
+            self.let_go(&sink, gone.rows, gone.seqs);
+        }
         self.last = self.last.checked_sub(PERIOD).unwrap_or(self.last);
     }
 
     /// Rows were deleted that nobody follows.
     pub(crate) fn unfollowed(&mut self, rows: u64) {
         self.unfollowed += rows;
+    }
+
+    /// Rows were deleted that a sink had not made safe.
+    pub(crate) fn let_go(&mut self, sink: &str, rows: u64, seqs: Range<i64>) {
+        let known = self.let_go.entry(sink.to_owned()).or_insert_with(|| LetGo { rows: 0, seqs: seqs.clone() });
+        known.rows += rows;
+        known.seqs = known.seqs.start.min(seqs.start)..known.seqs.end.max(seqs.end);
     }
 }
 

@@ -70,6 +70,13 @@ impl Mailbox {
         }
     }
 
+    /// Whether what was posted under a number waits no more: it is written, if nobody took it back.
+    #[must_use]
+    pub fn is_written(&self, number: u64) -> bool {
+        let queue = self.lock();
+        number < queue.next && queue.records.iter().all(|(posted, _)| *posted != number)
+    }
+
     /// The records in front, to be written now, each with the number of its posting. They stay until they are
     /// [`Mailbox::taken`] or [`Mailbox::left`].
     #[must_use]
@@ -139,5 +146,16 @@ mod tests {
         let third = mailbox.post_all(vec![vec![5]]).unwrap();
         mailbox.taken(mailbox.peek().len());
         assert_eq!(mailbox.withdraw(third), Withdrawn::TooLate);
+    }
+
+    #[test]
+    fn what_waits_or_was_never_posted_is_not_written() {
+        let mailbox = Mailbox::default();
+        assert!(!mailbox.is_written(0));
+        let number = mailbox.post_all(vec![vec![1]]).unwrap();
+        let seen = mailbox.peek();
+        assert!(!mailbox.is_written(number));
+        mailbox.taken(seen.len());
+        assert!(mailbox.is_written(number));
     }
 }

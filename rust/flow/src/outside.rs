@@ -1,10 +1,10 @@
 //! The balance of every process under an audit directory, from its files alone: living, dead or gone.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use auditring_journal::counters::{self, Counters};
-use auditring_journal::{Cursor, Followers, Owner, Totals, fold, is_held, list, process_text};
+use auditring_journal::{Cursor, Followers, Owner, Totals, fold, is_held, list, lock_is_gone, process_text};
 
 use crate::Error;
 
@@ -21,6 +21,8 @@ pub struct Outside {
     pub pid: Option<u32>,
     /// Somebody holds its lock.
     pub alive: bool,
+    /// Its lock file is gone: nobody can tell whether it lives.
+    pub lockless: bool,
     /// Next seq.
     pub next_seq: i64,
     /// The terms of the balance by name.
@@ -34,12 +36,45 @@ pub struct Outside {
 /// One sink of a process.
 #[derive(Clone, Debug, Default)]
 pub struct SinkOutside {
+    /// At the journal's budget the process stops for it.
+    pub required: bool,
     /// Next seq that it has not durably passed.
     pub cursor: i64,
     /// delivered, merged, `sampled_out`, `filtered_out`, `lost_…`.
     pub totals: BTreeMap<String, u64>,
     /// Rows that it still has to see.
     pub pending: u64,
+}
+
+/// How far each sink of each process is, by its cursor, and the seq behind the last row of each process that has gone.
+pub type Cursors = (BTreeMap<String, BTreeMap<String, i64>>, BTreeMap<String, i64>);
+
+/// Cursors alone, without a look into the journals.
+///
+/// # Errors
+/// If a directory, a cursor or totals cannot be read.
+pub fn cursors(root: &Path) -> Result<Cursors, Error> {
+    let mut open = BTreeMap::new();
+    for (process, dir) in list(root)? {
+        let sinks = Followers::load(&dir).and_then(|followers| {
+            followers
+                .entries
+                .into_iter()
+                .map(|entry| {
+                    let seq = Cursor::load(&dir, &entry.name)?.unwrap_or_default().seq.max(entry.since_seq);
+                    Ok((entry.name, seq))
+                })
+                .collect()
+        });
+        match sinks {
+            // Removed while it was read: its totals are read below.
+            _ if !dir.exists() => {}
+            sinks => _ = open.insert(process_text(&process), sinks?),
+        }
+    }
+    let totals = Totals::load_all(root)?.into_iter();
+    let gone = totals.map(|(process, totals)| (process_text(&process), totals.next_seq)).collect();
+    Ok((open, gone))
 }
 
 fn terms(cells: &Counters) -> (BTreeMap<&'static str, u64>, BTreeMap<&'static str, u64>) {
@@ -65,18 +100,22 @@ fn terms(cells: &Counters) -> (BTreeMap<&'static str, u64>, BTreeMap<&'static st
     (terms.into(), lost.into_iter().filter(|(_, count)| *count > 0).collect())
 }
 
-/// All processes under `root`, those whose journal is there first.
+/// Directories whose counters cannot be read, each with the reason.
+pub type Unreadable = Vec<(PathBuf, Error)>;
+
+/// All processes under `root`, those whose journal is there first; beside them those that cannot be read: one damaged journal
+/// hides no other's counters.
 ///
 /// # Errors
-/// If a directory or a journal cannot be read.
-pub fn outside(root: &Path) -> Result<Vec<Outside>, Error> {
-    let mut all = Vec::new();
+/// If the directory or the totals of those that have gone cannot be read.
+pub fn outside(root: &Path) -> Result<(Vec<Outside>, Unreadable), Error> {
+    let (mut all, mut unreadable) = (Vec::new(), Vec::new());
     for (process, dir) in list(root)? {
         match journal(&process, &dir) {
             // Removed while it was read, also where that looked like a journal with nothing in it: its totals are read below.
             _ if !dir.exists() => {}
             Ok(one) => all.push(one),
-            Err(error) => return Err(error),
+            Err(error) => unreadable.push((dir, error)),
         }
     }
     for (process, totals) in Totals::load_all(root)? {
@@ -85,11 +124,11 @@ pub fn outside(root: &Path) -> Result<Vec<Outside>, Error> {
             all.push(gone(process, totals));
         }
     }
-    Ok(all)
+    Ok((all, unreadable))
 }
 
 fn journal(process: &[u8; 16], dir: &Path) -> Result<Outside, Error> {
-    let alive = is_held(dir)?;
+    let (alive, lockless) = (is_held(dir)?, lock_is_gone(dir)?);
     // What it says is in the journal's heads, too, but for the OS process: one damaged file hides no counters.
     let owner = Owner::load(dir);
     // Cursors first: read after the fold, one could be ahead of it.
@@ -97,7 +136,10 @@ fn journal(process: &[u8; 16], dir: &Path) -> Result<Outside, Error> {
     for entry in Followers::load(dir)?.entries {
         let cursor = Cursor::load(dir, &entry.name)?.unwrap_or_default();
         let seq = cursor.seq.max(entry.since_seq);
-        sinks.insert(entry.name, SinkOutside { cursor: seq, totals: cursor.totals, pending: 0 });
+        sinks.insert(
+            entry.name,
+            SinkOutside { required: entry.required, cursor: seq, totals: cursor.totals, pending: 0 },
+        );
     }
     let state = fold(dir)?;
     for sink in sinks.values_mut() {
@@ -115,6 +157,7 @@ fn journal(process: &[u8; 16], dir: &Path) -> Result<Outside, Error> {
         host,
         pid,
         alive,
+        lockless,
         next_seq: state.next_seq,
         terms,
         lost,
@@ -126,14 +169,17 @@ fn gone(process: String, totals: Totals) -> Outside {
     let cells: Vec<_> = totals.cells.into_iter().collect();
     let (terms, lost) = terms(&Counters::from_cells(&cells));
     let next_seq = totals.next_seq;
-    let sinks =
-        totals.sinks.into_iter().map(|(name, totals)| (name, SinkOutside { cursor: next_seq, totals, pending: 0 }));
+    let sinks = totals.sinks.into_iter().map(|(name, totals)| {
+        let required = false;
+        (name, SinkOutside { required, cursor: next_seq, totals, pending: 0 })
+    });
     Outside {
         process,
         instance: totals.instance,
         host: totals.host,
         pid: None,
         alive: false,
+        lockless: false,
         next_seq,
         terms,
         lost,

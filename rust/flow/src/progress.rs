@@ -4,9 +4,13 @@
 //! tell producers whether to wait for space, and the cause of trouble. What must always hold: a number shown here is never
 //! ahead of the journal, and a durable one never ahead of the disk.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
+
+use auditring_journal::{Cursor, SinkLock};
 
 /// How far the journal is.
 #[derive(Clone, Debug, Default)]
@@ -21,8 +25,8 @@ pub struct Journaled {
     pub durable_batches: u64,
     /// Claims taken out of the ring, since birth.
     pub claimed: u64,
-    /// The same, of the present ring alone.
-    pub lane_claims: u64,
+    /// The same, of each lane of the present ring; one that is not here has none yet.
+    pub lanes: Vec<u64>,
     /// Generation of that ring.
     pub generation: u32,
     /// Records taken out of the ring whole.
@@ -41,6 +45,8 @@ pub struct Journaled {
     pub bytes: u64,
     /// Why the next segment could not be begun; none while they can be.
     pub unrolled: Option<String>,
+    /// Rows before this seq were let go, though a sink that is not required may have lacked them.
+    pub let_go: i64,
     /// The final batch is written.
     pub ended: bool,
     /// Raised by [`Progress::nudge`]: ends waits whatever the numbers say.
@@ -73,15 +79,31 @@ pub(crate) struct Written {
     pub(crate) ended: bool,
 }
 
+/// A follower's cursor, as it was stored last. Whoever stores one holds it meanwhile.
+pub(crate) type Held = Arc<Mutex<Cursor>>;
+
+/// One follower.
+#[derive(Debug)]
+struct Followed {
+    cursor: Held,
+    lock: Weak<SinkLock>,
+}
+
 /// Shared by the threads of one open log.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Progress {
     journaled: Mutex<Journaled>,
     moved: Condvar,
     /// Per class (droppable, protected): one wait has expired and no space has been seen since.
     shed: [AtomicBool; 2],
-    /// Half of the journal's budget is used up: who holds it back had better commit.
-    pressed: AtomicBool,
+    /// Who lacks a row before this seq holds back half of the journal's budget, and had better commit.
+    pressed: AtomicI64,
+    /// Rows that are worth a commit then.
+    worth: AtomicI64,
+    /// The cursors of the followers of this log, and their locks: to be put back where they are taken away.
+    followed: Mutex<BTreeMap<String, Followed>>,
+    /// The pump puts back what of the journal is taken away.
+    kept: AtomicBool,
     /// What troubles the pump.
     trouble: Mutex<Option<String>>,
     /// What the disk refuses to make durable.
@@ -90,6 +112,25 @@ pub struct Progress {
     dead: AtomicBool,
     blocked_ns: AtomicU64,
     waits: AtomicU64,
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self {
+            journaled: Mutex::default(),
+            moved: Condvar::new(),
+            shed: Default::default(),
+            pressed: AtomicI64::new(i64::MIN),
+            worth: AtomicI64::new(i64::MAX),
+            followed: Mutex::default(),
+            kept: AtomicBool::new(false),
+            trouble: Mutex::default(),
+            dead: AtomicBool::new(false),
+            blocked_ns: AtomicU64::new(0),
+            waits: AtomicU64::new(0),
+            disk: Mutex::default(),
+        }
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -119,6 +160,11 @@ impl Progress {
     pub(crate) fn open_batches(&self) -> u64 {
         let journaled = lock(&self.journaled);
         if journaled.only_durable { journaled.durable_batches } else { u64::MAX }
+    }
+
+    /// Rows before this seq were let go for the budget's sake.
+    pub(crate) fn let_go(&self) -> i64 {
+        lock(&self.journaled).let_go
     }
 
     /// The final batch is written, and followers cannot have it yet.
@@ -208,15 +254,61 @@ impl Progress {
         (true, journaled)
     }
 
-    /// Tells followers whether the journal fills up.
-    pub(crate) fn press(&self, pressed: bool) {
-        self.pressed.store(pressed, Ordering::Relaxed);
+    /// A follower takes up its work.
+    pub(crate) fn follow(&self, sink: &str, cursor: Cursor, sink_lock: &Arc<SinkLock>) -> Held {
+        let held = Arc::new(Mutex::new(cursor));
+        let one = Followed { cursor: Arc::clone(&held), lock: Arc::downgrade(sink_lock) };
+        lock(&self.followed).insert(sink.to_owned(), one);
+        held
     }
 
-    /// Whether half of the journal's budget is used up.
+    /// How far a follower of this log is; none: it has none of that name.
+    pub(crate) fn passed(&self, sink: &str) -> Option<i64> {
+        lock(&self.followed).get(sink).map(|one| lock(&one.cursor).seq)
+    }
+
+    /// Puts back cursors and locks that have been taken away; returns the names of the cursors.
+    pub(crate) fn restore(&self, dir: &Path) -> auditring_journal::Result<Vec<String>> {
+        let mut missing = Vec::new();
+        for (sink, one) in &*lock(&self.followed) {
+            let cursor = lock(&one.cursor);
+            let Some(sink_lock) = one.lock.upgrade() else { continue };
+            // Somebody else's hold would be of no use to them: the directory is ours.
+            sink_lock.renew()?;
+            if *cursor != Cursor::default() && !Cursor::is_there(dir, sink)? {
+                cursor.store(dir, sink)?;
+                missing.push(format!("{sink}.cursor"));
+            }
+        }
+        Ok(missing)
+    }
+
+    /// From now on the pump puts back what of the journal is taken away.
+    pub(crate) fn keep(&self) {
+        self.kept.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it does.
+    pub(crate) fn kept(&self) -> bool {
+        self.kept.load(Ordering::Relaxed)
+    }
+
+    /// Tells followers who of them holds back half of the budget: whoever lacks a row before `seq`; none: nobody does. So many
+    /// rows are `worth` a commit then.
+    pub(crate) fn press(&self, seq: Option<i64>, worth: i64) {
+        self.worth.store(worth, Ordering::Relaxed);
+        self.pressed.store(seq.unwrap_or(i64::MIN), Ordering::Relaxed);
+    }
+
+    /// Whether a follower with this cursor holds back half of the journal's budget.
     #[must_use]
-    pub fn pressed(&self) -> bool {
-        self.pressed.load(Ordering::Relaxed)
+    pub fn presses(&self, cursor: i64) -> bool {
+        cursor < self.pressed.load(Ordering::Relaxed)
+    }
+
+    /// The same, where so many rows are ready to be committed.
+    pub(crate) fn should_commit(&self, cursor: i64, rows: i64) -> bool {
+        self.presses(cursor) && rows >= self.worth.load(Ordering::Relaxed)
     }
 
     /// Whether this class sheds without waiting.

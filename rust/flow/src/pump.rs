@@ -10,6 +10,7 @@
 //! - the anchor is taken after the tail was loaded, so every stamp of the batch lies before it.
 
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant as Clockwork};
@@ -18,7 +19,8 @@ use auditring_event::record::{Encoder, RecordView};
 use auditring_event::{Definitions, named};
 use auditring_journal::counters;
 use auditring_journal::{
-    BatchFlags, BatchMeta, Followers, LaneRange, Writer, bytes_held, delete_oldest, delete_passed, free_bytes,
+    BatchFlags, BatchMeta, Followers, LaneRange, ProcessDir, Writer, bytes_held, delete_oldest_before, delete_passed,
+    free_bytes, holding,
 };
 use auditring_policy::Policy;
 use auditring_ring::{Clock, OwnedConsumer, Position, Ring, consumer_of};
@@ -27,7 +29,9 @@ use xxhash_rust::xxh3::xxh3_128;
 use crate::Error;
 use crate::balance::{Balance, Stand, Terms, cursors, sink};
 use crate::birth::Born;
+use crate::carry::Carry;
 use crate::fill::Fill;
+use crate::keep::{Keep, Vanished};
 use crate::losses::Losses;
 use crate::mailbox::Mailbox;
 use crate::policies::{Policies, Stated};
@@ -54,6 +58,8 @@ const RESERVE: u64 = 32 << 20;
 const ENOSPC: i32 = 28;
 /// How long a claim may stay open after the ring was closed.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// Rows that are worth a commit to a follower that holds back half of the budget, at most.
+const WORTH: i64 = 1 << 16;
 /// Bits of a lane's count of claims.
 const CLAIMS: u32 = u32::MAX >> 1;
 /// Less than this in a batch is next to nothing.
@@ -83,6 +89,8 @@ pub struct Pump {
     timeline: Timeline,
     clocks: Told,
     fill: Fill,
+    /// The lane that comes first in the next batch; the same one where that has to be tried again.
+    first: u32,
     losses: Losses,
     balance: Balance,
     /// Bytes of the ring's definitions that the segment is known to hold: a ring that follows another begins with the
@@ -100,6 +108,9 @@ pub struct Pump {
     ticks: Ticks,
     progress: Arc<Progress>,
     syncer: Syncer,
+    keep: Keep,
+    /// Rows before this seq were let go of where nobody follows.
+    unfollowed: i64,
     rolls: Rolls,
     /// The segment being written cannot be made durable: it ends here, so that it can be written again.
     distrusted: bool,
@@ -109,23 +120,29 @@ pub struct Pump {
     /// What is kept back for sealing, or a full disk would never free itself.
     reserve: u64,
     looked_at_bytes: Clockwork,
+    /// Bytes of segments that have ended since a cut was made for the budget's sake.
+    uncut_bytes: u64,
+    /// Rows before this seq were let go for the budget's sake.
+    let_go: i64,
     /// Nothing is written for now: the budget is used up.
     over: bool,
     stuck_since: Option<Clockwork>,
     /// The ring that goes on when this one is drained.
     successor: Option<Arc<Ring>>,
+    /// What was counted in the rings before.
+    carried: Vec<Carry>,
     ended: bool,
 }
 
 /// A change of the policy stands behind all that was recorded before anybody asked for it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Behind {
     /// The number of its posting.
     number: u64,
     /// Of the ring.
     generation: u32,
-    /// So many claims of it.
-    claims: u64,
+    /// So many claims of each of its lanes.
+    claims: Vec<u64>,
 }
 
 /// What one look at the ring came to.
@@ -144,7 +161,7 @@ impl Pump {
     ///
     /// # Errors
     /// If the batch cannot be written.
-    pub fn new(born: Born, limits: Limits, followed: bool) -> Result<(Self, auditring_journal::ProcessDir), Error> {
+    pub fn new(born: Born, limits: Limits, followed: bool) -> Result<(Self, ProcessDir), Error> {
         Self::durable(born, limits, followed, None)
     }
 
@@ -158,7 +175,7 @@ impl Pump {
         limits: Limits,
         followed: bool,
         interval: Option<Duration>,
-    ) -> Result<(Self, auditring_journal::ProcessDir), Error> {
+    ) -> Result<(Self, ProcessDir), Error> {
         let Born { dir, ring, clock, writer, startup, redactor, .. } = born;
         let head = writer.state().head.as_ref();
         let primary_tap = head.and_then(|head| head.primary_tap.clone());
@@ -182,6 +199,7 @@ impl Pump {
             timeline: Timeline::new(ring.clock(), *ring.birth()),
             clocks: Told::default(),
             fill: Fill::new(primary_tap.as_deref(), redactor),
+            first: 0,
             losses: Losses::default(),
             balance: Balance::default(),
             defined: 0,
@@ -196,13 +214,18 @@ impl Pump {
             syncer,
             rolls: Rolls::default(),
             distrusted: false,
+            keep: Keep::new(dir.path())?,
+            unfollowed: 0,
             sealed_bytes: 0,
             free_bytes: u64::MAX,
             reserve: RESERVE.min(free_bytes(dir.path())? / 4),
             looked_at_bytes: Clockwork::now(),
+            uncut_bytes: 0,
+            let_go: 0,
             over: false,
             stuck_since: None,
             successor: None,
+            carried: Vec::new(),
             ended: false,
             dir: dir.path().to_owned(),
             ring,
@@ -212,6 +235,7 @@ impl Pump {
             limits: Limits { segment_bytes: limits.segment_bytes.min(limits.journal_bytes / 4), ..limits },
             followed,
         };
+        pump.progress.keep();
         pump.born(&startup)?;
         Ok((pump, dir))
     }
@@ -253,7 +277,8 @@ impl Pump {
 
     /// Goes on with another ring once this one, which the caller has closed, is drained. Seqs, birth and counters go on.
     /// `refused`: why it could not be made at first.
-    pub fn replace(&mut self, ring: Arc<Ring>, refused: Option<&str>) {
+    pub fn replace(&mut self, ring: Arc<Ring>, carry: Carry, refused: Option<&str>) {
+        self.carried.push(carry);
         let deleted = "the ring's file was deleted";
         let cause = refused.map_or(deleted.to_owned(), |why| format!("{deleted}; at first: {why}"));
         let mut event = Encoder::new(named("auditring.RingReplaced"));
@@ -263,15 +288,40 @@ impl Pump {
         self.successor = Some(ring);
     }
 
+    /// Looks whether the journal is still where it was, and puts back what was taken away of it: nothing of that is lost, as
+    /// long as this process lives. Returns what was found, and why something could not be put back.
+    pub fn keep(&mut self, held: &ProcessDir) -> (Vec<Vanished>, Result<(), Error>) {
+        if self.ended {
+            return (Vec::new(), Ok(()));
+        }
+        let (found, mut result) = self.keep.look(held, &self.progress, self.unfollowed.max(self.let_go));
+        if found.iter().any(|one| one.path == self.writer.path()) {
+            // What is written from now on goes where it can be found.
+            self.writer.poison();
+            result = result.and_then(|()| self.roll());
+        }
+        if !found.is_empty() {
+            // Who waits for rows in what was taken away looks again.
+            self.progress.nudge();
+        }
+        (found, result)
+    }
+
     fn succeed(&mut self) -> Result<(), Error> {
         let Some(ring) = self.successor.take() else { return Ok(()) };
         self.consumer = consumer_of(Arc::clone(&ring)).ok_or(Error::TwoPumps)?;
         self.ring = ring;
+        // All of the ring before is journaled: whoever waits for that need not wait for the first batch of this one.
+        self.progress.publish(|journaled| {
+            journaled.generation = self.ring.identity().generation;
+            journaled.lanes.clear();
+        });
         Ok(())
     }
 
     fn born(&mut self, startup: &[u8]) -> Result<(), Error> {
         self.syncer.begin(self.writer.sync_handle(), (0, self.writer.state().next_seq));
+        self.keep.begin(self.writer.sync_handle());
         self.own(startup);
         self.write(BatchFlags::BIRTH, 0)
     }
@@ -326,8 +376,11 @@ impl Pump {
         if self.successor.is_some() && self.consumer.drained() {
             self.succeed()?;
         }
-        // The tail first, then the anchor: whatever is in front of this tail was stamped before it.
-        let waiting = self.consumer.poll(0);
+        // The tails first, then the anchor: whatever is in front of them was stamped before it.
+        let mut waiting = false;
+        for lane in self.lanes() {
+            waiting |= self.consumer.poll(lane);
+        }
         let posted = self.mailbox.peek();
         if self.must_roll(waiting || !posted.is_empty()) {
             match self.roll() {
@@ -346,8 +399,8 @@ impl Pump {
         self.look_behind(rest.first().map(|(number, _)| *number));
         self.fill_from_ring();
         let mut taken = first.len();
-        if let Some(behind) = self.behind.filter(|behind| self.consumer.position(0).claims >= behind.claims) {
-            for (_, record) in rest.iter().take_while(|(number, _)| *number == behind.number) {
+        if let Some(number) = self.behind.as_ref().filter(|behind| self.is_past(behind)).map(|behind| behind.number) {
+            for (_, record) in rest.iter().take_while(|(posted, _)| *posted == number) {
                 self.own(record);
                 taken += 1;
             }
@@ -355,6 +408,8 @@ impl Pump {
         }
         let last = self.successor.is_none() && self.consumer.drained() && self.mailbox.len() == taken;
         self.learn();
+        let newest = self.successor.as_ref().unwrap_or(&self.ring);
+        self.carried.iter_mut().for_each(|carry| carry.on(newest));
         for row in self.clocks.rows(last) {
             self.own(&row);
         }
@@ -406,11 +461,11 @@ impl Pump {
     /// What moves, with the batch being filled; claims still in the ring; rows.
     fn stand(&self) -> (Stand, u64, u64) {
         let cells = &self.writer.state().cells;
-        let position = self.consumer.position(0).claims;
-        let taken = position - self.consumer.released(0).claims;
+        let taken: u64 = self.ranges().iter().map(claims).sum();
         let rows = u64::from(self.fill.count);
-        let next = self.successor.as_ref().map_or(0, |ring| u64::from(ring.lane(0).claims()));
-        let in_ring = u64::from(self.ring.lane(0).claims().wrapping_sub(position as u32) & CLAIMS) + next;
+        let next: u64 =
+            self.successor.iter().flat_map(|ring| lanes(ring).map(|lane| u64::from(ring.lane(lane).claims()))).sum();
+        let in_ring = self.lanes().map(|lane| self.waiting(lane)).sum::<u64>() + next;
         let stand = Stand {
             claimed: cells.get(counters::CLAIMED) + taken + in_ring,
             edge: self.losses.edge(),
@@ -422,14 +477,37 @@ impl Pump {
     /// Notes where a change of this number belongs, the first time that it is seen.
     fn look_behind(&mut self, change: Option<u64>) {
         let generation = self.ring.identity().generation;
-        let known = self.behind.filter(|known| Some(known.number) == change && known.generation == generation);
-        let position = self.consumer.position(0).claims;
+        let known = self.behind.take().filter(|known| Some(known.number) == change && known.generation == generation);
         self.behind = known.or_else(|| {
-            let waiting = self.ring.lane(0).claims().wrapping_sub(position as u32) & CLAIMS;
             // What is in the ring that follows this one may be older, too.
-            let claims = if self.successor.is_some() { u64::MAX } else { position + u64::from(waiting) };
-            change.map(|number| Behind { number, generation, claims })
+            let end = |lane| if self.successor.is_some() { u64::MAX } else { self.end(lane) };
+            change.map(|number| Behind { number, generation, claims: self.lanes().map(end).collect() })
         });
+    }
+
+    /// Whether all is read that a change stands behind.
+    fn is_past(&self, behind: &Behind) -> bool {
+        self.lanes().zip(&behind.claims).all(|(lane, claims)| self.consumer.position(lane).claims >= *claims)
+    }
+
+    fn lanes(&self) -> Range<u32> {
+        lanes(&self.ring)
+    }
+
+    /// Claims of a lane that are not read yet.
+    fn waiting(&self, lane: u32) -> u64 {
+        let read = self.consumer.position(lane).claims;
+        u64::from(self.ring.lane(lane).claims().wrapping_sub(read as u32) & CLAIMS)
+    }
+
+    /// Claims of a lane so far.
+    fn end(&self, lane: u32) -> u64 {
+        self.consumer.position(lane).claims + self.waiting(lane)
+    }
+
+    /// What is read of each lane and not given back.
+    fn ranges(&self) -> Vec<LaneRange> {
+        self.lanes().map(|at| lane(self.consumer.released(at), self.consumer.position(at))).collect()
     }
 
     fn fill_from_ring(&mut self) {
@@ -438,8 +516,20 @@ impl Pump {
             self.learn();
             self.fill.define(&self.definitions);
         }
-        while self.fill.bytes() < BATCH_BYTES {
-            let Some(payload) = self.consumer.next(0) else { break };
+        // Each lane comes to its share of a batch, then whoever has more.
+        let count = self.ring.geometry().lanes;
+        for turn in 0..count {
+            self.take((self.first + turn) % count, BATCH_BYTES * (turn as usize + 1) / count as usize);
+        }
+        for turn in 0..count {
+            self.take((self.first + turn) % count, BATCH_BYTES);
+        }
+    }
+
+    /// Takes records out of a lane until the batch has so many bytes.
+    fn take(&mut self, lane: u32, bytes: usize) {
+        while self.fill.bytes() < bytes {
+            let Some(payload) = self.consumer.next(lane) else { break };
             let taken = RecordView::parse(payload).is_ok_and(|record| {
                 let at = self.timeline.at(record.stamp());
                 self.fill.push(&record, at)
@@ -461,10 +551,9 @@ impl Pump {
 
     /// Writes the batch that is filled, then gives the ring's space back and tells everybody.
     fn write(&mut self, flags: BatchFlags, posted: usize) -> Result<(), Error> {
-        let (from, to) = (self.consumer.released(0), self.consumer.position(0));
-        let result = self.append(flags, from, to);
+        let result = self.append(flags);
         if let Err(error) = result {
-            self.consumer.rewind(0);
+            self.lanes().for_each(|lane| self.consumer.rewind(lane));
             self.fill.abandon();
             self.timeline.abandon();
             self.losses.abandon();
@@ -472,8 +561,9 @@ impl Pump {
             self.changing = None;
             return Err(error);
         }
-        self.consumer.release(0);
+        self.lanes().for_each(|lane| self.consumer.release(lane));
         self.mailbox.taken(posted);
+        self.first = (self.first + 1) % self.ring.geometry().lanes;
         let (rows, age_ns) = (self.fill.count > 0, self.fill.age.1);
         self.fill.clear();
         self.clocks.written();
@@ -499,10 +589,11 @@ impl Pump {
         Ok(())
     }
 
-    fn append(&mut self, flags: BatchFlags, from: Position, to: Position) -> Result<(), Error> {
+    fn append(&mut self, flags: BatchFlags) -> Result<(), Error> {
+        let lanes = self.ranges();
         let state = self.writer.state();
         let mut cells = state.cells.clone();
-        let claims = to.claims - from.claims;
+        let claims: u64 = lanes.iter().map(claims).sum();
         cells.add(counters::CLAIMED, claims);
         cells.add(counters::ACCEPTED, claims);
         cells.add(counters::BORN, u64::from(self.fill.count) - claims);
@@ -515,7 +606,7 @@ impl Pump {
             process: self.ring.identity().process,
             batch_no: state.batch_no,
             generation: self.ring.identity().generation,
-            lanes: vec![lane(from, to)],
+            lanes,
             first_seq: state.next_seq,
             rows: self.fill.count,
             anchor: journaled(self.timeline.last()),
@@ -557,6 +648,7 @@ impl Pump {
             head.policy_digest = Policy::digest(&stated.bytes);
             head.policy.clone_from(&stated.bytes);
         }
+        let ended = self.writer.len();
         while let Err(error) = self.writer.roll(&head) {
             // A name that a try left, which failed and could not even remove it, is passed over.
             if error.kind() != io::ErrorKind::AlreadyExists {
@@ -568,6 +660,7 @@ impl Pump {
             // A full mailbox has told of worse.
             let _ = self.mailbox.post(row);
         }
+        self.uncut_bytes += ended;
         self.defined = head.definitions.len();
         // Directly behind: whatever fails next, the new segment holds no context yet.
         self.fill.begin_segment();
@@ -576,8 +669,10 @@ impl Pump {
             // It is only in the way; a disk that refuses this too is told of by the next write.
             let _ = std::fs::remove_file(&empty);
             self.syncer.removed(&empty);
+            self.keep.forget(&empty);
         }
         self.syncer.begin(self.writer.sync_handle(), (head.batch_no, head.first_seq));
+        self.keep.begin(self.writer.sync_handle());
         self.look_at_bytes();
         Ok(())
     }
@@ -595,7 +690,11 @@ impl Pump {
             self.sealed_bytes = bytes.saturating_sub(self.writer.len());
         }
         self.free_bytes = free_bytes(&self.dir).unwrap_or(self.free_bytes);
-        self.progress.press(self.sealed_bytes + self.writer.len() >= self.limits.journal_bytes / 2);
+        let half = self.limits.journal_bytes / 2;
+        let held = if self.is_half() { holding(&self.dir, half).unwrap_or(None) } else { None };
+        // A small budget holds few rows: a quarter of what is there is worth a commit.
+        let rows = held.map_or(0, |seq| self.writer.state().next_seq - seq.min(self.writer.state().next_seq));
+        self.progress.press(held, (rows / 4).clamp(1, WORTH));
     }
 
     fn publish(&mut self) {
@@ -610,7 +709,8 @@ impl Pump {
             journaled.next_seq = state.next_seq;
             journaled.batches = state.batch_no;
             journaled.claimed = cells.get(counters::CLAIMED);
-            journaled.lane_claims = state.lanes.first().map_or(0, |lane| lane.claims);
+            journaled.lanes.clear();
+            journaled.lanes.extend(state.lanes.iter().map(|lane| lane.claims));
             journaled.generation = state.generation;
             journaled.accepted = cells.get(counters::ACCEPTED);
             journaled.torn = cells.get(counters::TORN);
@@ -618,6 +718,7 @@ impl Pump {
             journaled.lost.clear();
             journaled.lost.extend(lost.map(|(name, cell)| (name, cells.get(cell))));
             journaled.bytes = self.sealed_bytes + self.writer.len();
+            journaled.let_go = self.let_go;
             journaled.actions.clear();
             journaled.actions.extend(cells.iter().filter_map(|(cell, count)| match counters::name(cell) {
                 counters::Name::Journaled { code, outcome, primary: true } => Some((code, outcome, count)),
@@ -626,41 +727,42 @@ impl Pump {
         });
     }
 
-    /// At the budget, or where the disk has only what sealing needs, nothing more is written until a follower has passed a
-    /// segment: the ring fills, and `when_full` speaks. A log that is closing goes on, so that it can end; without any
-    /// follower the oldest segment goes.
+    /// At the budget, or where the disk has only what sealing needs, nothing more is written until every required sink has
+    /// passed a segment: the ring fills, and `when_full` speaks. For sinks that are not required the oldest segments go; what
+    /// such a sink lacks then its follower counts, by the journal's own names, when it comes there. A log that is closing
+    /// goes on, so that it can end.
     fn over_budget(&mut self) -> Result<bool, Error> {
         if self.looked_at_bytes.elapsed() >= LOOK {
             self.look_at_bytes();
         }
+        if self.is_half() && self.uncut_bytes >= self.slack() && self.ticks.take_uncut() {
+            // Whoever holds the journal back may wait for a window's end to commit at.
+            self.cut()?;
+        }
         if !self.is_over() {
             return Ok(self.show_over(false));
         }
-        if !self.fresh() && !self.writer.is_poisoned() {
+        let followers = Followers::load(&self.dir)?;
+        self.make_room(&followers)?;
+        let large = self.writer.len() >= self.slack() || self.writer.len() >= self.sealed_bytes;
+        if self.is_over() && large && !self.fresh() && !self.writer.is_poisoned() {
             // The segment being written could never go: it ends here, so that it goes once it is passed.
             self.roll()?;
+            self.make_room(&followers)?;
         }
-        match Followers::load(&self.dir)?.passed(&self.dir)? {
-            Some(passed) => _ = delete_passed(&self.dir, passed, 1)?,
-            None if !self.followed => {
-                if let Some(gone) = delete_oldest(&self.dir)? {
-                    self.losses.unfollowed(gone.rows);
-                }
-            }
-            None => {}
-        }
-        self.look_at_bytes();
-        // Without followers the budget is kept by deleting alone: there is nothing that waiting would bring.
-        let over = self.is_over() && self.followed && !self.ring.lane(0).is_closed();
+        let full = self.free_bytes < self.reserve;
+        // Where no sink is required the budget is kept by deleting alone: there is nothing that waiting would bring.
+        let waits = followers.entries.iter().any(|entry| entry.required) || (self.followed && full);
+        let over = self.is_over() && waits && !self.ring.is_closed();
         if over {
             // Followers may be waiting for the disk.
             self.syncer.unsynced().hasten();
         }
         if over && self.ticks.take_uncut() {
             // Followers commit at cuts, and nothing goes before they have: they are not kept waiting for a window's end.
-            self.write(BatchFlags::CUT, 0)?;
+            self.cut()?;
         }
-        if over && self.free_bytes < self.reserve {
+        if over && full {
             return Err(Error::Io {
                 what: "write a batch and leave the sinks room to seal their files in",
                 path: self.dir.clone(),
@@ -670,14 +772,63 @@ impl Pump {
         Ok(self.show_over(over))
     }
 
+    /// Deletes what every sink has passed, then, while that is not enough, what every required one has.
+    fn make_room(&mut self, followers: &Followers) -> Result<(), Error> {
+        let marks = followers.marks(&self.dir)?;
+        if let Some(passed) = marks.iter().map(|mark| mark.seq).min() {
+            delete_passed(&self.dir, passed, 1)?;
+            self.look_at_bytes();
+        }
+        let before = marks.iter().filter(|mark| mark.required).map(|mark| mark.seq).min().unwrap_or(i64::MAX);
+        // Some room at a time, or each batch would have to wait for a little of it.
+        while self.is_over_with(self.slack()) {
+            let Some(gone) = delete_oldest_before(&self.dir, before)? else { break };
+            let end = gone.first_seq.saturating_add_unsigned(gone.rows);
+            for mark in marks.iter().filter(|mark| !mark.required && mark.seq < end) {
+                let from = mark.seq.max(gone.first_seq);
+                self.losses.let_go(&mark.name, from.abs_diff(end), from..end);
+                self.let_go = self.let_go.max(end);
+            }
+            if marks.is_empty() {
+                self.unfollowed = end;
+                self.losses.unfollowed(gone.rows);
+            }
+            self.look_at_bytes();
+        }
+        Ok(())
+    }
+
+    /// A batch without rows at which followers may commit.
+    fn cut(&mut self) -> Result<(), Error> {
+        self.uncut_bytes = 0;
+        self.write(BatchFlags::CUT, 0)
+    }
+
+    fn is_half(&self) -> bool {
+        self.sealed_bytes + self.writer.len() >= self.limits.journal_bytes / 2
+    }
+
     fn is_over(&self) -> bool {
-        self.sealed_bytes + self.writer.len() >= self.limits.journal_bytes || self.free_bytes < self.reserve
+        self.is_over_with(0)
+    }
+
+    fn is_over_with(&self, slack: u64) -> bool {
+        self.sealed_bytes + self.writer.len() + slack >= self.limits.journal_bytes || self.free_bytes < self.reserve
+    }
+
+    /// A part of the budget that is worth making room for.
+    fn slack(&self) -> u64 {
+        self.limits.journal_bytes / 8
     }
 
     fn show_over(&mut self, over: bool) -> bool {
         if self.over != over {
             self.over = over;
             self.progress.publish(|journaled| journaled.over_budget = over);
+            if over {
+                // Who waits for a few thousand rows more would wait in vain.
+                self.progress.nudge();
+            }
         }
         over
     }
@@ -685,7 +836,7 @@ impl Pump {
     /// A closed ring ends when it is drained; a claim that stays open (a writer off the processor, or a damaged header)
     /// is told of, and left to recovery.
     fn look_for_open_claim(&mut self) -> Result<(), Error> {
-        if !self.ring.lane(0).is_closed() || !self.consumer.stuck(0) {
+        if !self.ring.is_closed() || !self.lanes().any(|lane| self.consumer.stuck(lane)) {
             self.stuck_since = None;
             return Ok(());
         }
@@ -699,6 +850,15 @@ impl Pump {
 /// The policy that a record brings into force.
 fn changes(record: &[u8]) -> Option<Vec<u8>> {
     policy_in(&RecordView::parse(record).ok()?)
+}
+
+fn lanes(ring: &Ring) -> Range<u32> {
+    0..ring.geometry().lanes
+}
+
+/// Claims that a batch holds of a lane.
+fn claims(range: &LaneRange) -> u64 {
+    range.to_claims - range.from_claims
 }
 
 /// What a batch holds of a lane.

@@ -11,11 +11,11 @@ use std::path::{Path, PathBuf};
 
 use auditring_event::SCHEMA_VERSION;
 use auditring_event::row::RowView;
-use auditring_journal::{BatchFlags, Cursor, Followers, Reader, Step, fold, is_held, list, process_text};
+use auditring_journal::{BatchFlags, Cursor, Followers, Reader, Step, fold, list, process_text};
 
 use crate::Error;
-use crate::follower::Batch;
-use crate::recovery::preview;
+use crate::follower::{Batch, illegible};
+use crate::recovery::{is_dead, preview};
 use crate::select::{Chosen, Declined, Selector};
 
 /// The sink whose files are the table.
@@ -34,6 +34,8 @@ struct Held {
     /// The Parquet sink's own policy: a row shows as it will stand in a file.
     policy: Vec<u8>,
     cursor: i64,
+    /// Whether it has such a sink at all.
+    tabled: bool,
     /// Rows from here on came after the snapshot; under a flood reading would never end otherwise.
     until: i64,
     /// What a dead process's ring holds behind that, and its end: a window may begin in one and end in the other.
@@ -47,6 +49,7 @@ pub struct Snapshot {
     parquet: bool,
     primary_taps: BTreeMap<String, String>,
     unknown: u64,
+    gone: u64,
 }
 
 impl Snapshot {
@@ -61,11 +64,12 @@ impl Snapshot {
             let reader = Reader::open(&dir, 0).and_then(|mut reader| reader.hold().map(|()| reader));
             let rest = reader.and_then(|reader| {
                 let entry = Followers::load(&dir)?.get(PARQUET).cloned();
-                parquet |= entry.is_some();
+                let tabled = entry.is_some();
+                parquet |= tabled;
                 let policy = entry.unwrap_or_default().policy;
                 let cursor = Cursor::load(&dir, PARQUET)?.map_or(0, |cursor| cursor.seq);
                 let until = fold(&dir)?.next_seq;
-                Ok(Held { process: process_text(&process), reader, policy, cursor, until, ring: None })
+                Ok(Held { process: process_text(&process), reader, policy, cursor, tabled, until, ring: None })
             });
             match rest {
                 Ok(mut one) => {
@@ -77,7 +81,7 @@ impl Snapshot {
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(Self { held, parquet, primary_taps: BTreeMap::new(), unknown: 0 })
+        Ok(Self { held, parquet, primary_taps: BTreeMap::new(), unknown: 0, gone: 0 })
     }
 
     /// Whether any process whose journal is there has a Parquet sink.
@@ -96,6 +100,13 @@ impl Snapshot {
     #[must_use]
     pub fn unknown(&self) -> u64 {
         self.unknown
+    }
+
+    /// Rows that no file has and no journal any more: let go at a journal's budget, or damaged. Known once
+    /// [`Snapshot::fresh`] has read the journals.
+    #[must_use]
+    pub fn gone(&self) -> u64 {
+        self.gone
     }
 
     /// The rows that are in no sealed file. Segments are read here, once: a second call gives nothing.
@@ -158,6 +169,9 @@ impl Snapshot {
                         } else if later && view.validate().is_err() {
                             self.unknown += 1;
                             selector.pass(&view)?;
+                        } else if illegible(&view) {
+                            self.gone += 1;
+                            selector.pass(&view)?;
                         } else {
                             chosen.next_seq = seq;
                             selector.row(&view, bytes, &mut chosen)?;
@@ -172,12 +186,18 @@ impl Snapshot {
                         take(&mut selector, &mut chosen, batches);
                     }
                 }
-                Step::Corrupt { rows, .. } => {
+                Step::Corrupt { first_seq, rows } => {
                     selector.cut(&mut chosen);
                     chosen.lost += rows;
+                    self.gone += bare(first_seq, rows, sealed);
                 }
-                // Deleted because every sink has passed it: its rows are in sealed files.
-                Step::Gone { .. } => selector.cut(&mut chosen),
+                // Deleted because every sink has passed it, so that its rows are in sealed files; or at the budget.
+                Step::Gone { first_seq, rows } => {
+                    selector.cut(&mut chosen);
+                    if held.tabled {
+                        self.gone += bare(first_seq, rows, sealed);
+                    }
+                }
                 Step::NotYet | Step::End => {}
             }
         }
@@ -188,9 +208,28 @@ impl Snapshot {
     }
 }
 
+/// How many of these rows are in none of the ranges.
+fn bare(first_seq: i64, rows: u64, sealed: &[(i64, i64)]) -> u64 {
+    let end = first_seq.saturating_add_unsigned(rows);
+    let mut ranges = sealed.to_vec();
+    ranges.sort_unstable();
+    let (mut from, mut bare) = (first_seq, 0);
+    for (first, last) in ranges {
+        if first > from {
+            bare += from.abs_diff(first.min(end));
+        }
+        from = from.max(last.saturating_add(1));
+        if from >= end {
+            return bare;
+        }
+    }
+    bare + from.abs_diff(end)
+}
+
 /// What a dead process's ring still holds behind a seq, as its recovery would journal it, and where that ends.
 fn dead(dir: &Path, from: i64) -> Result<Option<(Reader, i64)>, Error> {
-    if is_held(dir)? {
+    // Whoever cannot be told to be dead may live, and write to its ring.
+    if !is_dead(dir).unwrap_or(false) {
         return Ok(None);
     }
     let folder = Folder::new()?;
@@ -202,7 +241,7 @@ fn dead(dir: &Path, from: i64) -> Result<Option<(Reader, i64)>, Error> {
     reader.hold()?;
     let state = fold(folder.path())?;
     // Only if nobody has recovered it meanwhile: its rows would come twice.
-    let untouched = !is_held(dir)? && dir.exists() && fold(dir)?.next_seq == from;
+    let untouched = dir.exists() && is_dead(dir)? && fold(dir)?.next_seq == from;
     Ok(untouched.then_some((reader, state.next_seq)))
 }
 
@@ -238,5 +277,18 @@ fn take(selector: &mut Selector, chosen: &mut Chosen, batches: &mut Vec<Batch>) 
     selector.begin(chosen);
     if let Some(first) = done.set.rows.first().map(|row| row.seq) {
         batches.push(Batch { first_seq: first, ..done.into() });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bare;
+
+    #[test]
+    fn rows_are_bare_where_no_range_covers_them() {
+        assert_eq!(bare(0, 10, &[(i64::MIN, -1)]), 10);
+        assert_eq!(bare(0, 10, &[(8, 20), (i64::MIN, 3), (2, 5)]), 2);
+        assert_eq!(bare(0, 10, &[(i64::MIN, 3), (20, 30)]), 6);
+        assert_eq!(bare(0, 10, &[(i64::MIN, 9)]), 0);
     }
 }

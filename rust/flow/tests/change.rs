@@ -255,7 +255,7 @@ fn bits_are_set_after_the_row_is_written_and_what_comes_in_between_is_left_out_b
     let mut follower = rig.follow();
     assert_eq!(followed(&mut follower, 1000), [(0, '-'), (1, 'c'), (4, 'c'), (5, '-')]);
     follower.commit(Vec::new()).unwrap();
-    assert_eq!(outside(&rig.root).unwrap()[0].sinks["parquet"].totals["filtered_out"], 2);
+    assert_eq!(outside(&rig.root).unwrap().0[0].sinks["parquet"].totals["filtered_out"], 2);
 }
 
 #[test]

@@ -231,7 +231,7 @@ fn the_balance_can_be_read_from_outside() {
     }
     rig.ring.edge().bump(0, u32::from(code_of("Read")), 0, auditring_ring::Kind::Dropped);
     rig.end();
-    let all = outside(&rig.folder.path().join("audit")).unwrap();
+    let (all, _) = outside(&rig.folder.path().join("audit")).unwrap();
     let one = &all[0];
     assert!(one.alive && one.instance == "proxy-1");
     // ProxyStartup, EventsLost and ProxyCleanShutdown are born in the pump.

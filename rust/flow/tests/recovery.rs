@@ -4,177 +4,15 @@ mod common;
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
-use auditring_event::event::Event;
-use auditring_event::record::Encoder;
-use auditring_event::{Column, Context, RowRef, code_of, index_of, row, spec_at};
-use auditring_flow::{
-    Born, Declined, Follower, Form, Pump, Recovery, Salvage, Snapshot, Stated, outside, recover, retire,
+use auditring_event::code_of;
+use auditring_flow::{Declined, Follower, Form, Recovery, Salvage, Snapshot, Stated, outside, recover, retire};
+use auditring_journal::{Owner, ProcessDir, fold, segments};
+use auditring_ring::Kind;
+use common::dead::{
+    JUMP, Remains, SINK, SOON, actions, born, dense, rig, ring_gone, with_ten_journaled_and_ten_in_the_ring,
 };
-use auditring_journal::{Ending, Owner, ProcessDir, fold, segments};
-use auditring_ring::{Kind, Ring};
-use common::{emit, limits, settings};
-
-const SINK: &str = "parquet";
-const SOON: Duration = Duration::from_millis(20);
-const JUMP: i64 = 1 << 32;
-const ALL: &str = r#"{"read":{"keep":"all"},"seed":1,"version":1,"write":{"keep":"all"}}"#;
-
-/// A process that is about to die.
-struct Rig {
-    folder: tempfile::TempDir,
-    ring: Arc<Ring>,
-    pump: Pump,
-    held: ProcessDir,
-}
-
-/// What it left.
-struct Remains {
-    folder: tempfile::TempDir,
-    dir: PathBuf,
-    ring: PathBuf,
-}
-
-fn born(folder: &Path) -> Born {
-    Born::new(&settings(folder, ALL, &[(SINK, "")])).unwrap()
-}
-
-fn rig() -> Rig {
-    let folder = tempfile::tempdir().unwrap();
-    let born = born(folder.path());
-    let ring = Arc::clone(&born.ring);
-    let (pump, held) = Pump::new(born, limits(), true).unwrap();
-    Rig { folder, ring, pump, held }
-}
-
-impl Rig {
-    fn read(&self, offset: i64) {
-        let mut context = Vec::new();
-        Context { session: Some(format!("session-{}", offset % 3)), ..Context::default() }.encode(&mut context);
-        let mut event = Encoder::new(spec_at(index_of(code_of("Read"))));
-        event.text("topic", "orders").int("partition", 0).int("first_offset", offset);
-        event.context(1 + offset as u64 % 3, &context);
-        emit(&self.ring, &mut event);
-    }
-
-    fn reads(&self, offsets: std::ops::Range<i64>) {
-        offsets.for_each(|offset| self.read(offset));
-    }
-
-    /// A caller that died between its claim and its commit.
-    fn torn(&self, len: usize) {
-        drop(self.ring.lane(0).claim(len, true).expect("the ring has room"));
-    }
-
-    fn pump(&mut self) {
-        self.pump.run(Duration::ZERO).unwrap();
-    }
-
-    fn die(self) -> Remains {
-        let Self { folder, ring, pump, held } = self;
-        let (dir, ring) = (held.path().to_owned(), ring.path().to_owned());
-        drop((pump, held));
-        Remains { folder, dir, ring }
-    }
-}
-
-/// (seq, offset) of the Reads, and the names of the other actions with what they say of losses.
-type Story = (Vec<(i64, i64)>, Vec<(i64, String, Option<i64>, Option<String>)>);
-
-impl Remains {
-    fn root(&self) -> PathBuf {
-        self.folder.path().join("audit")
-    }
-
-    fn recover(&self) -> Salvage {
-        match self.try_recover() {
-            Recovery::Recovered(salvage) => salvage,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn try_recover(&self) -> Recovery {
-        let mut held = ProcessDir::adopt(&self.dir).unwrap();
-        assert!(held.is_some(), "nobody holds it");
-        recover(&mut held, "another", None).unwrap()
-    }
-
-    /// All that a sink would be given.
-    fn story(&self) -> Story {
-        let mut follower = Follower::open(&self.dir, SINK, Declined::default(), Form::Rows, Arc::default()).unwrap();
-        let (mut reads, mut others) = (Vec::new(), Vec::new());
-        while !follower.ended() {
-            if let Some(batch) = follower.next(1 << 20, SOON, true).unwrap() {
-                assert_eq!(batch.lost, 0);
-                for at in &batch.set.rows {
-                    let view = batch.set.row(at).unwrap();
-                    if view.code() == code_of("Read") {
-                        assert!(batch.set.context(&view).is_some() && view.age_ns() >= 0 && view.time_ns() > 0);
-                        reads.push((at.seq, row::int_field(&view, 2).unwrap()));
-                    } else {
-                        others.push(other(&batch.set, at));
-                    }
-                }
-            }
-            if follower.boundary() {
-                // A jump: what lies before it is a checkpoint of its own.
-                follower.commit(Vec::new()).unwrap();
-            }
-        }
-        (reads, others)
-    }
-
-    /// The equations, from the files alone.
-    fn balanced(&self) {
-        let state = fold(&self.dir).unwrap();
-        assert_eq!(state.ending, Some(Ending::Recovered));
-        let all = outside(&self.root()).unwrap();
-        let one = all.iter().find(|one| self.dir.ends_with(&one.process)).unwrap();
-        let term = |name: &str| one.terms[name];
-        let lost: u64 = one.lost.values().sum();
-        assert_eq!(term("claimed"), term("accepted") + term("torn"), "{one:?}");
-        assert_eq!(term("accepted") + term("born"), term("journaled") + lost, "{one:?}");
-    }
-
-    /// Every file as it is now.
-    fn photograph(&self) -> Vec<(PathBuf, Vec<u8>)> {
-        let mut files: Vec<_> = fs::read_dir(&self.dir).unwrap().map(|entry| entry.unwrap().path()).collect();
-        files.push(self.ring.clone());
-        files.into_iter().map(|path| (path.clone(), fs::read(&path).unwrap())).collect()
-    }
-
-    fn restore(&self, files: &[(PathBuf, Vec<u8>)]) {
-        for entry in fs::read_dir(&self.dir).unwrap() {
-            fs::remove_file(entry.unwrap().path()).unwrap();
-        }
-        for (path, bytes) in files {
-            fs::write(path, bytes).unwrap();
-        }
-    }
-
-    fn segment(&self) -> PathBuf {
-        self.dir.join(segments(&self.dir).unwrap().last().unwrap().file_name())
-    }
-}
-
-fn other(set: &auditring_event::RowSet, at: &RowRef) -> (i64, String, Option<i64>, Option<String>) {
-    let event = Event::of(set, at).unwrap();
-    let text = |column| event.text(column).map(str::to_owned);
-    let context = event.get(Column::Context).map(|cell| format!("{cell:?}"));
-    (at.seq, text(Column::Action).unwrap(), event.int(Column::Lost), context)
-}
-
-fn actions(others: &[(i64, String, Option<i64>, Option<String>)]) -> Vec<&str> {
-    others.iter().map(|(_, action, _, _)| action.as_str()).collect()
-}
-
-/// Dense from 1 (0 is `ProxyStartup`), in order.
-fn dense(offsets: std::ops::Range<i64>) -> Vec<(i64, i64)> {
-    offsets.clone().zip(offsets).map(|(at, offset)| (at + 1, offset)).collect()
-}
 
 #[test]
 fn what_was_accepted_is_a_row_once_and_the_journal_ends() {
@@ -281,26 +119,6 @@ fn what_died_before_its_birth_leaves_nothing() {
     }
 }
 
-/// Nobody knows what the ring held: a row says so, behind a jump that no seq of any sink can have reached.
-fn ring_gone(remains: &Remains, rows: i64) {
-    let salvage = remains.recover();
-    assert!(salvage.ring_gone && salvage.rows == 0, "{salvage:?}");
-    let (reads, others) = remains.story();
-    assert_eq!(reads, dense(0..rows));
-    assert_eq!(actions(&others), ["ProxyStartup", "auditring.EventsLost", "auditring.Recovered"]);
-    assert_eq!((others[1].0, others[1].2), (rows + 1 + JUMP, None));
-    assert!(others[1].3.as_ref().unwrap().contains("ring_gone"), "{others:?}");
-    remains.balanced();
-}
-
-fn with_ten_journaled_and_ten_in_the_ring() -> Remains {
-    let mut rig = rig();
-    rig.reads(0..10);
-    rig.pump();
-    rig.reads(10..20);
-    rig.die()
-}
-
 #[test]
 fn over_a_reboot_no_ring_is_trusted() {
     let remains = with_ten_journaled_and_ten_in_the_ring();
@@ -343,7 +161,7 @@ fn what_sinks_have_and_a_reboot_took_of_the_journal_was_journaled() {
         }
     }
     follower.commit(Vec::new()).unwrap();
-    let all = outside(&remains.root()).unwrap();
+    let (all, _) = outside(&remains.root()).unwrap();
     let totals = &all[0].sinks[SINK].totals;
     assert_eq!((totals["delivered"], all[0].terms["journaled"]), (33, 33));
     // To one that had nothing yet, what is gone is lost; nothing is left over.
@@ -607,7 +425,7 @@ fn an_orphan_goes_when_its_sinks_are_past_it_and_its_totals_stay() {
     drop(follower);
     assert!(retire(&remains.root(), &process, &mut held).unwrap());
     assert!(!remains.dir.exists());
-    let all = outside(&remains.root()).unwrap();
+    let (all, _) = outside(&remains.root()).unwrap();
     assert_eq!((all.len(), all[0].terms["claimed"], all[0].sinks[SINK].totals["delivered"]), (1, 20, 22));
 }
 

@@ -71,10 +71,12 @@ fn settings(folder: &Path, policy: Vec<u8>, own: &str) -> Settings {
         host: "host-1".into(),
         policy,
         sinks: vec![(SINK.into(), own.as_bytes().to_vec()), ("jsonl".into(), Vec::new())],
+        required: vec![SINK.into()],
         primary_tap: Some("edge".into()),
         ring_dir: Some(folder.to_owned()),
         // The least that its table of counters leaves room beside.
         ring_bytes: 1 << 16,
+        lanes: 1,
         startup: vec![("user".into(), "nobody".into())],
         key: Key::new(KEY),
     }
@@ -89,7 +91,7 @@ pub(crate) fn context(number: u64) -> Vec<u8> {
         peer_port: Some(40_000),
         ..Context::default()
     };
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         context.principal = Some("alice".into());
         context.principals = vec!["User:alice".into(), "Group:staff".into()];
         context.tap = Some("edge".into());
@@ -144,12 +146,12 @@ pub(crate) fn event(number: u64) -> Encoder {
                 .status("kafka.SASL_AUTHENTICATION_FAILED");
         }
         _ => {
-            let topic = if number % 4 == 0 { "orders" } else { "clicks" };
+            let topic = if number.is_multiple_of(4) { "orders" } else { "clicks" };
             event.text("topic", topic).int("partition", 0).int("first_offset", offset).int("last_offset", offset);
             event.int("records", 1);
         }
     }
-    if number % 7 == 0 {
+    if number.is_multiple_of(7) {
         event.tap("edge").filter("com.example.Filter").end_time(1 << 60);
     }
     if number % 10 < 8 {

@@ -6,7 +6,7 @@
 //! fuzz --seed S --only N [--kind K]                          one input once more
 //! ```
 //!
-//! What must hold of each: no panic; no read beyond what there is (`make fuzz` builds it with AddressSanitizer); memory in
+//! What must hold of each: no panic; no read beyond what there is (`make fuzz` builds it with `AddressSanitizer`); memory in
 //! proportion to the input; an end, in time; of what nobody has forged no row that was never written, and every row under its
 //! own seq; of what is forged only rows that can be shown. An input is its seed and its number and depends on no other. It is
 //! read in a child, so that one that ends the process, or never ends, is told of by its number, too.

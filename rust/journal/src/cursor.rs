@@ -75,6 +75,14 @@ impl Cursor {
         files::sync_dir(dir)
     }
 
+    /// Whether a sink has a cursor, whatever is in it.
+    ///
+    /// # Errors
+    /// If a sink cannot be called so.
+    pub fn is_there(dir: &Path, sink: &str) -> Result<bool> {
+        Ok(cursor_path(dir, sink)?.exists())
+    }
+
     /// Removes the cursor of a sink, so that it holds nothing and begins anew if it ever comes back.
     ///
     /// # Errors
@@ -104,6 +112,14 @@ impl SinkLock {
     /// If the system refuses.
     pub fn is_held(dir: &Path, sink: &str) -> Result<bool> {
         Lock::is_held(&sink_file(dir, sink, "lock")?)
+    }
+
+    /// See [`Lock::renew`].
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub fn renew(&self) -> Result<bool> {
+        self.0.renew()
     }
 
     /// See [`Lock::close_in_child`].

@@ -34,6 +34,17 @@ impl Follower {
     }
 }
 
+/// How far a sink is, as whoever makes room in the journal sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// The sink's name.
+    pub name: String,
+    /// The next seq that it lacks.
+    pub seq: i64,
+    /// See [`Follower::required`].
+    pub required: bool,
+}
+
 /// The `followers` file of a process's directory.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Followers {
@@ -67,6 +78,12 @@ impl Followers {
         document::store(&dir.join(FILE), KIND, self)
     }
 
+    /// Whether a directory has the file, whatever is in it.
+    #[must_use]
+    pub fn is_there(dir: &Path) -> bool {
+        dir.join(FILE).exists()
+    }
+
     /// The entry of a sink.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Follower> {
@@ -92,6 +109,21 @@ impl Followers {
             least = Some(least.map_or(seq, |least: i64| least.min(seq)));
         }
         Ok(least)
+    }
+
+    /// How far each sink is. A cursor that cannot be read holds all that its sink is owed; that of a required one is an error.
+    ///
+    /// # Errors
+    /// If the cursor of a required sink cannot be read or is damaged.
+    pub fn marks(&self, dir: &Path) -> Result<Vec<Mark>> {
+        let mark = |entry: &Follower| {
+            let seq = match entry.seq(dir) {
+                Err(_) if !entry.required => entry.since_seq,
+                seq => seq?,
+            };
+            Ok(Mark { name: entry.name.clone(), seq, required: entry.required })
+        };
+        self.entries.iter().map(mark).collect()
     }
 
     /// Those that are not past a seq, by name.

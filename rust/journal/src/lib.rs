@@ -9,6 +9,7 @@
 //!   followers                                 which sinks hold segments back                followers
 //!   <ordinal>-<first seq>.journal             the segments                                  head, batch, writer, reader
 //!   <sink>.cursor, <sink>.lock                how far a sink has come; who drives it        cursor
+//!                                             what of it was taken away is put back        vanish
 //! totals/<process uuid>                       last counters of a process that has gone      totals
 //! ```
 //!
@@ -64,6 +65,7 @@ mod segment;
 mod state;
 mod tally;
 mod totals;
+mod vanish;
 mod writer;
 
 pub use batch::{Anchor, Batch, BatchFlags, BatchMeta, LaneRange, MAX_HEADER, MAX_PAYLOAD, Sections};
@@ -71,15 +73,16 @@ pub use counters::{Cell, Counters};
 pub use cursor::{Cursor, MAX_STATE, SinkLock};
 pub use error::{Error, Result};
 pub use fold::{fold, fold_checked};
-pub use followers::{Follower, Followers};
+pub use followers::{Follower, Followers, Mark};
 pub use head::{LanePosition, MAX_HEAD, SegmentHead};
 pub use lock::Lock;
 pub use memory::in_memory;
-pub use process_dir::{Owner, ProcessDir, is_held, list, process_text, purge, strangers};
+pub use process_dir::{Owner, ProcessDir, is_held, list, lock_is_gone, process_text, purge, strangers};
 pub use reader::{Reader, Step};
-pub use retain::{Deleted, bytes_held, delete_oldest, delete_passed, free_bytes};
+pub use retain::{Deleted, bytes_held, delete_oldest, delete_oldest_before, delete_passed, free_bytes, holding};
 pub use segment::{SegmentName, segments};
 pub use state::{Ending, Gap, State};
 pub use tally::Tally;
 pub use totals::Totals;
+pub use vanish::{What, vanished};
 pub use writer::{SyncHandle, Writer, make_durable};

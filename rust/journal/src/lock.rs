@@ -11,7 +11,7 @@ use std::os::fd::RawFd;
 use std::os::fd::{AsFd, IntoRawFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
 use crate::files;
@@ -23,6 +23,8 @@ const CLOSED: RawFd = -1;
 pub struct Lock {
     /// Not an `OwnedFd`: a child after `fork` may neither lock a mutex nor have `&mut`.
     fd: AtomicI32,
+    /// Device and inode of the locked file.
+    named: [AtomicU64; 2],
     path: PathBuf,
 }
 
@@ -40,7 +42,8 @@ impl Lock {
         };
         let ours = file.metadata().map_err(|e| Error::io("look at", path, e))?;
         let Some(fd) = system::lock(file).map_err(|e| Error::io("lock", path, e.into()))? else { return Ok(None) };
-        let lock = Self { fd: AtomicI32::new(fd), path: path.to_owned() };
+        let named = [AtomicU64::new(ours.dev()), AtomicU64::new(ours.ino())];
+        let lock = Self { fd: AtomicI32::new(fd), named, path: path.to_owned() };
         // A holder may have renamed or removed the file between our open and our lock.
         match std::fs::symlink_metadata(path) {
             Ok(there) => Ok(((ours.dev(), ours.ino()) == (there.dev(), there.ino())).then_some(lock)),
@@ -54,12 +57,45 @@ impl Lock {
     /// # Errors
     /// If the system refuses. A file that is not there is held by nobody.
     pub fn is_held(path: &Path) -> Result<bool> {
-        let file = match files::open_lock(path, false) {
+        // To be read: who may not write may ask.
+        let file = match files::open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(error),
         };
         system::is_locked(file).map_err(|e| Error::io("probe the lock of", path, e.into()))
+    }
+
+    /// Holds what the path names, where the file that was locked has been taken away or replaced: makes a new one, if there
+    /// is none, and takes it; the old one is let go of. `false`: somebody else holds it.
+    ///
+    /// # Errors
+    /// If the system refuses; the old one is held on then.
+    pub fn renew(&self) -> Result<bool> {
+        if self.is_named() {
+            return Ok(true);
+        }
+        let Some(new) = Self::try_take(&self.path, true)? else { return Ok(false) };
+        for (mine, theirs) in self.named.iter().zip(&new.named) {
+            mine.store(theirs.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+        // Its drop closes the old descriptor.
+        new.fd.store(self.fd.swap(new.fd.load(Ordering::Relaxed), Ordering::Relaxed), Ordering::Relaxed);
+        Ok(true)
+    }
+
+    /// The same, of a file that lies elsewhere by now.
+    pub(crate) fn moved_to(self, path: PathBuf) -> Self {
+        let (fd, named) = (AtomicI32::new(self.fd.swap(CLOSED, Ordering::Relaxed)), self.named.each_ref());
+        Self { fd, named: named.map(|word| AtomicU64::new(word.load(Ordering::Relaxed))), path }
+    }
+
+    /// Whether the path still names the locked file.
+    #[must_use]
+    pub fn is_named(&self) -> bool {
+        let [dev, ino] = &self.named;
+        let ours = (dev.load(Ordering::Relaxed), ino.load(Ordering::Relaxed));
+        std::fs::symlink_metadata(&self.path).is_ok_and(|there| (there.dev(), there.ino()) == ours)
     }
 
     /// The lock's file.

@@ -11,7 +11,7 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -128,6 +128,7 @@ impl ProcessDir {
             let _ = files::remove_all(&temporary);
             return Err(error);
         }
+        let lock = lock.moved_to(path.join(LOCK));
         let dir = Self { path, lock };
         if let Err(error) = files::sync_dir(&journal) {
             let _ = dir.remove();
@@ -149,10 +150,49 @@ impl ProcessDir {
         Ok(lock.map(|lock| Self { path: path.to_owned(), lock }))
     }
 
+    /// Takes over a directory whose lock file is gone, with a new one. `None`: another was faster, or it has gone. The caller
+    /// knows by other means that its owner is dead: an owner that lives holds a lock that nobody can find any more.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub fn adopt_unlocked(path: &Path) -> Result<Option<Self>> {
+        let lock = Lock::try_take(&path.join(LOCK), true)?;
+        Ok(lock.map(|lock| Self { path: path.to_owned(), lock }))
+    }
+
     /// The directory.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Puts back what of the directory was taken away: itself and all above it, its lock, and who it belongs to. Returns
+    /// what was not there, by its name; empty for the directory itself.
+    ///
+    /// # Errors
+    /// If the system refuses, or somebody else holds what is there now.
+    pub fn restore(&self, owner: &Owner) -> Result<Vec<&'static str>> {
+        let mut missing = Vec::new();
+        if !self.path.is_dir() {
+            let journal = self.path.parent().unwrap_or(&self.path);
+            let root = journal.parent().unwrap_or(journal);
+            let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(root);
+            made.map_err(|e| Error::io("create", root, e))?;
+            files::ensure_dir(journal)?;
+            files::ensure_dir(&self.path)?;
+            missing.push("");
+        }
+        if !self.lock.is_named() {
+            if !self.lock.renew()? {
+                return Err(Error::io("lock", self.lock.path(), io::ErrorKind::ResourceBusy.into()));
+            }
+            missing.push(LOCK);
+        }
+        if !self.path.join(OWNER).exists() {
+            owner.write(&self.path)?;
+            missing.push(OWNER);
+        }
+        Ok(missing)
     }
 
     /// For the at-fork handler of a child: see [`Lock::close_in_child`].
@@ -250,6 +290,20 @@ fn is_passing(name: &str) -> bool {
 /// If the system refuses. A directory that is not there is held by nobody.
 pub fn is_held(dir: &Path) -> Result<bool> {
     Lock::is_held(&dir.join(LOCK))
+}
+
+/// Whether a process's directory is there and its lock file is not. It was born with one, so somebody has deleted it, and no
+/// lock tells any more whether its owner lives.
+///
+/// # Errors
+/// If the system refuses.
+pub fn lock_is_gone(dir: &Path) -> Result<bool> {
+    let lock = dir.join(LOCK);
+    match lock.symlink_metadata() {
+        Ok(_) => Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(dir.is_dir()),
+        Err(error) => Err(Error::io("look at", &lock, error)),
+    }
 }
 
 /// Deletes what the dead left half made or half removed. Returns how many directories.

@@ -10,13 +10,14 @@
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::batch::{BatchFlags, BatchMeta, Header, Sections};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::head::SegmentHead;
 use crate::segment::{Found, SegmentFile, SegmentName, segments};
+use crate::vanish::{What, vanished};
 
 /// What comes next in a journal.
 #[derive(Debug)]
@@ -67,6 +68,12 @@ pub struct Reader {
     /// Batches from this number on are not there yet, for this reader.
     limit: u64,
     ended: bool,
+    /// Somebody puts back what is taken away: what is not there may come.
+    patient: bool,
+    /// Since when a segment is not there.
+    waiting: Option<Instant>,
+    /// Rows before it were let go of by the journal's writer: their segments do not come back.
+    let_go: i64,
 }
 
 /// The segment being read.
@@ -82,7 +89,9 @@ struct Current {
 }
 
 /// A directory's mtime may hide later changes within one tick of the kernel's clock; far more than any tick.
-const TICK: std::time::Duration = std::time::Duration::from_millis(50);
+const TICK: Duration = Duration::from_millis(50);
+/// How long a segment that is not there is waited for: the journal's writer looks more often than once a second.
+const PATIENCE: Duration = Duration::from_secs(3);
 /// The most that is read at once on a guess.
 const MAX_GUESS: usize = 2 << 20;
 
@@ -107,12 +116,24 @@ impl Reader {
             next_batch: 0,
             limit: u64::MAX,
             ended: false,
+            patient: false,
+            waiting: None,
+            let_go: 0,
         };
         reader.list()?;
-        while reader.listed.get(1).is_some_and(|second| second.first_seq <= from_seq) {
-            reader.listed.pop_front();
-        }
+        reader.skip();
         Ok(reader)
+    }
+
+    /// Waits a while for a segment that is not there: for a reader of a journal whose writer puts back what is taken away.
+    #[must_use]
+    pub fn patient(self) -> Self {
+        Self { patient: true, ..self }
+    }
+
+    /// Rows before `seq` were let go of on purpose: nobody waits for their segments.
+    pub fn let_go(&mut self, seq: i64) {
+        self.let_go = self.let_go.max(seq);
     }
 
     /// Opens every segment that is there now, so that their deletion does no harm. Readers that no cursor protects do this
@@ -198,6 +219,20 @@ impl Reader {
             Some(last) => last.ordinal + 1 < head.ordinal,
             None => true,
         };
+        let from = self.next_seq.map_or(self.floor, |next| next.max(self.floor));
+        if skipped
+            && self.patient
+            && head.first_seq > from.max(self.let_go)
+            && self.waiting.get_or_insert_with(Instant::now).elapsed() < PATIENCE
+        {
+            // Looked for anew at the next call: it may be there by then.
+            self.current = None;
+            self.held.clear();
+            self.listed.clear();
+            self.listed_at = None;
+            return Ok(Some(Step::NotYet));
+        }
+        self.waiting = None;
         if let Some(step) = missing(&mut self.next_seq, self.floor, head.first_seq, skipped) {
             return Ok(Some(step)); // the head again at the next call
         }
@@ -275,6 +310,9 @@ impl Reader {
     /// Whether there is a segment after the current one.
     fn later(&mut self) -> Result<bool> {
         if self.held.is_empty() && self.listed.is_empty() {
+            if self.patient {
+                self.follow()?;
+            }
             let changed = self.dir_handle.metadata().and_then(|m| m.modified());
             let changed = changed.map_err(|e| Error::io("look at", &self.dir, e))?;
             if self.listed_at != Some(changed) {
@@ -282,6 +320,15 @@ impl Reader {
             }
         }
         Ok(!self.held.is_empty() || !self.listed.is_empty())
+    }
+
+    /// A directory that was put back is another one under the same name.
+    fn follow(&mut self) -> Result<()> {
+        if vanished(&self.dir_handle, &self.dir)? == Some(What::Replaced) {
+            self.dir_handle = files::open(&self.dir)?;
+            self.listed_at = None;
+        }
+        Ok(())
     }
 
     /// Lists the segments after all that are known.
@@ -294,7 +341,17 @@ impl Reader {
         // What changes within the tick of the last change leaves no trace in the mtime.
         let settled = now.duration_since(changed).is_ok_and(|age| age > TICK);
         self.listed_at = settled.then_some(changed);
+        if known.is_none() && self.waiting.is_some() {
+            self.skip();
+        }
         Ok(())
+    }
+
+    /// Leaves out what lies before the segment that holds what is asked for.
+    fn skip(&mut self) {
+        while self.listed.get(1).is_some_and(|second| second.first_seq <= self.floor) {
+            self.listed.pop_front();
+        }
     }
 
     /// Leaves the current segment and opens the next. One that has gone meanwhile is passed over; its successor tells.

@@ -49,9 +49,17 @@ pub fn delete_passed(dir: &Path, cursor: i64, keep_last: usize) -> Result<Delete
 /// # Errors
 /// If the system refuses.
 pub fn delete_oldest(dir: &Path) -> Result<Option<Deleted>> {
+    delete_oldest_before(dir, i64::MAX)
+}
+
+/// The same, if all of its rows come before `seq`.
+///
+/// # Errors
+/// If the system refuses.
+pub fn delete_oldest_before(dir: &Path, seq: i64) -> Result<Option<Deleted>> {
     let names = segments(dir)?;
     let [oldest, next, ..] = names[..] else { return Ok(None) };
-    if !readable(dir, next)? {
+    if next.first_seq > seq || !readable(dir, next)? {
         return Ok(None);
     }
     let rows = SegmentFile::open(dir, oldest)?.map_or(Ok(0), |segment| rows_in(&segment))?;
@@ -77,6 +85,22 @@ fn delete(dir: &Path, name: SegmentName) -> Result<u64> {
 /// If the system refuses. What goes meanwhile counts nothing.
 pub fn bytes_held(dir: &Path) -> Result<u64> {
     files::names(dir)?.iter().map(|name| size(&dir.join(name))).sum()
+}
+
+/// Who lacks a row before this seq holds back about `bytes` bytes of segments, or more; none where there are not so many.
+///
+/// # Errors
+/// If the system refuses.
+pub fn holding(dir: &Path, bytes: u64) -> Result<Option<i64>> {
+    let (mut held, mut behind) = (0, i64::MAX);
+    for name in segments(dir)?.into_iter().rev() {
+        held += size(&dir.join(name.file_name()))?;
+        if held >= bytes {
+            return Ok(Some(behind));
+        }
+        behind = name.first_seq;
+    }
+    Ok(None)
 }
 
 fn size(path: &Path) -> Result<u64> {

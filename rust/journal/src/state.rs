@@ -131,6 +131,12 @@ impl State {
         }
     }
 
+    /// Whether the last thing that is there leaves a gap, behind which nothing is yet.
+    #[must_use]
+    pub fn ends_in_a_gap(&self) -> bool {
+        self.gaps.last().is_some_and(|gap| gap.first_seq.saturating_add_unsigned(gap.rows) == self.next_seq)
+    }
+
     /// The head of the segment that follows: identity, policy and definitions as before, all else as it now stands.
     /// `None` if no head was ever read.
     #[must_use]

@@ -20,6 +20,7 @@ use crate::fold::batches_in;
 use crate::head::SegmentHead;
 use crate::segment::{SegmentName, segments};
 use crate::state::State;
+use crate::vanish::{What, vanished};
 
 /// Writes the newest segment of one journal.
 #[derive(Debug)]
@@ -188,6 +189,11 @@ impl Writer {
         self.poisoned
     }
 
+    /// Ends the segment: its name does not mean it any more, so the next batch goes into another.
+    pub fn poison(&mut self) {
+        self.poisoned = true;
+    }
+
     /// The segment.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -254,6 +260,25 @@ impl SyncHandle {
         files::replace(&self.path, &bytes)?;
         self.named.store(true, Ordering::Release);
         batches_in(&self.path)
+    }
+
+    /// What became of the segment's name; none: it still means this segment.
+    ///
+    /// # Errors
+    /// If the system refuses to say.
+    pub fn vanished(&self) -> Result<Option<What>> {
+        vanished(&self.file, &self.path)
+    }
+
+    /// Puts a segment that was taken away back under its name, durably, from what is still open of it. Nobody may be writing
+    /// to it, and nobody may afterwards: who has the old one open does not see the new one grow.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub fn restore(&mut self) -> Result<()> {
+        self.write_again()?;
+        self.file = Arc::new(files::open(&self.path)?);
+        Ok(())
     }
 
     /// The segment.

@@ -66,11 +66,20 @@ pub fn own_uid() -> u32 {
     unsafe { libc::geteuid() }
 }
 
+/// What a mapping of a file is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// What is written is in the file.
+    Shared,
+    /// The file may only be read, and whatever were written would be our own.
+    Private,
+}
+
 /// Opens a file that must be a plain one and our own user's.
-pub(crate) fn open(path: &Path) -> Result<(File, u64), RingError> {
+pub(crate) fn open(path: &Path, access: Access) -> Result<(File, u64), RingError> {
     let file = File::options()
         .read(true)
-        .write(true)
+        .write(access == Access::Shared)
         .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC | libc::O_NONBLOCK)
         .open(path)
         .map_err(failed(path, "open"))?;
@@ -110,7 +119,7 @@ fn allocate(file: &File, bytes: usize) -> io::Result<()> {
 }
 
 impl Map {
-    pub(crate) fn new(path: &Path, file: &File, g: &Geometry) -> Result<Self, RingError> {
+    pub(crate) fn new(path: &Path, file: &File, g: &Geometry, access: Access) -> Result<Self, RingError> {
         // SAFETY: has no preconditions.
         let page = usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(ALIGN);
         if !ALIGN.is_multiple_of(page) {
@@ -128,25 +137,34 @@ impl Map {
             return Err(failed(path, "reserve memory for")(io::Error::last_os_error()));
         }
         let map = Self { start: start.cast(), bytes, data: g.data(), stride };
-        map.place(path, file, 0, 0, g.data())?;
+        map.place(path, file, access, 0, 0, g.data())?;
         for lane in 0..g.lanes as usize {
             let at = map.lane_offset(lane);
-            map.place(path, file, at, g.lane(lane), g.lane_bytes as usize)?;
-            map.place(path, file, at + g.lane_bytes as usize, g.lane(lane), mirror)?;
+            map.place(path, file, access, at, g.lane(lane), g.lane_bytes as usize)?;
+            map.place(path, file, access, at + g.lane_bytes as usize, g.lane(lane), mirror)?;
         }
         Ok(map)
     }
 
     /// Maps a part of the file over a part of the reservation.
-    fn place(&self, path: &Path, file: &File, at: usize, offset: usize, bytes: usize) -> Result<(), RingError> {
+    fn place(
+        &self,
+        path: &Path,
+        file: &File,
+        access: Access,
+        at: usize,
+        offset: usize,
+        bytes: usize,
+    ) -> Result<(), RingError> {
         debug_assert!(at + bytes <= self.bytes);
+        let shared = if access == Access::Shared { libc::MAP_SHARED } else { libc::MAP_PRIVATE };
         // SAFETY: replaces pages of our own reservation, to which nobody has a pointer yet.
         let placed = unsafe {
             libc::mmap(
                 self.start.add(at).cast(),
                 bytes,
                 libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_SHARED | libc::MAP_FIXED,
+                shared | libc::MAP_FIXED,
                 file.as_raw_fd(),
                 offset as libc::off_t,
             )

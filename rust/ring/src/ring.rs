@@ -16,7 +16,7 @@ use crate::edge::{Edge, EdgeTable};
 use crate::error::RingError;
 use crate::lane::{Lane, Parts};
 use crate::layout::{self, BELL, Geometry, HEAD, Head, Identity, MAGIC};
-use crate::map::{self, Map};
+use crate::map::{self, Access, Map};
 use crate::sleep::Bell;
 use crate::sync::Words;
 use crate::word::Position;
@@ -67,7 +67,7 @@ impl Ring {
         g.check().map_err(RingError::Geometry)?;
         let head = Head { geometry: *g, identity: *id, clock, birth: *birth };
         let file = map::create(path, g.file_bytes())?;
-        let made = Map::new(path, &file, g).map(|map| {
+        let made = Map::new(path, &file, g, Access::Shared).map(|map| {
             map.fault_in();
             Self::assemble(path, file, head, map, vec![start; g.lanes as usize])
         });
@@ -94,15 +94,28 @@ impl Ring {
     /// There is none, or one that may not be trusted: a link, somebody else's, another version, unfinished, the wrong
     /// length.
     pub fn open(path: &Path) -> Result<Self, RingError> {
+        Self::opened(path, Access::Shared)
+    }
+
+    /// The same for whoever only scans it, or looks at its counters, and need not be allowed to write to the file: nothing
+    /// that is done to this one is seen by anybody else.
+    ///
+    /// # Errors
+    /// As [`Ring::open`].
+    pub fn look(path: &Path) -> Result<Self, RingError> {
+        Self::opened(path, Access::Private)
+    }
+
+    fn opened(path: &Path, access: Access) -> Result<Self, RingError> {
         let invalid = |reason| RingError::Invalid { path: path.to_owned(), reason };
-        let (file, length) = map::open(path)?;
+        let (file, length) = map::open(path, access)?;
         let mut bytes = [0; HEAD];
         std::os::unix::fs::FileExt::read_exact_at(&file, &mut bytes, 0).map_err(|source| match source.kind() {
             io::ErrorKind::UnexpectedEof => invalid("it is too short"),
             _ => RingError::Io { path: path.to_owned(), what: "read", source },
         })?;
         let head = Head::decode(&bytes, length).map_err(invalid)?;
-        let map = Map::new(path, &file, &head.geometry)?;
+        let map = Map::new(path, &file, &head.geometry, access)?;
         let mut ring = Self::assemble(path, file, head, map, Vec::new());
         let resume = ring.lanes.iter().map(|parts| Position::default().unwrapped(parts.head().load(Ordering::Acquire)));
         ring.resume = Mutex::new(resume.collect());
@@ -178,6 +191,12 @@ impl Ring {
         self.wake();
     }
 
+    /// Whether no lane takes a claim any more.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        (0..self.geometry().lanes).all(|lane| self.lane(lane).is_closed())
+    }
+
     /// Where the file was made or opened.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -233,6 +252,26 @@ impl Ring {
         let ahead = at.unwrapped(self.lanes[lane as usize].head().load(Ordering::Acquire)).pos.wrapping_sub(at.pos);
         // Modulo: a head that is behind `at` looks as if it were far ahead.
         ahead > 0 && ahead < 8 << 31
+    }
+
+    /// How many claims the consumer of a lane had given back beyond what lies before `at`.
+    ///
+    /// # Panics
+    /// There is no such lane.
+    #[must_use]
+    pub fn gone(&self, lane: u32, at: Position) -> u64 {
+        let head = at.unwrapped(self.lanes[lane as usize].head().load(Ordering::Acquire));
+        if self.is_behind(lane, at) { head.claims - at.claims } else { 0 }
+    }
+
+    /// Whether the producers of a lane had come as far as `at`. If not, this is an earlier copy of the ring in which they had.
+    ///
+    /// # Panics
+    /// There is no such lane.
+    #[must_use]
+    pub fn has_reached(&self, lane: u32, at: Position) -> bool {
+        // Modulo, as above: a tail that is behind `at` looks as if it were far ahead.
+        self.lanes[lane as usize].tail_from(at).pos - at.pos < 8 << 31
     }
 
     /// Removes the path's name for this ring. A path that no longer names it is left alone.

@@ -134,6 +134,37 @@ fn a_ring_that_may_not_be_trusted_is_not_opened() {
 }
 
 #[test]
+fn who_only_looks_may_read_and_changes_nothing() {
+    let (_folder, path) = place();
+    let ring = create(&path).unwrap();
+    let mut claim = ring.lane(0).claim(8, true).unwrap();
+    claim.write(|room| room[..8].copy_from_slice(b"recorded"));
+    claim.commit();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).unwrap();
+    let before = fs::read(&path).unwrap();
+    let looked = Ring::look(&path).unwrap();
+    // What would be seen by others in a ring that was opened to be used.
+    looked.edge().bump(0, 1, 0, Kind::Dropped);
+    let mut scan = looked.scan(0, Position::default()).unwrap();
+    assert_eq!(scan.step(), Some(Found::Record(b"recorded")));
+    assert_eq!(scan.step(), None);
+    assert_eq!(fs::read(&path).unwrap(), before);
+}
+
+#[test]
+fn a_tail_is_where_it_is_or_the_ring_is_an_earlier_one() {
+    let (_folder, path) = place();
+    let ring = create(&path).unwrap();
+    let mut claim = ring.lane(0).claim(8, true).unwrap();
+    claim.write(|room| room[..8].fill(1));
+    claim.commit();
+    let there = ring.scan(0, Position::default()).map(|mut scan| (scan.step().is_some(), scan.position()).1).unwrap();
+    assert!(ring.has_reached(0, Position::default()) && ring.has_reached(0, there));
+    assert!(!ring.has_reached(0, Position { pos: there.pos + 8, claims: there.claims + 1 }));
+    assert_eq!(ring.gone(0, Position::default()), 0);
+}
+
+#[test]
 fn a_ring_notices_that_its_name_is_gone() {
     let (_folder, path) = place();
     let ring = create(&path).unwrap();

@@ -26,7 +26,11 @@ fn model(preemptions: usize, test: impl Fn() + Sync + Send + 'static) {
 
 /// A record of two words, both of which say what it is.
 fn emit(heap: &Heap, value: u64) -> Result<(), Refusal> {
-    let mut claim = heap.lane().claim(16, false)?;
+    emit_into(heap, 0, value)
+}
+
+fn emit_into(heap: &Heap, lane: u32, value: u64) -> Result<(), Refusal> {
+    let mut claim = heap.lane_at(lane).claim(16, false)?;
     claim.put(0, value);
     claim.put(1, value);
     claim.commit();
@@ -35,12 +39,16 @@ fn emit(heap: &Heap, value: u64) -> Result<(), Refusal> {
 
 /// Takes what there is, and gives it back.
 fn drain(consumer: &mut auditring_ring::model::Consumer<'_>, into: &mut Vec<u64>) {
-    consumer.poll();
-    while let Some(words) = consumer.next() {
+    drain_lane(consumer, 0, into);
+}
+
+fn drain_lane(consumer: &mut auditring_ring::model::Consumer<'_>, lane: u32, into: &mut Vec<u64>) {
+    consumer.poll(lane);
+    while let Some(words) = consumer.next(lane) {
         assert!(words.iter().all(|word| *word == words[0]), "a record is whole");
         into.push(words[0]);
     }
-    consumer.release();
+    consumer.release(lane);
 }
 
 fn two_producers_and_a_consumer(start: Position) {
@@ -198,5 +206,32 @@ fn the_wake_up_is_never_lost() {
             thread::yield_now();
         }
         producer.join().unwrap();
+    });
+}
+
+/// As above with two lanes and one bell: a consumer that waits for both sleeps through neither of them, whichever fills.
+#[test]
+fn no_lane_fills_while_the_consumer_sleeps_over_another() {
+    model(3, || {
+        let heap = Arc::new(Heap::with_lanes(2, 8, 0, 16, ZERO));
+        let producers: Vec<_> = [0, 1]
+            .map(|lane| {
+                let heap = heap.clone();
+                thread::spawn(move || emit_into(&heap, lane, 1 + u64::from(lane)).unwrap())
+            })
+            .into_iter()
+            .collect();
+        let mut consumer = heap.consumer(ZERO);
+        let mut got = [Vec::new(), Vec::new()];
+        while got.iter().any(Vec::is_empty) {
+            consumer.sleep();
+            for (lane, got) in (0..).zip(&mut got) {
+                drain_lane(&mut consumer, lane, got);
+            }
+            // A nap in front of an open claim ends at once here; the writer goes on.
+            thread::yield_now();
+        }
+        assert_eq!(got, [[1], [2]], "each lane has its own");
+        producers.into_iter().for_each(|producer| producer.join().unwrap());
     });
 }

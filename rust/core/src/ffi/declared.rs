@@ -46,7 +46,7 @@ struct Event {
 #[inline(always)]
 fn put(event: &Event, handle: &Handle, draft: &Draft, seen: Seen) -> bool {
     let declaration = &event.declaration;
-    // SAFETY: called by the interpreter, with the GIL; nothing here lets go of it or runs Python.
+    // SAFETY: called by the interpreter, attached; nothing here lets go of it or runs Python.
     let (Some(context), Some(bound)) = (unsafe { handle.current.get() }, declaration.bound.get()) else { return false };
     if !bound.is_of(&handle.shared) {
         return false;
@@ -61,8 +61,8 @@ fn put(event: &Event, handle: &Handle, draft: &Draft, seen: Seen) -> bool {
     {
         return false;
     }
-    let Some(hot) = handle.shared.hot.get() else {
-        handle.shared.count_ordered(code, outcome, Edge::Off);
+    let Some(hot) = handle.lane.get() else {
+        handle.count(code, outcome, Edge::Off);
         return true;
     };
     let Seen { mut presence, mut body } = seen;

@@ -42,10 +42,10 @@ fn origin<const A: usize>(context: &Blob, seen: Seen) -> Origin {
 /// Claims, writes and commits; `false` when there is no room or no context, with nothing changed.
 #[inline(always)]
 fn put<const A: usize>(handle: &Handle, draft: &Draft, seen: Seen) -> bool {
-    // SAFETY: called by the interpreter, with the GIL; nothing here lets go of it or runs Python.
+    // SAFETY: called by the interpreter, attached; nothing here lets go of it or runs Python.
     let Some(context) = (unsafe { handle.current.get() }) else { return false };
-    let Some(hot) = handle.shared.hot.get() else {
-        handle.shared.count_ordered(Action::<A>::SPEC.code, Action::<A>::SPEC.outcome, Edge::Off);
+    let Some(hot) = handle.lane.get() else {
+        handle.count(Action::<A>::SPEC.code, Action::<A>::SPEC.outcome, Edge::Off);
         return true;
     };
     let spec = Action::<A>::SPEC;
@@ -65,7 +65,7 @@ fn put<const A: usize>(handle: &Handle, draft: &Draft, seen: Seen) -> bool {
         stamp: handle.shared.clock.stamp(),
         presence,
         code: spec.code,
-        bits: record::bits(spec.outcome, authority, origin::<A>(context, seen)),
+        bits: record::bits(spec.outcome, authority, origin::<A>(&context, seen)),
         flags: 0,
         context_id: context.id,
         context_len: context.len,
@@ -184,7 +184,7 @@ pub(super) unsafe extern "C" fn emit<const A: usize>(
     }
     // What is off needs an open handle all the same: the slow path says which is not.
     if gate == GATE_OFF && handle.current.is_set() {
-        handle.shared.count_ordered(spec.code, spec.outcome, Edge::Off);
+        handle.count(spec.code, spec.outcome, Edge::Off);
         return none();
     }
     // SAFETY: as above.

@@ -6,8 +6,8 @@
 //! again from the start by [`crate::slow`], which is safe code and raises.
 //!
 //! What must always hold: between claim and commit nothing can run Python, allocate, panic or block; the bytes copied
-//! there belong to arguments that the caller holds, or to a context that the GIL keeps in force meanwhile; and whatever the
-//! fast path does not understand it leaves untouched and unclaimed.
+//! there belong to arguments that the caller holds, or to a context that is kept in force meanwhile, by the GIL or without
+//! one by a count of its readers; and whatever the fast path does not understand it leaves untouched and unclaimed.
 #![allow(unsafe_code, reason = "the raw C API; every block says why it holds")]
 #![allow(clippy::inline_always, reason = "the hot call is one function, worked out for each action")]
 #![allow(
@@ -28,7 +28,7 @@ use pyo3::Python;
 
 pub(crate) use declared::callable;
 pub(crate) use shown::install as install_shown;
-pub(crate) use swap::{Blob, Current, Hot, Swap};
+pub(crate) use swap::{Blob, Current, Hot, HotLane, Swap};
 pub(crate) use types::{handle_of, instance, make, shared_handle_of};
 pub(crate) use view::View;
 

@@ -11,10 +11,11 @@ mod times;
 
 use std::path::Path;
 
-use auditring_journal::{Owner, ProcessDir, fold, make_durable};
-use auditring_policy::Key;
+use auditring_journal::{Owner, ProcessDir, fold, lock_is_gone, make_durable};
+use auditring_policy::{Key, Redactor};
 
-use self::remains::{is_elsewhere, process, remove_ring, ring_of, was_born};
+pub(crate) use self::remains::is_dead;
+use self::remains::{is_elsewhere, is_of_another_boot, process, remove_ring, ring_of, was_born};
 use self::salvager::Salvager;
 use crate::Error;
 
@@ -44,6 +45,41 @@ pub struct Salvage {
     pub ring_gone: bool,
     /// Calls that were dropped at the edge and of which no row told.
     pub dropped: u64,
+}
+
+/// Takes over the directory of a process that has died. `None`: somebody holds it, or it has gone.
+///
+/// # Errors
+/// [`Error::NoLock`] where its lock file is gone and its process may live; what the system says.
+pub fn adopt(dir: &Path) -> Result<Option<ProcessDir>, Error> {
+    if let Some(held) = ProcessDir::adopt(dir)? {
+        return Ok(Some(held));
+    }
+    if !lock_is_gone(dir)? {
+        return Ok(None);
+    }
+    let owner = Owner::load(dir)?;
+    if is_of_another_boot(&owner) {
+        return Ok(ProcessDir::adopt_unlocked(dir)?);
+    }
+    Err(Error::NoLock { dir: dir.to_owned(), host: owner.host, pid: owner.pid })
+}
+
+/// The key among `keys` by which a dead process hashed; none where it is not among them.
+///
+/// # Errors
+/// If who it was, or what it redacted, cannot be read.
+pub fn key_for<'a>(dir: &Path, keys: &'a [Key]) -> Result<Option<&'a Key>, Error> {
+    if keys.is_empty() {
+        return Ok(None);
+    }
+    let owner = Owner::load(dir)?;
+    for key in keys {
+        if Redactor::hashes_by(&owner.redact, key)? {
+            return Ok(Some(key));
+        }
+    }
+    Ok(None)
 }
 
 /// Ends a dead process's journal. `by` is the process that does it, empty for a command; `key`, where it is the dead one's, is

@@ -7,8 +7,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use auditring_journal::counters::CODES;
-use auditring_journal::{Cursor, Followers, Owner, State, segments};
-use auditring_ring::{Ring, RingError, boot_id};
+use auditring_journal::{Cursor, Followers, Owner, State, is_held, lock_is_gone, segments};
+use auditring_ring::{Position, Ring, RingError, boot_id};
 use uuid::Uuid;
 
 use crate::Error;
@@ -25,6 +25,22 @@ pub(super) fn process(owner: &Owner, dir: &Path) -> Result<Uuid, Error> {
 /// Whether its directory is on a file system that machines share, and its ring in the memory of another one.
 pub(super) fn is_elsewhere(owner: &Owner) -> bool {
     !owner.machine_id.is_empty() && owner.machine_id != machine_id()
+}
+
+/// Whether a process is certainly dead because this machine has been booted since.
+pub(super) fn is_of_another_boot(owner: &Owner) -> bool {
+    let ours = !owner.machine_id.is_empty() && owner.machine_id == machine_id();
+    // Where the system does not tell which boot this is, nothing is certain.
+    let Ok(boot) = boot_id() else { return false };
+    ours && boot != [0; 16] && Uuid::try_parse(&owner.boot_id).is_ok_and(|theirs| theirs.into_bytes() != boot)
+}
+
+/// Whether a process is certainly dead, and nobody recovers it.
+pub(crate) fn is_dead(dir: &Path) -> Result<bool, Error> {
+    if lock_is_gone(dir)? {
+        return Ok(is_of_another_boot(&Owner::load(dir)?));
+    }
+    Ok(!is_held(dir)?)
 }
 
 /// Whether a process was born: also one of whose birth no segment tells, where the batch that told is damaged, and not only torn
@@ -65,13 +81,18 @@ pub(super) fn ring_of(owner: &Owner, process: &Uuid, state: &State) -> Result<Op
     if boot == [0; 16] || owner.boot_id != text(boot) {
         return Ok(None);
     }
-    match Ring::open(&owner.ring_path) {
+    match Ring::look(&owner.ring_path) {
         Ok(ring) => {
             let who = ring.identity();
             let ours = who.process == *process.as_bytes() && who.boot_id == boot;
+            // Of an earlier moment than the journal: somebody has put a copy in its place, and what came after is in neither.
+            let earlier = who.generation == state.generation
+                && (0..ring.geometry().lanes)
+                    .zip(&state.lanes)
+                    .any(|(lane, at)| !ring.has_reached(lane, Position { pos: at.pos, claims: at.claims }));
             // Ours never count by more codes than a journal can name.
             let counts = ring.geometry().codes <= CODES;
-            Ok((ours && counts && who.generation >= state.generation).then_some(ring))
+            Ok((ours && counts && who.generation >= state.generation && !earlier).then_some(ring))
         }
         Err(RingError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(None),
         // What the system refuses for now may be there the next time; what is no ring never will be.

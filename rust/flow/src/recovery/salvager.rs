@@ -86,20 +86,15 @@ impl Salvager {
                 head.lanes = Vec::new();
             }
         }
-        let lanes = lanes(&head, ring, damaged);
+        let mut lanes = lanes(&head, ring, damaged);
         let times = Times::new(&state, &head, ring);
         let passed = cursors(dir)?;
-        let mut counted = BTreeMap::new();
-        if ring.is_none() && passed > state.next_seq {
-            // Sinks are on the disk before the journal is: what the machine took of this is in them, so it was journaled. To a
-            // sink that is behind it is damaged.
-            let taken = passed.abs_diff(state.next_seq);
-            head.first_seq = passed;
-            counted.extend([counters::CLAIMED, counters::ACCEPTED, counters::JOURNALED].map(|cell| (cell, taken)));
+        if passed > state.next_seq {
+            delivered(&mut head, passed, ring, &mut lanes, damaged);
         }
         let behind = ring.is_some_and(|ring| (0..).zip(&lanes).any(|(lane, (at, _))| ring.is_behind(lane, *at)));
         // Where the journal's end is gone its seqs may be in sinks already: none is given out twice.
-        let jump = ring.is_none() || damaged || behind || passed > state.next_seq;
+        let jump = ring.is_none() || damaged || behind || passed > state.next_seq || state.ends_in_a_gap();
         let unknown = if ring.is_none() || fresh {
             Some("ring_gone")
         } else {
@@ -123,7 +118,7 @@ impl Salvager {
             losses,
             definitions,
             lanes,
-            counted,
+            counted: BTreeMap::new(),
             first_seq,
             jump,
             unknown,
@@ -165,6 +160,8 @@ impl Salvager {
                     self.count(counters::TORN, claims);
                     self.salvage.torn += claims;
                 }
+                // All of them are journaled, as a sink knows; the row says why seqs are left out.
+                Some(Found::Gone(0)) => self.tell("journal_gone", Some(0)),
                 Some(Found::Gone(claims)) => {
                     self.lost(counters::LOST_JOURNAL_GONE, "journal_gone", claims);
                     self.salvage.journal_gone += claims;
@@ -289,6 +286,50 @@ impl Salvager {
         self.fill.clear();
         Ok(())
     }
+}
+
+/// A sink has come to seq `passed`, where the journal ends before it: what lies between was journaled, and is safe there. To a
+/// sink that is behind it is damaged. Which of it came out of the ring, and which the library itself made, nobody knows any
+/// more: as much as can be is taken for the first, so that what is told as lost is lost, at least. It stands in the head, so
+/// that it is counted once, whenever this is killed.
+fn delivered(
+    head: &mut SegmentHead,
+    passed: i64,
+    ring: Option<&Ring>,
+    lanes: &mut [(Position, Position)],
+    damaged: bool,
+) {
+    let taken = passed.abs_diff(head.first_seq);
+    let mut born = taken;
+    match ring {
+        // Nobody knows how many claims there were.
+        None => born = 0,
+        Some(ring) => {
+            for (lane, (from, to)) in (0..).zip(&mut *lanes) {
+                let gone = if damaged { from.claims } else { ring.gone(lane, *from) };
+                let known = gone.min(born);
+                born -= known;
+                if !damaged {
+                    from.claims += known;
+                    *to = *from;
+                }
+            }
+            if !damaged {
+                head.lanes = lanes.iter().map(|(at, _)| LanePosition { pos: at.pos, claims: at.claims }).collect();
+            }
+        }
+    }
+    let mut cells = Counters::from_cells(&head.cells);
+    for (cell, n) in [
+        (counters::CLAIMED, taken - born),
+        (counters::ACCEPTED, taken - born),
+        (counters::BORN, born),
+        (counters::JOURNALED, taken),
+    ] {
+        cells.add(cell, n);
+    }
+    head.cells = cells.all();
+    head.first_seq = passed;
 }
 
 /// Where the scan of each lane begins.

@@ -68,14 +68,11 @@ fn drain(rng: &mut Rng, world: &World, form: Form, seen: &mut Seen, salvaged: bo
         return Ok(());
     };
     for _ in 0..MOST {
-        let batch = match follower.next(7, Duration::ZERO, true) {
-            Ok(batch) => batch,
-            Err(_) => {
-                seen.refused = true;
-                // What a sink does after an error; then it is asked once more.
-                let _again = follower.rewind().and_then(|()| follower.next(64, Duration::ZERO, true));
-                return Ok(());
-            }
+        let Ok(batch) = follower.next(7, Duration::ZERO, true) else {
+            seen.refused = true;
+            // What a sink does after an error; then it is asked once more.
+            let _again = follower.rewind().and_then(|()| follower.next(64, Duration::ZERO, true));
+            return Ok(());
         };
         let nothing = batch.is_none();
         if let Some(batch) = batch {
@@ -218,7 +215,7 @@ pub(crate) fn recovered(rng: &mut Rng, worlds: &[World]) -> Result<Seen, String>
 
 /// The equations, from the files alone.
 fn balanced(world: &World) -> Result<(), String> {
-    let all = outside(&world.root).map_err(|error| error.to_string())?;
+    let (all, _unreadable) = outside(&world.root).map_err(|error| error.to_string())?;
     let name = process_text(&world.process);
     let one = all.iter().find(|one| one.process == name).ok_or("nobody is there")?;
     let term = |name: &str| one.terms[name];

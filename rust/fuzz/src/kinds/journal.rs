@@ -139,13 +139,14 @@ fn forge(rng: &mut Rng, bytes: &mut Vec<u8>, worlds: &[World]) -> bool {
     let donor = worlds[rng.usize(..worlds.len())].segments[0].1.clone();
     let careful = rng.bool();
     match &mut blocks[at] {
-        Block::Head(head) => match rng.u8(..3) {
-            0 => harm::one(rng, head, &donor),
-            _ => {
+        Block::Head(head) => {
+            if rng.u8(..3) == 0 {
+                harm::one(rng, head, &donor);
+            } else {
                 let (at, width) = HEAD_FIELDS[rng.usize(..HEAD_FIELDS.len())];
                 harm::number_at(rng, head, at, width);
             }
-        },
+        }
         Block::Batch { header, payload } => match rng.u8(..6) {
             0 => harm::one(rng, header, &donor),
             1 | 2 => harm::some(rng, payload, &donor),

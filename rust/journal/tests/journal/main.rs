@@ -14,4 +14,5 @@ mod properties;
 mod reader;
 mod retain;
 mod totals;
+mod vanish;
 mod writer;

@@ -59,6 +59,14 @@ impl Redactor {
         Ok(Some(Self::of(rules, key)))
     }
 
+    /// Whether a process that redacted so, as [`super::redactions`] says it, hashed by this key, or by none.
+    ///
+    /// # Errors
+    /// As [`Redactor::of_another`].
+    pub fn hashes_by(redact: &str, key: &Key) -> Result<bool, PolicyError> {
+        Ok(redact.is_empty() || fits(&read_all(serde_json::from_str(redact)?)?, Some(key)))
+    }
+
     fn of(rules: Vec<Redaction>, key: Option<Key>) -> Self {
         let mut plans = vec![Plan::HIDDEN; CODES].into_boxed_slice();
         for spec in ACTIONS {
