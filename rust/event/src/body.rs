@@ -144,8 +144,8 @@ impl<'a> Body<'a> {
     }
 
     /// Walks everything: every bit has a meaning, every value lies within the bytes, every string is UTF-8, maps are the
-    /// JSON that they should be, numbers are in range, and nothing but padding is left.
-    pub(crate) fn validate(&self, code: u16) -> Result<(), Malformed> {
+    /// JSON that they should be, numbers are in range, and nothing but padding is left: so many bytes of it.
+    pub(crate) fn validate(&self, code: u16) -> Result<usize, Malformed> {
         let layout = Layout::of(code).ok_or(Malformed::UnknownCode(code))?;
         let unknown = self.presence & !(layout.ints | layout.strs);
         if unknown != 0 {
@@ -192,7 +192,7 @@ impl<'a> Body<'a> {
         if !strings.is_padding() {
             return Err(Malformed::LeftOver);
         }
-        Ok(())
+        Ok(strings.bytes.len())
     }
 }
 

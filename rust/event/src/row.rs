@@ -222,7 +222,7 @@ impl<'a> RowView<'a> {
     /// What is wrong with the row.
     pub fn validate(&self) -> Result<(), Malformed> {
         check_bits(self.bits())?;
-        self.fields().validate(self.code())
+        self.fields().validate(self.code()).map(|_padding| ())
     }
 }
 

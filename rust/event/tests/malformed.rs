@@ -157,6 +157,23 @@ fn each_fault_has_its_name() {
     assert_eq!(Err(Malformed::NoContext(0)), with(record::CONTEXT_ID_AT, 1));
 }
 
+/// A row has the record's body and its own padding: together they may not look like one more field.
+#[test]
+fn a_valid_record_makes_a_valid_row_whatever_stands_behind_its_fields() {
+    let whole = a_read().to_vec();
+    let body = u32::from_le_bytes(whole[28..32].try_into().unwrap());
+    for more in 0..16 {
+        let mut bytes = whole[..record::HEAD + body as usize].to_vec();
+        bytes.resize(bytes.len() + more, 0);
+        bytes[28..32].copy_from_slice(&(body + more as u32).to_le_bytes());
+        let record = RecordView::parse(&bytes).unwrap();
+        let mut row = Vec::new();
+        row::from_record(&record, row::NO_CONTEXT, 1, 2, 0, &mut row);
+        let row = RowView::parse(&row).and_then(|row| row.validate());
+        assert_eq!(record.validate(), row, "{more} bytes more");
+    }
+}
+
 #[test]
 fn what_is_too_long_is_cut_and_marked() {
     let mut encoder = a_read();

@@ -38,11 +38,11 @@ pub(crate) fn apart(mut bytes: &[u8]) -> Vec<Block> {
     let mut blocks = Vec::new();
     let take = |bytes: &mut &[u8]| -> Option<Block> {
         if bytes.starts_with(b"auditjnl") {
-            let (head, rest) = bytes.split_at_checked(u32_at(bytes, HEAD_LEN)?)?;
+            let (head, rest) = bytes.split_at_checked(u32_at(bytes, HEAD_LEN).filter(|len| *len > 0)?)?;
             *bytes = rest;
             return Some(Block::Head(head.to_vec()));
         }
-        let (header, rest) = bytes.split_at_checked(u32_at(bytes, HEADER_LEN)?)?;
+        let (header, rest) = bytes.split_at_checked(u32_at(bytes, HEADER_LEN).filter(|len| *len > 0)?)?;
         let payload: usize = SECTIONS.into_iter().map(|at| u32_at(header, at)).sum::<Option<usize>>()?;
         let padded = SECTIONS.into_iter().filter_map(|at| u32_at(header, at)).map(|len| len.next_multiple_of(8)).sum();
         debug_assert!(payload <= padded);

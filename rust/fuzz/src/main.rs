@@ -49,6 +49,8 @@ const MEMORY_PER_BYTE: usize = 64;
 const TIME: Duration = Duration::from_secs(5);
 /// An input that has not ended after so long never will.
 const NEVER: Duration = Duration::from_secs(120);
+/// How the child ends that has told of failures: as no sanitizer and no panic ends it.
+const TOLD: i32 = 33;
 /// Failures that are told of before the run is given up.
 const MOST_FAILURES: usize = 20;
 
@@ -132,7 +134,7 @@ fn watch(order: &Order, folder: &Path) -> Result<ExitCode, Failure> {
         if let Some(status) = child.try_wait()? {
             match status.code() {
                 Some(0) => return Ok(ExitCode::SUCCESS),
-                Some(1) => return Ok(ExitCode::FAILURE),
+                Some(TOLD) => return Ok(ExitCode::FAILURE),
                 _ => break format!("ended the process: {status}"),
             }
         }
@@ -203,7 +205,7 @@ fn read_all(order: &Order, folder: &Path) -> Result<ExitCode, Failure> {
         }
     }
     table.print(began.elapsed());
-    Ok(if table.failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if table.failed() { ExitCode::from(TOLD as u8) } else { ExitCode::SUCCESS })
 }
 
 /// What an input may take.
