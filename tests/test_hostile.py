@@ -324,8 +324,8 @@ for what in (lambda: auditring.open(sys.argv[1]), lambda: recover(sys.argv[1])):
     try:
         what()
         print("done")
-    except OSError as error:
-        print(type(error).__name__)
+    except (auditring.SinkError, OSError) as error:
+        print(type(error.__cause__ or error).__name__)
 """
     # Where he may go: the folders of tests are for root alone.
     with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
