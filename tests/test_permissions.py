@@ -22,7 +22,7 @@ from auditring import Rotation
 from auditring.sinks import JsonlSink, ParquetSink
 
 log = auditring.open(
-    sys.argv[1], segment_bytes=1 << 14, ring_bytes=1 << 20,
+    sys.argv[1], segment_bytes=1 << 14, ring_bytes=1 << 20, retention=auditring.Retention(max_bytes=1 << 40),
     sinks=(ParquetSink(rotation=Rotation(rows=40)), JsonlSink(rotation=Rotation(rows=40), compress=True)),
 )
 with log.session(peer=("10.0.0.1", 1), authority="decision") as session:
@@ -30,6 +30,8 @@ with log.session(peer=("10.0.0.1", 1), authority="decision") as session:
         for offset in range(50):
             session.read("orders", 0, offset, offset)
         log.flush(30)
+    while not os.path.exists(os.path.join(sys.argv[1], "retention", "lock")):
+        time.sleep(0.01)
     print("alive", flush=True)
     session.read("orders", 1, 0, 0)
     time.sleep(60)

@@ -146,7 +146,8 @@ def load_all(root: Path) -> tuple[dict[str, dict[Kind, Account]], list[str]]:
     accounts: dict[str, dict[Kind, Account]] = {}
     wrong = []
     try:
-        names = sorted(entry.name for entry in os.scandir(root / FOLDER) if entry.name.count("-") == _DASHES)
+        plain = (entry.name for entry in os.scandir(root / FOLDER) if entry.is_file(follow_symlinks=False))
+        names = sorted(name for name in plain if name.count("-") == _DASHES)
     except FileNotFoundError:
         return {}, []
     for name in names:
@@ -166,8 +167,11 @@ def store(root: Path, process: str, accounts: Mapping[Kind, Account]) -> None:
     folder = root / FOLDER
     body = json.dumps({kind: dataclasses.asdict(account) for kind, account in accounts.items()}, indent=1).encode()
     beside = folder / f".{process}.tmp"
-    fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    # What was left there goes by its name, so that nothing is written through another one.
+    beside.unlink(missing_ok=True)
+    fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     with os.fdopen(fd, "wb") as file:
+        os.fchmod(fd, 0o600)
         file.write(_first_line(body) + b"\n" + body)
         file.flush()
         os.fsync(file.fileno())

@@ -32,7 +32,7 @@ from auditring.ledger import Account, Entry, LedgerDamaged
 from auditring.retention.contents import describe, is_older
 from auditring.retention.stages import Warnings
 from auditring.retention.survey import Candidate, plan, survey
-from auditring.sinks._files import own_directory
+from auditring.sinks._files import open_plain, own_directory
 
 __all__ = ["Keeper"]
 
@@ -118,7 +118,7 @@ class Keeper:
         """Holds the lock: its descriptor, or `None` where another process has it."""
         folder = self._root / ledger.FOLDER
         own_directory(folder)
-        self._lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        self._lock = open_plain(folder / "lock", os.O_RDWR)
         try:
             try:
                 fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
