@@ -192,7 +192,7 @@ def _checked(sinks: Sequence[Sink] | None) -> tuple[Sink, ...]:
     names = set()
     for sink in chosen:
         if not isinstance(sink, Sink):
-            raise ConfigError(f"sinks: {sink!r} is no auditring.sinks.Sink")
+            raise ConfigError(f"sinks: {sink!r} is no auditring.sinks.Sink; derive its class from that")
         if not isinstance(policy_of(sink), Policy | None):
             raise ConfigError(f"sinks: the policy of {sink.name!r} is a Policy, not {policy_of(sink)!r}")
         if _SINK_NAME.fullmatch(sink.name) is None:
