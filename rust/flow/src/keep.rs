@@ -56,6 +56,11 @@ impl Keep {
         })
     }
 
+    /// Who is owed the journal, as was known last.
+    pub(crate) fn followers(&self) -> Followers {
+        self.followers.clone()
+    }
+
     /// A segment begins.
     pub(crate) fn begin(&mut self, segment: SyncHandle) {
         let most = (descriptors() / SHARE).clamp(1, MOST);

@@ -749,7 +749,11 @@ impl Pump {
         if !self.is_over() {
             return Ok(self.show_over(false));
         }
-        let followers = Followers::load(&self.dir)?;
+        let mut followers = Followers::load(&self.dir)?;
+        if followers.entries.is_empty() {
+            // The file was taken away, and nothing goes on that account: it will be put back.
+            followers = self.keep.followers();
+        }
         self.make_room(&followers)?;
         let large = self.writer.len() >= self.slack() || self.writer.len() >= self.sealed_bytes;
         if self.is_over() && large && !self.fresh() && !self.writer.is_poisoned() {
