@@ -268,7 +268,7 @@ def test_a_sample_is_reproducible_and_weighted(tmp_path: Path) -> None:
         ({"sinks": ("parquet",)}, "no auditring.sinks.Sink"),
         ({"sinks": (JsonlSink(name="../x"),)}, "cannot name a file"),
         ({"durability": Durability("moon")}, "PROCESS"),
-        ({"durability": Durability("power", True)}, "PROCESS"),
+        ({"durability": Durability("power", 1)}, "PROCESS"),
         ({"durability": Durability("power", -1.0)}, "no span of time"),
         ({"segment_age": None}, "segment_age"),
         ({"segment_age": 1e300}, "segment_age"),
