@@ -236,7 +236,7 @@ def test_what_has_gone_is_proved_by_the_ledger_when_the_rows_have_gone_and_by_ro
     assert not [finding for finding in report.wrong if finding.kind is Kind.MISSING and "in no file" in finding.text]
     # All that the teller wrote goes, too.
     with opened(path, retention=Retention(max_age=0.001)):
-        until(lambda: not files_of(path, teller))
+        until(lambda: not names_of(path, teller))
     sound(path)
     next(iter(sorted(path.glob("events/*/*.parquet")))).unlink()
     assert not verify.check(path).complete
