@@ -325,7 +325,7 @@ impl Reader {
     /// A directory that was put back is another one under the same name.
     fn follow(&mut self) -> Result<()> {
         if vanished(&self.dir_handle, &self.dir)? == Some(What::Replaced) {
-            self.dir_handle = files::open(&self.dir)?;
+            self.dir_handle = files::open_dir(&self.dir)?;
             self.listed_at = None;
         }
         Ok(())
