@@ -58,8 +58,12 @@ def written(path: Path, events: int = 300, *, compress: bool = False) -> str:
 
 def files_of(path: Path, process: str) -> dict[str, bytes]:
     """The files of a process, by their path in the directory."""
-    names = [*path.glob(f"events/*/{process}-*.parquet"), *path.glob(f"jsonl/**/{process}-*")]
-    return {str(name.relative_to(path)): name.read_bytes() for name in names}
+    return {str(name.relative_to(path)): name.read_bytes() for name in names_of(path, process)}
+
+
+def names_of(path: Path, process: str) -> list[Path]:
+    """The same unread: any of them may go meanwhile."""
+    return [*path.glob(f"events/*/{process}-*.parquet"), *path.glob(f"jsonl/**/{process}-*")]
 
 
 def told(path: Path) -> dict[str, dict[str, object]]:
@@ -118,7 +122,7 @@ def test_a_file_goes_when_its_newest_event_is_too_old_and_the_folder_of_an_empty
     path = tmp_path / "audit"
     process = written(path)
     with opened(path, retention=Retention(max_age=1.0)) as log:
-        until(lambda: not files_of(path, process))
+        until(lambda: not names_of(path, process))
         until(lambda: not list(path.glob("events/*-*-*")))
         log.emit("com.example.StillHere")
         log.flush(30)
@@ -174,7 +178,7 @@ def test_one_process_deletes_at_a_time(tmp_path: Path) -> None:
             until(lambda: log.stats().journaled > before)
             assert len(files_of(path, process)) > 4
             fcntl.flock(lock, fcntl.LOCK_UN)
-            until(lambda: not files_of(path, process))
+            until(lambda: not names_of(path, process))
 
 
 @pytest.mark.parametrize("unlinked", [False, True])
@@ -232,7 +236,7 @@ def test_what_has_gone_is_proved_by_the_ledger_when_the_rows_have_gone_and_by_ro
     assert not [finding for finding in report.wrong if finding.kind is Kind.MISSING and "in no file" in finding.text]
     # All that the teller wrote goes, too.
     with opened(path, retention=Retention(max_age=0.001)):
-        until(lambda: not files_of(path, teller))
+        until(lambda: not names_of(path, teller))
     sound(path)
     next(iter(sorted(path.glob("events/*/*.parquet")))).unlink()
     assert not verify.check(path).complete
