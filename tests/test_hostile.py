@@ -344,6 +344,8 @@ for what in (lambda: auditring.open(sys.argv[1]), lambda: recover(sys.argv[1])):
     try:
         what()
         print("done")
+    except auditring.SinkError as error:  # asked first, before anything is touched
+        print(type(error.__cause__).__name__)
     except OSError as error:
         print(type(error).__name__)
 """
