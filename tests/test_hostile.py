@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -91,6 +92,25 @@ def test_a_link_in_the_place_of_a_folder_is_refused_by_name(tmp_path: Path, else
     (root / name).unlink()
     record(root)
     assert read(root) == [0]
+
+
+def test_what_retention_has_deleted_is_read_of_plain_files_alone(tmp_path: Path, elsewhere: Path) -> None:
+    """Links are not followed, pipes not waited for; `verify` names them."""
+    root = tmp_path / "audit"
+    record(root)
+    folder = root / "retention"
+    folder.symlink_to(elsewhere)
+    assert any("symbolic link" in finding.text for finding in check(root).wrong)
+    folder.unlink()
+    folder.mkdir()
+    account = folder / str(uuid.uuid4())
+    os.mkfifo(account)
+    assert any("no plain file" in finding.text for finding in check(root).wrong)
+    account.unlink()
+    account.symlink_to(elsewhere / "theirs")
+    assert any(account.name in finding.text for finding in check(root).wrong)
+    account.unlink()
+    assert check(root).complete
 
 
 def test_a_link_to_nothing_is_refused_too(tmp_path: Path) -> None:

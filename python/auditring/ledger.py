@@ -13,9 +13,11 @@ order in which they went, so that copies kept elsewhere can be proved to be the 
 from __future__ import annotations
 
 import dataclasses
+import errno
 import hashlib
 import json
 import os
+import stat
 import zlib
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -129,7 +131,7 @@ def load(root: Path, process: str) -> dict[Kind, Account]:
     """The accounts of a process, by kind. Raises `OSError`, `LedgerDamaged`."""
     path = root / FOLDER / process
     try:
-        line, _, body = path.read_bytes().partition(b"\n")
+        line, _, body = _read(path).partition(b"\n")
     except FileNotFoundError:
         return {}
     if line != _first_line(body):
@@ -145,9 +147,11 @@ def load_all(root: Path) -> tuple[dict[str, dict[Kind, Account]], list[str]]:
     """The accounts of all processes, and what is wrong with those that cannot be read."""
     accounts: dict[str, dict[Kind, Account]] = {}
     wrong = []
+    folder = root / FOLDER
+    if folder.is_symlink():
+        return {}, [f"{folder} is a symbolic link, and none is followed here"]
     try:
-        plain = (entry.name for entry in os.scandir(root / FOLDER) if entry.is_file(follow_symlinks=False))
-        names = sorted(name for name in plain if name.count("-") == _DASHES)
+        names = sorted(entry.name for entry in os.scandir(folder) if entry.name.count("-") == _DASHES)
     except FileNotFoundError:
         return {}, []
     for name in names:
@@ -181,6 +185,16 @@ def store(root: Path, process: str, accounts: Mapping[Kind, Account]) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def _read(path: Path) -> bytes:
+    """A plain file, whole: a link is not followed, and a pipe or a device not waited for. Raises `OSError`."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(errno.EINVAL, "it is no plain file, and left alone", str(path))
+    with os.fdopen(fd, "rb") as file:
+        return file.read()
 
 
 def _first_line(body: bytes) -> bytes:
