@@ -102,8 +102,9 @@ endif
 test-python-kafka:
 	$(PYTEST) --quiet -p no:cacheprovider tests/kafka
 
+# Many of these wait, too, for processes that they start or for moments: two at a time, a file in one place.
 test-python-rest:
-	$(PYTEST) --quiet --ignore tests/kafka
+	$(PYTEST) --quiet --numprocesses 2 --dist loadfile --ignore tests/kafka
 
 # An interpreter without a GIL has another ABI, so its build lies in an environment and a target directory of its own. The
 # tests are those of the core: what asks DuckDB, which has no wheel for it, cannot run there. `UNSAFE_PYO3_SKIP_VERSION_CHECK=1`

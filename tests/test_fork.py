@@ -165,3 +165,51 @@ def test_workers_of_every_start_method_keep_their_rows(tmp_path: Path, method: s
     ended, recovered_ones = (len(offsets(root, action)) for action in ("ProxyCleanShutdown", "auditring.Recovered"))
     assert ended + recovered_ones == 6
     assert recovered_ones <= 1
+
+
+WHILE_KEPT = """
+import os, sys, threading
+from pathlib import Path
+import auditring
+
+log = auditring.open(sys.argv[1])
+core = log._live().core
+directory = Path(core.directory)
+stop = threading.Event()
+
+def keep():
+    # Something to put back each time: that takes a while, as a slow disk does.
+    while not stop.is_set():
+        (directory / "followers").unlink(missing_ok=True)
+        core.keep_journal()
+
+def locks():
+    open_files = []
+    for fd in os.listdir("/proc/self/fd"):
+        try:
+            open_files.append(os.readlink(f"/proc/self/fd/{fd}"))
+        except OSError:
+            continue
+    return sum(name.startswith(str(directory)) and name.endswith("lock") for name in open_files)
+
+thread = threading.Thread(target=keep)
+thread.start()
+kept = 0
+for _ in range(50):
+    pid = os.fork()
+    if pid == 0:
+        os._exit(locks())
+    kept += os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+stop.set()
+thread.join()
+assert locks() > 0
+log.close(60)
+assert kept == 0, kept
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts descriptors in /proc")
+def test_a_child_that_is_forked_while_the_journal_is_looked_at_keeps_no_lock(tmp_path: Path) -> None:
+    """Whatever the pump's thread has in hand at that moment: else a dead parent would look alive as long as a child."""
+    run = [sys.executable, "-c", WHILE_KEPT, str(tmp_path / "audit")]
+    subprocess.run(run, check=True, timeout=DEADLINE)

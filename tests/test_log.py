@@ -268,6 +268,15 @@ def test_a_sample_is_reproducible_and_weighted(tmp_path: Path) -> None:
         ({"sinks": ("parquet",)}, "no auditring.sinks.Sink"),
         ({"sinks": (JsonlSink(name="../x"),)}, "cannot name a file"),
         ({"durability": Durability("moon")}, "PROCESS"),
+        ({"durability": Durability("power", 1)}, "PROCESS"),
+        ({"durability": Durability("power", -1.0)}, "no span of time"),
+        ({"segment_age": None}, "segment_age"),
+        ({"segment_age": 1e300}, "segment_age"),
+        ({"journal_bytes": 1 << 63}, "journal_bytes"),
+        ({"sinks": ParquetSink()}, r"sinks=\(sink,\)"),
+        ({"sinks": 3}, "a sequence of sinks"),
+        ({"sinks": (), "required": ("parquet",)}, "known: none"),
+        ({"ring_dir": ""}, "ring_dir: an empty path"),
     ],
 )
 def test_a_setting_that_cannot_be_is_an_error_before_anything_is_touched(
@@ -277,6 +286,14 @@ def test_a_setting_that_cannot_be_is_an_error_before_anything_is_touched(
     with pytest.raises(auditring.ConfigError, match=message):
         auditring.open(tmp_path / "audit", **settings)
     assert not (tmp_path / "audit").exists()
+
+
+def test_an_empty_path_is_not_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As an unset variable gives it; whoever means the working directory says '.'."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(auditring.ConfigError, match="path: an empty path"):
+        auditring.open("")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -119,6 +119,17 @@ def test_a_process_that_lives_is_left_alone(tmp_path: Path) -> None:
         assert log.stats().sinks["jsonl"].lost == {}
 
 
+def test_a_process_whose_lock_file_is_gone_is_said_to_be_unknown(tmp_path: Path) -> None:
+    """Neither to live nor to be dead; and it is left alone."""
+    dead(tmp_path)
+    (lock,) = (tmp_path / "journal").glob("*/lock")
+    lock.unlink()
+    assert {row["state"] for row in json.loads(run("list", str(tmp_path), "--json").output)} == {"unknown"}
+    done = run("forget", "kafka", str(tmp_path), "--yes")
+    assert (done.exit_code, "no lock file any more" in done.output) == (1, True)
+    assert lock.parent.is_dir()
+
+
 def test_list_says_of_each_sink_how_far_it_is(tmp_path: Path) -> None:
     """As a table, and as JSON; also of processes that have gone."""
     auditring.open(tmp_path, sinks=(JsonlSink(),), instance="before").close(30)

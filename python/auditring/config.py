@@ -10,7 +10,8 @@ import enum
 import math
 from collections.abc import Collection, Mapping
 from datetime import timedelta
-from typing import ClassVar, Self
+from types import NoneType
+from typing import ClassVar, Final, Self
 
 from auditring.exceptions import ConfigError
 
@@ -19,11 +20,14 @@ __all__ = ["Durability", "Retention", "Rotation", "Seconds", "Then", "WhenFull",
 Seconds = timedelta | float
 """A span of time: a `timedelta`, or seconds."""
 
+_LONGEST: Final = timedelta.max.total_seconds()
+_GREATEST: Final = 2**63 - 1
+
 
 def unknown_key(what: str, key: object, known: Collection[str]) -> ConfigError:
     """The error for a key that nobody knows, with the nearest one that somebody does."""
     near = difflib.get_close_matches(str(key), known, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(known))}"
+    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(known)) or 'none'}"
     return ConfigError(f"{what}: unknown key {key!r}; {hint}")
 
 
@@ -37,6 +41,8 @@ def seconds(what: str, value: Seconds | None) -> float | None:
         raise ConfigError(f"{what}: seconds or a timedelta, not {type(value).__name__}")
     if not math.isfinite(value) or value < 0:
         raise ConfigError(f"{what}: {value!r} is no span of time")
+    if value > _LONGEST:
+        raise ConfigError(f"{what}: {value!r} seconds are more than a timedelta can be")
     return float(value)
 
 
@@ -48,6 +54,8 @@ def positive(what: str, value: int | None) -> None:
         raise ConfigError(f"{what}: a whole number, not {type(value).__name__}")
     if value < 1:
         raise ConfigError(f"{what}: {value} is less than 1")
+    if value > _GREATEST:
+        raise ConfigError(f"{what}: {value} is more than 2**63 - 1")
 
 
 class _FromMapping:
@@ -156,7 +164,9 @@ Durability.PROCESS = Durability("process")
 
 def check_durability(value: object) -> None:
     """Raises unless `value` is one of the two promises that there are."""
-    if isinstance(value, Durability) and (value.name, value.interval is None) in {("process", True), ("power", False)}:
+    known = {("process", NoneType), ("power", float)}
+    if isinstance(value, Durability) and (value.name, type(value.interval)) in known:
+        seconds("durability", value.interval)
         return
     raise ConfigError(f"durability: Durability.PROCESS or Durability.POWER(interval), not {value!r}")
 

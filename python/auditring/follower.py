@@ -38,7 +38,7 @@ _LOSSES: Final = 1.0
 """Seconds between two rows about losses."""
 _CAUSES: Final = ("budget", "corrupt", "rejected")
 _HANGS: Final = "look at what the sink writes to; nothing is lost as long as the journal has room"
-_ADVICE: Final = "look at the cause; nothing is lost: rows wait in the journal, and the sink is tried again by itself"
+_ADVICE: Final = "look at the cause; rows wait as long as the journal has room, and the sink is tried again by itself"
 
 
 def declined(sink: Sink) -> list[tuple[str, str]]:

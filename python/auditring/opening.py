@@ -7,7 +7,7 @@ import os
 import platform
 import re
 import socket
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -86,6 +86,7 @@ def open(  # noqa: A001, PLR0913 - the public name: auditring.open; every settin
     check_durability(durability)
     if seconds("balance", balance) == 0:
         raise ConfigError("balance: 0 would write rows all the time; None is never")
+    _check_paths(path=path, ring_dir=ring_dir)
     chosen = _checked(sinks)
     owned = [(sink, policy_of(sink)) for sink in chosen]
     policy = _policy(policy, read=read, write=write, request=request, seed=seed)
@@ -112,7 +113,7 @@ def open(  # noqa: A001, PLR0913 - the public name: auditring.open; every settin
         **{name: one.boundary for name, one in full.items()},
         "journal_bytes": journal_bytes,
         "segment_bytes": segment_bytes,
-        "segment_seconds": seconds("segment_age", segment_age),
+        "segment_seconds": _span("segment_age", segment_age),
         "power_seconds": durability.interval,
         "balance_seconds": seconds("balance", balance),
     }
@@ -133,6 +134,21 @@ def open(  # noqa: A001, PLR0913 - the public name: auditring.open; every settin
     root = None if path is None else Path(path).absolute()
     probed(chosen, probe, root)
     return AuditLog(root, chosen, settings, lock_policy=lock_policy, redact=policy.redact, retention=retention)
+
+
+def _check_paths(**paths: str | os.PathLike[str] | None) -> None:
+    """Raises where one is empty: what an unset variable gives would be the working directory."""
+    for name, path in paths.items():
+        if path is not None and not os.fspath(path):
+            raise ConfigError(f"{name}: an empty path names no directory; '.' is the working directory")
+
+
+def _span(name: str, value: Seconds | None) -> float:
+    """A span that there must be, in seconds."""
+    span = seconds(name, value)
+    if span is None:
+        raise ConfigError(f"{name}: None is no span of time")
+    return span
 
 
 def _kept(sink: Sink, own: Policy, policy: Policy, journaled: bytes, seed: int, key: RedactionKey | None) -> bytes:
@@ -188,11 +204,14 @@ def _startup(said: Mapping[str, object], durability: Durability) -> list[tuple[s
 
 
 def _checked(sinks: Sequence[Sink] | None) -> tuple[Sink, ...]:
+    given: object = sinks
+    if isinstance(given, Sink) or not isinstance(given, Iterable | None):
+        raise ConfigError(f"sinks: a sequence of sinks, not {sinks!r}; of one: sinks=(sink,)")
     chosen = (ParquetSink(),) if sinks is None else tuple(sinks)
     names = set()
     for sink in chosen:
         if not isinstance(sink, Sink):
-            raise ConfigError(f"sinks: {sink!r} is no auditring.sinks.Sink")
+            raise ConfigError(f"sinks: {sink!r} is no auditring.sinks.Sink; derive its class from that")
         if not isinstance(policy_of(sink), Policy | None):
             raise ConfigError(f"sinks: the policy of {sink.name!r} is a Policy, not {policy_of(sink)!r}")
         if _SINK_NAME.fullmatch(sink.name) is None:

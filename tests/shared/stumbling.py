@@ -1,5 +1,6 @@
 """Sinks that fail at chosen calls, before or after the call did its work, and one that keeps its rows in memory."""
 
+from pathlib import Path
 from typing import Any, Self
 
 import pyarrow as pa
@@ -57,6 +58,11 @@ class _Memory:
     def fresh(self) -> Self:
         """The object itself: one process, one log."""
         return self
+
+    remote = False
+
+    def probe(self, root: Path) -> None:
+        """There is always room."""
 
     def interested(self, action: str, outcome: str) -> bool:  # noqa: ARG002 - everything
         """Everything."""

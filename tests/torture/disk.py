@@ -69,6 +69,7 @@ log = auditring.open(
     sinks=(ParquetSink(rotation=Rotation(rows=20_000, age=0.5)), JsonlSink(rotation=Rotation(rows=10_000))),
     when_full={"protected": protected, "droppable": droppable}, balance=0.5,
     retention=Retention(max_bytes=30 << 20, min_free=20 << 20) if mode == "retention" else None,
+    required=("parquet", "jsonl"),
 )
 stop = threading.Event()
 raised = [0] * order["threads"]

@@ -12,7 +12,7 @@ import click
 from auditring.cli.errors import missing, suggestion
 
 SUMMARIES = {
-    "demo": "Audit a real HTTP gateway under load, then ask DuckDB who did what.",
+    "demo": "Audit a real Kafka proxy while clients use it, then ask DuckDB who read what.",
     "explain": "Which rule of a policy decides about an event, and why.",
     "hash": "What stands in the log for a value that was hashed, and where.",
     "query": "Ask an audit directory: SQL, or a saved question.",

@@ -17,6 +17,7 @@ __all__ = ["command"]
 
 _DIRECTORY = click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
 _LIVING = "lives, and lists the sink: open its log without the sink, then forget it"
+_LOCKLESS = "has no lock file any more, so nobody can tell whether it lives: `auditring recover` says what to do"
 _HELD = {
     "living": _LIVING,
     "unended": "has died and is not recovered: run `auditring recover` first",
@@ -51,7 +52,7 @@ def list_(directory: Path, form: Literal["table", "json"]) -> None:
         {
             "instance": process["instance"],
             "process": process["process"],
-            "state": "writing" if process["alive"] else "closed" if process["pid"] is None else "dead",
+            "state": _state(process),
             "sink": name,
             "required": sink["required"] if process["pid"] is not None else None,
             "cursor": sink["reached"],
@@ -85,7 +86,7 @@ def forget(name: str, directory: Path, *, yes: bool) -> None:
     from auditring import _core
 
     # Whoever asks about what is no audit directory is told so.
-    _outside(directory, _core)
+    lockless = {process["process"] for process in _outside(directory, _core) if process["lockless"]}
     try:
         found = _core.forget_sink(str(directory.absolute()), name, really=yes)
     except OSError as error:
@@ -95,7 +96,7 @@ def forget(name: str, directory: Path, *, yes: bool) -> None:
         who = f"{one['process']}" + (f" ({one['instance']})" if one["instance"] else "")
         if one["held"] != "ended":
             left += 1
-            click.echo(f"{who} {_HELD[one['held']]}")
+            click.echo(f"{who} {_LOCKLESS if one['process'] in lockless else _HELD[one['held']]}")
         elif yes:
             gone = "its journal is removed" if one["removed"] else "other sinks still need its journal"
             click.echo(f"{who}: {one['rows']:,} rows are lost to {name}; {gone}")
@@ -108,6 +109,14 @@ def forget(name: str, directory: Path, *, yes: bool) -> None:
         click.echo("Nothing was done: say --yes to forget the sink.")
         sys.exit(1)
     sys.exit(1 if left else 0)
+
+
+def _state(process: Mapping[str, Any]) -> str:
+    if process["alive"]:
+        return "writing"
+    if process["pid"] is None:
+        return "closed"
+    return "unknown" if process["lockless"] else "dead"
 
 
 def _outside(directory: Path, core: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - the compiled module, imported late

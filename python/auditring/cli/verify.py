@@ -164,7 +164,7 @@ def write_tables(report: Report) -> None:
             title=f"What the log says that it lost{cut}",
         )
     for finding in sorted(report.everything, key=lambda finding: finding.wrong):
-        click.echo(("" if finding.wrong else "Note, ") + line(finding))
+        click.echo(("" if finding.wrong or finding.kind == "note" else "Note, ") + line(finding))
     rate = f"{report.rows / report.seconds:,.0f} a second" if report.rows and report.seconds else "none read"
     depth = "footers alone" if report.fast else f"{report.rows:,} rows and lines, {rate}"
     click.echo(f"{report.verdict} ({report.files:,} files in {report.seconds:.1f} s; {depth})")

@@ -125,7 +125,11 @@ class Keeper:
             except BlockingIOError:
                 yield None
             else:
-                yield self._lock
+                try:
+                    yield self._lock
+                finally:
+                    # A child that was forked at an unlucky moment may have a copy, which would go on holding it.
+                    fcntl.flock(self._lock, fcntl.LOCK_UN)
         finally:
             self.forked()
 

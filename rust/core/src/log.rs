@@ -2,14 +2,14 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use auditring_event::record::Encoder;
 use auditring_event::sanitize::Marks;
 use auditring_event::{Context, Kind, Outcome, by_name, spec};
 use auditring_flow::{Born, Carry, Error, Journaled, Limits, Mailbox, Progress, Pump, Settings, Unsynced, retire};
-use auditring_journal::{ProcessDir, fold, in_memory};
+use auditring_journal::{Lock, ProcessDir, fold, in_memory};
 use auditring_policy::Policy;
 use auditring_ring::{Clock, ClockKind, Identity, Kind as Edge, Ring};
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyTimeoutError, PyTypeError, PyValueError};
@@ -59,6 +59,8 @@ struct Machine {
     dir: PathBuf,
     pump: Mutex<Option<Pump>>,
     held: Mutex<Option<ProcessDir>>,
+    /// For a forked child, where the directory may be in the pump's hands for ever.
+    lock: Weak<Lock>,
     mailbox: Arc<Mailbox>,
     unsynced: Arc<Unsynced>,
 }
@@ -221,10 +223,11 @@ impl Log {
             }
         });
         let (dir, mailbox, unsynced) = (pump.dir().to_owned(), pump.mailbox(), pump.unsynced());
+        let lock = held.lock();
         let (pump, held) = (Mutex::new(Some(pump)), Mutex::new(Some(held)));
         Ok(Self {
             shared,
-            machine: Some(Machine { process, root, dir, pump, held, mailbox, unsynced }),
+            machine: Some(Machine { process, root, dir, pump, held, lock, mailbox, unsynced }),
             closed: AtomicBool::new(false),
         })
     }
@@ -504,6 +507,10 @@ impl Log {
         if self.shared.is_shut() || old.is_linked() {
             return Ok(false);
         }
+        if lock(&machine.pump).as_ref().is_some_and(Pump::is_replacing) {
+            // The one that has gone by now has events that the pump does not come to yet: it may be at the journal's budget.
+            return Ok(false);
+        }
         let identity = Identity { generation: old.identity().generation + 1, ..*old.identity() };
         let made = py.detach(|| Ring::create(old.path(), old.geometry(), &identity, old.clock(), old.birth()));
         let ring = Arc::new(made.map_err(os_error)?);
@@ -730,11 +737,8 @@ impl Log {
     /// in force, unless another thread of the parent was about to change it.
     fn forked<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
         self.shared.shut(true);
-        if let Some(machine) = &self.machine
-            && let Ok(held) = machine.held.try_lock()
-            && let Some(held) = held.as_ref()
-        {
-            held.close_lock_in_child();
+        if let Some(lock) = self.machine.as_ref().and_then(|machine| machine.lock.upgrade()) {
+            lock.close_in_child();
         }
         let stated = self.shared.policies.as_ref()?.in_force_now()?;
         Some(PyBytes::new(py, &stated.bytes))

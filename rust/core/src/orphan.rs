@@ -1,10 +1,10 @@
 //! Processes that have died: adopted, recovered, and followed to their end by whoever found them.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
 
 use auditring_flow::{Recovery, Salvage, key_for, recover, retire};
-use auditring_journal::{Followers, ProcessDir, SegmentHead, fold, list, process_text, purge, strangers};
+use auditring_journal::{Followers, Lock, ProcessDir, SegmentHead, fold, list, process_text, purge, strangers};
 use auditring_policy::Key;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -23,6 +23,8 @@ pub(crate) struct Orphan {
     next_seq: i64,
     salvage: Option<Salvage>,
     held: Mutex<Option<ProcessDir>>,
+    /// For a forked child, where the directory may be in another thread's hands for ever.
+    lock: Weak<Lock>,
 }
 
 impl Orphan {
@@ -60,6 +62,7 @@ fn adopt(
         head: state.head.unwrap_or_default(),
         next_seq: state.next_seq,
         salvage,
+        lock: held.as_ref().map_or_else(Weak::new, ProcessDir::lock),
         held: Mutex::new(held),
     }))
 }
@@ -170,10 +173,8 @@ impl Orphan {
 
     /// In a forked child: the hold is the parent's.
     fn forked(&self) {
-        if let Ok(held) = self.held.try_lock()
-            && let Some(held) = held.as_ref()
-        {
-            held.close_lock_in_child();
+        if let Some(lock) = self.lock.upgrade() {
+            lock.close_in_child();
         }
     }
 }

@@ -8,13 +8,15 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use auditring_journal::{Cursor, Followers, Owner, ProcessDir, SegmentName, SyncHandle, What, vanished};
+use auditring_journal::{Cursor, Followers, Owner, ProcessDir, SegmentName, SyncHandle, What, descriptors, vanished};
 
 use crate::Error;
 use crate::progress::Progress;
 
-/// Segments that are held open at most: each takes a descriptor.
+/// Segments that are held open at most, and as a part of the descriptors that the process may have: each takes one, and
+/// the host needs them more.
 const MOST: usize = 1024;
+const SHARE: usize = 8;
 
 /// Something that was taken away.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,11 +56,16 @@ impl Keep {
         })
     }
 
+    /// Who is owed the journal, as was known last.
+    pub(crate) fn followers(&self) -> Followers {
+        self.followers.clone()
+    }
+
     /// A segment begins.
     pub(crate) fn begin(&mut self, segment: SyncHandle) {
-        if self.segments.len() >= MOST {
-            self.segments.remove(0);
-        }
+        let most = (descriptors() / SHARE).clamp(1, MOST);
+        // The limit may have been lowered since.
+        self.segments.drain(..(self.segments.len() + 1).saturating_sub(most));
         self.segments.push(segment);
     }
 
@@ -118,13 +125,14 @@ impl Keep {
     }
 
     fn files(&mut self, progress: &Progress, let_go: i64, found: &mut Vec<Vanished>) -> Result<(), Error> {
-        self.pass(progress, let_go)?;
+        // The pump waits for no disk that a follower waits for, unless something is missing.
+        self.pass(progress, let_go, false)?;
         while let Some((at, what)) = self.missing()? {
             // A follower may have passed it, and deleted it, since.
             let before = self.segments.len();
-            self.pass(progress, let_go)?;
+            self.pass(progress, let_go, true)?;
             let Some(at) = at.checked_sub(before - self.segments.len()) else { continue };
-            let segment = &mut self.segments[at];
+            let segment = &self.segments[at];
             let path = segment.path().to_owned();
             found.push(Vanished { path, kind: "segment", what, restored: false });
             segment.restore()?;
@@ -146,11 +154,11 @@ impl Keep {
     }
 
     /// Lets go of segments that nobody lacks rows of: they may be deleted.
-    fn pass(&mut self, progress: &Progress, let_go: i64) -> Result<(), Error> {
+    fn pass(&mut self, progress: &Progress, let_go: i64, wait: bool) -> Result<(), Error> {
         let mut passed = None;
         for entry in &self.followers.entries {
             let stored = || Ok::<_, Error>(Cursor::load(&self.dir, &entry.name)?.map_or(0, |cursor| cursor.seq));
-            let seq = progress.passed(&entry.name).map_or_else(stored, Ok)?.max(entry.since_seq);
+            let seq = progress.passed(&entry.name, wait).map_or_else(stored, Ok)?.max(entry.since_seq);
             passed = Some(passed.map_or(seq, |least: i64| least.min(seq)));
         }
         let over = passed.unwrap_or(0).max(let_go);

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
 use std::time::{Duration, Instant};
 
 use auditring_journal::{Cursor, SinkLock};
@@ -138,6 +138,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
+    match mutex.try_lock() {
+        Ok(held) => Some(held),
+        Err(TryLockError::Poisoned(held)) => Some(held.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
+    }
+}
+
 impl Progress {
     /// A copy of the numbers.
     #[must_use]
@@ -262,19 +270,25 @@ impl Progress {
         held
     }
 
-    /// How far a follower of this log is; none: it has none of that name.
-    pub(crate) fn passed(&self, sink: &str) -> Option<i64> {
-        lock(&self.followed).get(sink).map(|one| lock(&one.cursor).seq)
+    /// How far a follower of this log is; none: it has none of that name. One that stores its cursor is waited for if wanted,
+    /// which may take as long as its disk does; else it has passed nothing.
+    pub(crate) fn passed(&self, sink: &str, wait: bool) -> Option<i64> {
+        let cursor = Arc::clone(&lock(&self.followed).get(sink)?.cursor);
+        if wait {
+            return Some(lock(&cursor).seq);
+        }
+        Some(try_lock(&cursor).map_or(i64::MIN, |cursor| cursor.seq))
     }
 
-    /// Puts back cursors and locks that have been taken away; returns the names of the cursors.
+    /// Puts back cursors and locks that have been taken away; returns the names of the cursors. One that is being stored at
+    /// the moment is not waited for: it will be there.
     pub(crate) fn restore(&self, dir: &Path) -> auditring_journal::Result<Vec<String>> {
         let mut missing = Vec::new();
         for (sink, one) in &*lock(&self.followed) {
-            let cursor = lock(&one.cursor);
             let Some(sink_lock) = one.lock.upgrade() else { continue };
             // Somebody else's hold would be of no use to them: the directory is ours.
             sink_lock.renew()?;
+            let Some(cursor) = try_lock(&one.cursor) else { continue };
             if *cursor != Cursor::default() && !Cursor::is_there(dir, sink)? {
                 cursor.store(dir, sink)?;
                 missing.push(format!("{sink}.cursor"));
@@ -398,6 +412,20 @@ mod tests {
         assert_eq!((follower(8), progress.end_is_held_back()), (false, true));
         progress.publish(|j| (j.durable_seq, j.durable_batches) = (7, 2));
         assert_eq!((follower(8), progress.end_is_held_back()), (true, false));
+    }
+
+    #[test]
+    fn a_cursor_that_is_being_stored_keeps_nobody_waiting_who_does_not_ask_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let progress = Progress::default();
+        let sink_lock = Arc::new(SinkLock::try_take(dir.path(), "lines").unwrap().unwrap());
+        let held = progress.follow("lines", Cursor { seq: 7, ..Cursor::default() }, &sink_lock);
+        let storing = lock(&held);
+        assert_eq!(progress.passed("lines", false), Some(i64::MIN));
+        assert!(progress.restore(dir.path()).unwrap().is_empty());
+        drop(storing);
+        assert_eq!((progress.passed("lines", false), progress.passed("lines", true)), (Some(7), Some(7)));
+        assert_eq!(progress.restore(dir.path()).unwrap(), ["lines.cursor"]);
     }
 
     #[test]

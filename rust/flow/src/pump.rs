@@ -20,7 +20,7 @@ use auditring_event::{Definitions, named};
 use auditring_journal::counters;
 use auditring_journal::{
     BatchFlags, BatchMeta, Followers, LaneRange, ProcessDir, Writer, bytes_held, delete_oldest_before, delete_passed,
-    free_bytes, holding,
+    free_bytes, holding, segments,
 };
 use auditring_policy::Policy;
 use auditring_ring::{Clock, OwnedConsumer, Position, Ring, consumer_of};
@@ -275,7 +275,14 @@ impl Pump {
         self.balance.every(period);
     }
 
+    /// Whether a ring waits until the one before is drained: there may be no third one as long, or nobody would drain it.
+    #[must_use]
+    pub fn is_replacing(&self) -> bool {
+        self.successor.is_some()
+    }
+
     /// Goes on with another ring once this one, which the caller has closed, is drained. Seqs, birth and counters go on.
+    /// Not while the pump [is replacing](Self::is_replacing) one.
     /// `refused`: why it could not be made at first.
     pub fn replace(&mut self, ring: Arc<Ring>, carry: Carry, refused: Option<&str>) {
         self.carried.push(carry);
@@ -742,7 +749,11 @@ impl Pump {
         if !self.is_over() {
             return Ok(self.show_over(false));
         }
-        let followers = Followers::load(&self.dir)?;
+        let mut followers = Followers::load(&self.dir)?;
+        if followers.entries.is_empty() {
+            // The file was taken away, and nothing goes on that account: it will be put back.
+            followers = self.keep.followers();
+        }
         self.make_room(&followers)?;
         let large = self.writer.len() >= self.slack() || self.writer.len() >= self.sealed_bytes;
         if self.is_over() && large && !self.fresh() && !self.writer.is_poisoned() {
@@ -782,12 +793,23 @@ impl Pump {
         let before = marks.iter().filter(|mark| mark.required).map(|mark| mark.seq).min().unwrap_or(i64::MAX);
         // Some room at a time, or each batch would have to wait for a little of it.
         while self.is_over_with(self.slack()) {
-            let Some(gone) = delete_oldest_before(&self.dir, before)? else { break };
+            // Before it goes: whoever misses it asks whether it was on purpose.
+            let let_go = self.let_go;
+            if let [_, next, ..] = segments(&self.dir)?[..]
+                && next.first_seq <= before
+                && marks.iter().any(|mark| !mark.required && mark.seq < next.first_seq)
+            {
+                self.show_let_go(let_go.max(next.first_seq));
+            }
+            let Some(gone) = delete_oldest_before(&self.dir, before)? else {
+                self.show_let_go(let_go);
+                break;
+            };
             let end = gone.first_seq.saturating_add_unsigned(gone.rows);
             for mark in marks.iter().filter(|mark| !mark.required && mark.seq < end) {
                 let from = mark.seq.max(gone.first_seq);
                 self.losses.let_go(&mark.name, from.abs_diff(end), from..end);
-                self.let_go = self.let_go.max(end);
+                self.show_let_go(self.let_go.max(end));
             }
             if marks.is_empty() {
                 self.unfollowed = end;
@@ -796,6 +818,13 @@ impl Pump {
             self.look_at_bytes();
         }
         Ok(())
+    }
+
+    fn show_let_go(&mut self, seq: i64) {
+        if self.let_go != seq {
+            self.let_go = seq;
+            self.progress.publish(|journaled| journaled.let_go = seq);
+        }
     }
 
     /// A batch without rows at which followers may commit.

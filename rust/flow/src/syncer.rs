@@ -91,7 +91,8 @@ pub struct Unsynced {
     /// A round has ended.
     done: Condvar,
     progress: Arc<Progress>,
-    /// Followers have what is durable alone, so a segment that has gone before it was durable was passed by nobody.
+    /// Followers have what is durable alone, so a segment that has gone before it was durable was passed by nobody, and is
+    /// missed unless it was let go of at the budget.
     followed: bool,
 }
 
@@ -247,7 +248,7 @@ impl Unsynced {
         }
         let path = segment.handle.path();
         let gone = !path.exists();
-        if gone && !self.followed {
+        if gone && (!self.followed || self.is_let_go(segment)) {
             // Passed by every sink, or given up for room: nobody will read it again.
             return Ok(());
         }
@@ -269,6 +270,13 @@ impl Unsynced {
             return Err(tell(Error::damaged(path, why)));
         }
         Ok(())
+    }
+
+    /// Whether all of its rows were let go of at the budget; one that was being written as the round began may be whole by now.
+    fn is_let_go(&self, segment: &Segment) -> bool {
+        let state = lock(&self.state);
+        let next = state.segments.iter().skip_while(|one| !std::ptr::eq(&raw const ***one, segment)).nth(1);
+        next.is_some_and(|next| next.begins.1 <= self.progress.let_go())
     }
 
     fn tell(&self, error: Error, current: bool) -> Arc<Error> {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use auditring_event::record::Encoder;
 use auditring_event::{code_of, index_of, spec_at};
 use auditring_flow::{Born, Declined, Error, Follower, Form, Held, Limits, Progress, Pump, Settings, forget};
-use auditring_journal::{Cursor, ProcessDir, bytes_held, list};
+use auditring_journal::{Cursor, ProcessDir, bytes_held, list, segments};
 use auditring_ring::Ring;
 use common::{emit, limits, settings};
 
@@ -105,6 +105,23 @@ fn a_required_sink_that_lags_stops_the_pump_though_another_one_is_dead() {
     catch_up(&mut tables);
     assert_eq!(total(rig.dir.path(), "tables", "lost_budget"), 0);
     assert!(rig.pump.progress().journaled().let_go > 0);
+}
+
+#[test]
+fn a_list_of_sinks_that_is_taken_away_lets_nothing_go() {
+    let mut rig = rig(&["tables"]);
+    rig.reads(1000);
+    let stopped = rig.pump.progress().journaled();
+    std::fs::remove_file(rig.dir.path().join("followers")).unwrap();
+    for _ in 0..10 {
+        // Longer than it looks at its bytes again.
+        rig.pump.run(Duration::from_millis(50)).unwrap();
+    }
+    let now = rig.pump.progress().journaled();
+    assert!(stopped.over_budget && now.over_budget);
+    assert_eq!((now.accepted, segments(rig.dir.path()).unwrap()[0].first_seq), (stopped.accepted, 0));
+    let (found, result) = rig.pump.keep(&rig.dir);
+    assert!(result.is_ok() && found.len() == 1, "{found:?}");
 }
 
 #[test]

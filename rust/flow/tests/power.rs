@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use auditring_event::record::Encoder;
 use auditring_event::{RowRef, code_of, index_of, row, spec_at};
-use auditring_flow::{Batch, Born, Declined, Error, Follower, Form, Limits, Progress, Pump, Recovery, recover};
+use auditring_flow::{
+    Batch, Born, Declined, Error, Follower, Form, Limits, Progress, Pump, Recovery, Settings, recover,
+};
 use auditring_journal::{Cursor, Owner, ProcessDir, segments};
 use auditring_ring::Ring;
 use common::{emit, limits, settings};
@@ -215,6 +217,28 @@ fn a_segment_that_is_deleted_before_it_was_durable_is_told_of_and_written_again(
     let mut follower = rig.follow();
     assert_eq!(all_of(&mut follower), (0..30).map(|i| (i + 1, i)).collect::<Vec<_>>());
     assert_eq!(follower.cursor().totals.get("lost_corrupt"), None);
+    let (found, result) = rig.pump.keep(&rig.held);
+    assert!(found.is_empty() && result.is_ok(), "what was written again is no other's file: {found:?}");
+}
+
+#[test]
+fn what_is_let_go_at_the_budget_before_it_is_durable_is_no_failure_of_the_disk() {
+    let limits = Limits { segment_bytes: 4096, journal_bytes: 16 << 10, ..limits() };
+    let folder = tempfile::tempdir().unwrap();
+    // Nobody waits for the sink, and it takes nothing.
+    let settings = Settings { required: Vec::new(), ..settings(folder.path(), ALL, &[(SINK, "")]) };
+    let born = Born::new(&settings).unwrap();
+    let ring = Arc::clone(&born.ring);
+    let (pump, held) = Pump::durable(born, limits, true, Some(NEVER)).unwrap();
+    let mut rig = Rig { folder, ring, pump, held };
+    for offset in 0..1500 {
+        rig.reads(offset..offset + 1);
+    }
+    rig.sync();
+    let shown = rig.pump.progress().journaled();
+    assert!(shown.let_go > 0 && shown.durable_seq == shown.next_seq);
+    let first = segments(rig.pump.dir()).unwrap()[0].first_seq;
+    assert!(first >= shown.let_go, "nothing comes back: {first} of {}", shown.let_go);
 }
 
 /// Of each segment how long it was when it was synced.

@@ -84,5 +84,5 @@ pub use segment::{SegmentName, segments};
 pub use state::{Ending, Gap, State};
 pub use tally::Tally;
 pub use totals::Totals;
-pub use vanish::{What, vanished};
+pub use vanish::{What, descriptors, vanished};
 pub use writer::{SyncHandle, Writer, make_durable};

@@ -13,6 +13,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -100,7 +101,7 @@ impl Owner {
 #[derive(Debug)]
 pub struct ProcessDir {
     path: PathBuf,
-    lock: Lock,
+    lock: Arc<Lock>,
 }
 
 impl ProcessDir {
@@ -128,7 +129,7 @@ impl ProcessDir {
             let _ = files::remove_all(&temporary);
             return Err(error);
         }
-        let lock = lock.moved_to(path.join(LOCK));
+        let lock = Arc::new(lock.moved_to(path.join(LOCK)));
         let dir = Self { path, lock };
         if let Err(error) = files::sync_dir(&journal) {
             let _ = dir.remove();
@@ -147,7 +148,7 @@ impl ProcessDir {
             other => other?,
         };
         let lock = Lock::try_take(&path.join(LOCK), false)?;
-        Ok(lock.map(|lock| Self { path: path.to_owned(), lock }))
+        Ok(lock.map(|lock| Self { path: path.to_owned(), lock: Arc::new(lock) }))
     }
 
     /// Takes over a directory whose lock file is gone, with a new one. `None`: another was faster, or it has gone. The caller
@@ -157,7 +158,7 @@ impl ProcessDir {
     /// If the system refuses.
     pub fn adopt_unlocked(path: &Path) -> Result<Option<Self>> {
         let lock = Lock::try_take(&path.join(LOCK), true)?;
-        Ok(lock.map(|lock| Self { path: path.to_owned(), lock }))
+        Ok(lock.map(|lock| Self { path: path.to_owned(), lock: Arc::new(lock) }))
     }
 
     /// The directory.
@@ -195,9 +196,11 @@ impl ProcessDir {
         Ok(missing)
     }
 
-    /// For the at-fork handler of a child: see [`Lock::close_in_child`].
-    pub fn close_lock_in_child(&self) {
-        self.lock.close_in_child();
+    /// Its lock, for the at-fork handler of a child, where the directory may be in the hands of a thread that is not there:
+    /// see [`Lock::close_in_child`]. Held as long as this is.
+    #[must_use]
+    pub fn lock(&self) -> Weak<Lock> {
+        Arc::downgrade(&self.lock)
     }
 
     /// Removes the directory and all in it. Killed in the middle, [`purge`] does the rest.

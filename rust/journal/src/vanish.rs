@@ -8,6 +8,8 @@ use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use nix::sys::resource::{Resource, getrlimit};
+
 use crate::error::{Error, Result};
 
 /// What became of a name.
@@ -31,6 +33,14 @@ impl What {
             Self::Replaced => "replaced",
         }
     }
+}
+
+/// How many descriptors this process may have open.
+#[must_use]
+pub fn descriptors() -> usize {
+    const USUAL: usize = 1024;
+    let soft = getrlimit(Resource::RLIMIT_NOFILE).map(|(soft, _)| soft);
+    soft.map_or(USUAL, |soft| usize::try_from(soft).unwrap_or(usize::MAX))
 }
 
 pub(crate) fn identity(metadata: &Metadata) -> (u64, u64) {

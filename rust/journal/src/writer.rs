@@ -8,8 +8,7 @@ use std::fs::File;
 use std::io::{self, IoSlice, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::batch::{self, BatchMeta, MAX_HEADER, MAX_PAYLOAD};
@@ -33,7 +32,7 @@ pub struct Writer {
     len: u64,
     begun: Instant,
     poisoned: bool,
-    named: Arc<AtomicBool>,
+    synced: Arc<Synced>,
     /// The batch header, kept for its room.
     header: Vec<u8>,
     state: State,
@@ -80,15 +79,16 @@ impl Writer {
             let _ = files::remove(&path);
             return Err(Error::io("write", &path, error));
         }
+        let file = Arc::new(file);
         Ok(Self {
             dir: dir.to_owned(),
+            synced: Arc::new(Synced::new(Arc::clone(&file), false)),
             path,
-            file: Arc::new(file),
+            file,
             ordinal: head.ordinal,
             len: bytes.len() as u64,
             begun: Instant::now(),
             poisoned: false,
-            named: Arc::default(),
             header: Vec::new(),
             state,
         })
@@ -203,7 +203,7 @@ impl Writer {
     /// What makes this segment, as written until then, durable; for another thread.
     #[must_use]
     pub fn sync_handle(&self) -> SyncHandle {
-        SyncHandle { file: Arc::clone(&self.file), path: self.path.clone(), named: Arc::clone(&self.named) }
+        SyncHandle { path: self.path.clone(), synced: Arc::clone(&self.synced) }
     }
 }
 
@@ -221,13 +221,36 @@ fn write_all(mut file: &File, mut pieces: &mut [IoSlice<'_>]) -> io::Result<()> 
     Ok(())
 }
 
+/// What all handles of a segment know of it: where one writes it again, the others mean the new file from then on.
+#[derive(Debug)]
+struct Synced {
+    /// What its name means; and whether that name is durable.
+    file: Mutex<(Arc<File>, bool)>,
+    /// Held by whoever writes it again.
+    writing: Mutex<()>,
+}
+
+impl Synced {
+    fn new(file: Arc<File>, named: bool) -> Self {
+        Self { file: Mutex::new((file, named)), writing: Mutex::new(()) }
+    }
+
+    fn file(&self) -> MutexGuard<'_, (Arc<File>, bool)> {
+        // Replaced as a whole.
+        self.file.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn writing(&self) -> MutexGuard<'_, ()> {
+        // The file on disk is replaced as a whole, too.
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Makes a segment durable, from any thread, also when the segment has been rolled or deleted meanwhile.
 #[derive(Debug)]
 pub struct SyncHandle {
-    file: Arc<File>,
     path: PathBuf,
-    /// The segment's name is durable; shared by all handles of the segment.
-    named: Arc<AtomicBool>,
+    synced: Arc<Synced>,
 }
 
 impl SyncHandle {
@@ -237,29 +260,37 @@ impl SyncHandle {
     /// If the system says that it is not. What was written since the last success then has to be written again elsewhere: the
     /// kernel tells of a failed write-back once.
     pub fn sync(&self) -> Result<()> {
-        self.file.sync_data().map_err(|e| Error::io("sync", &self.path, e))?;
-        if !self.named.load(Ordering::Acquire) {
+        let (file, named) = self.synced.file().clone();
+        file.sync_data().map_err(|e| Error::io("sync", &self.path, e))?;
+        if !named {
             self.path.parent().map_or(Ok(()), files::sync_dir)?;
-            self.named.store(true, Ordering::Release);
+            self.synced.file().1 = true;
         }
         Ok(())
     }
 
     /// Writes a rolled segment again, elsewhere on the disk, under its own name; for one that could not be synced, or whose
     /// name was deleted. What the system still holds of it is copied as it is. Readers that have the old one open read on in
-    /// it. Returns the number behind the last batch that is whole in the copy, with all before it: what the system no longer
-    /// had, a reader takes for damaged by its checksums.
+    /// it; all handles of it mean the new one. Returns the number behind the last batch that is whole in the copy, with all
+    /// before it: what the system no longer had, a reader takes for damaged by its checksums.
     ///
     /// # Errors
     /// If the system refuses; the old one is in its place then.
     pub fn write_again(&self) -> Result<Option<u64>> {
-        let len = self.file.metadata().map_err(|e| Error::io("look at", &self.path, e))?.len();
+        let writing = self.synced.writing();
+        self.copy(&writing)?;
+        batches_in(&self.path)
+    }
+
+    fn copy(&self, _writing: &MutexGuard<'_, ()>) -> Result<()> {
+        let file = Arc::clone(&self.synced.file().0);
+        let len = file.metadata().map_err(|e| Error::io("look at", &self.path, e))?.len();
         // What one process wrote of a segment is bounded by its limits, not by what a file may claim.
         let mut bytes = vec![0; usize::try_from(len).unwrap_or(usize::MAX)];
-        self.file.read_exact_at(&mut bytes, 0).map_err(|e| Error::io("read", &self.path, e))?;
+        file.read_exact_at(&mut bytes, 0).map_err(|e| Error::io("read", &self.path, e))?;
         files::replace(&self.path, &bytes)?;
-        self.named.store(true, Ordering::Release);
-        batches_in(&self.path)
+        *self.synced.file() = (Arc::new(files::open(&self.path)?), true);
+        Ok(())
     }
 
     /// What became of the segment's name; none: it still means this segment.
@@ -267,7 +298,17 @@ impl SyncHandle {
     /// # Errors
     /// If the system refuses to say.
     pub fn vanished(&self) -> Result<Option<What>> {
-        vanished(&self.file, &self.path)
+        if self.look()?.is_none() {
+            return Ok(None);
+        }
+        // Whoever writes it again is between the new file and its becoming known.
+        let _writing = self.synced.writing();
+        self.look()
+    }
+
+    fn look(&self) -> Result<Option<What>> {
+        let file = Arc::clone(&self.synced.file().0);
+        vanished(&file, &self.path)
     }
 
     /// Puts a segment that was taken away back under its name, durably, from what is still open of it. Nobody may be writing
@@ -275,10 +316,10 @@ impl SyncHandle {
     ///
     /// # Errors
     /// If the system refuses.
-    pub fn restore(&mut self) -> Result<()> {
-        self.write_again()?;
-        self.file = Arc::new(files::open(&self.path)?);
-        Ok(())
+    pub fn restore(&self) -> Result<()> {
+        let writing = self.synced.writing();
+        // Whoever could not sync it may have been faster.
+        if self.look()?.is_some() { self.copy(&writing) } else { Ok(()) }
     }
 
     /// The segment.
@@ -298,7 +339,7 @@ pub fn make_durable(dir: &Path) -> Result<()> {
         let path = dir.join(name.file_name());
         let file = Arc::new(files::open(&path)?);
         // The directory is synced once, below.
-        let handle = SyncHandle { file, path, named: Arc::new(AtomicBool::new(true)) };
+        let handle = SyncHandle { path, synced: Arc::new(Synced::new(file, true)) };
         if handle.sync().is_err() {
             handle.write_again()?;
         }

@@ -77,7 +77,7 @@ fn a_segment_that_was_deleted_is_written_again_from_what_is_open_of_it() {
     let dir = tempfile::tempdir().unwrap();
     let mut writer = Writer::create(dir.path(), &head()).unwrap();
     append(&mut writer, 3);
-    let mut handle = writer.sync_handle();
+    let handle = writer.sync_handle();
     roll(&mut writer);
     finish(&mut writer);
     let before = read_from(dir.path(), 0);
@@ -134,4 +134,26 @@ fn a_patient_reader_follows_a_directory_that_was_made_anew() {
     assert_eq!(segments(&dir).unwrap().len(), 1);
     assert_eq!(steps(&mut reader).iter().filter(|seen| matches!(seen, Seen::Batch(_))).count(), 1);
     assert_eq!(reader.next_seq(), 6);
+}
+
+#[test]
+fn a_segment_that_one_writes_again_is_no_other_file_to_who_else_keeps_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer = Writer::create(dir.path(), &head()).unwrap();
+    append(&mut writer, 3);
+    let (syncs, keeps) = (writer.sync_handle(), writer.sync_handle());
+    roll(&mut writer);
+    finish(&mut writer);
+    let before = read_from(dir.path(), 0);
+    for _ in 0..20 {
+        fs::remove_file(segment(dir.path(), 0)).unwrap();
+        // At once, as it comes about where a disk refuses and files vanish: no half of it is ever under the name.
+        std::thread::scope(|scope| {
+            let written = scope.spawn(|| syncs.write_again().unwrap());
+            keeps.restore().unwrap();
+            assert_eq!(written.join().unwrap(), Some(1));
+        });
+        assert_eq!((keeps.vanished().unwrap(), syncs.vanished().unwrap()), (None, None));
+        assert_eq!(read_from(dir.path(), 0), before);
+    }
 }
