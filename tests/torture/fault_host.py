@@ -219,7 +219,11 @@ class Host:
         try:
             self._life = Life(order, self._page)
         except Exception as error:  # noqa: BLE001 - whichever it is, is what was asked
-            return {"raised": type(error).__name__, "os": isinstance(error, OSError), "text": str(error)}
+            return {
+                "raised": type(error).__name__,
+                "os": isinstance(error.__cause__ or error, OSError),
+                "text": str(error),
+            }
         return {"process": self._life.log.process, "ring": self._life.ring}
 
     def forget(self) -> dict[str, Any]:
