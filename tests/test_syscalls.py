@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from fault_cells import Cell
-from fault_rig import Rig
+from fault_rig import UNUSED, Rig
 from fault_trace import forgotten
 
 SEED = 7
@@ -52,7 +52,9 @@ CELLS = {
 @pytest.mark.parametrize("cell", CELLS.values(), ids=CELLS)
 def test_a_call_that_fails_does_no_harm(rig: Rig, cell: Cell) -> None:
     """What its name says; and the host goes on, and nothing is lost, doubled, forgotten or left behind."""
-    assert rig.run(cell, SEED) == ("seen" if cell.lasting else "ok")
+    # On a busy machine a host may come to the call only when its time is over.
+    seen = (rig.run(cell, SEED + again) for again in range(3))
+    assert next((result for result in seen if result != UNUSED), UNUSED) == ("seen" if cell.lasting else "ok")
 
 
 OPENED = 'openat(AT_FDCWD</>, "/a/x", O_RDWR|O_CREAT) = 3</a/x>\n'
