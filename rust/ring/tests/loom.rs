@@ -212,7 +212,7 @@ fn the_wake_up_is_never_lost() {
 /// As above with two lanes and one bell: a consumer that waits for both sleeps through neither of them, whichever fills.
 #[test]
 fn no_lane_fills_while_the_consumer_sleeps_over_another() {
-    model(3, || {
+    model(2, || {
         let heap = Arc::new(Heap::with_lanes(2, 8, 0, 16, ZERO));
         let producers: Vec<_> = [0, 1]
             .map(|lane| {
