@@ -1,6 +1,8 @@
 """What is wrong now, gathered from the threads that notice it."""
 
+import contextlib
 import threading
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Final
 
@@ -31,6 +33,16 @@ class HealthBoard:
         """A component works again."""
         with self._lock:
             self._problems.pop(component, None)
+
+    @contextlib.contextmanager
+    def told(self, component: str, advice: str) -> Iterator[None]:
+        """Around work that comes again: what fails in it goes no further, and is a problem until it works again."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - whatever it is, it must be seen, and is no reason to give up
+            self.bad(component, f"{type(error).__name__}: {error}", advice)
+        else:
+            self.good(component)
 
     def health(self, notes: tuple[str, ...] = ()) -> Health:
         """All that is known at this moment."""

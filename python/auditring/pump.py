@@ -151,12 +151,8 @@ class Pump:
 
     def _watch(self) -> None:
         """What is done beside the pumping may fail without an end of that."""
-        try:
+        with self._health.told("watch", _WATCH):
             self._look()
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is told
-            self._health.bad("watch", f"{type(error).__name__}: {error}", _WATCH)
-        else:
-            self._health.good("watch")
 
     def _keep_journal(self) -> None:
         """What is taken away of the journal is put back: all of it that a sink lacks is held open."""

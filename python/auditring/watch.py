@@ -108,12 +108,8 @@ class Watch:
 
     def _run(self) -> None:
         while not self._stopping.wait(_LOOK):
-            try:
+            with self._board.told("watch", _ADVICE):
                 self.look()
-            except Exception as error:  # noqa: BLE001 - whatever it is, it must be seen, and is no reason to give up
-                self._board.bad("watch", f"{type(error).__name__}: {error}", _ADVICE)
-            else:
-                self._board.good("watch")
 
     def look(self) -> None:
         """Looks at everything once. Raises `OSError`."""

@@ -6,6 +6,7 @@ import os
 import resource
 import subprocess
 import time
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Final, Self
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ _LEFT: Final = {1: 0, 2: 64 << 10, 10: 512 << 10}
 _SIZE: Final = 24 << 20
 
 
-class _Fault:
+class _Fault(ABC):
     """In force for a while, or until it is let go."""
 
     def __init__(self, *, lasting: bool) -> None:
@@ -37,13 +38,13 @@ class _Fault:
     def __exit__(self, *_: object) -> None:
         self.detach()
 
+    @abstractmethod
     def lay(self) -> None:
         """There is no room."""
-        raise NotImplementedError
 
+    @abstractmethod
     def detach(self) -> None:
         """There is room again."""
-        raise NotImplementedError
 
     def injected(self) -> int:
         """Whether it has been in force long enough; one that does not last ends with that."""

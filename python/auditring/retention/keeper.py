@@ -93,12 +93,8 @@ class Keeper:
 
     def _run(self) -> None:
         while not self._stopping.wait(self._delay):
-            try:
+            with self._board.told("retention", _ADVICE):
                 self.sweep()
-            except Exception as error:  # noqa: BLE001 - whatever it is, it must be seen, and is no reason to give up
-                self._board.bad("retention", f"{type(error).__name__}: {error}", _ADVICE)
-            else:
-                self._board.good("retention")
 
     def sweep(self) -> None:
         """Looks, and deletes what has to go. Raises `OSError` and `LedgerDamaged`."""
