@@ -43,7 +43,7 @@ _REACH: Final = 5.0
 """Seconds that a cluster has to answer a question."""
 _CLOSING: Final = 5.0
 """Seconds that it has to take what is under way when the log is being closed."""
-_AT_LAST: Final = 2.0
+_AT_LAST: Final = 1.0
 """The same at each try after the first."""
 _FULL: Final = 0.1
 _SERVE: Final = 4096
