@@ -30,6 +30,7 @@ from auditring import (
     opening,
     written,
 )
+from auditring.config import Exempt
 from auditring.deployment import loading
 from auditring.deployment.file import File
 from auditring.deployment.keys import KEYS, SHORT, SINK
@@ -64,6 +65,10 @@ then = "drop"
 max_bytes = "10 GiB"
 max_age = "400 d"
 min_free = "1 GiB"
+
+[[exempt]]
+topic = "audit-elsewhere"
+client_id = "auditring-*"
 
 [policy]
 seed = 7
@@ -105,7 +110,6 @@ keep = "all"
 
 [agent]
 sinks = ["lines"]
-poll = "2 s"
 listen = "127.0.0.1:9464"
 
 [metrics]
@@ -184,6 +188,7 @@ def test_a_file_says_what_open_takes(tmp_path: Path) -> None:
             "protected": WhenFull(wait=None, then=Then.RAISE),
         },
         "retention": Retention(max_bytes=10 << 30, max_age=timedelta(days=400), min_free=1 << 30),
+        "exempt": [Exempt(topic="audit-elsewhere", client_id="auditring-*")],
         "policy": Policy(
             rules=[Rule(action=("Read", "Write"), resource="metrics.*", keep=Keep.SAMPLE(one_in=100))],
             redact=[
@@ -200,7 +205,7 @@ def test_a_file_says_what_open_takes(tmp_path: Path) -> None:
     assert isinstance(lines, JsonlSink)
     assert (lines.name, lines.policy) == ("lines", Policy(rules=[Rule(category="request", keep=Keep.ALL)], seed=3))
     assert (lines.checkpoint.age, lines.checkpoint.bytes) == (0.5, 1 << 20)
-    assert said.agent == deployment.Agent(sinks=("lines",), poll=2.0, listen="127.0.0.1:9464")
+    assert said.agent == deployment.Agent(sinks=("lines",), listen="127.0.0.1:9464")
     assert said.metrics == deployment.Metrics(listen="127.0.0.1:9465", label_scopes={"vc": "virtual_cluster"})
     assert said.references == (("file", f"{tmp_path}/secrets/key"),)
     assert said.settings["retention.max_age"].origin == "auditring.toml:25"
@@ -226,7 +231,7 @@ def test_sinks_of_the_agent_are_not_opened_by_the_proxy(tmp_path: Path) -> None:
     sinks = '[[sink]]\nkind = "parquet"\n[[sink]]\nkind = "jsonl"\n'
     both = 'path = "a"\nrequired = ["parquet", "jsonl"]\n'
     assert len(load(tmp_path, both + sinks).open_arguments()["sinks"]) == 2
-    every = load(tmp_path, f"{both}{sinks}[agent]\n".replace("[agent]", '[agent]\npoll = "1 s"'))
+    every = load(tmp_path, f"{both}{sinks}[agent]\n".replace("[agent]", '[agent]\nlisten = "127.0.0.1:9464"'))
     assert every.open_arguments() == {"path": tmp_path / "a", "required": (), "sinks": ()}
     one = load(tmp_path, f'{both}{sinks}[agent]\nsinks = ["jsonl"]\n').open_arguments()
     assert ([sink.name for sink in one["sinks"]], one["required"]) == (["parquet"], ("parquet",))

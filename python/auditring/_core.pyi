@@ -190,6 +190,16 @@ class RowBatch:
 
         Raises `RuntimeError` where the rows were asked for as Arrow alone, `ValueError` for an unknown dialect.
         """
+    def records(
+        self, dialect: Dialect | None = None
+    ) -> list[tuple[bytes, int, int, str, str, str, str | None, str | None]]:
+        """A tuple a row, for what addresses rows one by one.
+
+        Its line as `json_lines` has it, without the newline; its seq; its wall time in nanoseconds since the epoch; the
+        action, by the catalog's name whatever the dialect; category; outcome; session and virtual cluster, or `None`.
+
+        Raises as `json_lines` does.
+        """
 
 @final
 class LineWriter:
@@ -413,6 +423,11 @@ class Log:
         """Hands one of the library's own events (`auditring.…`) to the pump; never goes through the ring.
 
         Returns its number, for `posted`.
+        """
+    def exempt(self, topic: str, client_id: str) -> None:
+        """Lets taps that are made from now on not audit Produces to `topic` under `client_id`.
+
+        `*` is any text in a topic, and stands for what follows at the end of a client id.
         """
     def posted(self, number: int) -> bool:
         """Whether what was handed over under this number is in the journal."""
