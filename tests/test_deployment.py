@@ -36,7 +36,7 @@ from auditring.deployment.file import File
 from auditring.deployment.keys import KEYS, SHORT, SINK
 from auditring.deployment.mistakes import Mistakes
 from auditring.deployment.settings import Source
-from auditring.sinks import JsonlSink, ParquetSink, Sink, registry
+from auditring.sinks import JsonlSink, KafkaSink, ParquetSink, Sink, registry
 
 WHOLE = """\
 path = "audit"
@@ -502,3 +502,49 @@ def test_values_come_back_as_they_were_written(
     assert said.log["journal_bytes"] == n * unit[1]
     assert said.log["segment_age"] == pytest.approx(span * of[1])
     assert said.log["when_full"] == dict.fromkeys(WhenFull.CLASSES, WhenFull(wait=span))
+
+
+def test_settings_with_dots_in_their_names_may_be_written_as_tables(tmp_path: Path) -> None:
+    """Those of librdkafka: quoted, as TOML's own dots, and by a variable, which says the last word."""
+    pytest.importorskip("confluent_kafka")
+    text = """\
+path = "a"
+[[sink]]
+kind = "kafka"
+servers = "127.0.0.1:9092"
+timeout = "30 s"
+queue_bytes = "8 MiB"
+[sink.config]
+"security.protocol" = "sasl_plaintext"
+sasl.mechanism = "PLAIN"
+"sasl.username" = "file"
+[sink.secrets]
+sasl.password = { file = "password" }
+"""
+    said = load(
+        tmp_path,
+        text,
+        AUDITRING_SINK__KAFKA__CONFIG__SASL__USERNAME="variable",
+        AUDITRING_SINK__KAFKA__CONFIG__LINGER__MS="7",
+    )
+    (sink,) = said.sinks or ()
+    assert isinstance(sink, KafkaSink)
+    config = {key: sink._config[key] for key in ("security.protocol", "sasl.mechanism", "sasl.username", "linger.ms")}  # noqa: SLF001 - nowhere else to be seen
+    assert config == {
+        "security.protocol": "sasl_plaintext",
+        "sasl.mechanism": "PLAIN",
+        "sasl.username": "variable",
+        "linger.ms": 7,
+    }
+    assert sink._config["message.timeout.ms"] == 30_000  # noqa: SLF001 - likewise
+    assert said.references == (("file", f"{tmp_path}/password"),)
+    by_variable = {
+        "AUDITRING_SINK__KAFKA__SECRETS__SASL__PASSWORD__ENV": "AUDITRING_KAFKA_PASSWORD",
+        "AUDITRING_KAFKA_PASSWORD": "hunter2",
+    }
+    said = load(tmp_path, text.partition("[sink.secrets]")[0], **by_variable)
+    assert said.references == (("env", "AUDITRING_KAFKA_PASSWORD"),)
+    assert "hunter2" not in repr(said)
+    found = mistakes(tmp_path, text.replace('{ file = "password" }', '"hunter2"'))
+    assert "secret in plain sight" in found[0]
+    assert "hunter2" not in str(found)

@@ -84,9 +84,13 @@ def consequences(deployment: Deployment) -> Iterator[tuple[str, str]]:
             if sink.name in names
             else "the oldest are let go for this sink alone, counted as lost to it, with a row that says so"
         )
+        starts = "the proxy starts all the same; " if _unasked(sink, arguments) else ""
         yield (
             f"sink {sink.name} is away",
-            f"{whose} tries again for ever, and its rows wait in the journal of each process ({waits}); then {then}",
+            (
+                f"{starts}{whose} tries again for ever, and its rows wait in the journal of each process ({waits}); "
+                f"then {then}"
+            ),
         )
     if not opened and sinks:
         yield "the agent is away", f"rows of all sinks wait in the journal of each process ({waits})"
@@ -102,6 +106,12 @@ def consequences(deployment: Deployment) -> Iterator[tuple[str, str]]:
         )
     else:
         yield "somebody changes this file", "nothing, before the proxy starts again: it is read at start alone"
+
+
+def _unasked(sink: Sink, arguments: Mapping[str, Any]) -> bool:
+    """Whether nobody asks the sink before the log is begun."""
+    probe = arguments.get("probe")
+    return sink.remote if probe is None else not probe if isinstance(probe, bool) else sink.name not in probe
 
 
 def _alike(full: Mapping[str, WhenFull]) -> dict[WhenFull, Sequence[str]]:
