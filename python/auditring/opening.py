@@ -20,7 +20,7 @@ from auditring.probing import probe as probed
 from auditring.probing import required as waited_for
 from auditring.redaction import RedactionKey, check_ring, read_key, reference
 from auditring.sinks import ParquetSink, Sink
-from auditring.sinks.base import policy_of
+from auditring.sinks.base import digest_of, policy_of
 
 __all__ = ["open"]
 
@@ -124,6 +124,7 @@ def open(  # noqa: A001, PLR0913 - the public name: auditring.open; every settin
     said = {**settings, "policy": _said(policy, policy, key), "lock_policy": lock_policy}
     said["sinks"] = [
         [sink.name, type(sink).__qualname__, repr(None) if own is None else _said(own, policy, key)]
+        + ([] if (digest := digest_of(sink)) is None else [digest])
         for sink, own in owned
     ]
     if retention is not None:

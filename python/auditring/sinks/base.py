@@ -32,7 +32,17 @@ from auditring._core import RowBatch
 from auditring.exceptions import FileGone
 from auditring.policy import Policy
 
-__all__ = ["Batching", "Checkpoint", "RowBatch", "Sink", "SinkContext", "hurry", "missing_of", "policy_of"]
+__all__ = [
+    "Batching",
+    "Checkpoint",
+    "RowBatch",
+    "Sink",
+    "SinkContext",
+    "digest_of",
+    "hurry",
+    "missing_of",
+    "policy_of",
+]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -166,3 +176,9 @@ def policy_of(sink: Sink) -> Policy | None:
     """
     policy: Policy | None = getattr(sink, "policy", None)
     return policy
+
+
+def digest_of(sink: Sink) -> str | None:
+    """SHA-256 of what a configuration says of a sink, secrets by reference; `None` where a program made it."""
+    digest: str | None = getattr(sink, "settings_digest", None)
+    return digest
