@@ -1,10 +1,11 @@
 """Values that the hot call reads in place, and their neighbours that it does not: all are recorded as they are."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import auditring
-from shared.sealed_rows import rows_of
+from sealed_rows import rows_of
 
 OFFSETS = sorted(
     {0, 1, 255, 256, 257, (1 << 63) - 1}
@@ -44,6 +45,6 @@ def test_what_a_call_returns_is_none_and_nothing_else_is_counted(tmp_path: Path)
     with auditring.open(tmp_path) as log, log.session(peer="10.0.0.1:4711") as session:
         session.read("orders", 3, 1, 2, 42)
         before = sys.getrefcount(None)
-        answers = {session.read("orders", 3, 1, 2, 42) for _ in range(10_000)}
-        assert answers == {None}
+        call: Callable[..., object] = session.read
+        assert {call("orders", 3, 1, 2, 42) for _ in range(10_000)} == {None}
         assert abs(sys.getrefcount(None) - before) < 1_000
