@@ -16,8 +16,8 @@ A sink that raises loses nothing: the follower counts the failure, waits, goes b
 with the state of the last commit. A sink that finds its file taken away raises `FileGone`, which is told of as such,
 and begins another at the next `start`; one with a method `missing`, which returns such an error, is asked twice a
 second. One with a method `hurry` is told, from another thread, that the log is being closed: a call that waits for
-another machine then gives up soon, and raises. So any call but `close` may raise, and `start` must cope with whatever an
-interrupted `write` or `commit` left behind.
+another machine then gives up soon, and raises. So any call but `close` may raise, and `start` must cope with whatever
+an interrupted `write` or `commit` left behind.
 
 Where a row is to blame, and will be at every further try, `write` or `commit` raises `SinkRejected` with its seq: the
 follower goes back all the same, and gives all rows again but that one, which is counted as lost and told of. Any other
@@ -118,7 +118,7 @@ class Sink(Protocol):
         """Whether rows of this kind shall come; the others count as filtered. Must always answer the same."""
         return True
 
-    def probe(self, root: Path) -> None:
+    def probe(self, root: Path) -> None:  # noqa: ARG002 - the default asks nothing
         """Looks, before anything of a log is begun in `root`, whether rows could be written, and writes none.
 
         Raises whatever says why not. Called on the template, and has to come back within moments. Nothing it finds out
@@ -126,7 +126,7 @@ class Sink(Protocol):
         """
         return
 
-    def open(self, context: SinkContext) -> None:
+    def open(self, context: SinkContext) -> None:  # noqa: ARG002 - the default needs nothing
         """Takes what must be known before the first row. Must not wait for another machine."""
         return
 
