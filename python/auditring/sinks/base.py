@@ -15,8 +15,9 @@ close()                            once, after the last commit
 A sink that raises loses nothing: the follower counts the failure, waits, goes back to its cursor and calls `start`
 with the state of the last commit. A sink that finds its file taken away raises `FileGone`, which is told of as such,
 and begins another at the next `start`; one with a method `missing`, which returns such an error, is asked twice a
-second. So any call but `close` may raise, and `start` must cope with whatever an
-interrupted `write` or `commit` left behind.
+second. One with a method `hurry` is told, from another thread, that the log is being closed: a call that waits for
+another machine then gives up soon, and raises. So any call but `close` may raise, and `start` must cope with whatever
+an interrupted `write` or `commit` left behind.
 
 Where a row is to blame, and will be at every further try, `write` or `commit` raises `SinkRejected` with its seq: the
 follower goes back all the same, and gives all rows again but that one, which is counted as lost and told of. Any other
@@ -119,15 +120,17 @@ class Sink(Protocol):
         """Whether rows of this kind shall come; the others count as filtered. Must always answer the same."""
         return True
 
-    def probe(self, root: Path) -> None:
+    def probe(self, root: Path) -> None:  # noqa: ARG002 - the default asks nothing
         """Looks, before anything of a log is begun in `root`, whether rows could be written, and writes none.
 
         Raises whatever says why not. Called on the template, and has to come back within moments. Nothing it finds out
         is kept, so `open` and `start` rely on nothing of it.
         """
+        return
 
-    def open(self, context: SinkContext) -> None:
+    def open(self, context: SinkContext) -> None:  # noqa: ARG002 - the default needs nothing
         """Takes what must be known before the first row. Must not wait for another machine."""
+        return
 
     def start(self, state: bytes) -> None:
         """Resumes behind the commit that returned `state` (empty: behind none) and undoes what came after it."""
@@ -145,15 +148,13 @@ class Sink(Protocol):
         """Makes all since the last commit safe. Returns at most 4 KiB that `start` needs to resume from here."""
         ...
 
-    def hurry(self) -> None:
-        """The log is being closed: a call that waits for another machine gives up soon, and raises. From another thread."""
-
     def close(self) -> None:
         """Lets go. What was written and not committed is not to be kept."""
         ...
 
     def forked(self) -> None:
         """In a forked child: lets go of what is the parent's without writing to it."""
+        return
 
 
 def missing_of(sink: Sink) -> FileGone | None:
