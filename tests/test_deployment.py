@@ -352,6 +352,14 @@ def test_a_file_that_others_may_change_is_refused(tmp_path: Path) -> None:
         deployment.load(path, environ={})
     tmp_path.chmod(0o1777)
     deployment.load(path, environ={})
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o777)
+    (shared / "target.toml").write_text('path = "a"\n')
+    (shared / "target.toml").chmod(0o600)
+    (tmp_path / "link.toml").symlink_to(shared / "target.toml")
+    with pytest.raises(DeploymentError, match="others may put another in its place"):
+        deployment.load(tmp_path / "link.toml", environ={})
 
 
 SECRETS = [
@@ -376,6 +384,19 @@ def test_a_secret_in_plain_sight_is_refused_and_not_repeated(tmp_path: Path, lin
     assert "secret in plain sight; a secret is named by where it is: { env" in found[0]
     assert "hunter2" not in str(found)
     assert "12345" not in str(found)
+
+
+@pytest.mark.parametrize("name", [*KEYS, "sink", "sink.name", "sink.policy", "nobody", "nobody.knows"])
+def test_no_message_repeats_a_secret_wherever_it_was_put(name: str) -> None:
+    """Under a key that means something else, or nothing; in a table and in a list of tables."""
+    for put in ({"password": "hunter2"}, [{"password": "hunter2"}], [{"a": {"sasl.password": "hunter2"}}]):
+        tree: Any = put
+        for part in reversed(name.split(".")):
+            tree = [tree] if part == "sink" and not isinstance(tree, list) else tree
+            tree = {part: tree}
+        with pytest.raises(DeploymentError) as caught:
+            loading.made(File(tree, Source("x.toml", {}), None), None, {}, Mistakes())
+        assert "hunter2" not in str(caught.value)
 
 
 def test_a_key_of_redaction_in_plain_sight_is_refused_and_not_repeated(tmp_path: Path) -> None:

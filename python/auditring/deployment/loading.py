@@ -13,7 +13,7 @@ from typing import Any, Final
 from auditring.deployment import file as files
 from auditring.deployment.environment import by_name, tell_unknown
 from auditring.deployment.keys import CONFIG, KEYS, SHORT
-from auditring.deployment.literals import references, resolved
+from auditring.deployment.literals import ADVICE, hidden, references, resolved, secrets_in
 from auditring.deployment.mistakes import Mistakes
 from auditring.deployment.reading import Reader, arguments
 from auditring.deployment.settings import SINKS, Setting, Source, flat
@@ -111,11 +111,17 @@ def made(said: files.File, path: Path | None, environ: Mapping[str, str], mistak
     mistakes_of_file = len(mistakes.found)
     tree = dict(said.tree)
     tables = tree.pop(SINKS, None)
+    _refuse_secrets(tree, source, mistakes)
     variables = by_name(environ, mistakes)
     places = list(references([*said.tree.values(), *(one.value for one in variables.settings.values())]))
     named = {name for scheme, name in places if scheme == "env"}
     tell_unknown(variables, {*named, *(one.text for one in variables.sinks if one.rest[-1] == "env")}, mistakes)
-    settings = _overlaid(flat(tree, source, mistakes), variables.settings)
+    for name, one in variables.settings.items():
+        _refuse_secrets({name: one.value}, Source(one.origin, {}), mistakes)
+    settings = {
+        name: dataclasses.replace(one, value=hidden(one.value))
+        for name, one in _overlaid(flat(tree, source, mistakes), variables.settings).items()
+    }
     for name in _TABLES:
         if name in settings:
             settings[name] = dataclasses.replace(settings[name], value=resolved(settings[name].value, base))
@@ -138,6 +144,12 @@ def made(said: files.File, path: Path | None, environ: Mapping[str, str], mistak
         sha256=said.sha256,
         log=log,
     )
+
+
+def _refuse_secrets(tree: Mapping[str, Any], source: Source, mistakes: Mistakes) -> None:
+    """What stands anywhere in plain sight; that the key may be nobody's is said beside it."""
+    for key in secrets_in(tree):
+        mistakes.add(source.place(key, *key.split(".")), f"is a secret in plain sight; {ADVICE}")
 
 
 def _overlaid(file: Mapping[str, Setting], environment: Mapping[str, Setting]) -> dict[str, Setting]:
