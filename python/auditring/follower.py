@@ -202,6 +202,20 @@ class SinkFollower:
         self._abandoned = True
         self.stop()
 
+    def leave(self, timeout: float | None) -> bool:
+        """Somebody else shall drive the sink: what was taken is made safe, and the cursor's lock let go of.
+
+        Whether it is by now: a call of the sink that does not come back is waited for, and the lock goes with it.
+        """
+        self.abandon()
+        self.join(timeout)
+        return not self.alive
+
+    def press(self) -> None:
+        """Wants what there is made safe, if the journal of a process that lives elsewhere has no room for more."""
+        if self._rows.presses:
+            self.ask(self._rows.seen)
+
     def look_after(self, now: float) -> None:
         """Sees to what the thread cannot tell of itself: that it has died, that its sink hangs, and what was lost.
 
@@ -249,6 +263,8 @@ class SinkFollower:
                 tries = tries + 1 if self._closing else 0
                 self._trouble(error)
                 if tries >= _LAST_TRIES:
+                    if self._abandoned:
+                        self._let_go()
                     break
                 self._pause(delay)
                 delay = min(delay * 2, _LAST_DELAY if self._closing else _LONGEST_DELAY)
@@ -259,6 +275,14 @@ class SinkFollower:
         with self._changed:
             self._ended = True
             self._changed.notify_all()
+
+    def _let_go(self) -> None:
+        """Whoever drives the sink next finds neither file nor lock in our hands, also where the sink has failed."""
+        try:
+            self.sink.close()
+        except Exception as error:  # noqa: BLE001 - a third party's sink may raise whatever it likes
+            self._health.bad(self._component, f"{type(error).__name__}: {error}", _ADVICE)
+        self._rows.close()
 
     def forked(self) -> None:
         """In a forked child: the file and the lock are the parent's."""

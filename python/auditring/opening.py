@@ -7,12 +7,13 @@ import os
 import platform
 import re
 import socket
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from auditring.config import Durability, Retention, Seconds, WhenFull, check_durability, positive, seconds
 from auditring.exceptions import ConfigError
+from auditring.handover import named
 from auditring.log import AuditLog
 from auditring.policy import Keep, Policy, check_windows, drawn_seed, shorthand
 from auditring.probing import Probe
@@ -37,6 +38,7 @@ def open(  # noqa: A001, PLR0913 - the public name: auditring.open; every settin
     instance: str | None = None,
     primary_tap: str | None = None,
     sinks: Sequence[Sink] | None = None,
+    agent_sinks: Collection[str | Sink] = (),
     required: Collection[str] | None = None,
     probe: Probe = None,
     policy: Policy | None = None,
@@ -60,7 +62,9 @@ def open(  # noqa: A001, PLR0913 - the public name: auditring.open; every settin
     A second `open` of one directory, in this process or another, is a further writer with its own ring.
 
     `instance`: which proxy this is, by default the host's name. `primary_tap`: the one tap that metrics count.
-    `sinks`: by default one `ParquetSink`. `required`: the names of those for which the log would rather stop than go on
+    `sinks`: by default one `ParquetSink`. `agent_sinks`: those that `auditring agent` brings their rows to, by name, or as
+    sinks where they have policies of their own: the journal is kept for them from the first row on, whether or not an
+    agent runs yet; with `sinks=()` this process pays for ring and journal alone. `required`: the names of those for which the log would rather stop than go on
     without them, by default the first table sink, else the first: when the journal is full for their sake `when_full`
     speaks, while for the others rows are let go, counted. `probe`: which sinks are asked, before anything is begun,
     whether they can be written to: `True` is all, `False` none, by default those on this machine.
@@ -88,6 +92,7 @@ def open(  # noqa: A001, PLR0913 - the public name: auditring.open; every settin
         raise ConfigError("balance: 0 would write rows all the time; None is never")
     _check_paths(path=path, ring_dir=ring_dir)
     chosen = _checked(sinks)
+    apart = _checked([*chosen, *named(agent_sinks)])[len(chosen) :]
     owned = [(sink, policy_of(sink)) for sink in chosen]
     policy = _policy(policy, read=read, write=write, request=request, seed=seed)
     drawn = drawn_seed()
@@ -104,9 +109,11 @@ def open(  # noqa: A001, PLR0913 - the public name: auditring.open; every settin
         "host": host,
         "policy": journaled,
         "sinks": [
-            (sink.name, b"" if own is None else _kept(sink, own, policy, journaled, seed, key)) for sink, own in owned
+            (sink.name, b"" if own is None else _kept(sink, own, policy, journaled, seed, key))
+            for sink, own in [*owned, *((sink, policy_of(sink)) for sink in apart)]
         ],
-        "required": waited_for(chosen, required),
+        "by_agent": [sink.name for sink in apart],
+        "required": waited_for([*chosen, *apart], required),
         "primary_tap": primary_tap,
         "ring_dir": None if ring_dir is None else os.fspath(ring_dir),
         "ring_bytes": ring_bytes,
@@ -128,6 +135,8 @@ def open(  # noqa: A001, PLR0913 - the public name: auditring.open; every settin
     ]
     if retention is not None:
         said["retention"] = repr(retention)
+    if not apart:
+        del said["by_agent"]
     settings["startup"] = _startup(said, durability)
     settings["key"] = key
     settings["lanes"] = _LANES
@@ -203,13 +212,17 @@ def _startup(said: Mapping[str, object], durability: Durability) -> list[tuple[s
     ]
 
 
-def _checked(sinks: Sequence[Sink] | None) -> tuple[Sink, ...]:
+def _checked(sinks: Sequence[object] | None) -> tuple[Sink, ...]:
     given: object = sinks
     if isinstance(given, Sink) or not isinstance(given, Iterable | None):
         raise ConfigError(f"sinks: a sequence of sinks, not {sinks!r}; of one: sinks=(sink,)")
     chosen = (ParquetSink(),) if sinks is None else tuple(sinks)
+    return tuple(_named_apart(chosen))
+
+
+def _named_apart(sinks: Iterable[object]) -> Iterator[Sink]:
     names = set()
-    for sink in chosen:
+    for sink in sinks:
         if not isinstance(sink, Sink):
             raise ConfigError(f"sinks: {sink!r} is no auditring.sinks.Sink; derive its class from that")
         if not isinstance(policy_of(sink), Policy | None):
@@ -219,4 +232,4 @@ def _checked(sinks: Sequence[Sink] | None) -> tuple[Sink, ...]:
         if sink.name in names:
             raise ConfigError(f"sinks: two are named {sink.name!r}")
         names.add(sink.name)
-    return chosen
+        yield sink
