@@ -20,7 +20,7 @@ CRATES: dict[str, set[str]] = {
     "core": {"ring", "event", "policy", "journal", "flow", "kafka"},
 }
 
-VALUES = {"config", "exceptions", "policy", "redaction", "sealed", "stats", "types"}
+VALUES = {"config", "exceptions", "policy", "redaction", "sealed", "stats", "types", "written"}
 """Modules that hold values: everybody may know them."""
 
 MODULES: dict[str, set[str]] = {
@@ -31,9 +31,10 @@ MODULES: dict[str, set[str]] = {
     "stats": set(),
     "types": set(),
     "health": {"stats"},
-    "config": {"exceptions"},
+    "written": {"exceptions"},
+    "config": {"exceptions", "written"},
     "policy_diff": set(),
-    "policy": {"_core", "config", "exceptions", "policy_diff", "redaction"},
+    "policy": {"_core", "config", "exceptions", "policy_diff", "redaction", "written"},
     "redaction": {"_core", "config", "exceptions"},
     "sinks": {"_core", "sinks"} | VALUES,
     "threads": set(),
