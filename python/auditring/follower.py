@@ -95,10 +95,11 @@ class SinkFollower:
         *,
         watch: Callable[[], None] = lambda: None,
         of: str | None = None,
+        role: str = "recovery",
     ) -> None:
         """`tell` records one of the library's own events; `watch` is called between batches, at least once a second.
 
-        `of`: the dead process whose rows these are.
+        `of`: the other process whose rows these are, dead or living elsewhere; `role`: what that is to us.
         """
         self.sink = sink
         self.failures = 0
@@ -114,7 +115,7 @@ class SinkFollower:
         self._safe = self._rows.cursor
         self._totals = self._rows.totals
         self._health = health
-        self._component = f"sink:{sink.name}" if of is None else f"recovery:{of}:{sink.name}"
+        self._component = f"sink:{sink.name}" if of is None else f"{role}:{of}:{sink.name}"
         self._thread = threading.Thread()
         self._changed = threading.Condition()
         self._outage: Outage | None = None
@@ -211,10 +212,15 @@ class SinkFollower:
         self.join(timeout)
         return not self.alive
 
-    def press(self) -> None:
+    def press(self, *, urgent: bool) -> None:
         """Wants what there is made safe, if the journal of a process that lives elsewhere has no room for more."""
-        if self._rows.presses:
+        if urgent or self._rows.presses:
             self.ask(self._rows.seen)
+
+    @property
+    def lag(self) -> int:
+        """Rows that are known to be in the journal, and not yet safe in the sink."""
+        return max(0, self._rows.seen - self.cursor)
 
     def look_after(self, now: float) -> None:
         """Sees to what the thread cannot tell of itself: that it has died, that its sink hangs, and what was lost.
