@@ -11,11 +11,12 @@ safe; so a sink may change hands at any moment, and nothing is missing and nothi
 
 import threading
 from collections.abc import Callable, Iterable
-from typing import Final, Self
+from pathlib import Path
+from typing import Final
 
 from auditring.exceptions import ConfigError
 from auditring.health import HealthBoard
-from auditring.sinks.base import Batching, RowBatch, Sink
+from auditring.sinks.base import Batching, RowBatch, Sink, SinkContext
 from auditring.threads import started
 
 __all__ = ["Waiting", "named"]
@@ -26,14 +27,18 @@ _ADVICE: Final = "look at the cause; the sink's rows wait in the journal, and it
 
 
 class _Named(Sink):
-    """A sink of which only the name is known here: an agent has the rest of it."""
+    """A sink of which only the name is known here: an agent has the rest of it, and nobody drives this."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         # What is told by the name of the first table sink, where somebody asks which one that is.
         self.batching = Batching(rows=1, tables=name == _TABLES)
 
-    def fresh(self) -> Self:
+    def probe(self, root: Path) -> None:  # noqa: ARG002 - the protocol's signature
+        """What it writes to is an agent's to look at."""
+        return
+
+    def open(self, context: SinkContext) -> None:
         raise NotImplementedError
 
     def start(self, state: bytes) -> None:
@@ -47,6 +52,9 @@ class _Named(Sink):
 
     def close(self) -> None:
         raise NotImplementedError
+
+    def forked(self) -> None:
+        return
 
 
 def named(sinks: object) -> list[object]:
@@ -107,7 +115,7 @@ class Waiting:
             for sink in waiting:
                 with self._board.told(f"handover:{sink.name}", _ADVICE), self._changed:
                     # Under the lock: who drops it, or closes, finds it taken or not.
-                    if sink.name in self._sinks and not self._stopping and self._take(sink):
+                    if sink.name in self._sinks and self._take(sink):
                         del self._sinks[sink.name]
             with self._changed:
                 self._changed.wait_for(lambda: self._stopping, _POLL)

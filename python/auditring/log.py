@@ -324,7 +324,8 @@ class AuditLog(LogEvents):
         """
         running = self._live()
         with self._lock:
-            if not isinstance(sink, Sink) or not sink.name:
+            given: object = sink
+            if not isinstance(given, Sink):
                 raise ConfigError(f"sink: {sink!r} is no auditring.sinks.Sink; derive its class from that")
             if any(one.name == sink.name for one in self._sinks):
                 raise ConfigError(f"sink: this log has one that is named {sink.name!r}")
@@ -364,8 +365,8 @@ class AuditLog(LogEvents):
     def flush(self, timeout: Seconds | None = None) -> None:
         """Waits until all sinks that this process drives have, safe, what was accepted before the call.
 
-        An agent's are not waited for: what they lack is in the journal. Raises `TimeoutError`; `SinkError` when a sink fails meanwhile; `JournalError` while the journal cannot be
-        written.
+        An agent's are not waited for: what they lack is in the journal. Raises `TimeoutError`; `SinkError` when a sink
+        fails meanwhile; `JournalError` while the journal cannot be written.
         """
         self._live().flush(seconds("timeout", timeout))
 

@@ -62,12 +62,13 @@ def open(  # noqa: A001, PLR0913 - the public name: auditring.open; every settin
     A second `open` of one directory, in this process or another, is a further writer with its own ring.
 
     `instance`: which proxy this is, by default the host's name. `primary_tap`: the one tap that metrics count.
-    `sinks`: by default one `ParquetSink`. `agent_sinks`: those that `auditring agent` brings their rows to, by name, or as
-    sinks where they have policies of their own: the journal is kept for them from the first row on, whether or not an
-    agent runs yet; with `sinks=()` this process pays for ring and journal alone. `required`: the names of those for which the log would rather stop than go on
-    without them, by default the first table sink, else the first: when the journal is full for their sake `when_full`
-    speaks, while for the others rows are let go, counted. `probe`: which sinks are asked, before anything is begun,
-    whether they can be written to: `True` is all, `False` none, by default those on this machine.
+    `sinks`: by default one `ParquetSink`. `agent_sinks`: those that `auditring agent` drives, by name, or as sinks
+    where they have policies of their own: the journal is kept for them from the first row on, whether or not an agent
+    runs yet; with `sinks=()` this process pays for ring and journal alone. `required`: the names of those for which
+    the log would rather stop than go on without them, by default the first table sink, else the first: when the journal
+    is full for their sake `when_full` speaks, while for the others rows are let go, counted. `probe`: which sinks are
+    asked, before anything is begun, whether they can be written to: `True` is all, `False` none, by default those on
+    this machine.
     `policy`: what is kept, by default everything but category `request`. `read`,
     `write`, `request` and `seed` are short for one: how much of the data events to keep; `Keep.ALL` to record every
     protocol request that passes; the seed of the sample, by default drawn. `lock_policy`: whether `AuditLog.set_policy`

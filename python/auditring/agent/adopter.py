@@ -5,9 +5,9 @@ answer, and ends nothing.
 """
 
 import queue
-import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from threading import Thread
 
 from auditring import _core
 from auditring.redaction import RedactionKey
@@ -27,7 +27,7 @@ class Adopter:
         self._root = root
         self._keys = keys
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
+        self._thread: Thread | None = None
 
     def start(self) -> None:
         """Starts the thread. Raises `OSError`."""
@@ -44,7 +44,7 @@ class Adopter:
         self._jobs.put(lambda: done(self._adopted(process)))
 
     def finish(self, orphan: "_core.Orphan", done: Callable[[str | None], None]) -> None:
-        """Removes the journal of one whose sinks have all of it, and lets go of it; the answer says what was refused."""
+        """Removes the journal of one whose sinks have all of it, and lets go; the answer says what was refused."""
         self._jobs.put(lambda: done(self._finished(orphan)))
 
     def _run(self) -> None:

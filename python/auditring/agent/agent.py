@@ -141,7 +141,7 @@ class Agent:
     def _targets(self) -> dict[str, int]:
         """How far each journal is at the beginning."""
         unreadable: list[tuple[Path, str]] = []
-        return {one["process"]: one["next_seq"] for one in _core.outside(self._root, unreadable=unreadable)}
+        return {one["process"]: one["next_seq"] for one in _core.outside(str(self._root), unreadable=unreadable)}
 
     def _turn(self, targets: dict[str, int] | None) -> None:
         """Who is there by now, and a look at each."""
@@ -149,21 +149,19 @@ class Agent:
             found = _core.processes(self._root)
             for name, directory, _, _ in found:
                 if name not in self._processes:
-                    self._processes[name] = Process(
-                        self._root, name, directory, self._sinks, self.board, self._tell
-                    )
+                    self._processes[name] = Process(self._root, name, directory, self._sinks, self.board, self._tell)
                     if targets is not None:
                         self._processes[name].target = targets.get(name, 0)
             here = {name: (held, lockless) for name, _, held, lockless in found}
             room = _MOST_DEAD - sum(one.working for one in self._processes.values())
             for name, process in list(self._processes.items()):
-                before = process.state
+                adopting = process.state is State.ADOPTING
                 # One that is not there any more has been removed by whoever ended it, or is being put back.
                 held, lockless = here.get(name, (False, False))
                 if name in here or process.state is not State.UNBORN:
                     process.look(self._adopter, held=held, lockless=lockless, room=room > 0)
-                room -= process.state is State.ADOPTING and before is not State.ADOPTING
-                self._tell_of_state(process, before)
+                room -= process.state is State.ADOPTING and not adopting
+                self._tell_of_state(process)
                 if name not in here and process.state in {State.UNBORN, State.LEFT, State.GONE}:
                     del self._processes[name]
         now = time.monotonic()
@@ -201,9 +199,10 @@ class Agent:
         _LOGGER.log(level, "%s %s", action, said)
 
     @staticmethod
-    def _tell_of_state(process: Process, before: State) -> None:
-        if process.state is before:
+    def _tell_of_state(process: Process) -> None:
+        if process.state is process.told:
             return
+        process.told = process.state
         who = f"{process.name} ({process.instance})" if process.instance else process.name
         said: dict[State, str] = {
             State.LIVING: "followed",
@@ -225,5 +224,3 @@ class Agent:
         for component in sorted(gone):
             _LOGGER.info("%s: well again", component)
         self._known = fresh
-
-

@@ -31,11 +31,8 @@ _LONGEST_DELAY: Final = 60.0
 _ADVICE: Final = "look at the cause; nothing is lost as long as the journal has room, and it is tried again by itself"
 _LOCKLESS: Final = "its lock file is gone, so nobody can tell whether it lives: `auditring recover` says what to do"
 _UNSHOWN: Final = (
-    "it does not show how far it may be read: its auditring is older than the agent's, or the file .shown was taken away"
+    "it does not show how far it may be read: its auditring is older than the agent's, or its file .shown is gone"
 )
-_PATIENCE: Final = 3.0
-_GIVEN_UP: Final = 5
-"""Failures in a row after which a sink is not waited for by who wants to be done once."""
 
 
 class State(enum.Enum):
@@ -69,6 +66,8 @@ class Process:
         self.instance = ""
         self.state = State.UNBORN
         self.problem: str | None = None
+        self.told = State.UNBORN
+        """The state that was last spoken of."""
         self.followers: dict[str, SinkFollower] = {}
         """By the sink's name; those that are through are among them."""
         self.target: int | None = None
