@@ -18,6 +18,7 @@ __all__ = [
     "Broker",
     "Follower",
     "LineWriter",
+    "Living",
     "Log",
     "Orphan",
     "Plugin",
@@ -43,6 +44,7 @@ __all__ = [
     "lines",
     "literal",
     "outside",
+    "processes",
     "sample_by",
     "schema",
 ]

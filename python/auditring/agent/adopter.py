@@ -5,9 +5,9 @@ answer, and ends nothing.
 """
 
 import queue
+import threading  # noqa: TC003 - the class is plain at run time, too
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from threading import Thread
 
 from auditring import _core
 from auditring.redaction import RedactionKey
@@ -27,7 +27,7 @@ class Adopter:
         self._root = root
         self._keys = keys
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._thread: Thread | None = None
+        self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Starts the thread. Raises `OSError`."""

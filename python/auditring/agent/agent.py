@@ -207,7 +207,7 @@ class Agent:
         said: dict[State, str] = {
             State.LIVING: "followed",
             State.DYING: "has ended or died",
-            State.DEAD: "recovered: its rows are brought to the sinks",
+            State.DEAD: "recovered" if process.recovered else "has closed its log",
             State.GONE: "all of it is in its sinks",
             State.LEFT: "left for now",
         }

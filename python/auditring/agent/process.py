@@ -33,6 +33,9 @@ _LOCKLESS: Final = "its lock file is gone, so nobody can tell whether it lives: 
 _UNSHOWN: Final = (
     "it does not show how far it may be read: its auditring is older than the agent's, or its file .shown is gone"
 )
+_PATIENCE: Final = 3.0
+_GIVEN_UP: Final = 5
+"""Failures in a row after which a sink is not waited for by who wants to be done once."""
 
 
 class State(enum.Enum):
@@ -68,6 +71,8 @@ class Process:
         self.problem: str | None = None
         self.told = State.UNBORN
         """The state that was last spoken of."""
+        self.recovered = False
+        """It had died, and its ring was taken over."""
         self.followers: dict[str, SinkFollower] = {}
         """By the sink's name; those that are through are among them."""
         self.target: int | None = None
@@ -217,6 +222,7 @@ class Process:
             orphan, refused = adopted
             if orphan is not None:
                 self._orphan, self.instance = orphan, orphan.instance
+                self.recovered = orphan.salvage is not None
                 self._entered = False
                 self.state = State.DEAD
             elif refused is not None:
