@@ -1,4 +1,4 @@
-"""`auditring agent`: the sinks of other processes, while they live, when they die, and when it is the agent that dies."""
+"""`auditring agent`: other processes' sinks, while these live, when they die, and when it is the agent that dies."""
 
 import time
 from collections import Counter

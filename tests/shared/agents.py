@@ -135,7 +135,7 @@ class AgentProcess:
             [sys.executable, "-m", "auditring", "agent", str(path), *chosen, *options],
             stderr=subprocess.PIPE,
             text=True,
-            env=None if not env else env,
+            env=env or None,
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()

@@ -39,7 +39,7 @@ from auditring._core import RowBatch
 from auditring.exceptions import FileGone
 from auditring.policy import Policy
 
-__all__ = ["Batching", "Checkpoint", "RowBatch", "Sink", "SinkContext", "missing_of", "policy_of", "shared"]
+__all__ = ["Batching", "Checkpoint", "RowBatch", "Sink", "SinkContext", "hurry", "missing_of", "policy_of", "shared"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -140,6 +140,9 @@ class Sink(Protocol):
         """Makes all since the last commit safe. Returns at most 4 KiB that `start` needs to resume from here."""
         ...
 
+    def hurry(self) -> None:
+        """The log is being closed: a call that waits for another machine gives up soon, and raises. From another thread."""
+
     def close(self) -> None:
         """Lets go. What was written and not committed is not to be kept."""
         ...
@@ -160,6 +163,13 @@ def shared(sink: Sink) -> contextlib.AbstractContextManager[Sink]:
     offered = getattr(sink, "shared", None)
     entered: contextlib.AbstractContextManager[Sink] = contextlib.nullcontext(sink) if offered is None else offered()
     return entered
+
+
+def hurry(sink: Sink) -> None:
+    """Has a sink know that the log is being closed, if it wants to."""
+    told = getattr(sink, "hurry", None)
+    if told is not None:
+        told()
 
 
 def policy_of(sink: Sink) -> Policy | None:
