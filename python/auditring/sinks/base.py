@@ -93,7 +93,7 @@ class Sink(Protocol):
     """A destination for rows. Inherit from it for the defaults, or bring all of it.
 
     The object given to `auditring.open` is a template: the log works with `fresh()` ones, one in each process. It may
-    have a `policy`, too: see `policy_of`.
+    have a `policy`, too: see `policy_of`; and `missing` and `hurry`: see `missing_of` and `hurry`.
     """
 
     name: str
@@ -118,7 +118,7 @@ class Sink(Protocol):
         """Whether rows of this kind shall come; the others count as filtered. Must always answer the same."""
         return True
 
-    def probe(self, root: Path) -> None:
+    def probe(self, root: Path) -> None:  # noqa: ARG002 - the default asks nobody
         """Looks, before anything of a log is begun in `root`, whether rows could be written, and writes none.
 
         Raises whatever says why not. Called on the template, and has to come back within moments. Nothing it finds out
@@ -126,7 +126,7 @@ class Sink(Protocol):
         """
         return
 
-    def open(self, context: SinkContext) -> None:
+    def open(self, context: SinkContext) -> None:  # noqa: ARG002 - the default needs to know nothing
         """Takes what must be known before the first row. Must not wait for another machine."""
         return
 
@@ -163,7 +163,10 @@ def missing_of(sink: Sink) -> FileGone | None:
 
 
 def hurry(sink: Sink) -> None:
-    """Has a sink know that the log is being closed, if it wants to."""
+    """Has a sink know that the log is being closed, if it wants to.
+
+    A call of its that waits for another machine gives up soon, and raises. From another thread.
+    """
     told = getattr(sink, "hurry", None)
     if told is not None:
         told()
