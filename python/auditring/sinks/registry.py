@@ -20,6 +20,7 @@ __all__ = ["GROUP", "OURS", "kinds", "load"]
 GROUP: Final = "auditring.sinks"
 OURS: Final[Mapping[str, str]] = {
     "jsonl": "auditring.sinks.jsonl:JsonlSink",
+    "log": "auditring.sinks.logging:LoggingSink",
     "parquet": "auditring.sinks.parquet:ParquetSink",
 }
 """Our own, known here too: a source tree that is not installed has no entry points, or those of another version."""
