@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import inspect
 import os
+import threading
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -30,13 +31,15 @@ from auditring import (
     opening,
     written,
 )
+from auditring.agent import Agent
 from auditring.config import Exempt
 from auditring.deployment import loading
 from auditring.deployment.file import File
-from auditring.deployment.keys import KEYS, SHORT, SINK
+from auditring.deployment.keys import ELSEWHERE, KEYS, SHORT, SINK
 from auditring.deployment.mistakes import Mistakes
 from auditring.deployment.settings import Source
 from auditring.sinks import JsonlSink, KafkaSink, ParquetSink, Sink, registry
+from deadlines import until
 
 WHOLE = """\
 path = "audit"
@@ -141,8 +144,11 @@ def mistakes(folder: Path, text: str, **environ: str) -> tuple[str, ...]:
 def test_everything_that_open_takes_has_a_key_of_its_name() -> None:
     """A parameter without a key could not be configured, and a key without a parameter would say nothing."""
     parameters = set(inspect.signature(opening.open).parameters)
-    tables = {name.partition(".")[0] for name in KEYS} | {"sinks"}
-    assert tables - {"agent", "metrics"} == parameters
+    tables = {name.partition(".")[0] for name in KEYS} | {"sink"}
+    assert {name for name in parameters if ELSEWHERE.get(name, name).partition(".")[0] not in tables} == set()
+    assert tables - {"agent", "metrics", "sink"} <= parameters
+    assert set(ELSEWHERE) <= parameters
+    assert set(ELSEWHERE.values()) <= {*KEYS, "sink"}
 
 
 @pytest.mark.parametrize("value", [WhenFull, Retention])
@@ -167,6 +173,7 @@ def test_a_file_says_what_open_takes(tmp_path: Path) -> None:
     said = load(tmp_path, WHOLE)
     arguments = said.open_arguments()
     (parquet,) = arguments.pop("sinks")
+    assert [sink.name for sink in arguments.pop("agent_sinks")] == ["lines"]
     assert isinstance(parquet, ParquetSink)
     assert parquet.checkpoint.age == 60.0
     assert arguments == {
@@ -199,8 +206,7 @@ def test_a_file_says_what_open_takes(tmp_path: Path) -> None:
             allow_blind_spots=True,
         ),
     }
-    assert set(arguments) | {"sinks", *SHORT, "seed"} == set(inspect.signature(opening.open).parameters)
-    assert said.sinks is not None
+    assert set(arguments) | {"sinks", "agent_sinks", *SHORT, "seed"} == set(inspect.signature(opening.open).parameters)
     lines = said.sinks[1]
     assert isinstance(lines, JsonlSink)
     assert (lines.name, lines.policy) == ("lines", Policy(rules=[Rule(category="request", keep=Keep.ALL)], seed=3))
@@ -227,17 +233,22 @@ def test_what_nobody_says_is_left_to_open(tmp_path: Path) -> None:
 
 
 def test_sinks_of_the_agent_are_not_opened_by_the_proxy(tmp_path: Path) -> None:
-    """All, some or none; and what the log is to wait for is then nobody that it has not."""
+    """All, some or none; the journal is kept for them, and the log asks only those that it has."""
     sinks = '[[sink]]\nkind = "parquet"\n[[sink]]\nkind = "jsonl"\n'
     both = 'path = "a"\nrequired = ["parquet", "jsonl"]\n'
     assert len(load(tmp_path, both + sinks).open_arguments()["sinks"]) == 2
-    every = load(tmp_path, f"{both}{sinks}[agent]\n".replace("[agent]", '[agent]\nlisten = "127.0.0.1:9464"'))
-    assert every.open_arguments() == {"path": tmp_path / "a", "required": (), "sinks": ()}
+    every = load(tmp_path, f'probe = ["jsonl"]\n{both}{sinks}[agent]\nlisten = "127.0.0.1:9464"\n').open_arguments()
+    assert [sink.name for sink in every.pop("agent_sinks")] == ["parquet", "jsonl"]
+    assert every == {"path": tmp_path / "a", "required": ("parquet", "jsonl"), "sinks": (), "probe": ()}
     one = load(tmp_path, f'{both}{sinks}[agent]\nsinks = ["jsonl"]\n').open_arguments()
-    assert ([sink.name for sink in one["sinks"]], one["required"]) == (["parquet"], ("parquet",))
-    assert load(tmp_path, 'path = "a"\nagent.sinks = true\n').open_arguments()["sinks"] == ()
+    assert [[sink.name for sink in one[name]] for name in ("sinks", "agent_sinks")] == [["parquet"], ["jsonl"]]
+    default = load(tmp_path, 'path = "a"\nagent.sinks = true\n').open_arguments()
+    assert [len(default[name]) for name in ("sinks", "agent_sinks")] == [0, 1]
     none = load(tmp_path, f"{both}{sinks}[agent]\nsinks = false\n")
     assert len(none.open_arguments()["sinks"]) == 2
+    assert "agent_sinks" not in none.open_arguments()
+    (unknown,) = mistakes(tmp_path, f'{both}{sinks}[agent]\nsinks = ["jsnl"]\n')
+    assert unknown == "line 8, agent.sinks: unknown key 'jsnl'; did you mean 'jsonl'?"
 
 
 def test_all_mistakes_are_told_at_once_with_their_places(tmp_path: Path) -> None:
@@ -496,7 +507,7 @@ def test_whatever_a_file_says_nothing_but_config_error_is_raised(tree: dict[str,
     """A mapping of anything becomes a deployment, or a list of what is wrong with it."""
     with contextlib.suppress(DeploymentError):
         said = loading.made(File(tree, Source("x.toml", {}), None), None, {}, Mistakes())
-        assert all(isinstance(sink, Sink) for sink in said.sinks or ())
+        assert all(isinstance(sink, Sink) for sink in said.sinks)
 
 
 @settings(max_examples=100, deadline=None)
@@ -548,7 +559,7 @@ sasl.password = { file = "password" }
         AUDITRING_SINK__KAFKA__CONFIG__SASL__USERNAME="variable",
         AUDITRING_SINK__KAFKA__CONFIG__LINGER__MS="7",
     )
-    (sink,) = said.sinks or ()
+    (sink,) = said.sinks
     assert isinstance(sink, KafkaSink)
     config = {key: sink._config[key] for key in ("security.protocol", "sasl.mechanism", "sasl.username", "linger.ms")}  # noqa: SLF001 - nowhere else to be seen
     assert config == {
@@ -569,3 +580,26 @@ sasl.password = { file = "password" }
     found = mistakes(tmp_path, text.replace('{ file = "password" }', '"hunter2"'))
     assert "secret in plain sight" in found[0]
     assert "hunter2" not in str(found)
+
+
+def test_proxy_and_agent_share_one_file(tmp_path: Path) -> None:
+    """What the proxy leaves to the agent, by the file, the agent finds by the same file."""
+    path = write(
+        tmp_path, 'path = "audit"\n[[sink]]\nkind = "parquet"\n[[sink]]\nkind = "jsonl"\n[agent]\nsinks = ["jsonl"]\n'
+    )
+    with auditring.open_from(path) as log:
+        log.emit("com.example.Told")
+        log.flush(30)
+        assert set(log.stats().sinks) == {"parquet", "jsonl"}
+        assert not list((tmp_path / "audit").glob("jsonl/*"))
+        said = deployment.load(path, environ={})
+        agent = Agent(said.root, said.agent_sinks)
+        working = threading.Thread(target=agent.run)
+        working.start()
+        try:
+            until(
+                lambda: any("com.example.Told" in one.read_text() for one in (tmp_path / "audit").glob("jsonl/*.jsonl"))
+            )
+        finally:
+            agent.stop()
+            working.join(30)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from auditring import opening
 from auditring.checking import places
-from auditring.checking.consequences import Waiting, consequences, journal_bytes, ring_bytes, sinks_in_force, waiting
+from auditring.checking.consequences import Waiting, consequences, in_order, journal_bytes, ring_bytes, waiting
 from auditring.checking.findings import Finding, Level, note, ok, wrong
 from auditring.checking.kept import Kind, kinds
 from auditring.checking.secrets import readable
@@ -65,15 +65,14 @@ def check(
     Raises `DeploymentError` where it cannot be read, and `ConfigError` where no log could be opened with it.
     """
     deployment = load(path, environ=environ)
-    sinks = sinks_in_force(deployment)
+    sinks = deployment.sinks
     policy, digest, found = _opened(deployment)
     findings = [*found, *_looked_at(deployment)]
     if probe:
         findings += [_asked(sink, deployment.root) for sink in sinks]
     else:
         findings += [note(f"sink {sink.name}", "was not asked") for sink in sinks]
-    arguments = deployment.open_arguments()
-    names = required(arguments.get("sinks", sinks), arguments.get("required"))
+    names = required(in_order(deployment), deployment.log.get("required"))
     kinds_of = {sink.name: kind for sink, kind in zip(sinks, _kinds(deployment), strict=True)}
     return Report(
         deployment=deployment,
@@ -102,16 +101,11 @@ def _opened(deployment: Deployment) -> tuple[Policy, str | None, list[Finding]]:
     """The policy that would be in force, and the digest of the settings: by a log that keeps nothing."""
     secrets = list(readable(deployment))
     arguments = deployment.open_arguments()
-    # Of all sinks, so that what the agent is to run is held against the policy, too.
-    everything = {**arguments, "path": None, "sinks": deployment.sinks}
     if any(one.level == "wrong" for one in secrets):
         # The log's redactions want their key, so no log can be opened; its rules can be told all the same.
         return deployment.log.get("policy") or Policy(), None, secrets
-    with opening.open(**everything) as log:
-        policy = log.policy
     with opening.open(**{**arguments, "path": None}) as log:
-        digest = log.configuration_digest
-    return policy, digest, secrets
+        return log.policy, log.configuration_digest, secrets
 
 
 def _looked_at(deployment: Deployment) -> Iterator[Finding]:
