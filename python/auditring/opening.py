@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from auditring.config import Durability, Retention, Seconds, WhenFull, check_durability, positive, seconds
+from auditring.config import Durability, Exempt, Retention, Seconds, WhenFull, check_durability, positive, seconds
 from auditring.exceptions import ConfigError
 from auditring.log import AuditLog
 from auditring.policy import Keep, Policy, check_windows, drawn_seed, shorthand
@@ -54,6 +54,7 @@ def open(  # noqa: A001, PLR0913 - the public name: auditring.open; every settin
     segment_age: Seconds = 10.0,
     balance: Seconds | None = 60.0,
     retention: Retention | None = None,
+    exempt: Sequence[Exempt] = (),
 ) -> AuditLog:
     """Opens a log in directory `path` and records `ProxyStartup`; `None` makes a log that keeps nothing.
 
@@ -74,7 +75,8 @@ def open(  # noqa: A001, PLR0913 - the public name: auditring.open; every settin
     on disk. `segment_bytes`, `segment_age`: when the journal begins a new file. `durability`: what an accepted event
     survives, by default the death of the process. `balance`: how often rows say how the
     balance stands, at most, and once at the end; `None` is never. `retention`: when sealed files of
-    the directory are deleted; `None` is never.
+    the directory are deleted; `None` is never. `exempt`: what auditors of other processes write to Kafka, which taps of
+    this one do not audit, but count; of its own sinks that is known.
 
     Raises `ConfigError` and `SinkError` before anything is touched, and `OSError`.
     """
@@ -121,6 +123,8 @@ def open(  # noqa: A001, PLR0913 - the public name: auditring.open; every settin
         raise ConfigError(f"lock_policy: True or False, not {lock_policy!r}")
     if not isinstance(retention, Retention | None):
         raise ConfigError(f"retention: a Retention, not {retention!r}")
+    if isinstance(exempt, Exempt) or not all(isinstance(one, Exempt) for one in exempt):
+        raise ConfigError(f"exempt: a sequence of Exempts, not {exempt!r}")
     said = {**settings, "policy": _said(policy, policy, key), "lock_policy": lock_policy}
     said["sinks"] = [
         [sink.name, type(sink).__qualname__, repr(None) if own is None else _said(own, policy, key)]
@@ -129,7 +133,10 @@ def open(  # noqa: A001, PLR0913 - the public name: auditring.open; every settin
     ]
     if retention is not None:
         said["retention"] = repr(retention)
+    if exempt:
+        said["exempt"] = [repr(one) for one in exempt]
     settings["startup"] = _startup(said, durability)
+    settings["exempt"] = tuple(exempt)
     settings["key"] = key
     settings["lanes"] = _LANES
     root = None if path is None else Path(path).absolute()

@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Protocol, Self, runtime_checkable
 
 from auditring._core import RowBatch
+from auditring.config import Exempt
 from auditring.exceptions import FileGone
 from auditring.policy import Policy
 
@@ -43,6 +44,7 @@ __all__ = [
     "hurry",
     "missing_of",
     "policy_of",
+    "traffic_of",
 ]
 
 
@@ -167,6 +169,12 @@ def hurry(sink: Sink) -> None:
     told = getattr(sink, "hurry", None)
     if told is not None:
         told()
+
+
+def traffic_of(sink: Sink) -> tuple[Exempt, ...]:
+    """What a sink sends to a Kafka that may lie behind a tap of this very process: its `traffic`, if it has any."""
+    traffic: tuple[Exempt, ...] = getattr(sink, "traffic", ())
+    return traffic
 
 
 def policy_of(sink: Sink) -> Policy | None:
