@@ -138,8 +138,8 @@ def report(*, quick: bool = False) -> Report:
     ]
     return Report(
         "sinks",
-        f"One thread emits {RATE:,} Reads a second, 200 every 10 ms; its CPU time alone. Median (quartiles) of {rounds} "
-        f"rounds of {seconds:g} s.\n\n"
+        f"One thread emits {RATE:,} Reads a second, 200 every 10 ms; its CPU time alone. Median (quartiles) of "
+        f"{rounds} rounds of {seconds:g} s.\n\n"
         + table(("", "ns of CPU an emit", "% of a CPU for all else"), lines)
         + f"\n\nAll at once, times none, in the same round: {Spread.of(ratios).text(2)}.",
         [Target("CPU of an emit with all sinks, times that with none", Spread.of(ratios).median, ALLOWED, digits=2)],

@@ -181,5 +181,3 @@ async def test_two_proxies_that_audit_into_each_others_clusters(broker: Broker, 
                 assert log.stats().exempt > 0
             assert other.audit.actions(f"action = 'Write' AND resource = '{left}'") == {}
             assert one.audit.actions(f"action = 'Write' AND resource = '{right}'") == {}
-
-

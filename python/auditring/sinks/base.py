@@ -19,11 +19,18 @@ second. One with a method `hurry` is told, from another thread, that the log is 
 another machine then gives up soon, and raises. So any call but `close` may raise, and `start` must cope with whatever
 an interrupted `write` or `commit` left behind.
 
+An agent drives the sinks of many processes, a `fresh()` one each. What all of them can have in common (a Kafka
+producer, a pool of connections) a sink offers by a method `shared()`: a context manager that the agent enters once, on
+the template, before the first `fresh()`, and leaves when the last one has let go. It gives another template, whose
+`fresh()` sinks share what it has opened. They are called from threads of their own, at the same time; each `commit`
+must still mean all that its own sink was given, and `close` must leave what is shared to the others.
+
 Where a row is to blame, and will be at every further try, `write` or `commit` raises `SinkRejected` with its seq: the
 follower goes back all the same, and gives all rows again but that one, which is counted as lost and told of. Any other
 exception is taken for the sink's own trouble, and is tried again for ever.
 """
 
+import contextlib
 import copy
 import dataclasses
 from pathlib import Path
@@ -44,6 +51,7 @@ __all__ = [
     "hurry",
     "missing_of",
     "policy_of",
+    "shared",
     "traffic_of",
 ]
 
@@ -162,6 +170,13 @@ def missing_of(sink: Sink) -> FileGone | None:
     missing = getattr(sink, "missing", None)
     found: FileGone | None = None if missing is None else missing()
     return found
+
+
+def shared(sink: Sink) -> contextlib.AbstractContextManager[Sink]:
+    """A template whose `fresh()` sinks have in common what its method `shared` says; without one it is the same."""
+    offered = getattr(sink, "shared", None)
+    entered: contextlib.AbstractContextManager[Sink] = contextlib.nullcontext(sink) if offered is None else offered()
+    return entered
 
 
 def hurry(sink: Sink) -> None:

@@ -183,7 +183,8 @@ class KafkaSink(Sink):
     @property
     def counters(self) -> dict[str, int]:
         """Rows up to the last commit that were `redelivered` (sent, and perhaps not for the first time), `cut` to fit,
-        and `folded` into the topic for all others."""
+        and `folded` into the topic for all others.
+        """
         return dict(self._kept)
 
     @property
