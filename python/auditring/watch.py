@@ -26,6 +26,7 @@ from auditring.follower import SinkFollower
 from auditring.health import STAYS, HealthBoard
 from auditring.sealed import SealedFile
 from auditring.sinks._files import gone
+from auditring.threads import started
 
 __all__ = ["Watch"]
 
@@ -89,9 +90,8 @@ class Watch:
         self._look_at_folders(told=False)
 
     def start(self) -> None:
-        """Starts the thread."""
-        self._thread = threading.Thread(target=self._run, name="auditring-watch", daemon=True)
-        self._thread.start()
+        """Starts the thread. Raises `OSError`."""
+        self._thread = started(self._run, "auditring-watch")
 
     def stop(self) -> None:
         """Ends it."""
