@@ -555,7 +555,9 @@ class Follower:
     def forked(self) -> None:
         """In a forked child: closes the inherited descriptor of the sink's lock."""
     def advance(self, seq: int, totals: Mapping[str, int]) -> None:
-        """The sink has all rows before `seq`, a cut, safe already: moves the durable cursor; what became of those behind it.
+        """The sink has all rows before `seq`, a cut, safe already: moves the durable cursor.
+
+        `totals`: what became of those behind it.
 
         Raises `ValueError` where the cursor is there already, or for a term that there is not, and `OSError`.
         """

@@ -102,14 +102,14 @@ class SinkRejected(SinkError):  # noqa: N818 - names what was done, as sinks wil
 
 
 class SinkAhead(SinkError):  # noqa: N818 - names what was found, as sinks will raise it
-    """Raised by a sink's `write`: rows up to a cut are safe in it already, from before a crash that the cursor is behind.
+    """Raised by a sink's `write`: rows up to a cut are safe in it already, from before a crash; the cursor is behind.
 
     The follower moves its cursor there and calls `start` with an empty state; nothing of them is asked of the journal,
     which may have let go of them.
     """
 
     def __init__(self, next_seq: int, totals: Mapping[str, int]) -> None:
-        """`next_seq`: behind the last of them. `totals`: what became of those behind the cursor, by the terms' names."""
+        """`next_seq`: behind the last of them. `totals`: what became of those behind the cursor, by the names of terms."""
         super().__init__(f"rows before seq {next_seq} are safe already")
         self.next_seq = next_seq
         self.totals = dict(totals)

@@ -379,8 +379,19 @@ class Running:
         if counted["unrolled"] is None:
             self._board.good("segment")
         else:
-            self._board.bad("segment", f"the next one cannot be begun: {counted['unrolled']}", _SEGMENT_ADVICE)
+            self._board.bad("segment", f"the next one: {counted['unrolled']}", _SEGMENT_ADVICE)
         self._look_after_sinks(counted)
+        self._look_at_ring(counted)
+        lag, promised = counted["durable_lag_ns"] / 1e9, self._power
+        if promised is not None and lag > promised + _DISK_PATIENCE:
+            behind = counted["next_seq"] - counted["durable_seq"]
+            cause = f"{behind} rows have been waiting for the disk for up to {lag:.1f} s, not {promised:g}"
+            self._board.bad("durability", cause, _DISK_ADVICE)
+        else:
+            self._board.good("durability")
+
+    def _look_at_ring(self, counted: Mapping[str, Any]) -> None:
+        """Whether it is there, is whole, and has room."""
         if not self._closing and not self.core.ring_linked:
             refused = None if self._pump is None else self._pump.ring_refused
             no_other = "" if refused is None else f", and no new one can be made: {refused}"
@@ -393,13 +404,6 @@ class Running:
             self._board.bad("ring-damaged", self._damaged[0], _RING_DAMAGED_ADVICE)
         else:
             self._board.good("ring-damaged")
-        lag, promised = counted["durable_lag_ns"] / 1e9, self._power
-        if promised is not None and lag > promised + _DISK_PATIENCE:
-            behind = counted["next_seq"] - counted["durable_seq"]
-            cause = f"{behind} rows have been waiting for the disk for up to {lag:.1f} s, not {promised:g}"
-            self._board.bad("durability", cause, _DISK_ADVICE)
-        else:
-            self._board.good("durability")
         drops, now = counted["dropped"] + counted["refused"], time.monotonic()
         if drops > self._drops:
             self._drops, self._dropped_at = drops, now

@@ -188,7 +188,11 @@ class Watch:
             # Dates are folders in `events`, all else that counts is a file.
             only_folders = folder.name == "events"
             entries = [entry for entry in os.scandir(folder) if entry.is_dir(follow_symlinks=False) is only_folders]
-            now = _Folder(changed_ns, settled, {entry.name: _identity(entry) for entry in entries})
+            now = _Folder(changed_ns, settled, {})
+            for entry in entries:
+                # What goes while we look is seen to be gone, and is no reason to take the folder for gone.
+                with contextlib.suppress(FileNotFoundError):
+                    now.files[entry.name] = _identity(entry)
             self._folders[folder] = now
         except (FileNotFoundError, NotADirectoryError):
             self._folders.pop(folder, None)

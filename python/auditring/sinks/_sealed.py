@@ -1,7 +1,7 @@
 """Recognises Parquet files that a crash sealed before the cursor knew of them.
 
-Rows are never written twice, and nothing of a sealed file is asked of the journal again, which may have let go of it: the
-cursor moves behind it. So its metadata has every term of the equation of its range, and losses by their cause.
+Rows are never written twice, and nothing of a sealed file is asked of the journal again, which may have let go of it:
+the cursor moves behind it. So its metadata has every term of the equation of its range, and losses by their cause.
 """
 
 import dataclasses
@@ -83,7 +83,9 @@ def _rows_from(path: Path, seq: int) -> int:
 
 
 def _metadata_of(file: SealedFile) -> tuple[Mapping[bytes, bytes], int]:
-    """What a file says of itself, and its rows. Raises `CursorError` where its name says something else: it is not ours.
+    """What a file says of itself, and how many rows it has.
+
+    Raises `CursorError` where its name says something else: then it is not ours.
 
     Taken for sealed by its name alone it would keep rows from ever being written.
     """

@@ -684,7 +684,8 @@ impl Log {
         stats.set_item("dropped", dropped)?;
         stats.set_item("refused", refused)?;
         stats.set_item("born", journaled.born)?;
-        stats.set_item("journaled", journaled.accepted + journaled.born)?;
+        let lost_of_ring: u64 = journaled.lost.iter().map(|(_, count)| count).sum();
+        stats.set_item("journaled", journaled.accepted + journaled.born - lost_of_ring)?;
         stats.set_item("in_ring", claimed - journaled.claimed)?;
         let lost = PyDict::new(py);
         for (cause, count) in journaled.lost.iter().filter(|(_, count)| *count > 0) {

@@ -290,7 +290,7 @@ impl Pump {
     /// Whether somebody has scribbled over the ring, so that a lane of it will never get on: it wants another one.
     #[must_use]
     pub fn is_damaged(&self) -> bool {
-        self.damaged.as_ref().is_some_and(|(since, _)| since.elapsed() >= PATIENCE)
+        self.damaged.is_some() && self.progress.journaled().damaged.is_some()
     }
 
     /// Goes on with another ring once this one, which the caller has closed, is drained. Seqs, birth and counters go on.
@@ -688,8 +688,12 @@ impl Pump {
         self.fill.begin_segment();
         self.distrusted = false;
         if let Some(empty) = empty {
-            // It is only in the way; a disk that refuses this too is told of by the next write.
-            let _ = std::fs::remove_file(&empty);
+            // It is only in the way, and goes with those around it at the latest.
+            if let Err(source) = std::fs::remove_file(&empty) {
+                let path = empty.clone();
+                let error = Error::Io { what: "remove a segment that was never of use", path, source };
+                self.rolls.failed(&error, &self.progress);
+            }
             self.syncer.removed(&empty);
             self.keep.forget(&empty);
         }
