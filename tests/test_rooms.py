@@ -20,7 +20,7 @@ CRATES: dict[str, set[str]] = {
     "core": {"ring", "event", "policy", "journal", "flow", "kafka"},
 }
 
-VALUES = {"config", "exceptions", "policy", "redaction", "sealed", "stats", "types"}
+VALUES = {"config", "exceptions", "policy", "redaction", "sealed", "secrets", "stats", "types"}
 """Modules that hold values: everybody may know them."""
 
 MODULES: dict[str, set[str]] = {
@@ -28,6 +28,7 @@ MODULES: dict[str, set[str]] = {
     "directory": {"exceptions"},
     "ledger": set(),
     "sealed": set(),
+    "secrets": {"config", "exceptions"},
     "stats": set(),
     "types": set(),
     "health": {"stats"},

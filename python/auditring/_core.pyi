@@ -196,6 +196,16 @@ class RowBatch:
 
         Raises `RuntimeError` where the rows were asked for as Arrow alone, `ValueError` for an unknown dialect.
         """
+    def records(
+        self, dialect: Dialect | None = None
+    ) -> list[tuple[bytes, int, int, str, str, str, str | None, str | None]]:
+        """A tuple a row, for what addresses rows one by one.
+
+        Its line as `json_lines` has it, without the newline; its seq; its wall time in nanoseconds since the epoch; the
+        action, by the catalog's name whatever the dialect; category; outcome; session and virtual cluster, or `None`.
+
+        Raises as `json_lines` does.
+        """
 
 @final
 class LineWriter:

@@ -15,11 +15,13 @@ from typing import ClassVar, Final, Self
 
 from auditring.exceptions import ConfigError
 
-__all__ = ["Durability", "Retention", "Rotation", "Seconds", "Then", "WhenFull", "unknown_key"]
+__all__ = ["Durability", "Exempt", "Retention", "Rotation", "Seconds", "Then", "WhenFull", "unknown_key"]
 
 Seconds = timedelta | float
 """A span of time: a `timedelta`, or seconds."""
 
+_LEAST_EXEMPT: Final = 3
+"""Letters that say whose messages are let pass."""
 _LONGEST: Final = timedelta.max.total_seconds()
 _GREATEST: Final = 2**63 - 1
 
@@ -169,6 +171,32 @@ def check_durability(value: object) -> None:
         seconds("durability", value.interval)
         return
     raise ConfigError(f"durability: Durability.PROCESS or Durability.POWER(interval), not {value!r}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Exempt(_FromMapping):
+    """What an auditor writes to a Kafka cluster, which a tap before that cluster does not audit: counted, not recorded.
+
+    Both must be true of a Produce: it goes to `topic`, and it comes under `client_id`. Anything else is audited, from
+    that client too.
+    """
+
+    topic: str
+    """A topic's name; `*` stands for any text."""
+    client_id: str
+    """The auditor's client id, or what it begins with and `*`."""
+
+    def __post_init__(self) -> None:
+        """Checks that it does not let everything pass."""
+        for name, value in (("topic", self.topic), ("client_id", self.client_id)):
+            if not isinstance(value, str) or not value.isascii():
+                raise ConfigError(f"Exempt.{name}: ASCII text, not {value!r}")
+            if len(value.replace("*", "")) < _LEAST_EXEMPT:
+                raise ConfigError(
+                    f"Exempt.{name}: {value!r} would let too much pass; give at least {_LEAST_EXEMPT} letters"
+                )
+        if "*" in self.client_id[:-1]:
+            raise ConfigError(f"Exempt.client_id: {self.client_id!r}: '*' stands at the end alone")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -18,7 +18,7 @@ from auditring import _core
 from auditring.exceptions import FileGone, SinkAhead, SinkError, SinkRejected
 from auditring.health import HealthBoard
 from auditring.outage import Outage
-from auditring.sinks.base import Checkpoint, Sink, missing_of
+from auditring.sinks.base import Checkpoint, Sink, hurry, missing_of
 from auditring.threads import started
 
 __all__ = ["SinkFollower", "declined"]
@@ -196,6 +196,9 @@ class SinkFollower:
             self._closing = True
             self._changed.notify_all()
         self._rows.wake()
+        # One that runs may be waiting for another machine; one that is yet to run has all the time it needs.
+        if self.alive:
+            hurry(self.sink)
 
     def abandon(self) -> None:
         """Nothing more will come, for the pump is dead: what was taken is made safe, and the rest left."""

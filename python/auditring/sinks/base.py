@@ -36,7 +36,7 @@ from auditring._core import RowBatch
 from auditring.exceptions import FileGone
 from auditring.policy import Policy
 
-__all__ = ["Batching", "Checkpoint", "RowBatch", "Sink", "SinkContext", "missing_of", "policy_of"]
+__all__ = ["Batching", "Checkpoint", "RowBatch", "Sink", "SinkContext", "hurry", "missing_of", "policy_of"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -137,6 +137,9 @@ class Sink(Protocol):
         """Makes all since the last commit safe. Returns at most 4 KiB that `start` needs to resume from here."""
         ...
 
+    def hurry(self) -> None:
+        """The log is being closed: a call that waits for another machine gives up soon, and raises. From another thread."""
+
     def close(self) -> None:
         """Lets go. What was written and not committed is not to be kept."""
         ...
@@ -150,6 +153,13 @@ def missing_of(sink: Sink) -> FileGone | None:
     missing = getattr(sink, "missing", None)
     found: FileGone | None = None if missing is None else missing()
     return found
+
+
+def hurry(sink: Sink) -> None:
+    """Has a sink know that the log is being closed, if it wants to."""
+    told = getattr(sink, "hurry", None)
+    if told is not None:
+        told()
 
 
 def policy_of(sink: Sink) -> Policy | None:
