@@ -109,7 +109,7 @@ class SinkAhead(SinkError):  # noqa: N818 - names what was found, as sinks will 
     """
 
     def __init__(self, next_seq: int, totals: Mapping[str, int]) -> None:
-        """`next_seq`: behind the last of them. `totals`: what became of those behind the cursor, by the names of terms."""
+        """`next_seq`: behind the last of them. `totals`: what became of those from the cursor on, by their names."""
         super().__init__(f"rows before seq {next_seq} are safe already")
         self.next_seq = next_seq
         self.totals = dict(totals)
