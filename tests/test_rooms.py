@@ -58,6 +58,7 @@ MODULES: dict[str, set[str]] = {
     "log": {"_core", "log_events", "metrics", "running", "sinks"} | VALUES,
     "probing": {"sinks"} | VALUES,
     "opening": {"log", "probing", "sinks"} | VALUES,
+    "testing": {"_core", "log", "recovery", "sinks", "testing"} | VALUES,
     "deployment": {"deployment", "log", "opening", "sinks"} | VALUES,
     "checking": {"_core", "checking", "deployment", "directory", "opening", "probing", "sinks"} | VALUES,
     "_interpreter": set(),

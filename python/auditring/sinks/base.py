@@ -107,7 +107,7 @@ class Sink(Protocol):
     """A destination for rows. Inherit from it for the defaults, or bring all of it.
 
     The object given to `auditring.open` is a template: the log works with `fresh()` ones, one in each process. It may
-    have a `policy`, too: see `policy_of`.
+    have a `policy`, too: see `policy_of`; and `missing` and `hurry`: see `missing_of` and `hurry`.
     """
 
     name: str
@@ -184,7 +184,10 @@ def shared(sink: Sink) -> contextlib.AbstractContextManager[Sink]:
 
 
 def hurry(sink: Sink) -> None:
-    """Has a sink know that the log is being closed, if it wants to."""
+    """Has a sink know that the log is being closed, if it wants to.
+
+    A call of its that waits for another machine gives up soon, and raises. From another thread.
+    """
     told = getattr(sink, "hurry", None)
     if told is not None:
         told()
