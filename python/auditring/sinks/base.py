@@ -15,8 +15,9 @@ close()                            once, after the last commit
 A sink that raises loses nothing: the follower counts the failure, waits, goes back to its cursor and calls `start`
 with the state of the last commit. A sink that finds its file taken away raises `FileGone`, which is told of as such,
 and begins another at the next `start`; one with a method `missing`, which returns such an error, is asked twice a
-second. So any call but `close` may raise, and `start` must cope with whatever an
-interrupted `write` or `commit` left behind.
+second. One with a method `hurry` is told by it, from another thread, that the log is being closed: a call that waits
+for another machine then gives up soon, and raises. So any call but `close` may raise, and `start` must cope with
+whatever an interrupted `write` or `commit` left behind.
 
 Where a row is to blame, and will be at every further try, `write` or `commit` raises `SinkRejected` with its seq: the
 follower goes back all the same, and gives all rows again but that one, which is counted as lost and told of. Any other
@@ -33,7 +34,17 @@ from auditring.config import Exempt
 from auditring.exceptions import FileGone
 from auditring.policy import Policy
 
-__all__ = ["Batching", "Checkpoint", "RowBatch", "Sink", "SinkContext", "hurry", "missing_of", "policy_of", "traffic_of"]
+__all__ = [
+    "Batching",
+    "Checkpoint",
+    "RowBatch",
+    "Sink",
+    "SinkContext",
+    "hurry",
+    "missing_of",
+    "policy_of",
+    "traffic_of",
+]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -133,9 +144,6 @@ class Sink(Protocol):
     def commit(self) -> bytes:
         """Makes all since the last commit safe. Returns at most 4 KiB that `start` needs to resume from here."""
         ...
-
-    def hurry(self) -> None:
-        """The log is being closed: a call that waits for another machine gives up soon, and raises. From another thread."""
 
     def close(self) -> None:
         """Lets go. What was written and not committed is not to be kept."""
