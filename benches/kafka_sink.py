@@ -1,7 +1,7 @@
 """The Kafka sink beside a bare producer of the same messages: value, key, timestamp and headers.
 
 Both write to one real broker, each time into a new topic, in one process, turn by turn. The bare producer has its
-messages ready in memory and asks for no reports; the sink reads them from the journal, makes them, and moves its cursor.
+messages ready in memory and asks for no reports; the sink reads them from the journal, makes them, and moves on.
 """
 
 from __future__ import annotations
