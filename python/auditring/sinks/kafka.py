@@ -70,6 +70,8 @@ class KafkaSink(Sink):
 
     batching = Batching(rows=8192, partial=True, linger=0.02)
     remote = True
+    dotted = ("config", "secrets")
+    """Tables of a configuration whose keys have dots in them, however a file writes them."""
 
     def __init__(  # noqa: PLR0913 - every setting has its own
         self,

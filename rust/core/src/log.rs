@@ -1,5 +1,6 @@
 //! A log: ring, pump and counters behind one object. Python owns the threads that drive them.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -9,7 +10,7 @@ use auditring_event::record::Encoder;
 use auditring_event::sanitize::Marks;
 use auditring_event::{Context, Kind, Outcome, by_name, spec};
 use auditring_flow::{Born, Carry, Error, Journaled, Limits, Mailbox, Progress, Pump, Settings, Unsynced, retire};
-use auditring_journal::{Lock, ProcessDir, fold, in_memory};
+use auditring_journal::{Cursor, Lock, ProcessDir, fold, in_memory};
 use auditring_policy::Policy;
 use auditring_ring::{Clock, ClockKind, Identity, Kind as Edge, Ring};
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyTimeoutError, PyTypeError, PyValueError};
@@ -22,6 +23,7 @@ use crate::change::{Site, set_policy};
 use crate::declare::Declaration;
 use crate::ffi::{callable, instance};
 use crate::handle::Close;
+use crate::living::{Listed, check, enter, listed};
 use crate::methods;
 use crate::own;
 use crate::policy::RedactionKey;
@@ -139,7 +141,7 @@ impl Log {
     #[pyo3(signature = (root, *, instance, host, policy, sinks, primary_tap=None, ring_dir=None, ring_bytes=16 << 20,
         droppable=(Some(0.05), false), protected=(Some(0.05), false), journal_bytes=4 << 30, segment_bytes=64 << 20,
         segment_seconds=10.0, power_seconds=None, balance_seconds=None, startup=vec![], key=None,
-        required=vec![], lanes=None))]
+        required=vec![], by_agent=vec![], lanes=None))]
     #[allow(clippy::too_many_arguments, reason = "keyword-only, and called from one place")]
     fn new(
         py: Python<'_>,
@@ -161,6 +163,7 @@ impl Log {
         startup: Vec<(String, String)>,
         key: Option<&RedactionKey>,
         required: Vec<String>,
+        by_agent: Vec<String>,
         lanes: Option<u32>,
     ) -> PyResult<Self> {
         let (droppable, protected) = (when_full(droppable)?, when_full(protected)?);
@@ -187,6 +190,7 @@ impl Log {
             policy,
             sinks,
             required,
+            by_agent,
             primary_tap,
             ring_dir,
             ring_bytes,
@@ -738,6 +742,29 @@ impl Log {
         if let Some(ring) = self.shared.ring() {
             ring.close();
         }
+    }
+
+    /// The sinks that the journal is kept for: name, whether it is left to an agent, whether the log stops for it, whether
+    /// somebody drives it now.
+    fn sinks(&self, py: Python<'_>) -> PyResult<Vec<Listed>> {
+        let Some(machine) = self.machine.as_ref().filter(|machine| machine.dir.is_dir()) else { return Ok(Vec::new()) };
+        py.detach(|| listed(&machine.dir)).map_err(os_error)
+    }
+
+    /// What the cursor of a sink says that somebody else may drive: next seq, and what became of the rows before it.
+    fn cursor_of(&self, py: Python<'_>, sink: &str) -> PyResult<(i64, BTreeMap<String, u64>)> {
+        let Some(machine) = &self.machine else { return Ok((0, BTreeMap::new())) };
+        let cursor = py.detach(|| Cursor::load(&machine.dir, sink)).map_err(os_error)?.unwrap_or_default();
+        Ok((cursor.seq, cursor.totals))
+    }
+
+    /// Says whose turn it is at a sink: an agent's, or this process's. One that is not there is entered, with its own policy
+    /// in its journaled form.
+    #[pyo3(signature = (sink, *, by_agent, policy=Vec::new()))]
+    fn assign(&self, py: Python<'_>, sink: &str, by_agent: bool, policy: Vec<u8>) -> PyResult<()> {
+        let Some(machine) = &self.machine else { return Ok(()) };
+        check(&policy)?;
+        py.detach(|| enter(&machine.dir, sink, &policy, Some(by_agent))).map(drop).map_err(os_error)
     }
 
     /// After pump and followers have ended: stores the totals, removes ring and journal if every sink is past.
