@@ -107,7 +107,9 @@ class LogCollector(Collector):
             for cause, n in sorted(sink.lost.items()):
                 lost.add_metric((name, cause), n)
         yield lost
-        counted = CounterMetricFamily("auditring_sink_counted", "What a sink counts of its own", labels=("sink", "what"))
+        counted = CounterMetricFamily(
+            "auditring_sink_counted", "What a sink counts of its own", labels=("sink", "what")
+        )
         for name, sink in sinks:
             for what, n in sorted(sink.counters.items()):
                 counted.add_metric((name, what), n)

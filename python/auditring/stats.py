@@ -58,7 +58,14 @@ class SinkStats:
         passed = {name: totals.get(name, 0) for name in ("delivered", "merged", "sampled_out")}
         filtered = totals.get("filtered_out", totals.get("filtered", 0))
         pending = journaled - sum(passed.values()) - filtered - sum(lost.values())
-        return cls(**passed, filtered=filtered, lost=MappingProxyType(lost), pending=pending, failures=failures, counters=dict(counters or {}))
+        return cls(
+            **passed,
+            filtered=filtered,
+            lost=MappingProxyType(lost),
+            pending=pending,
+            failures=failures,
+            counters=dict(counters or {}),
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
