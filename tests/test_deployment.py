@@ -35,10 +35,11 @@ from auditring.agent import Agent
 from auditring.config import Exempt
 from auditring.deployment import loading
 from auditring.deployment.file import File
+from auditring.deployment.forms import loose
 from auditring.deployment.keys import ELSEWHERE, KEYS, SHORT, SINK
 from auditring.deployment.mistakes import Mistakes
 from auditring.deployment.settings import Source
-from auditring.sinks import JsonlSink, KafkaSink, ParquetSink, Sink, registry
+from auditring.sinks import JsonlSink, KafkaSink, LoggingSink, ParquetSink, Sink, registry
 from deadlines import until
 
 WHOLE = """\
@@ -597,9 +598,63 @@ def test_proxy_and_agent_share_one_file(tmp_path: Path) -> None:
         working = threading.Thread(target=agent.run)
         working.start()
         try:
-            until(
-                lambda: any("com.example.Told" in one.read_text() for one in (tmp_path / "audit").glob("jsonl/*.jsonl"))
-            )
+            lines = tmp_path / "audit" / "jsonl"
+            until(lambda: any("com.example.Told" in one.read_text() for one in lines.glob("*.jsonl")))
         finally:
             agent.stop()
             working.join(30)
+
+
+def test_each_of_our_kinds_can_be_configured(tmp_path: Path) -> None:
+    """Those that read their own table are given what is theirs as they want it: spans, sizes, limits, policies."""
+    pytest.importorskip("confluent_kafka")
+    text = """\
+path = "a"
+[[sink]]
+kind = "log"
+log_at = "DEBUG"
+checkpoint = { age = "2 s", bytes = "1 MiB" }
+except = [{ log_at = "WARNING", outcome = ["denied", "failure"] }, { log_at = "OFF", action = "Read" }]
+[[sink.policy.rule]]
+action = "Write"
+keep = "off"
+[[sink]]
+kind = "kafka"
+servers = ["127.0.0.1:9092"]
+exempt = [{ topic = "audit-elsewhere", client_id = "auditring-*" }]
+[[sink]]
+kind = "jsonl"
+[[sink]]
+kind = "parquet"
+"""
+    said = load(tmp_path, text)
+    assert {one.kind for one in said.configured or ()} == set(registry.OURS)
+    log, kafka, *_ = said.sinks
+    assert isinstance(log, LoggingSink)
+    assert (log.checkpoint.age, log.checkpoint.bytes) == (2.0, 1 << 20)
+    assert log.interested("Read", "denied")
+    assert not log.interested("Read", "success")
+    assert log.policy == Policy(rules=[Rule(action="Write", keep=Keep.OFF)])
+    assert isinstance(kafka, KafkaSink)
+    assert kafka.exempt == (Exempt(topic="audit-elsewhere", client_id="auditring-*"),)
+    for wrong, told in (
+        ('kind = "log"\nlog_att = "INFO"', "unknown key 'log_att'; did you mean 'log_at'?"),
+        ('kind = "log"\nlog_at = "LOUD"', "log_at"),
+        ('kind = "kafka"', "servers"),
+        ('kind = "kafka"\nservers = "a:1"\ntimeout = "soon"', "soon"),
+        ('kind = "kafka"\nservers = "a:1"\n[sink.config]\n"acks" = 1', "acks"),
+    ):
+        (found,) = mistakes(tmp_path, f'path = "a"\n[[sink]]\n{wrong}\n')
+        assert told in found
+
+
+def test_the_defaults_of_the_table_are_those_that_hold() -> None:
+    """What documentation and `auditring check` say where nobody says anything is what `open` does."""
+    parameters = inspect.signature(opening.open).parameters
+    said = {name: key for name, key in KEYS.items() if key.default.startswith("`") and name in parameters}
+    assert {"durability", "ring_bytes", "journal_bytes", "segment_age", "balance", "lock_policy"} <= set(said)
+    for name, key in said.items():
+        assert key.form.read(loose(key.default.strip("`")), Path()) == parameters[name].default, name
+    for field in dataclasses.fields(WhenFull):
+        key = KEYS[f"when_full.{field.name}"]
+        assert WhenFull.from_mapping({field.name: loose(key.default.strip("`"))}) == WhenFull(), field.name

@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Final
 
 from auditring import opening
 from auditring.checking import places
@@ -25,6 +26,10 @@ from auditring.sinks import Sink
 from auditring.sinks.base import policy_of
 
 __all__ = ["Finding", "Kind", "Level", "Report", "SinkReport", "check"]
+
+
+_OF_THE_PROCESS: Final = {"log": "only the proxy itself can tell: lines go to whatever handlers its logging has"}
+"""Kinds of which nothing can be found out elsewhere."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,12 +73,15 @@ def check(
     sinks = deployment.sinks
     policy, digest, found = _opened(deployment)
     findings = [*found, *_looked_at(deployment)]
-    if probe:
-        findings += [_asked(sink, deployment.root) for sink in sinks]
-    else:
-        findings += [note(f"sink {sink.name}", "was not asked") for sink in sinks]
     names = required(in_order(deployment), deployment.log.get("required"))
-    kinds_of = {sink.name: kind for sink, kind in zip(sinks, _kinds(deployment), strict=True)}
+    kinds_of = dict(zip((sink.name for sink in sinks), _kinds(deployment), strict=True))
+    for sink in sinks:
+        if not probe:
+            findings.append(note(f"sink {sink.name}", "was not asked"))
+        elif kinds_of[sink.name] in _OF_THE_PROCESS:
+            findings.append(note(f"sink {sink.name}", _OF_THE_PROCESS[kinds_of[sink.name]]))
+        else:
+            findings.append(_asked(sink, deployment.root))
     return Report(
         deployment=deployment,
         findings=tuple(findings),
