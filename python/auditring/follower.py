@@ -128,6 +128,8 @@ class SinkFollower:
         self._target = 0
         self._closing = False
         self._gone: FileGone | None = None
+        self._lost_at: int | None = None
+        """Where a file was taken away last."""
 
     @property
     def cursor(self) -> int:
@@ -252,30 +254,19 @@ class SinkFollower:
     def _run(self) -> None:
         """Follows until the final row, through any number of failures; a sink may raise whatever it likes."""
         delay, tries = _FIRST_DELAY, 0
-        lost: int | None = None
+        self._lost_at = None
         while True:
             before = self.cursor
             try:
                 self._follow()
             except BaseException as error:  # noqa: BLE001 - a panic, too
-                # Each time at least one row fewer comes, so this ends.
-                if isinstance(error, SinkRejected) and self._rows.reject(error.seqs):
-                    continue
-                if isinstance(error, SinkAhead):
-                    refused = self._moved_on(error)
-                    if refused is None:
-                        continue
-                    error = refused
-                again = lost is not None and lost >= self.cursor
-                if isinstance(error, FileGone) and not again:
-                    # No failure of the sink: it begins another file at once, unless that goes, too.
-                    lost = self.cursor
-                    self._vanished(error)
+                failure = self._failure_of(error)
+                if failure is None:
                     continue
                 if self.cursor > before:
                     delay, tries = _FIRST_DELAY, 0
                 tries = tries + 1 if self._closing else 0
-                self._trouble(error)
+                self._trouble(failure)
                 if tries >= _LAST_TRIES:
                     if self._abandoned:
                         self._let_go()
@@ -289,6 +280,20 @@ class SinkFollower:
         with self._changed:
             self._ended = True
             self._changed.notify_all()
+
+    def _failure_of(self, error: BaseException) -> BaseException | None:
+        """What of an error is a failure of the sink; none where it was another thing, which is seen to here."""
+        # Each time at least one row fewer comes, so this ends.
+        if isinstance(error, SinkRejected) and self._rows.reject(error.seqs):
+            return None
+        if isinstance(error, SinkAhead):
+            return self._moved_on(error)
+        # It begins another file at once, unless that goes, too.
+        if isinstance(error, FileGone) and (self._lost_at is None or self._lost_at < self.cursor):
+            self._lost_at = self.cursor
+            self._vanished(error)
+            return None
+        return error
 
     def _let_go(self) -> None:
         """Whoever drives the sink next finds neither file nor lock in our hands, also where the sink has failed."""
