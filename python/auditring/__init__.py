@@ -85,7 +85,7 @@ __all__ = [
     "open",
 ]
 
-_ROOMS = frozenset({"asgi", "query", "sinks"})
+_ROOMS = frozenset({"asgi", "exposition", "metrics", "query", "sinks"})
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -19,6 +19,7 @@ from auditring.probing import Probe
 from auditring.probing import probe as probed
 from auditring.probing import required as waited_for
 from auditring.redaction import RedactionKey, check_ring, read_key, reference
+from auditring.scoping import check_scopes
 from auditring.sinks import ParquetSink, Sink
 from auditring.sinks.base import policy_of
 
@@ -54,6 +55,8 @@ def open(  # noqa: A001, PLR0913 - the public name: auditring.open; every settin
     segment_age: Seconds = 10.0,
     balance: Seconds | None = 60.0,
     retention: Retention | None = None,
+    label_scopes: Mapping[str, str] | None = None,
+    label_scope_limit: int = 100,
 ) -> AuditLog:
     """Opens a log in directory `path` and records `ProxyStartup`; `None` makes a log that keeps nothing.
 
@@ -74,7 +77,9 @@ def open(  # noqa: A001, PLR0913 - the public name: auditring.open; every settin
     on disk. `segment_bytes`, `segment_age`: when the journal begins a new file. `durability`: what an accepted event
     survives, by default the death of the process. `balance`: how often rows say how the
     balance stands, at most, and once at the end; `None` is never. `retention`: when sealed files of
-    the directory are deleted; `None` is never.
+    the directory are deleted; `None` is never. `label_scopes`: by what else the metrics count events: labels, each with
+    the column that it shows (`virtual_cluster`, `listener`, `server`); past `label_scope_limit` combinations of values
+    all others are counted as `other`.
 
     Raises `ConfigError` and `SinkError` before anything is touched, and `OSError`.
     """
@@ -128,9 +133,14 @@ def open(  # noqa: A001, PLR0913 - the public name: auditring.open; every settin
     ]
     if retention is not None:
         said["retention"] = repr(retention)
+    scopes = check_scopes(label_scopes, label_scope_limit)
+    if scopes:
+        said["label_scopes"] = [scopes, label_scope_limit]
     settings["startup"] = _startup(said, durability)
     settings["key"] = key
     settings["lanes"] = _LANES
+    settings["label_scopes"] = scopes
+    settings["label_scope_limit"] = label_scope_limit
     root = None if path is None else Path(path).absolute()
     probed(chosen, probe, root)
     return AuditLog(root, chosen, settings, lock_policy=lock_policy, redact=policy.redact, retention=retention)

@@ -79,6 +79,7 @@ class Running:
         self._drops = 0
         self._dropped_at = 0.0
         self._sink_losses: dict[str, tuple[int, float]] = {}
+        self._oldest: dict[str, tuple[int, int]] = {}
         self._finished = root is None
         self._closing = False
         self._notes: tuple[str, ...] = ()
@@ -183,13 +184,36 @@ class Running:
 
     def stats(self) -> Stats:
         """The balance now; what the sinks have is read first, so that a sink is never ahead of the journal."""
-        passed = [(follower.sink.name, follower.totals, follower.failures) for follower in self._followers]
+        passed = [(follower, follower.cursor, follower.totals) for follower in self._followers]
         core = self.core.stats()
         core["alive"] = core["alive"] and not self._closing
-        sinks = {
-            name: SinkStats.from_totals(totals, journaled=core["journaled"], failures=n) for name, totals, n in passed
-        }
+        sinks = {}
+        for follower, cursor, totals in passed:
+            sinks[follower.sink.name] = SinkStats.from_totals(
+                totals,
+                journaled=core["journaled"],
+                failures=follower.failures,
+                failing=follower.failed is not None,
+                last_success_ns=follower.last_success_ns,
+                commits=follower.commits.histogram(),
+                **self._lag(follower.sink.name, cursor, core["next_seq"]),
+            )
         return Stats.from_core(core, sinks)
+
+    def _lag(self, sink: str, cursor: int, next_seq: int) -> dict[str, int | None]:
+        """Since when the sink is behind. The journal is asked once for each place of its cursor."""
+        if cursor >= next_seq:
+            return {"oldest_ns": None, "lag_ns": 0}
+        known = self._oldest.get(sink)
+        if known is None or known[0] != cursor:
+            try:
+                oldest_ns = self.core.time_of(cursor)
+            except OSError:
+                return {"oldest_ns": None, "lag_ns": None}
+            if oldest_ns is None:
+                return {"oldest_ns": None, "lag_ns": 0}
+            known = self._oldest[sink] = cursor, oldest_ns
+        return {"oldest_ns": known[1], "lag_ns": max(0, time.time_ns() - known[1])}
 
     def health(self) -> Health:
         """What is wrong now."""
