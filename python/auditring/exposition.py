@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import IO, Any, Final, Self, cast
 from wsgiref.simple_server import ServerHandler, WSGIRequestHandler, WSGIServer
 
 from prometheus_client import CollectorRegistry, generate_latest, make_wsgi_app
@@ -99,7 +99,7 @@ class _Request(WSGIRequestHandler):
                 self.send_error(405)
                 return
             environ = self.get_environ()
-            handler = _Handler(self.rfile, self.wfile, self.get_stderr(), environ, multithread=True)
+            handler = _Handler(cast(IO[bytes], self.rfile), self.wfile, self.get_stderr(), environ, multithread=True)
             handler.request_handler = self  # type: ignore[attr-defined]  # as wsgiref does
             app = self.server.get_app()  # type: ignore[attr-defined]  # of WSGIServer
             if app is not None:

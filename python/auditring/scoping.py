@@ -27,7 +27,7 @@ _MOST: Final = 8191
 """The journal's cells have 13 bits for a scope."""
 
 
-def check_scopes(scopes: Mapping[str, str] | None, limit: int) -> list[tuple[str, str]]:
+def check_scopes(scopes: object, limit: object) -> list[tuple[str, str]]:
     """Labels, each with its column, in the order of the labels. Raises `ConfigError`."""
     if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= _MOST:
         raise ConfigError(f"label_scope_limit: a whole number from 1 to {_MOST}, not {limit!r}")

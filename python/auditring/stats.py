@@ -78,7 +78,7 @@ class SinkStats:
     def from_totals(cls, totals: Mapping[str, int], *, journaled: int, **more: Any) -> "SinkStats":  # noqa: ANN401 - the fields beyond the totals
         """From a cursor's totals, where what was lost stands as `lost_<cause>`; `more` is what they do not tell."""
         lost = {key.removeprefix("lost_"): n for key, n in totals.items() if key.startswith("lost_") and n}
-        passed = {name: totals.get(name, 0) for name in ("delivered", "merged", "sampled_out")}
+        passed: dict[str, Any] = {name: totals.get(name, 0) for name in ("delivered", "merged", "sampled_out")}
         filtered = totals.get("filtered_out", totals.get("filtered", 0))
         pending = journaled - sum(passed.values()) - filtered - sum(lost.values())
         return cls(**passed, filtered=filtered, lost=MappingProxyType(lost), pending=pending, **more)

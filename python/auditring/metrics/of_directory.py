@@ -1,8 +1,9 @@
 """All processes of an audit directory, for Prometheus: one scrape for several workers, whichever of them is asked.
 
 What must always hold: counters are the sums of what the journals say, the dead included, and never go back, whoever is
-asked and whenever it was started. What cannot be read is told of (`auditring_unreadable`, `auditring_scrape_errors_total`),
-and its last numbers stay; where the directory itself cannot be read the scrape fails.
+asked and whenever it was started. What cannot be read is told of (`auditring_unreadable`,
+`auditring_scrape_errors_total`), and its last numbers stay; where there are none, or the directory itself cannot be
+read, the scrape fails.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ class DirectoryCollector(Telling):
         self._sinks = sinks
 
     def collect(self) -> Iterator[Metric]:
-        """One scrape. Raises `OSError` where the directory cannot be read."""
+        """One scrape. Raises `OSError` where the directory, or a process that was never seen, cannot be read."""
         try:
             seen = self._directory.read()
         except OSError:

@@ -9,7 +9,7 @@
 //! - A process counts once: by its journal as long as that is there, and by its totals, which were written before it went, from
 //!   then on. Journals are listed before totals, so nobody falls between.
 //! - No counter goes back. What the files say is no less than before by itself; where something was taken away, or cannot be
-//!   read, the last numbers stay, and it is told of.
+//!   read, the last numbers stay, and it is told of; where there are no last numbers the look fails.
 //! - Counters are what the journals say, not what a ring or a living process knows beyond them: so they are the same whoever
 //!   looks, also after the process has died in the middle.
 
@@ -94,6 +94,8 @@ pub struct Reading {
 struct One {
     walk: Walk,
     samples: Samples,
+    /// All of it was read once.
+    seen: bool,
     /// When the row at a sink's cursor happened: asked once for each place of the cursor.
     times: BTreeMap<String, (i64, i64)>,
     sinks: BTreeMap<String, SinkReading>,
@@ -130,8 +132,8 @@ impl Directory {
     /// Looks at everything once.
     ///
     /// # Errors
-    /// If the directory, or what it holds, cannot be listed. A process that cannot be read is no error: see
-    /// [`Reading::unreadable`].
+    /// If the directory, or what it holds, cannot be listed, or a process cannot be read that never was. One that was is no
+    /// error: see [`Reading::unreadable`].
     pub fn read(&mut self) -> Result<Reading, Error> {
         let mut reading = Reading::default();
         let root = self.root.clone();
@@ -165,8 +167,11 @@ impl Directory {
                 continue; // removed while it was read, also where that looked like a journal with nothing in it
             }
             here.insert(process);
-            if let Err(error) = seen {
-                reading.unreadable.push((dir, error));
+            match seen {
+                Ok(()) => one.seen = true,
+                Err(error) if one.seen => reading.unreadable.push((dir, error)),
+                // There are no last numbers, and without any a sum would be less than it was to whoever asked before.
+                Err(error) => return Err(error),
             }
         }
         self.bury(gone, &here, reading)?;
@@ -210,10 +215,11 @@ impl Directory {
                     self.unsaved += 1;
                 }
                 Ok(None) => {}
-                Err(error) => {
+                Err(error) if self.known.contains_key(&process) => {
                     reading.unreadable.push((self.root.join("totals"), error.into()));
                     continue;
                 }
+                Err(error) => return Err(error.into()),
             }
             self.waiting.remove(&process);
         }
@@ -257,8 +263,13 @@ impl One {
         reading.journal_bytes += bytes_held(dir)?;
         let high_water = state.cells.get(counters::RING_HIGH_WATER);
         reading.ring_high_water = reading.ring_high_water.max(if alive { high_water } else { 0 });
-        if state.ending.is_none() {
-            ring(process, dir, state, reading)?;
+        // Before its birth batch a process has a ring that is still being made.
+        if state.ending.is_none()
+            && state.born
+            && let Err(error) = ring(process, dir, state, reading)
+        {
+            // No counter hangs on it.
+            reading.unreadable.push((dir.to_owned(), error));
         }
         let next_seq = state.next_seq;
         self.sinks.clear();
