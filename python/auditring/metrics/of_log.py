@@ -87,8 +87,8 @@ class LogCollector(Telling):
         _tell_events(scrape, stats)
         for name in TERMS:
             scrape.add(name, getattr(stats, name))
-        for cause in LOST:
-            scrape.add("lost", stats.lost.get(cause, 0), cause)
+        for cause, n in {**dict.fromkeys(LOST, 0), **stats.lost}.items():
+            scrape.add("lost", n, cause)
         scrape.add("waits", stats.waits)
         scrape.add("blocked_seconds", stats.blocked_ns / _NANOSECONDS)
         scrape.add("in_ring", stats.in_ring)
@@ -101,8 +101,8 @@ class LogCollector(Telling):
         for name, sink in stats.sinks.items():
             for fate in _FATES:
                 scrape.add(f"sink_{fate}", getattr(sink, fate), name)
-            for cause in SINK_LOST:
-                scrape.add("sink_lost", sink.lost.get(cause, 0), name, cause)
+            for cause, n in {**dict.fromkeys(SINK_LOST, 0), **sink.lost}.items():
+                scrape.add("sink_lost", n, name, cause)
             scrape.add("sink_pending", sink.pending, name)
             if sink.lag_ns is None:
                 self._failed()
