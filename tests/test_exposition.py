@@ -39,7 +39,7 @@ def root(tmp_path: Path) -> Path:
 def fetch(port: int, accept: str | None = None) -> tuple[str, str]:
     """What a scrape is answered: its content type, and its text."""
     request = urllib.request.Request(f"http://127.0.0.1:{port}/metrics", headers={"Accept": accept} if accept else {})
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - our own, over http
         return answer.headers["Content-Type"], answer.read().decode()
 
 
@@ -50,7 +50,7 @@ def test_an_endpoint_serves_prometheus_and_openmetrics(root: Path) -> None:
         assert kind.startswith("text/plain")
         kind, other = fetch(exposition.port, "application/openmetrics-text; version=1.0.0")
         assert kind.startswith("application/openmetrics-text")
-        families = {family.name: family for family in open_metrics(other)}
+        families = {family.name: family for family in open_metrics(other)}  # type: ignore[no-untyped-call]  # it has no types
         (journaled,) = families["auditring_journaled"].samples
         assert journaled.value == value(parsed(text), "journaled_total") > 7
     exposition.close()
@@ -94,17 +94,19 @@ def test_a_scrape_that_fails_says_so_and_no_more(
 
 def test_nonsense_is_refused_and_a_silent_client_keeps_nobody_waiting(root: Path) -> None:
     """Other methods, lines that are no request, and connections that say nothing."""
-    with serve(DirectoryCollector(root), "127.0.0.1:0") as exposition:
-        with socket.create_connection(("127.0.0.1", exposition.port)) as silent:
-            client = http.client.HTTPConnection("127.0.0.1", exposition.port, timeout=10)
-            client.request("POST", "/metrics", body=b"x")
-            assert client.getresponse().status == 405
-            client.close()
-            with socket.create_connection(("127.0.0.1", exposition.port), timeout=10) as odd:
-                odd.sendall(b"\x16\x03\x01 no http\r\n\r\n")
-                assert b"400" in odd.recv(1000)
-            assert "auditring_journaled_total" in fetch(exposition.port)[1]
-            silent.sendall(b"")
+    with (
+        serve(DirectoryCollector(root), "127.0.0.1:0") as exposition,
+        socket.create_connection(("127.0.0.1", exposition.port)) as silent,
+    ):
+        client = http.client.HTTPConnection("127.0.0.1", exposition.port, timeout=10)
+        client.request("POST", "/metrics", body=b"x")
+        assert client.getresponse().status == 405
+        client.close()
+        with socket.create_connection(("127.0.0.1", exposition.port), timeout=10) as odd:
+            odd.sendall(b"\x16\x03\x01 no http\r\n\r\n")
+            assert b"400" in odd.recv(1000)
+        assert "auditring_journaled_total" in fetch(exposition.port)[1]
+        silent.sendall(b"")
 
 
 @pytest.mark.parametrize(

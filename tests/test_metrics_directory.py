@@ -1,7 +1,6 @@
 """Several processes behind one scrape: each counts once, at every moment, and no counter ever goes back."""
 
 import itertools
-import os
 import shutil
 import signal
 import subprocess
@@ -25,7 +24,8 @@ import os, sys
 import auditring
 from auditring.sinks import JsonlSink
 
-log = auditring.open(sys.argv[1], sinks=(JsonlSink(),), label_scopes={"vc": "virtual_cluster"}, write=auditring.Keep.OFF)
+scopes = {"vc": "virtual_cluster"}
+log = auditring.open(sys.argv[1], sinks=(JsonlSink(),), label_scopes=scopes, write=auditring.Keep.OFF)
 told = log.declare("com.example.Told", context=("number",))
 session = log.session(virtual_cluster="payments")
 for number in range(10**9):
@@ -187,6 +187,7 @@ class Stuck(JsonlSink):
     broken = threading.Event()
 
     def commit(self) -> bytes:
+        """Raises, or does what lines do."""
         if self.broken.is_set():
             raise OSError(28, "no space left on device")
         return super().commit()
@@ -255,7 +256,7 @@ def test_a_look_leaves_nothing_open(tmp_path: Path) -> None:
 
         def held() -> tuple[int, Any]:
             maps = Path("/proc/self/maps").read_text()
-            return len(os.listdir("/proc/self/fd")), maps.count(".ring")
+            return len(list(Path("/proc/self/fd").iterdir())), maps.count(".ring")
 
         if not Path("/proc/self/maps").exists():
             pytest.skip("only Linux says what is open")

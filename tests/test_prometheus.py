@@ -1,4 +1,4 @@
-"""What is deployed beside Prometheus: a real one scrapes a real log, evaluates the alerts, and answers the dashboard."""
+"""What is deployed beside Prometheus: a real one scrapes a real log, evaluates alerts, and answers the dashboard."""
 
 import json
 import os
@@ -58,6 +58,7 @@ class Stuck(JsonlSink):
     broken = threading.Event()
 
     def commit(self) -> bytes:
+        """Raises, or does what lines do."""
         if self.broken.is_set():
             raise OSError(28, "no space left on device")
         return super().commit()
@@ -230,7 +231,7 @@ def test_the_table_of_metrics_is_what_is_shown(tmp_path: Path) -> None:
     assert shown(tmp_path) == table
 
 
-def test_the_page_of_metrics_is_complete(tmp_path: Path) -> None:
+def test_the_page_of_metrics_is_complete() -> None:
     """docs/metrics.md has a row for each metric: its name, its type, its labels and what it says."""
     rows = re.findall(
         r"^\| `(auditring_\w+)` \| (\w+) \| ([^|]*) \| (.*) \|$", (ROOT / "docs/metrics.md").read_text(), re.MULTILINE
@@ -247,7 +248,7 @@ def test_the_dashboard_can_be_imported() -> None:
     assert (dashboard["uid"], dashboard["schemaVersion"] >= 36) == ("auditring", True)
     panels = [panel for panel in dashboard["panels"] if panel["type"] != "row"]
     assert len({panel["id"] for panel in dashboard["panels"]}) == len(dashboard["panels"])
-    taken = set()
+    taken: set[tuple[int, int]] = set()
     for panel in dashboard["panels"]:
         place = panel["gridPos"]
         cells = {

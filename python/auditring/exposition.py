@@ -99,7 +99,8 @@ class _Request(WSGIRequestHandler):
                 self.send_error(405)
                 return
             environ = self.get_environ()
-            handler = _Handler(cast("IO[bytes]", self.rfile), self.wfile, self.get_stderr(), environ, multithread=True)
+            files = cast("IO[bytes]", self.rfile), cast("IO[bytes]", self.wfile)
+            handler = _Handler(*files, self.get_stderr(), environ, multithread=True)
             handler.request_handler = self  # type: ignore[attr-defined]  # as wsgiref does
             app = self.server.get_app()  # type: ignore[attr-defined]  # of WSGIServer
             if app is not None:

@@ -104,16 +104,18 @@ def _serve(collector: DirectoryCollector, listen: str) -> None:
     from auditring.exceptions import ConfigError
     from auditring.exposition import is_loopback, serve
 
-    try:
-        exposition = serve(collector, listen)
-    except (ConfigError, OSError) as error:
-        raise Complaint(f"cannot serve on {listen}: {error}") from error
-    host = f"[{exposition.host}]" if ":" in exposition.host else exposition.host
-    click.echo(f"Serving http://{host}:{exposition.port}/metrics", err=True)
-    if not is_loopback(exposition.host):
-        click.echo("Whoever reaches this address may read it: nobody is asked who they are.", err=True)
-    with exposition, _until_ended() as wait:
-        wait()
+    # Whoever reads where it serves may end it at once.
+    with _until_ended() as wait:
+        try:
+            exposition = serve(collector, listen)
+        except (ConfigError, OSError) as error:
+            raise Complaint(f"cannot serve on {listen}: {error}") from error
+        with exposition:
+            host = f"[{exposition.host}]" if ":" in exposition.host else exposition.host
+            click.echo(f"Serving http://{host}:{exposition.port}/metrics", err=True)
+            if not is_loopback(exposition.host):
+                click.echo("Whoever reaches this address may read it: nobody is asked who they are.", err=True)
+            wait()
 
 
 def _keep_writing(collector: DirectoryCollector, textfile: Path, every: float) -> None:

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use auditring_event::record::Encoder;
 use auditring_event::sanitize::Marks;
 use auditring_event::{Context, Kind, Outcome, by_name, spec};
-use auditring_flow::{Born, Carry, Error, Journaled, Limits, Mailbox, Progress, Pump, Settings, Unsynced, retire, used};
+use auditring_flow::{
+    Born, Carry, Error, Journaled, Limits, Mailbox, Progress, Pump, Settings, Unsynced, retire, used,
+};
 use auditring_journal::{Lock, ProcessDir, fold, in_memory, time_of};
 use auditring_policy::Policy;
 use auditring_ring::{Clock, ClockKind, Identity, Kind as Edge, Ring};

@@ -119,14 +119,7 @@ impl Directory {
     /// Of an audit directory; nothing is read yet.
     #[must_use]
     pub fn new(root: PathBuf) -> Self {
-        Self {
-            root,
-            known: BTreeMap::new(),
-            gone: None,
-            waiting: BTreeSet::new(),
-            listed_ns: None,
-            unsaved: 0,
-        }
+        Self { root, known: BTreeMap::new(), gone: None, waiting: BTreeSet::new(), listed_ns: None, unsaved: 0 }
     }
 
     /// Looks at everything once.

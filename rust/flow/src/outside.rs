@@ -179,9 +179,10 @@ fn gone(process: String, totals: Totals) -> Outside {
     let cells: Vec<_> = totals.cells.into_iter().collect();
     let (terms, lost) = terms(&Counters::from_cells(&cells));
     let next_seq = totals.next_seq;
-    let sinks = totals.sinks.into_iter().map(|(name, totals)| {
-        (name, SinkOutside { cursor: next_seq, totals, ..SinkOutside::default() })
-    });
+    let sinks = totals
+        .sinks
+        .into_iter()
+        .map(|(name, totals)| (name, SinkOutside { cursor: next_seq, totals, ..SinkOutside::default() }));
     Outside {
         process,
         instance: totals.instance,

@@ -106,7 +106,10 @@ mod tests {
     fn what_is_stored_is_read_back_and_names_what_is_not_in_it() {
         let root = tempfile::tempdir().unwrap();
         assert_eq!(Sums::load(root.path()).unwrap(), Sums::default());
-        assert_eq!((Sums::changed_ns(root.path()).unwrap(), Sums::default().missing(root.path()).unwrap()), (None, vec![]));
+        assert_eq!(
+            (Sums::changed_ns(root.path()).unwrap(), Sums::default().missing(root.path()).unwrap()),
+            (None, vec![])
+        );
         for process in [[1; 16], [2; 16]] {
             crate::Totals::default().store(root.path(), &process).unwrap();
         }
