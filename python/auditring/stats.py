@@ -63,6 +63,8 @@ class SinkStats:
     """Journaled, and not yet safe in the sink."""
     failures: int = 0
     """How often the sink has failed in this process; every failure was followed by another try."""
+    counters: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    """What the sink counts of its own."""
     failing: bool = False
     """The last try failed."""
     oldest_ns: int | None = None
@@ -93,6 +95,8 @@ class Stats:
     accepted: int
     torn: int
     off: int
+    exempt: int
+    """Of `off`: what taps saw of an auditor's own messages, which is not audited again."""
     dropped: int
     refused: int
     born: int

@@ -132,7 +132,7 @@ def _tell_counters(scrape: Scrape, counters: _Counters, scopes: tuple[str, ...])
 
 def _zeros(counters: _Counters) -> Iterator[_Key]:
     """What stands there before it happens."""
-    yield from ((name, ()) for name in (*TERMS, "waits", "blocked_ns"))
+    yield from ((name, ()) for name in (*TERMS, "exempt", "waits", "blocked_ns"))
     yield from (("lost", (("cause", cause),)) for cause in LOST)
     yield from (("events", (("action", action), ("outcome", outcome))) for action, outcome in KINDS)
     for sink in _sinks(counters):

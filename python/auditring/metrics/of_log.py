@@ -4,6 +4,7 @@ import dataclasses
 import os
 import platform
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -89,6 +90,7 @@ class LogCollector(Telling):
             scrape.add(name, getattr(stats, name))
         for cause, n in {**dict.fromkeys(LOST, 0), **stats.lost}.items():
             scrape.add("lost", n, cause)
+        scrape.add("exempt", stats.exempt)
         scrape.add("waits", stats.waits)
         scrape.add("blocked_seconds", stats.blocked_ns / _NANOSECONDS)
         scrape.add("in_ring", stats.in_ring)
@@ -153,6 +155,11 @@ def tell_sinks(scrape: Scrape, sinks: Iterable[tuple[str, SinkStats]]) -> None:
     for name, some in by_name.items():
         scrape.add("sink_failures", sum(sink.failures for sink in some), name)
         scrape.add("sink_failing", float(any(sink.failing for sink in some)), name)
+        counted: Counter[str] = Counter()
+        for sink in some:
+            counted.update(sink.counters)
+        for what, n in sorted(counted.items()):
+            scrape.add("sink_counted", n, name, what)
         commits = [sink.commits for sink in some if sink.commits is not None]
         if commits:
             scrape.histogram("sink_commit_seconds", sum(commits[1:], commits[0]), name)

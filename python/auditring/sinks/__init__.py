@@ -5,6 +5,17 @@ Third parties register theirs under the entry point `auditring.sinks`.
 
 from auditring.sinks.base import Batching, Checkpoint, RowBatch, Sink, SinkContext
 from auditring.sinks.jsonl import JsonlSink
+from auditring.sinks.kafka import KafkaRecord, KafkaSink
 from auditring.sinks.parquet import ParquetSink
 
-__all__ = ["Batching", "Checkpoint", "JsonlSink", "ParquetSink", "RowBatch", "Sink", "SinkContext"]
+__all__ = [
+    "Batching",
+    "Checkpoint",
+    "JsonlSink",
+    "KafkaRecord",
+    "KafkaSink",
+    "ParquetSink",
+    "RowBatch",
+    "Sink",
+    "SinkContext",
+]

@@ -8,7 +8,8 @@ use auditring_event::{RowSet, arrow, json};
 use auditring_flow::Batch;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyCapsule};
+use pyo3::types::{PyBytes, PyCapsule, PyList, PyString};
+use std::collections::HashMap;
 
 fn failed(error: impl std::fmt::Display) -> PyErr {
     PyRuntimeError::new_err(format!("rows could not be converted: {error}"))
@@ -44,6 +45,17 @@ impl ArrowSchema {
 #[pyfunction]
 pub(crate) fn schema() -> ArrowSchema {
     ArrowSchema
+}
+
+/// Texts of which the rows of a batch have few: one Python object for each place in memory.
+#[derive(Default)]
+struct Words<'py>(HashMap<(usize, usize), Bound<'py, PyString>>);
+
+impl<'py> Words<'py> {
+    fn of(&mut self, py: Python<'py>, word: &str) -> Bound<'py, PyString> {
+        // The same bytes at the same place, for as long as the batch is borrowed; texts of rows may differ in place alone.
+        self.0.entry((word.as_ptr().addr(), word.len())).or_insert_with(|| PyString::new(py, word)).clone()
+    }
 }
 
 /// Rows of one process and one contiguous range of seq, after the policy.
@@ -150,6 +162,36 @@ impl RowBatch {
             json::lines_in(dialect, set, &mut lines).map(|()| lines)
         });
         Ok(PyBytes::new(py, &lines.map_err(failed)?))
+    }
+
+    /// A tuple a row: its line without the newline, seq, time in nanoseconds since the epoch, the catalog's name of the
+    /// action, category, outcome, session and virtual cluster.
+    #[pyo3(signature = (dialect=None))]
+    fn records<'py>(&self, py: Python<'py>, dialect: Option<&str>) -> PyResult<Bound<'py, PyList>> {
+        let (set, dialect) = (self.set()?, self::dialect(dialect)?);
+        let (lines, records) = py
+            .detach(|| {
+                let mut lines = Vec::with_capacity(set.rows.len() * 1024);
+                json::records_in(dialect, set, &mut lines).map(|records| (lines, records))
+            })
+            .map_err(failed)?;
+        let mut words = Words::default();
+        let mut begin = 0;
+        let rows = records.iter().map(|record| {
+            let line = &lines[begin..record.end - 1];
+            begin = record.end;
+            (
+                PyBytes::new(py, line),
+                record.seq,
+                record.time_ns,
+                words.of(py, record.action),
+                words.of(py, record.category),
+                words.of(py, record.outcome),
+                record.session.map(|session| words.of(py, session)),
+                record.virtual_cluster.map(|cluster| words.of(py, cluster)),
+            )
+        });
+        PyList::new(py, rows)
     }
 
     fn __repr__(&self) -> String {

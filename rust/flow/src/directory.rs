@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use auditring_event::{Definitions, Outcome, UNDECLARED, spec};
+use auditring_event::{Definitions, Outcome, UNDECLARED, code_of, spec};
 use auditring_journal::counters::{self, Counters, Name};
 use auditring_journal::{
     Cursor, Followers, Owner, Sample, Scopes, State, Sums, Totals, Walk, bytes_held, is_held, list, time_of,
@@ -34,6 +34,9 @@ const TICK_NS: i128 = 50_000_000;
 const WORTH: usize = 256;
 /// Low bits of a lane's count of claims.
 const CLAIMS: u64 = 0x7FFF_FFFF;
+
+/// What is off because it is an auditor's own.
+const EXEMPTED: u16 = code_of("auditring.Exempted");
 
 /// Counters by name and labels.
 type Samples = BTreeMap<Sample, u64>;
@@ -376,6 +379,8 @@ fn counted<'a>(cells: &Counters, declared: impl Fn(u16) -> Option<&'a str>, scop
     samples.insert(sample("waits", &[]), cells.get(counters::WAITS));
     samples.insert(sample("blocked_ns", &[]), cells.get(counters::BLOCKED_NS));
     let (mut all, mut folded) = (BTreeMap::<(u16, u8), u64>::new(), 0_u64);
+    let exempt = cells.sum(|name| matches!(name, Name::Edge { reported: false, code: EXEMPTED, kind: 0, .. }));
+    samples.insert(sample("exempt", &[]), exempt);
     let mut scoped = Vec::new();
     for (cell, value) in cells.iter() {
         match counters::name(cell) {

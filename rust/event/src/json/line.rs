@@ -35,6 +35,27 @@ const OVERRIDES: u64 = set_of(&[
     Column::Listener,
 ]);
 
+/// What a destination that addresses rows one by one wants to know of each, beside its line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record<'a> {
+    /// Where its line ends, the newline included.
+    pub end: usize,
+    /// Its number.
+    pub seq: i64,
+    /// Wall time, nanoseconds since the epoch.
+    pub time_ns: i64,
+    /// The catalog's name of the action, whatever the dialect of the line.
+    pub action: &'a str,
+    /// Its category.
+    pub category: &'static str,
+    /// How it ended.
+    pub outcome: &'static str,
+    /// The host's id of the session; none for events of the process.
+    pub session: Option<&'a str>,
+    /// The virtual cluster; none where no one is concerned.
+    pub virtual_cluster: Option<&'a str>,
+}
+
 pub(super) struct Writer<'a> {
     dialect: Dialect,
     set: &'a RowSet,
@@ -75,6 +96,17 @@ impl<'a> Writer<'a> {
 
     /// Appends lines from row `first` on until `out` has `enough` bytes; returns the row that is next.
     pub(super) fn write(&mut self, out: &mut Vec<u8>, first: usize, enough: usize) -> Result<usize, Malformed> {
+        self.write_each(out, first, enough, |_| ())
+    }
+
+    /// The same; `each` is told of every row behind its line.
+    pub(super) fn write_each(
+        &mut self,
+        out: &mut Vec<u8>,
+        first: usize,
+        enough: usize,
+        mut each: impl FnMut(Record<'a>),
+    ) -> Result<usize, Malformed> {
         let mut values = Values::new();
         for (number, at) in self.set.rows.iter().enumerate().skip(first) {
             if out.len() >= enough {
@@ -86,8 +118,27 @@ impl<'a> Writer<'a> {
             values.clear();
             self.plans.get(plan).follow(&row, &mut values)?;
             self.line(out, &row, plan, at, &values)?;
+            each(self.record(&row, plan, at, &values, out.len()));
         }
         Ok(self.rows())
+    }
+
+    /// What is known of a row whose line ends at `end`.
+    #[inline]
+    fn record(&self, row: &RowView<'a>, plan: u16, at: &RowRef, values: &Values<'a>, end: usize) -> Record<'a> {
+        let plan = self.plans.get(plan);
+        let context = self.set.context(row);
+        let inherited = context.and_then(|context| context.virtual_cluster.as_deref());
+        Record {
+            end,
+            seq: at.seq,
+            time_ns: row.time_ns(),
+            action: plan.action.or(values.text(Column::Action)).unwrap_or_default(),
+            category: plan.category.word(),
+            outcome: row.outcome().word(),
+            session: context.and_then(|context| context.session.as_deref()),
+            virtual_cluster: values.text(Column::VirtualCluster).or(inherited),
+        }
     }
 
     #[inline]

@@ -19,6 +19,7 @@ mod values;
 
 pub use dialect::Dialect;
 pub use event::line;
+pub use line::Record;
 pub use parse::{NotOurs, parse};
 pub use session::session_uuid;
 
@@ -54,6 +55,22 @@ pub fn lines_in(dialect: Dialect, set: &RowSet, out: &mut Vec<u8>) -> Result<(),
     let begin = out.len();
     match Lines::new(dialect, set).fill(out, usize::MAX) {
         Ok(_) => Ok(()),
+        Err(malformed) => {
+            out.truncate(begin);
+            Err(malformed)
+        }
+    }
+}
+
+/// [`lines_in()`], and what is known of each row beside its line.
+///
+/// # Errors
+/// If a row is malformed; then nothing is appended.
+pub fn records_in<'a>(dialect: Dialect, set: &'a RowSet, out: &mut Vec<u8>) -> Result<Vec<Record<'a>>, Malformed> {
+    let begin = out.len();
+    let mut records = Vec::with_capacity(set.rows.len());
+    match line::Writer::new(dialect, set).write_each(out, 0, usize::MAX, |record| records.push(record)) {
+        Ok(_) => Ok(records),
         Err(malformed) => {
             out.truncate(begin);
             Err(malformed)
