@@ -14,7 +14,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -62,6 +62,12 @@ class Stuck(JsonlSink):
         if self.broken.is_set():
             raise OSError(28, "no space left on device")
         return super().commit()
+
+
+class Counting(JsonlSink):
+    """A sink with counts of its own."""
+
+    counters: ClassVar[dict[str, int]] = {"redelivered": 0}
 
 
 def series(text: str) -> set[str]:
@@ -198,7 +204,7 @@ def test_the_dashboard_asks_what_prometheus_understands(prometheus: Prometheus, 
 
 def shown(tmp_path: Path) -> set[str]:
     """All series that a log and its directory show."""
-    with auditring.open(tmp_path / "audit", sinks=(JsonlSink(),), label_scopes={"vc": "virtual_cluster"}) as log:
+    with auditring.open(tmp_path / "audit", sinks=(Counting(),), label_scopes={"vc": "virtual_cluster"}) as log:
         log.emit("com.example.Thing")
         log.flush(30)
         with (
