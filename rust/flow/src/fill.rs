@@ -38,6 +38,8 @@ struct Known {
     tap: u64,
     /// What else its rows count as; none: nothing else.
     scope: Option<u16>,
+    /// It lacks what wants a key to be hashed.
+    unhashed: bool,
 }
 
 /// Context ids are counted up by the log, so nobody can choose ones that collide.
@@ -65,6 +67,8 @@ pub(crate) struct Fill {
     pub(crate) rows: Vec<u8>,
     pub(crate) contexts: Vec<u8>,
     pub(crate) count: u32,
+    /// Rows of all batches that lack values for want of the key by which those are hashed.
+    pub(crate) unhashed: u64,
     pub(crate) tally: Tally,
     pub(crate) time: (i64, i64),
     pub(crate) age: (i64, i64),
@@ -87,6 +91,7 @@ impl Fill {
             rows: Vec::with_capacity(2 << 20),
             contexts: Vec::new(),
             count: 0,
+            unhashed: 0,
             tally: Tally::default(),
             time: (i64::MAX, i64::MIN),
             age: (i64::MAX, i64::MIN),
@@ -192,6 +197,9 @@ impl Fill {
                     _ => self.redacted_context(&mut redactor, id, marks, record.context_bytes()),
                 }),
             };
+            if redactor.wants_key(marks) || known.is_some_and(|known| known.unhashed) {
+                self.unhashed += 1;
+            }
             let shown = match redacted {
                 Redacted::Body { presence, flags, .. } => record.with(presence, flags, redactor.body()),
                 _ => *record,
@@ -236,7 +244,7 @@ impl Fill {
     fn context(&mut self, id: u64, bytes: &[u8]) -> Known {
         let next = self.next_index();
         let (contexts, scopes) = (&mut self.contexts, &mut self.scopes);
-        let known = *self.segment.entry(id).or_insert_with(|| Known::new(contexts, scopes, id, 0, next, bytes));
+        let known = *self.segment.entry(id).or_insert_with(|| Known::new(contexts, scopes, id, 0, next, bytes, false));
         self.last = Some(known);
         known
     }
@@ -246,8 +254,8 @@ impl Fill {
         let (contexts, scopes) = (&mut self.contexts, &mut self.scopes);
         let new = || {
             let mut other = Vec::new();
-            redactor.context(bytes, marks, &mut other);
-            Known::new(contexts, scopes, id, marks, next, &other)
+            let done = redactor.context(bytes, marks, &mut other);
+            Known::new(contexts, scopes, id, marks, next, &other, redactor.wants_key(done))
         };
         let known = match marks {
             0 => *self.segment.entry(id).or_insert_with(new),
@@ -271,6 +279,7 @@ impl Known {
         marks: u64,
         index: u32,
         bytes: &[u8],
+        unhashed: bool,
     ) -> Self {
         contexts::push(contexts, index, id, bytes);
         let context = Context::decode(bytes).unwrap_or_default();
@@ -281,6 +290,7 @@ impl Known {
             session: session_hash(context.session.as_deref().unwrap_or_default()),
             scope: scopes.as_mut().and_then(|scopes| scopes.of(&context)),
             tap: context.tap.map_or(0, |tap| xxh3_64(tap.as_bytes())),
+            unhashed,
         }
     }
 }
