@@ -404,7 +404,12 @@ def test_a_secret_in_plain_sight_is_refused_and_not_repeated(tmp_path: Path, lin
 @pytest.mark.parametrize("name", [*KEYS, "sink", "sink.name", "sink.policy", "nobody", "nobody.knows"])
 def test_no_message_repeats_a_secret_wherever_it_was_put(name: str) -> None:
     """Under a key that means something else, or nothing; in a table and in a list of tables."""
-    for put in ({"password": "hunter2"}, [{"password": "hunter2"}], [{"a": {"sasl.password": "hunter2"}}]):
+    for put in (
+        {"password": "hunter2"},
+        [{"password": "hunter2"}],
+        [{"action": {"sasl.password": "hunter2"}}],
+        {"rule": [{"action": {"token": "hunter2"}, "keep": "off"}]},
+    ):
         tree: Any = put
         for part in reversed(name.split(".")):
             tree = [tree] if part == "sink" and not isinstance(tree, list) else tree
