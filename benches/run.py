@@ -38,6 +38,7 @@ SECTIONS = {
     "tap": "kafka_tap",
     "kafka-tax": "kafka_tax",
     "durability": "durability",
+    "agent": "agent",
 }
 CALM = 0.5
 """Load per CPU above which nothing that is measured deserves trust."""
