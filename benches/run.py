@@ -38,6 +38,7 @@ SECTIONS = {
     "tap": "kafka_tap",
     "kafka-tax": "kafka_tax",
     "durability": "durability",
+    "sinks": "all_sinks",
     "agent": "agent",
 }
 CALM = 0.5

@@ -58,8 +58,10 @@ MODULES: dict[str, set[str]] = {
     "log": {"_core", "log_events", "metrics", "running", "sinks"} | VALUES,
     "probing": {"sinks"} | VALUES,
     "opening": {"log", "probing", "sinks"} | VALUES,
+    "deployment": {"deployment", "log", "opening", "sinks"} | VALUES,
+    "checking": {"_core", "checking", "deployment", "directory", "opening", "probing", "sinks"} | VALUES,
     "_interpreter": set(),
-    "__init__": {"_core", "_interpreter", "log", "opening", "sinks"} | VALUES,
+    "__init__": {"_core", "_interpreter", "deployment", "log", "opening", "sinks"} | VALUES,
 }
 
 EVERYTHING = {"__main__", "cli", "demo"}

@@ -427,6 +427,11 @@ class Log:
 
         Returns its number, for `posted`.
         """
+    def exempt(self, topic: str, client_id: str) -> None:
+        """Lets taps that are made from now on not audit Produces to `topic` under `client_id`.
+
+        `*` is any text in a topic, and stands for what follows at the end of a client id.
+        """
     def posted(self, number: int) -> bool:
         """Whether what was handed over under this number is in the journal."""
     def set_policy(self, policy: bytes, diff: str, timeout: float | None = None) -> bool:

@@ -273,6 +273,12 @@ class AuditLog(LogEvents):
         """The policy in force, its seed included."""
         return self._current().policy
 
+    @property
+    def configuration_digest(self) -> str:
+        """SHA-256 of the settings that the log was opened with, as its row `ProxyStartup` has it."""
+        told: dict[str, str] = dict(self._settings["startup"])
+        return told["configuration_digest"]
+
     def set_policy(self, policy: Policy, *, timeout: Seconds | None = _CHANGE_TIMEOUT) -> PolicyDiff:
         """Brings another policy into force and returns what is different.
 

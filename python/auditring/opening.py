@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from auditring.config import Durability, Retention, Seconds, WhenFull, check_durability, positive, seconds
+from auditring.config import Durability, Exempt, Retention, Seconds, WhenFull, check_durability, positive, seconds
 from auditring.exceptions import ConfigError
 from auditring.handover import named
 from auditring.log import AuditLog
@@ -21,7 +21,7 @@ from auditring.probing import probe as probed
 from auditring.probing import required as waited_for
 from auditring.redaction import RedactionKey, check_ring, read_key, reference
 from auditring.sinks import ParquetSink, Sink
-from auditring.sinks.base import policy_of
+from auditring.sinks.base import digest_of, policy_of
 
 __all__ = ["open"]
 
@@ -56,6 +56,7 @@ def open(  # noqa: A001, PLR0913 - the public name: auditring.open; every settin
     segment_age: Seconds = 10.0,
     balance: Seconds | None = 60.0,
     retention: Retention | None = None,
+    exempt: Sequence[Exempt] = (),
 ) -> AuditLog:
     """Opens a log in directory `path` and records `ProxyStartup`; `None` makes a log that keeps nothing.
 
@@ -79,7 +80,8 @@ def open(  # noqa: A001, PLR0913 - the public name: auditring.open; every settin
     on disk. `segment_bytes`, `segment_age`: when the journal begins a new file. `durability`: what an accepted event
     survives, by default the death of the process. `balance`: how often rows say how the
     balance stands, at most, and once at the end; `None` is never. `retention`: when sealed files of
-    the directory are deleted; `None` is never.
+    the directory are deleted; `None` is never. `exempt`: what auditors of other processes write to Kafka, which taps of
+    this one do not audit, but count; of its own sinks that is known.
 
     Raises `ConfigError` and `SinkError` before anything is touched, and `OSError`.
     """
@@ -129,16 +131,20 @@ def open(  # noqa: A001, PLR0913 - the public name: auditring.open; every settin
         raise ConfigError(f"lock_policy: True or False, not {lock_policy!r}")
     if not isinstance(retention, Retention | None):
         raise ConfigError(f"retention: a Retention, not {retention!r}")
+    if isinstance(exempt, Exempt) or not all(isinstance(one, Exempt) for one in exempt):
+        raise ConfigError(f"exempt: a sequence of Exempts, not {exempt!r}")
     said = {**settings, "policy": _said(policy, policy, key), "lock_policy": lock_policy}
     said["sinks"] = [
         [sink.name, type(sink).__qualname__, repr(None) if own is None else _said(own, policy, key)]
+        + ([] if (digest := digest_of(sink)) is None else [digest])
         for sink, own in owned
     ]
-    if retention is not None:
-        said["retention"] = repr(retention)
-    if not apart:
-        del said["by_agent"]
+    # What was not said is not in the digest, which so stays what it was before it could be.
+    more = {"retention": retention, "exempt": list(exempt) or None}
+    said |= {name: repr(value) for name, value in more.items() if value is not None}
+    said = {name: value for name, value in said.items() if name != "by_agent" or apart}
     settings["startup"] = _startup(said, durability)
+    settings["exempt"] = tuple(exempt)
     settings["key"] = key
     settings["lanes"] = _LANES
     root = None if path is None else Path(path).absolute()

@@ -23,7 +23,7 @@ from auditring.pump import Pump
 from auditring.recovery import Orphans
 from auditring.redaction import RedactionKey
 from auditring.retention import Keeper
-from auditring.sinks.base import Sink, SinkContext
+from auditring.sinks.base import Sink, SinkContext, traffic_of
 from auditring.stats import Health, SinkStats, Stats
 from auditring.watch import Watch
 
@@ -82,7 +82,10 @@ class Running:
         retention: Retention | None = None,
     ) -> None:
         """Opens the ring and the journal and starts the threads. Raises `OSError`."""
+        exempt, settings = settings["exempt"], {key: one for key, one in settings.items() if key != "exempt"}
         self.core = _core.Log(None if root is None else str(root), **settings)
+        for one in (*exempt, *(one for sink in sinks for one in traffic_of(sink))):
+            self.core.exempt(one.topic, one.client_id)
         self._board = HealthBoard()
         self._pump: Pump | None = None
         self._followers: list[SinkFollower] = []
@@ -230,12 +233,14 @@ class Running:
 
     def stats(self) -> Stats:
         """The balance now; what the sinks have is read first, so that a sink is never ahead of the journal."""
-        passed = [(follower.sink.name, follower.totals, follower.failures) for follower in list(self._followers)]
-        passed += [(name, self.core.cursor_of(name)[1], 0) for name in self._elsewhere()]
+        own = list(self._followers)
+        passed = [(one.sink.name, one.totals, one.failures, getattr(one.sink, "counters", {})) for one in own]
+        passed += [(name, self.core.cursor_of(name)[1], 0, {}) for name in self._elsewhere()]
         core = self.core.stats()
         core["alive"] = core["alive"] and not self._closing
         sinks = {
-            name: SinkStats.from_totals(totals, journaled=core["journaled"], failures=n) for name, totals, n in passed
+            name: SinkStats.from_totals(totals, journaled=core["journaled"], failures=n, counters=counters)
+            for name, totals, n, counters in passed
         }
         return Stats.from_core(core, sinks)
 

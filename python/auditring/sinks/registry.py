@@ -20,6 +20,7 @@ __all__ = ["GROUP", "OURS", "kinds", "load"]
 GROUP: Final = "auditring.sinks"
 OURS: Final[Mapping[str, str]] = {
     "jsonl": "auditring.sinks.jsonl:JsonlSink",
+    "kafka": "auditring.sinks.kafka:KafkaSink",
     "parquet": "auditring.sinks.parquet:ParquetSink",
 }
 """Our own, known here too: a source tree that is not installed has no entry points, or those of another version."""

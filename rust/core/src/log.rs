@@ -75,6 +75,8 @@ fn usual_lanes() -> u32 {
     processors.min(MOST) as u32
 }
 
+/// Under which what taps let pass is counted.
+const EXEMPTED: u16 = auditring_event::code_of("auditring.Exempted");
 /// What is read of an address that may have a port behind it; its host is cut to the column's cap with the context.
 const ADDRESS_CAP: usize = 256;
 /// How long the interpreter is left alone before signals are looked for.
@@ -443,6 +445,12 @@ impl Log {
         Ok(number)
     }
 
+    /// What taps that are made from now on do not audit: Produces to a topic (`*`: any text) under a client id (`*`: what it
+    /// begins with).
+    fn exempt(&self, topic: &str, client_id: &str) {
+        self.shared.exempt(topic, client_id);
+    }
+
     /// Whether what was handed over under this number is in the journal.
     fn posted(&self, number: u64) -> bool {
         self.machine.as_ref().is_none_or(|machine| machine.mailbox.is_written(number))
@@ -642,6 +650,7 @@ impl Log {
 
     /// The terms of the balance, by name.
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let mut exempt = 0;
         let stats = PyDict::new(py);
         let actions = PyDict::new(py);
         let (mut off, mut dropped, mut refused) = (self.shared.kept_nothing(), 0, 0);
@@ -668,6 +677,9 @@ impl Log {
                     Edge::Dropped => dropped += count.count,
                     Edge::Refused => refused += count.count,
                 }
+                if count.kind == Edge::Off && count.code == u32::from(EXEMPTED) {
+                    exempt += count.count;
+                }
                 if count.kind != Edge::Refused {
                     add(count.code as u16, count.outcome as u8, count.count)?;
                 }
@@ -680,6 +692,7 @@ impl Log {
         stats.set_item("accepted", claimed - journaled.torn)?;
         stats.set_item("torn", journaled.torn)?;
         stats.set_item("off", off)?;
+        stats.set_item("exempt", exempt)?;
         stats.set_item("dropped", dropped)?;
         stats.set_item("refused", refused)?;
         stats.set_item("born", journaled.born)?;

@@ -460,7 +460,7 @@ impl Pump {
     /// How things stand at the row that comes next, and so the rows of process and sinks that say so.
     fn tell_balance(&mut self, last: bool) {
         let (stand, in_ring, journaled) = self.stand();
-        if !self.balance.begin(stand, last) {
+        if !self.balance.begin(stand, self.losses.exempt(), last) {
             return;
         }
         let stand = Stand { born: stand.born + 1, ..stand };
