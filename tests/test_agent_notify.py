@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agents import AgentProcess, HostProcess
+from agent_rig import AgentProcess, HostProcess
 from deadlines import until
 
 UNIT = Path(__file__).parent.parent / "deploy" / "systemd" / "auditring-agent.service"

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from agents import AgentProcess
+from agent_rig import AgentProcess
 
 PAGE = Path(__file__).parents[1] / "docs" / "agent.md"
 
