@@ -172,7 +172,7 @@ torture-kills: build
 # Agents that are killed, stopped, doubled and handed sinks to, and hosts that are killed under them.
 AGENTS ?= --kills 20 --seconds 60
 torture-agents: build
-	$(BIN)/python tests/torture/agents.py $(AGENTS)
+	PYTHONPATH=tests/shared $(BIN)/python tests/torture/agents.py $(AGENTS)
 
 # Power cuts want root, for a file system of their own; elsewhere they say why they are skipped.
 POWER ?= --seconds 35

@@ -11,6 +11,7 @@ import pytest
 from agent_rig import AgentProcess, HostProcess
 from deadlines import until
 
+ANALYZE = shutil.which("systemd-analyze")
 UNIT = Path(__file__).parent.parent / "deploy" / "systemd" / "auditring-agent.service"
 
 
@@ -19,7 +20,7 @@ def test_systemd_hears_when_it_is_ready_how_it_is_and_when_it_ends(tmp_path: Pat
     path = tmp_path / "audit"
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     listener.bind(str(tmp_path / "notify"))
-    listener.setblocking(False)
+    listener.settimeout(0)
     host = HostProcess("host", path)
     env = {**os.environ, "NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "1000000"}
     agent = AgentProcess(path, **env)
@@ -42,18 +43,18 @@ def test_systemd_hears_when_it_is_ready_how_it_is_and_when_it_ends(tmp_path: Pat
     listener.close()
 
 
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not here")
+@pytest.mark.skipif(ANALYZE is None, reason="systemd-analyze is not here")
 def test_the_unit_is_one_that_systemd_takes_and_calls_safe(tmp_path: Path) -> None:
     """No directive is unknown, and what the service could do beside its work is taken from it."""
     unit = tmp_path / UNIT.name
     # The command need not be installed where the tests run.
     unit.write_text(UNIT.read_text().replace("/opt/auditring/bin/auditring", "/bin/true"))
     checked = subprocess.run(
-        ["systemd-analyze", "verify", "--man=no", str(unit)], capture_output=True, text=True, check=False
+        [str(ANALYZE), "verify", "--man=no", str(unit)], capture_output=True, text=True, check=False
     )
     assert (checked.returncode, checked.stderr) == (0, "")
     judged = subprocess.run(
-        ["systemd-analyze", "security", "--offline=true", "--threshold=20", str(unit)],
+        [str(ANALYZE), "security", "--offline=true", "--threshold=20", str(unit)],
         capture_output=True,
         text=True,
         check=False,
