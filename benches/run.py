@@ -40,6 +40,7 @@ SECTIONS = {
     "kafka-sink": "kafka_sink",
     "durability": "durability",
     "sinks": "all_sinks",
+    "agent": "agent",
 }
 CALM = 0.5
 """Load per CPU above which nothing that is measured deserves trust."""
