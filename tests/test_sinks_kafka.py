@@ -113,7 +113,7 @@ def test_a_serializer_that_raises_or_gives_nonsense_refuses_its_row_alone() -> N
 
     made = Values(serializer)
     assert [made.of(record(seq=seq), 100) for seq in range(1, 5)] == [b"fine", b"", b"", b"fine"]
-    with pytest.raises(SinkRejected, match="2 row.*RuntimeError: two") as error:
+    with pytest.raises(SinkRejected, match=r"2 row.*RuntimeError: two") as error:
         made.raise_refused()
     assert error.value.seqs == (2, 3)
     made.raise_refused()
@@ -162,7 +162,7 @@ def test_the_mark_of_what_was_sent_outlives_the_process(tmp_path: Path) -> None:
         ({"config": {"acks": 1}}, "acks cannot be set: it is always all"),
         ({"config": {"enable.idempotence": False}}, "enable.idempotence cannot be set"),
         ({"config": {"client.id": "me"}}, "say client_id="),
-        ({"config": {"plugin.library.paths": "/tmp/x.so"}}, "would load code"),
+        ({"config": {"plugin.library.paths": "x.so"}}, "would load code"),
         ({"config": {"sasl.kerberos.kinit.cmd": "true"}}, "would run a command"),
         ({"config": {"secuirty.protocol": "ssl"}}, "No such configuration property"),
         ({"config": {"security.protocol": "telnet"}}, "Invalid value"),

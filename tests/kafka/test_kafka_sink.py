@@ -166,10 +166,10 @@ def log_is_well(log: auditring.AuditLog) -> None:
     until(well, "every sink has all")
 
 
-def test_rights_that_come_later(broker: Broker, topic: str, place: Path) -> None:
+def test_rights_that_come_later(broker: Broker, topic: str, place: Path, tmp_path: Path) -> None:
     """Whom the broker does not let write is told so; with the right all rows are there."""
     config = {**QUICK, "security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": "PLAIN", "sasl.username": "alice"}
-    secret = place.parent / f"{place.name}.secret"
+    secret = tmp_path / "secret"
     write_secret(secret, planted.password("alice"))
     sink = KafkaSink(broker.sasl, topic, config=config, secrets={"sasl.password": Secret(file=str(secret))})
     admin = broker.admin()
@@ -200,8 +200,7 @@ def test_rights_that_come_later(broker: Broker, topic: str, place: Path) -> None
 
 
 def write_secret(path: Path, secret: str) -> None:
-    """A file that its owner alone can read. The search for what was planted does not look at it: it is where it belongs."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """A file that its owner alone can read; it lies where the search for what was planted does not look."""
     path.touch(mode=0o600)
     path.write_text(f"{secret}\n")
 
@@ -209,7 +208,7 @@ def write_secret(path: Path, secret: str) -> None:
 def test_credentials_that_are_taken_and_given_back(
     broker: Broker, topic: str, place: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """They are read at every try: new ones count at once. None is in a repr, an error, a log line, a row or a message."""
+    """They are read at every try, so new ones count at once. None is in a repr, an error, a log line or a message."""
     caplog.set_level(logging.DEBUG)
     admin, secret = broker.admin(), tmp_path / "secret"
     first, second = planted.password("dora"), f"{planted.MARK}-another-of-dora"
@@ -279,7 +278,7 @@ def test_what_is_too_large_is_cut_and_marked(broker: Broker, topic: str, place: 
 
 
 def test_a_host_that_is_killed(broker: Broker, topic: str, place: Path) -> None:
-    """What it had accepted is in the topic after recovery; what came twice lay at the cursor's edge, marked and counted."""
+    """What it had accepted is in the topic after recovery; what came twice lay at the cursor's edge, and is marked."""
     with subprocess.Popen(
         [sys.executable, str(_HOST), str(place), broker.plain, topic], stdout=subprocess.PIPE, text=True
     ) as host:
