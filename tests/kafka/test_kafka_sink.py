@@ -38,7 +38,7 @@ _HOST = Path(__file__).resolve().parents[1] / "torture" / "kafka_host.py"
 @pytest.fixture
 def place(folder: Path, request: pytest.FixtureRequest) -> Path:
     """An audit directory for the test, where the search for secrets will look."""
-    return folder / "sinks" / request.node.name
+    return folder / "sinks" / str(request.node.name)
 
 
 def opened(place: Path, *sinks: KafkaSink) -> auditring.AuditLog:

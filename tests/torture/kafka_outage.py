@@ -1,7 +1,7 @@
 """A Kafka that is away while events come: `python tests/torture/kafka_outage.py --seconds 600`.
 
 A real broker is killed as a power cut would do it, and comes back after so long. Events come at one rate all the time,
-into a table and into Kafka. Then every event is in the topic, what came twice is marked and was counted, the table lacks
+into a table and into Kafka. Then every event is in the topic, what came twice is marked and counted, the table lacks
 nothing, nothing was dropped, and memory did not grow with the outage.
 """
 
@@ -13,7 +13,7 @@ import threading
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final
+from typing import Any, Final
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
@@ -72,8 +72,8 @@ def read(servers: str, topic: str, rows: int) -> tuple[int, int, int]:
     while left:
         for message in consumer.consume(10_000, 5.0):
             assert message.error() is None, message.error()
-            headers = dict(message.headers() or [])
-            seq = int(str(headers["event_id"], "ascii").rpartition(":")[2])
+            headers: dict[str, Any] = dict(message.headers() or [])
+            seq = int(headers["event_id"].rpartition(b":")[2])
             if seen[seq]:
                 unmarked += "redelivered" not in headers
             else:
