@@ -41,6 +41,7 @@ SECTIONS = {
     "durability": "durability",
     "scrape": "scrape",
     "sinks": "all_sinks",
+    "agent": "agent",
 }
 CALM = 0.5
 """Load per CPU above which nothing that is measured deserves trust."""
