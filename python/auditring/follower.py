@@ -12,7 +12,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from auditring import _core
 from auditring.exceptions import FileGone, SinkAhead, SinkError, SinkRejected
@@ -150,6 +150,16 @@ class SinkFollower:
     def alive(self) -> bool:
         """Whether the thread runs."""
         return self._thread.is_alive()
+
+    def known(self) -> dict[str, Any]:
+        """What only who drives a sink knows of it, as `SinkStats` has it."""
+        return {
+            "failures": self.failures,
+            "failing": self.failed is not None,
+            "last_success_ns": self.last_success_ns,
+            "commits": self.commits.histogram(),
+            "counters": dict(getattr(self.sink, "counters", {})),
+        }
 
     def start(self) -> None:
         """Starts the thread; again, after it has given up on the sink while the log was closed. Raises `OSError`."""

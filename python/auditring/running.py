@@ -240,7 +240,7 @@ class Running:
     def stats(self) -> Stats:
         """The balance now; what the sinks have is read first, so that a sink is never ahead of the journal."""
         own = list(self._followers)
-        passed = [(one.sink.name, one.cursor, one.totals, _told_by(one)) for one in own]
+        passed = [(one.sink.name, one.cursor, one.totals, one.known()) for one in own]
         for name in self._elsewhere():
             cursor, totals = self.core.cursor_of(name)
             passed.append((name, cursor, totals, {}))
@@ -540,17 +540,6 @@ class Running:
                 self._board.bad(component, f"rows that the sink has not: {', '.join(said)}", _LOST_ADVICE)
             else:
                 self._board.good(component)
-
-
-def _told_by(follower: SinkFollower) -> dict[str, Any]:
-    """What only who drives a sink knows of it."""
-    return {
-        "failures": follower.failures,
-        "failing": follower.failed is not None,
-        "last_success_ns": follower.last_success_ns,
-        "commits": follower.commits.histogram(),
-        "counters": dict(getattr(follower.sink, "counters", {})),
-    }
 
 
 def _left(deadline: float | None) -> float | None:
