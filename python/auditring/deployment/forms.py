@@ -20,7 +20,6 @@ __all__ = [
     "COUNT",
     "DURABILITY",
     "NAMES",
-    "NUMBER",
     "PATH",
     "PROBE",
     "SIZE",
@@ -62,7 +61,9 @@ class Form:
 
 
 def shown(value: object) -> str:
-    """A value in a message: not longer than helps."""
+    """A value in a message: not longer than helps, and of what has parts none."""
+    if isinstance(value, Mapping | list | tuple):
+        return "a table" if isinstance(value, Mapping) else "a list"
     text = repr(value)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
@@ -85,12 +86,6 @@ def _path(value: object, base: Path) -> Path:
 def _count(value: object, _: Path) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise ConfigError(f"a whole number, not {shown(value)}")
-    return value
-
-
-def _number(value: object, _: Path) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ConfigError(f"a number, not {shown(value)}")
     return value
 
 
@@ -185,13 +180,6 @@ def _whole(text: str) -> object:
     return int(text) if re.fullmatch(r"-?[0-9]{1,30}", text) else text
 
 
-def _float(text: str) -> object:
-    try:
-        return float(text)
-    except ValueError:
-        return text
-
-
 def _listed(text: str) -> object:
     read = loose(text)
     return read if isinstance(read, list) else [one.strip() for one in text.split(",") if one.strip()]
@@ -209,7 +197,6 @@ def _probed(text: str) -> object:
 TEXT: Final = Form("a text", _text)
 PATH: Final = Form("a path", _path)
 COUNT: Final = Form("a whole number", _count, _whole)
-NUMBER: Final = Form("a number", _number, _float)
 SIZE: Final = Form("a size", _size)
 SPAN: Final = Form("a span of time", _span)
 SWITCH: Final = Form("true or false", _switch, _switched)
