@@ -44,6 +44,14 @@ _OURS: Final = {
 }
 """Settings of librdkafka that are refused, and why."""
 
+_OURS_BEGIN: Final = {
+    "test.mock.": "it would send the rows to a cluster in memory, which keeps none of them",
+    "ut_": "it is for librdkafka's own tests",
+    "default.topic.config": "say its settings themselves",
+    "topic.": "say the setting without the word before it",
+}
+"""What the names of others begin with that are refused, and why."""
+
 SECRETS: Final = frozenset(
     {
         "sasl.password",
@@ -85,6 +93,10 @@ def checked(config: Mapping[str, Any] | None, secrets: Mapping[str, Secret] | No
             raise ConfigError("config: librdkafka's settings have names of text, such as 'security.protocol'")
         if key in _OURS:
             raise ConfigError(f"config: {key} cannot be set: {_OURS[key]}")
+        for begin, why in _OURS_BEGIN.items():
+            # topic.metadata.… and the like are settings of the client.
+            if key.startswith(begin) and not key.startswith("topic.metadata."):
+                raise ConfigError(f"config: {key} cannot be set: {why}")
     for key in given:
         if key in SECRETS:
             raise ConfigError(

@@ -18,6 +18,8 @@ FIELDS: Final = ("virtual_cluster", "category", "action", "outcome", "instance",
 """What a pattern may name."""
 _LONGEST: Final = 249
 """Characters of a topic's name; Kafka's own limit."""
+_SHORTEST: Final = 3
+"""Letters of its own that a pattern has at least."""
 _NONE: Final = "none"
 _OTHER: Final = "other"
 _PART: Final = re.compile(r"\{([^{}]*)\}")
@@ -47,6 +49,11 @@ class TopicPattern:
                 )
         if not any(self._literals):
             raise ConfigError(f"topic: {pattern!r} has no text of its own; put one before it, as in 'audit.{pattern}'")
+        if self.fields and len("".join(self._literals)) < _SHORTEST:
+            raise ConfigError(
+                f"topic: {pattern!r} has too little text of its own, by which the loop guard knows the sink's topics: "
+                f"at least {_SHORTEST} letters"
+            )
         self.other = self._filled([_OTHER] * len(self.fields))
         if self.other in {".", ".."} or len("".join(self._literals)) > _LONGEST // 2:
             raise ConfigError(f"topic: {pattern!r} is no name for a topic")
