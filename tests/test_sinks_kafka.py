@@ -256,7 +256,7 @@ def mock() -> Iterator[str]:
 
 
 def test_a_row_that_was_merged_comes_late_and_is_new(tmp_path: Path, mock: str) -> None:
-    """It has a lesser seq than rows that were sent before it, and was never sent: it bears no mark, and is not counted."""
+    """Its seq is less than those of rows before it, and it was never sent: it bears no mark, and is not counted."""
     with auditring.open(tmp_path, sinks=(KafkaSink(mock),), read=Keep.COALESCE(window=0.05), balance=None) as log:
         with log.session(id="one", authority="decision") as session:
             for number in range(3):
@@ -287,7 +287,7 @@ class _Silent:
     def __init__(self) -> None:
         self.reports: list[Any] = []
 
-    def produce(self, *message: Any) -> None:
+    def produce(self, *message: Any) -> None:  # noqa: ANN401 - librdkafka's own
         self.reports.append(message[4])
 
     def serve(self, seconds: float) -> None:
