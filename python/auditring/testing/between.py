@@ -51,7 +51,7 @@ class Given:
         return [one for said in self if said["call"] == "write" for one in said["ids"]]
 
     def committed(self, *, last: bool = False) -> set[str]:
-        """Those of which a `commit` has said that they are safe. `last`: one behind which nothing was taken down, too."""
+        """Those that a `commit` has said to be safe. `last`: also one behind which nothing was taken down."""
         safe: set[str] = set()
         open_: dict[str, list[str]] = {}
         asked: dict[str, list[str]] = {}
