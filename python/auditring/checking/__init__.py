@@ -112,8 +112,12 @@ def _opened(deployment: Deployment) -> tuple[Policy, str | None, list[Finding]]:
     if any(one.level == "wrong" for one in secrets):
         # The log's redactions want their key, so no log can be opened; its rules can be told all the same.
         return deployment.log.get("policy") or Policy(), None, secrets
-    with opening.open(**{**arguments, "path": None}) as log:
-        return log.policy, log.configuration_digest, secrets
+    try:
+        with opening.open(**{**arguments, "path": None}) as log:
+            return log.policy, log.configuration_digest, secrets
+    except ConfigError as error:
+        said = deployment.settings.get(str(error).partition(":")[0])
+        raise error if said is None else ConfigError(f"{said.origin}, {error}") from error
 
 
 def _looked_at(deployment: Deployment) -> Iterator[Finding]:
