@@ -266,6 +266,18 @@ def test_places_are_looked_at_where_they_are(tmp_path: Path) -> None:
     assert places.ring(tmp_path, tmp_path, 1 << 60).level == "wrong"
 
 
+@pytest.mark.parametrize("redacts", [False, True])
+def test_the_ring_is_looked_for_where_the_core_puts_it(tmp_path: Path, *, redacts: bool) -> None:
+    """The rule stands in Rust, too: this holds one against the other, in a container as on a host."""
+    redact = [auditring.Redact("peer", auditring.Drop())] if redacts else []
+    root = tmp_path / "audit"
+    with auditring.open(root, policy=Policy(redact=redact)) as log:
+        assert log._running is not None  # noqa: SLF001 - nowhere else to be seen
+        lies = log._running.core.ring_path  # noqa: SLF001 - likewise
+        assert lies is not None
+        assert Path(lies).parent == places.ring_place(root, None, redacts=redacts)
+
+
 def test_numbers_are_as_people_read_them() -> None:
     """Sizes, spans, counts."""
     assert [size(n) for n in (12, 4096, 5 << 20, 3 << 29, 2000 << 30)] == [

@@ -126,10 +126,11 @@ def _looked_at(deployment: Deployment) -> Iterator[Finding]:
     yield places.audit_directory(deployment.root)
     yield from places.room(deployment.root, journal_bytes(deployment), deployment.log.get("retention"))
     ring_dir: Path | None = deployment.log.get("ring_dir")
-    yield places.ring(deployment.root, ring_dir, ring_bytes(deployment))
     policy: Policy | None = deployment.log.get("policy")
+    redact = () if policy is None else policy.redact
+    yield places.ring(deployment.root, ring_dir, ring_bytes(deployment), redacts=bool(redact))
     try:
-        check_ring(policy.redact if policy is not None else (), ring_dir)
+        check_ring(redact, ring_dir)
     except ConfigError as error:
         yield wrong("ring", str(error))
     yield from places.clock()
