@@ -119,6 +119,10 @@ def test_once_brings_all_that_is_there_and_ends(tmp_path: Path) -> None:
     for found in (lines(path), tables(path)):
         assert all(found[f"living:{number}"] for number in range(had))
         assert all(found[f"dead:{number}"] for number in range(killed["dead"]))
+    living.until_emitted(100)
+    had = living.accepted
+    assert AgentProcess(path, "--once").end() == 0
+    assert all(lines(path)[f"living:{number}"] for number in range(had)), "also where nobody has died"
     closed = {living.name: living.close()}
     assert AgentProcess(path, "--once").end() == 0
     whole(path, closed=closed, killed=killed)

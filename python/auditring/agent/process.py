@@ -109,7 +109,8 @@ class Process:
         """Whether what there was at the beginning is done, as far as it can be."""
         if self.state is State.LIVING:
             target = self.target or 0
-            return all(one.cursor >= target or _hopeless(one) for one in self.followers.values())
+            # Before the first look at its list nobody knows which sinks are ours to drive.
+            return self._entered and all(one.cursor >= target or _hopeless(one) for one in self.followers.values())
         if self.state is State.DEAD:
             return any(map(_hopeless, self.followers.values())) and all(
                 one.finished or _hopeless(one) for one in self.followers.values()

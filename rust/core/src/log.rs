@@ -10,7 +10,7 @@ use auditring_event::record::Encoder;
 use auditring_event::sanitize::Marks;
 use auditring_event::{Context, Kind, Outcome, by_name, spec};
 use auditring_flow::{Born, Carry, Error, Journaled, Limits, Mailbox, Progress, Pump, Settings, Unsynced, retire};
-use auditring_journal::{Cursor, Lock, ProcessDir, fold, in_memory};
+use auditring_journal::{Cursor, Followers, Lock, ProcessDir, fold, in_memory};
 use auditring_policy::Policy;
 use auditring_ring::{Clock, ClockKind, Identity, Kind as Edge, Ring};
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyTimeoutError, PyTypeError, PyValueError};
@@ -777,6 +777,7 @@ impl Log {
     /// in force, unless another thread of the parent was about to change it.
     fn forked<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
         self.shared.shut(true);
+        Followers::close_holds_in_child();
         if let Some(lock) = self.machine.as_ref().and_then(|machine| machine.lock.upgrade()) {
             lock.close_in_child();
         }
