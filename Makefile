@@ -73,7 +73,7 @@ test: test-rust test-python ## everything that is quick: Rust and Python
 test-rust: $(BIN)/python
 	$(CARGO) test --workspace --locked --quiet
 
-# Prometheus' own checker of metrics, what makes system calls fail and file systems in files, what sets a program's clock,
+# Prometheus' own checker of metrics, a tailer of lines, what makes system calls fail and file systems in files, what sets a program's clock,
 # and what fetches and runs a real Kafka: on a user's
 # machine their tests skip and say why, in CI they must run.
 ci-tools:
@@ -86,6 +86,7 @@ ci-tools:
 	    command -v mvn >/dev/null || missing+=(maven); \
 	    command -v openssl >/dev/null || missing+=(openssl); \
 	    command -v mkfs.ext4 >/dev/null || missing+=(e2fsprogs); \
+	    [[ -x /usr/sbin/rsyslogd ]] || missing+=(rsyslog); \
 	    if (($${#missing[@]})); then \
 	        apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$${missing[@]}" >/dev/null; \
 	    fi; \

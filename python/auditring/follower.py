@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Final, TypeVar
 
 from auditring import _core
-from auditring.exceptions import FileGone, SinkError, SinkRejected
+from auditring.exceptions import FileGone, SinkAhead, SinkError, SinkRejected
 from auditring.health import HealthBoard
 from auditring.outage import Outage
 from auditring.sinks.base import Checkpoint, Sink, hurry, missing_of
@@ -128,6 +128,8 @@ class SinkFollower:
         self._target = 0
         self._closing = False
         self._gone: FileGone | None = None
+        self._lost_at: int | None = None
+        """Where a file was taken away last."""
 
     @property
     def cursor(self) -> int:
@@ -252,25 +254,19 @@ class SinkFollower:
     def _run(self) -> None:
         """Follows until the final row, through any number of failures; a sink may raise whatever it likes."""
         delay, tries = _FIRST_DELAY, 0
-        lost: int | None = None
+        self._lost_at = None
         while True:
             before = self.cursor
             try:
                 self._follow()
             except BaseException as error:  # noqa: BLE001 - a panic, too
-                # Each time at least one row fewer comes, so this ends.
-                if isinstance(error, SinkRejected) and self._rows.reject(error.seqs):
-                    continue
-                again = lost is not None and lost >= self.cursor
-                if isinstance(error, FileGone) and not again:
-                    # No failure of the sink: it begins another file at once, unless that goes, too.
-                    lost = self.cursor
-                    self._vanished(error)
+                failure = self._failure_of(error)
+                if failure is None:
                     continue
                 if self.cursor > before:
                     delay, tries = _FIRST_DELAY, 0
                 tries = tries + 1 if self._closing else 0
-                self._trouble(error)
+                self._trouble(failure)
                 if tries >= _LAST_TRIES:
                     if self._abandoned:
                         self._let_go()
@@ -285,6 +281,20 @@ class SinkFollower:
             self._ended = True
             self._changed.notify_all()
 
+    def _failure_of(self, error: BaseException) -> BaseException | None:
+        """What of an error is a failure of the sink; none where it was another thing, which is seen to here."""
+        # Each time at least one row fewer comes, so this ends.
+        if isinstance(error, SinkRejected) and self._rows.reject(error.seqs):
+            return None
+        if isinstance(error, SinkAhead):
+            return self._moved_on(error)
+        # It begins another file at once, unless that goes, too.
+        if isinstance(error, FileGone) and (self._lost_at is None or self._lost_at < self.cursor):
+            self._lost_at = self.cursor
+            self._vanished(error)
+            return None
+        return error
+
     def _let_go(self) -> None:
         """Whoever drives the sink next finds neither file nor lock in our hands, also where the sink has failed."""
         try:
@@ -292,6 +302,17 @@ class SinkFollower:
         except Exception as error:  # noqa: BLE001 - a third party's sink may raise whatever it likes
             self._health.bad(self._component, f"{type(error).__name__}: {error}", _ADVICE)
         self._rows.close()
+
+    def _moved_on(self, ahead: SinkAhead) -> BaseException | None:
+        """Moves the cursor to where the sink is; why it could not be moved."""
+        try:
+            self._rows.advance(ahead.next_seq, ahead.totals)
+        except Exception as error:  # noqa: BLE001 - it is told, and tried again, as any other failure
+            return error
+        with self._changed:
+            self._safe, self._totals = self._rows.cursor, self._rows.totals
+            self._changed.notify_all()
+        return None
 
     def forked(self) -> None:
         """In a forked child: the file and the lock are the parent's."""

@@ -28,6 +28,10 @@ must still mean all that its own sink was given, and `close` must leave what is 
 Where a row is to blame, and will be at every further try, `write` or `commit` raises `SinkRejected` with its seq: the
 follower goes back all the same, and gives all rows again but that one, which is counted as lost and told of. Any other
 exception is taken for the sink's own trouble, and is tried again for ever.
+
+A crash may come between a `commit` and the cursor. A sink that knows its rows again (by their `event_id`, or by what it
+has named its files) raises `SinkAhead` at the first `write` after a `start`, and the cursor moves; any other sink is
+given them twice.
 """
 
 import contextlib
@@ -103,7 +107,7 @@ class Sink(Protocol):
     """A destination for rows. Inherit from it for the defaults, or bring all of it.
 
     The object given to `auditring.open` is a template: the log works with `fresh()` ones, one in each process. It may
-    have a `policy`, too: see `policy_of`.
+    have a `policy`, too: see `policy_of`; and `missing` and `hurry`: see `missing_of` and `hurry`.
     """
 
     name: str
@@ -180,7 +184,10 @@ def shared(sink: Sink) -> contextlib.AbstractContextManager[Sink]:
 
 
 def hurry(sink: Sink) -> None:
-    """Has a sink know that the log is being closed, if it wants to."""
+    """Has a sink know that the log is being closed, if it wants to.
+
+    A call of its that waits for another machine gives up soon, and raises. From another thread.
+    """
     told = getattr(sink, "hurry", None)
     if told is not None:
         told()

@@ -21,6 +21,7 @@ GROUP: Final = "auditring.sinks"
 OURS: Final[Mapping[str, str]] = {
     "jsonl": "auditring.sinks.jsonl:JsonlSink",
     "kafka": "auditring.sinks.kafka:KafkaSink",
+    "log": "auditring.sinks.logging:LoggingSink",
     "parquet": "auditring.sinks.parquet:ParquetSink",
 }
 """Our own, known here too: a source tree that is not installed has no entry points, or those of another version."""
