@@ -5,7 +5,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -134,7 +134,13 @@ class HostProcess:
 class AgentProcess:
     """`auditring agent`."""
 
-    def __init__(self, path: Path, *options: str, sinks: tuple[str, ...] = ("parquet", "jsonl"), **env: str) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *options: str,
+        sinks: tuple[str, ...] = ("parquet", "jsonl"),
+        env: Mapping[str, str] | None = None,
+    ) -> None:
         """Starts it."""
         chosen = [word for sink in sinks for word in ("--sink", sink)]
         self.said: list[str] = []
@@ -142,7 +148,7 @@ class AgentProcess:
             [sys.executable, "-m", "auditring", "agent", str(path), *chosen, *options],
             stderr=subprocess.PIPE,
             text=True,
-            env=env or None,
+            env=env,
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
