@@ -194,9 +194,8 @@ class Agent:
     # What is said
 
     def _tell(self, action: str, **fields: Any) -> None:  # noqa: ANN401 - the fields are the catalog's
-        said = ", ".join(f"{name}={value}" for name, value in fields.items())
-        level = logging.INFO if action == "auditring.SinkRecovered" else logging.WARNING
-        _LOGGER.log(level, "%s %s", action, said)
+        if action not in {"auditring.SinkFailed", "auditring.SinkRecovered"}:  # told as problems that come and go
+            _LOGGER.warning("%s %s", action, ", ".join(f"{name}={value}" for name, value in fields.items()))
 
     @staticmethod
     def _tell_of_state(process: Process) -> None:
