@@ -141,7 +141,7 @@ def open(  # noqa: A001, PLR0913 - the public name: auditring.open; every settin
     said["sinks"] = [
         [sink.name, type(sink).__qualname__, repr(None) if own is None else _said(own, policy, key)]
         + ([] if (digest := digest_of(sink)) is None else [digest])
-        for sink, own in owned
+        for sink, own in [*owned, *((sink, policy_of(sink)) for sink in apart)]
     ]
     # What was not said is not in the digest, which so stays what it was before it could be.
     more = {"retention": retention, "exempt": list(exempt) or None}
