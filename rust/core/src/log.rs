@@ -774,10 +774,19 @@ impl Log {
         py.detach(|| enter(&machine.dir, sink, &policy, Some(by_agent))).map(drop).map_err(os_error)
     }
 
-    /// After pump and followers have ended: stores the totals, removes ring and journal if every sink is past.
-    fn finish(&self, py: Python<'_>) -> PyResult<bool> {
+    /// After pump and followers have ended: stores the totals, removes ring and journal if every sink is past. `leave`: where
+    /// others are not, the directory is let go of, for them and whoever drives them.
+    #[pyo3(signature = (*, leave=false))]
+    fn finish(&self, py: Python<'_>, leave: bool) -> PyResult<bool> {
         let Some(machine) = &self.machine else { return Ok(true) };
-        py.detach(|| finish(machine, &self.shared)).map_err(os_error)
+        let finish = || {
+            let removed = finish(machine, &self.shared)?;
+            if leave && !removed && !self.shared.progress.end_is_held_back() {
+                drop(lock(&machine.held).take());
+            }
+            Ok(removed)
+        };
+        py.detach(finish).map_err(|error: Error| os_error(error))
     }
 
     /// In a forked child: lets go of the parent's ring, files and locks without touching them. Returns the policy that was
