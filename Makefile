@@ -73,13 +73,14 @@ test: test-rust test-python ## everything that is quick: Rust and Python
 test-rust: $(BIN)/python
 	$(CARGO) test --workspace --locked --quiet
 
-# Prometheus' own checker of metrics, a tailer of lines, what makes system calls fail and file systems in files, what sets a program's clock,
+# Prometheus, with its checker of metrics and rules, a tailer of lines, what makes system calls fail and file systems in
+# files, what sets a program's clock,
 # and what fetches and runs a real Kafka: on a user's
 # machine their tests skip and say why, in CI they must run.
 ci-tools:
 	@if [[ "$${CI:-}" = true ]] && command -v apt-get >/dev/null && [[ $$(id -u) = 0 ]]; then \
 	    missing=(); \
-	    command -v promtool >/dev/null || missing+=(prometheus); \
+	    command -v promtool >/dev/null && command -v prometheus >/dev/null || missing+=(prometheus); \
 	    command -v strace >/dev/null || missing+=(strace); \
 	    command -v faketime >/dev/null || missing+=(faketime); \
 	    command -v java >/dev/null || missing+=(default-jre-headless); \
