@@ -145,7 +145,7 @@ class AgentProcess:
         chosen = [word for sink in sinks for word in ("--sink", sink)]
         self.said: list[str] = []
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "auditring", "agent", str(path), *chosen, *options],
+            [sys.executable, "-m", "auditring", "agent", *([] if path is None else [str(path)]), *chosen, *options],
             stderr=subprocess.PIPE,
             text=True,
             env=env,
