@@ -541,7 +541,8 @@ class Log:
     def finish(self, *, leave: bool = False) -> bool:
         """After pump and followers have ended: stores the totals, removes ring and journal if every sink is past.
 
-        `leave`: where others are not, lets go of the directory, for whoever drives them. Returns whether nothing is left. Raises `OSError`.
+        `leave`: where others are not, lets go of the directory, for whoever drives them. Returns whether nothing is
+        left. Raises `OSError`.
         """
     def forked(self) -> bytes | None:
         """In a forked child: lets go of the parent's ring, files and locks without touching them.

@@ -136,7 +136,7 @@ class AgentProcess:
 
     def __init__(
         self,
-        path: Path,
+        path: Path | None,
         *options: str,
         sinks: tuple[str, ...] = ("parquet", "jsonl"),
         env: Mapping[str, str] | None = None,
