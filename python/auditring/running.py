@@ -418,7 +418,7 @@ class Running:
 
     def _finish(self) -> None:
         try:
-            self.core.finish()
+            self.core.finish(leave=True)
         except OSError as error:
             raise CloseIncomplete(
                 f"everything is in its sink, but {self.core.directory} is not removed: {error}"
