@@ -38,6 +38,7 @@ SECTIONS = {
     "tap": "kafka_tap",
     "kafka-tax": "kafka_tax",
     "durability": "durability",
+    "sinks": "all_sinks",
 }
 CALM = 0.5
 """Load per CPU above which nothing that is measured deserves trust."""

@@ -30,12 +30,13 @@ from auditring import (
     opening,
     written,
 )
+from auditring.config import Exempt
 from auditring.deployment import loading
 from auditring.deployment.file import File
 from auditring.deployment.keys import KEYS, SHORT, SINK
 from auditring.deployment.mistakes import Mistakes
 from auditring.deployment.settings import Source
-from auditring.sinks import JsonlSink, ParquetSink, Sink, registry
+from auditring.sinks import JsonlSink, KafkaSink, ParquetSink, Sink, registry
 
 WHOLE = """\
 path = "audit"
@@ -64,6 +65,10 @@ then = "drop"
 max_bytes = "10 GiB"
 max_age = "400 d"
 min_free = "1 GiB"
+
+[[exempt]]
+topic = "audit-elsewhere"
+client_id = "auditring-*"
 
 [policy]
 seed = 7
@@ -105,7 +110,6 @@ keep = "all"
 
 [agent]
 sinks = ["lines"]
-poll = "2 s"
 listen = "127.0.0.1:9464"
 
 [metrics]
@@ -184,6 +188,7 @@ def test_a_file_says_what_open_takes(tmp_path: Path) -> None:
             "protected": WhenFull(wait=None, then=Then.RAISE),
         },
         "retention": Retention(max_bytes=10 << 30, max_age=timedelta(days=400), min_free=1 << 30),
+        "exempt": [Exempt(topic="audit-elsewhere", client_id="auditring-*")],
         "policy": Policy(
             rules=[Rule(action=("Read", "Write"), resource="metrics.*", keep=Keep.SAMPLE(one_in=100))],
             redact=[
@@ -200,7 +205,7 @@ def test_a_file_says_what_open_takes(tmp_path: Path) -> None:
     assert isinstance(lines, JsonlSink)
     assert (lines.name, lines.policy) == ("lines", Policy(rules=[Rule(category="request", keep=Keep.ALL)], seed=3))
     assert (lines.checkpoint.age, lines.checkpoint.bytes) == (0.5, 1 << 20)
-    assert said.agent == deployment.Agent(sinks=("lines",), poll=2.0, listen="127.0.0.1:9464")
+    assert said.agent == deployment.Agent(sinks=("lines",), listen="127.0.0.1:9464")
     assert said.metrics == deployment.Metrics(listen="127.0.0.1:9465", label_scopes={"vc": "virtual_cluster"})
     assert said.references == (("file", f"{tmp_path}/secrets/key"),)
     assert said.settings["retention.max_age"].origin == "auditring.toml:25"
@@ -226,7 +231,7 @@ def test_sinks_of_the_agent_are_not_opened_by_the_proxy(tmp_path: Path) -> None:
     sinks = '[[sink]]\nkind = "parquet"\n[[sink]]\nkind = "jsonl"\n'
     both = 'path = "a"\nrequired = ["parquet", "jsonl"]\n'
     assert len(load(tmp_path, both + sinks).open_arguments()["sinks"]) == 2
-    every = load(tmp_path, f"{both}{sinks}[agent]\n".replace("[agent]", '[agent]\npoll = "1 s"'))
+    every = load(tmp_path, f"{both}{sinks}[agent]\n".replace("[agent]", '[agent]\nlisten = "127.0.0.1:9464"'))
     assert every.open_arguments() == {"path": tmp_path / "a", "required": (), "sinks": ()}
     one = load(tmp_path, f'{both}{sinks}[agent]\nsinks = ["jsonl"]\n').open_arguments()
     assert ([sink.name for sink in one["sinks"]], one["required"]) == (["parquet"], ("parquet",))
@@ -497,3 +502,49 @@ def test_values_come_back_as_they_were_written(
     assert said.log["journal_bytes"] == n * unit[1]
     assert said.log["segment_age"] == pytest.approx(span * of[1])
     assert said.log["when_full"] == dict.fromkeys(WhenFull.CLASSES, WhenFull(wait=span))
+
+
+def test_settings_with_dots_in_their_names_may_be_written_as_tables(tmp_path: Path) -> None:
+    """Those of librdkafka: quoted, as TOML's own dots, and by a variable, which says the last word."""
+    pytest.importorskip("confluent_kafka")
+    text = """\
+path = "a"
+[[sink]]
+kind = "kafka"
+servers = "127.0.0.1:9092"
+timeout = "30 s"
+queue_bytes = "8 MiB"
+[sink.config]
+"security.protocol" = "sasl_plaintext"
+sasl.mechanism = "PLAIN"
+"sasl.username" = "file"
+[sink.secrets]
+sasl.password = { file = "password" }
+"""
+    said = load(
+        tmp_path,
+        text,
+        AUDITRING_SINK__KAFKA__CONFIG__SASL__USERNAME="variable",
+        AUDITRING_SINK__KAFKA__CONFIG__LINGER__MS="7",
+    )
+    (sink,) = said.sinks or ()
+    assert isinstance(sink, KafkaSink)
+    config = {key: sink._config[key] for key in ("security.protocol", "sasl.mechanism", "sasl.username", "linger.ms")}  # noqa: SLF001 - nowhere else to be seen
+    assert config == {
+        "security.protocol": "sasl_plaintext",
+        "sasl.mechanism": "PLAIN",
+        "sasl.username": "variable",
+        "linger.ms": 7,
+    }
+    assert sink._config["message.timeout.ms"] == 30_000  # noqa: SLF001 - likewise
+    assert said.references == (("file", f"{tmp_path}/password"),)
+    by_variable = {
+        "AUDITRING_SINK__KAFKA__SECRETS__SASL__PASSWORD__ENV": "AUDITRING_KAFKA_PASSWORD",
+        "AUDITRING_KAFKA_PASSWORD": "hunter2",
+    }
+    said = load(tmp_path, text.partition("[sink.secrets]")[0], **by_variable)
+    assert said.references == (("env", "AUDITRING_KAFKA_PASSWORD"),)
+    assert "hunter2" not in repr(said)
+    found = mistakes(tmp_path, text.replace('{ file = "password" }', '"hunter2"'))
+    assert "secret in plain sight" in found[0]
+    assert "hunter2" not in str(found)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import auditring
 from auditring import DeploymentError, Durability, Keep, Policy, Retention, Rule, Then, Truncate, WhenFull, deployment
+from auditring.config import Exempt
 from auditring.deployment.environment import by_name
 from auditring.deployment.keys import IGNORED, KEYS, PREFIX, SHORT, variable
 from auditring.deployment.mistakes import Mistakes
@@ -50,6 +51,7 @@ EVERYTHING = {
     "SEGMENT_AGE": ("2.5", 2.5),
     "BALANCE": ("never", None),
     "SEED": ("7", 7),
+    "EXEMPT": ('[{ topic = "audit", client_id = "other-*" }]', [Exempt(topic="audit", client_id="other-*")]),
 }
 
 
@@ -78,7 +80,6 @@ def test_tables_have_variables_too(tmp_path: Path) -> None:
         AUDITRING_POLICY__RULE='[{ action = "Read", keep = "sample", one_in = 10, by = ["session"] }]',
         AUDITRING_POLICY__REDACT='[{ field = "peer", how = "truncate" }]',
         AUDITRING_AGENT__SINKS="kafka,lines",
-        AUDITRING_AGENT__POLL="500ms",
         AUDITRING_AGENT__LISTEN=":1",
         AUDITRING_METRICS__LISTEN=":2",
         AUDITRING_METRICS__LABEL_SCOPES='{ vc = "virtual_cluster" }',
@@ -96,7 +97,7 @@ def test_tables_have_variables_too(tmp_path: Path) -> None:
             allow_blind_spots=True,
         ),
     }
-    assert said.agent == deployment.Agent(sinks=("kafka", "lines"), poll=0.5, listen=":1")
+    assert said.agent == deployment.Agent(sinks=("kafka", "lines"), listen=":1")
     assert said.metrics == deployment.Metrics(listen=":2", label_scopes={"vc": "virtual_cluster"})
 
 

@@ -1,7 +1,6 @@
 """Values that the hot call reads in place, and their neighbours that it does not: all are recorded as they are."""
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import auditring
@@ -40,11 +39,11 @@ def test_every_str_is_recorded_as_it_is(tmp_path: Path) -> None:
     assert used_keys == [f'{{"com.example.kek":"{topic}"}}' for topic in TOPICS]
 
 
-def test_what_a_call_returns_is_none_and_nothing_else_is_counted(tmp_path: Path) -> None:
+def test_the_references_to_none_are_counted_right(tmp_path: Path) -> None:
     """Ten thousand calls leave the references to None as they were (where it is counted at all)."""
     with auditring.open(tmp_path) as log, log.session(peer="10.0.0.1:4711") as session:
         session.read("orders", 3, 1, 2, 42)
         before = sys.getrefcount(None)
-        call: Callable[..., object] = session.read
-        assert {call("orders", 3, 1, 2, 42) for _ in range(10_000)} == {None}
+        for _ in range(10_000):
+            session.read("orders", 3, 1, 2, 42)
         assert abs(sys.getrefcount(None) - before) < 1_000

@@ -25,7 +25,7 @@ if not is_main():
     raise ImportError("auditring works in the main interpreter alone; in a sub-interpreter it is not available")
 
 from auditring._core import Authorizer, Broker, Plugin, Session
-from auditring.config import Durability, Retention, Rotation, Then, WhenFull
+from auditring.config import Durability, Exempt, Retention, Rotation, Then, WhenFull
 from auditring.exceptions import (
     AuditError,
     AuditUnavailable,
@@ -45,6 +45,7 @@ from auditring.log import AuditLog, DeclaredEvent
 from auditring.opening import open  # noqa: A004 - the public name: auditring.open
 from auditring.policy import Keep, Policy, PolicyDiff, Rule
 from auditring.redaction import Drop, Hash, Redact, Truncate
+from auditring.secrets import Secret
 from auditring.stats import Health, Problem, SinkStats, Stats
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ __all__ = [
     "Durability",
     "EventConflict",
     "EventTableFull",
+    "Exempt",
     "Hash",
     "Health",
     "JournalError",
@@ -78,6 +80,7 @@ __all__ = [
     "Retention",
     "Rotation",
     "Rule",
+    "Secret",
     "Session",
     "SessionClosed",
     "SinkError",

@@ -75,13 +75,16 @@ class _FromMapping:
 
         Sizes and spans may be texts: `"256 MiB"`, `"5 min"`.
         """
-        known = {field.name for field in dataclasses.fields(cls)}  # type: ignore[arg-type]  # every subclass is a dataclass
+        fields = dataclasses.fields(cls)  # type: ignore[arg-type]  # every subclass is a dataclass
+        known = {field.name: field.default is dataclasses.MISSING for field in fields}
         said = {}
         for key, value in values.items():
             if key not in known:
                 raise unknown_key(cls.__name__, key, known)
             read = cls._TEXTS.get(key)
             said[key] = value if read is None else read(f"{cls.__name__}.{key}", value)
+        if missing := [name for name, needed in known.items() if needed and name not in said]:
+            raise ConfigError(f"{cls.__name__}: {' and '.join(missing)} must be given")
         return cls(**said)
 
 

@@ -95,10 +95,11 @@ class SinkFollower:
         *,
         watch: Callable[[], None] = lambda: None,
         of: str | None = None,
+        role: str = "recovery",
     ) -> None:
         """`tell` records one of the library's own events; `watch` is called between batches, at least once a second.
 
-        `of`: the dead process whose rows these are.
+        `of`: the other process whose rows these are, dead or living elsewhere; `role`: what that is to us.
         """
         self.sink = sink
         self.failures = 0
@@ -114,7 +115,7 @@ class SinkFollower:
         self._safe = self._rows.cursor
         self._totals = self._rows.totals
         self._health = health
-        self._component = f"sink:{sink.name}" if of is None else f"recovery:{of}:{sink.name}"
+        self._component = f"sink:{sink.name}" if of is None else f"{role}:{of}:{sink.name}"
         self._thread = threading.Thread()
         self._changed = threading.Condition()
         self._outage: Outage | None = None
@@ -205,6 +206,25 @@ class SinkFollower:
         self._abandoned = True
         self.stop()
 
+    def leave(self, timeout: float | None) -> bool:
+        """Somebody else shall drive the sink: what was taken is made safe, and the cursor's lock let go of.
+
+        Whether it is by now: a call of the sink that does not come back is waited for, and the lock goes with it.
+        """
+        self.abandon()
+        self.join(timeout)
+        return not self.alive
+
+    def press(self, *, urgent: bool) -> None:
+        """Wants what there is made safe, if the journal of a process that lives elsewhere has no room for more."""
+        if urgent or self._rows.presses:
+            self.ask(self._rows.seen)
+
+    @property
+    def lag(self) -> int:
+        """Rows that are known to be in the journal, and not yet safe in the sink."""
+        return max(0, self._rows.seen - self.cursor)
+
     def look_after(self, now: float) -> None:
         """Sees to what the thread cannot tell of itself: that it has died, that its sink hangs, and what was lost.
 
@@ -252,6 +272,8 @@ class SinkFollower:
                 tries = tries + 1 if self._closing else 0
                 self._trouble(error)
                 if tries >= _LAST_TRIES:
+                    if self._abandoned:
+                        self._let_go()
                     break
                 self._pause(delay)
                 delay = min(delay * 2, _LAST_DELAY if self._closing else _LONGEST_DELAY)
@@ -262,6 +284,14 @@ class SinkFollower:
         with self._changed:
             self._ended = True
             self._changed.notify_all()
+
+    def _let_go(self) -> None:
+        """Whoever drives the sink next finds neither file nor lock in our hands, also where the sink has failed."""
+        try:
+            self.sink.close()
+        except Exception as error:  # noqa: BLE001 - a third party's sink may raise whatever it likes
+            self._health.bad(self._component, f"{type(error).__name__}: {error}", _ADVICE)
+        self._rows.close()
 
     def forked(self) -> None:
         """In a forked child: the file and the lock are the parent's."""

@@ -12,7 +12,10 @@ What must always hold: one precedence (argument, environment, file, default); no
 again; and all that is wrong is said at once, with its place.
 """
 
+from auditring.deployment.keys import variable
 from auditring.deployment.loading import Agent, Deployment, Metrics, load
 from auditring.deployment.opened import open_from
+from auditring.deployment.settings import Setting
+from auditring.deployment.sinks import Configured
 
-__all__ = ["Agent", "Deployment", "Metrics", "load", "open_from"]
+__all__ = ["Agent", "Configured", "Deployment", "Metrics", "Setting", "load", "open_from", "variable"]

@@ -116,11 +116,16 @@ KEYS: Final = {
         _key("retention.max_bytes", SIZE, "no limit", "The most that the audit directory may take."),
         _key("retention.max_age", SPAN, "no limit", "When a sealed file goes: its newest event is older."),
         _key("retention.min_free", SIZE, "no limit", "The least that is to be free on the directory's disk."),
+        _key(
+            "exempt",
+            TABLES,
+            "none",
+            "What auditors elsewhere write to Kafka, and taps here do not audit: see kafka.md.",
+        ),
         *_policy("policy", "the log's"),
         _key("policy.redact", TABLES, "none", "Values that never reach the disk; see redaction.md."),
         _key("agent.sinks", PROBE, "`true`", "Which sinks the agent runs; the proxy opens without them."),
-        _key("agent.poll", SPAN, '`"1 s"`', "How often the agent looks for processes that have come or gone."),
-        _key("agent.listen", TEXT, "nowhere", "Where the agent serves its metrics."),
+        _key("agent.listen", TEXT, "nowhere", "Where the agent serves the metrics of all processes."),
         _key(
             "metrics.listen", TEXT, "nowhere", "Where `auditring metrics` serves what this directory's processes count."
         ),

@@ -33,7 +33,6 @@ class Agent:
 
     sinks: bool | tuple[str, ...] = False
     """Which sinks it runs: all, none, those of these names. The proxy opens its log without them."""
-    poll: float | None = None
     listen: str | None = None
 
 

@@ -20,9 +20,9 @@ _File = str | os.PathLike[str] | None
 def open_from(file: _File = None, /, **overrides: Any) -> AuditLog:  # noqa: ANN401 - as of `open`
     """Opens a log as a configuration file says, and records `ProxyStartup`.
 
-    `file`: the configuration, by default the one that `AUDITRING_CONFIG` names, else the environment alone. `overrides`: what
-    `auditring.open` takes, which wins over variables, as those win over the file. The file is read once: whoever
-    changes it later changes nothing of a log that is open.
+    `file`: the configuration, by default the one that `AUDITRING_CONFIG` names, else the environment alone.
+    `overrides`: what `auditring.open` takes, which wins over variables, as those win over the file. The file is read
+    once: whoever changes it later changes nothing of a log that is open.
 
     Raises what `auditring.open` does; `DeploymentError` has all that is wrong with file and environment.
     """

@@ -3,11 +3,11 @@
 What must always hold: a value that is wrong is told of at its place, and what stands beside it is read all the same.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from auditring.config import Retention, WhenFull
+from auditring.config import Exempt, Retention, WhenFull
 from auditring.deployment.keys import KEYS, Key
 from auditring.deployment.mistakes import Mistakes
 from auditring.deployment.settings import Setting, Source
@@ -20,6 +20,10 @@ __all__ = ["Reader", "arguments"]
 _PLAIN: Final = tuple(name for name in KEYS if "." not in name)
 _KEEPS: Final = ("read", "write", "request")
 _WHEN_FULL: Final = "when_full"
+_EXEMPT: Final = "exempt"
+
+
+_Read = TypeVar("_Read")
 
 
 class Reader:
@@ -72,9 +76,9 @@ class Reader:
         if not said or not self.whole(table):
             return None
         before = len(self.mistakes.found)
-        for name, read in (("rule", Rule.from_mapping), ("redact", _redact)):
+        for name, read in _TABLES:
             if name in said:
-                said[name] = list(self._each(f"{table}.{name}", said[name], read))
+                said[name] = list(self.each(f"{table}.{name}", said[name], read))
         if len(self.mistakes.found) > before:
             return None
         with self.mistakes.at(self.place_of(table)):
@@ -86,7 +90,8 @@ class Reader:
             )
         return None
 
-    def _each(self, name: str, tables: Iterable[Mapping[str, object]], read: Any) -> Iterable[Any]:  # noqa: ANN401 - of a class
+    def each(self, name: str, tables: Iterable[Mapping[str, object]], read: Callable[[Any], _Read]) -> Iterator[_Read]:
+        """What a list of tables says, but for those that are mistakes."""
         for number, table in enumerate(tables, start=1):
             place = self.source.place(f"{name} {number}", *name.split("."), number - 1)
             with self.mistakes.at(
@@ -104,6 +109,9 @@ def _redact(table: Mapping[str, object]) -> Redact:
     return Redact.from_mapping(table)
 
 
+_TABLES: Final[Sequence[tuple[str, Callable[[Any], object]]]] = (("rule", Rule.from_mapping), ("redact", _redact))
+
+
 def arguments(reader: Reader) -> dict[str, Any]:
     """What `auditring.open` takes, but for the sinks, as far as anything was said of it."""
     mistakes = reader.mistakes
@@ -118,6 +126,8 @@ def arguments(reader: Reader) -> dict[str, Any]:
     if (limits := reader.group("retention")) and reader.whole("retention"):
         with mistakes.at(reader.place_of("retention")):
             made["retention"] = Retention.from_mapping(limits)
+    if _EXEMPT in made:
+        made[_EXEMPT] = list(reader.each(_EXEMPT, made[_EXEMPT], Exempt.from_mapping))
     if (policy := reader.policy()) is not None:
         made["policy"] = policy
         for name in (*_KEEPS, "seed"):

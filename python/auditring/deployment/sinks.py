@@ -22,12 +22,13 @@ from auditring.deployment.settings import SINKS, Setting, Source, flat
 from auditring.exceptions import ConfigError
 from auditring.policy import Policy
 from auditring.sinks import Sink, registry
-from auditring.sinks.mapping import configured, plain_types
+from auditring.sinks.mapping import configured, dotted, plain_types
 
 __all__ = ["Configured", "sinks_of"]
 
 _KIND: Final = "kind"
 _POLICY: Final = "policy"
+_REFERENCE: Final = ("env", "file")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -107,8 +108,9 @@ def _say(table: _Table, way: tuple[str, ...], said: ForSink, mistakes: Mistakes)
     """One variable's words, in its place; a key that is there under a name with other signs is that key."""
     at = table.values
     keys: list[str] = []
+    way = _undotted(table, way)
     for part in way:
-        keys.append(next((key for key in at if normal(str(key)) == part), part))
+        keys.append(next((key for key in at if normal(str(key)) == normal(part)), part))
         if len(keys) == len(way):
             break
         inner = at.setdefault(keys[-1], {})
@@ -116,23 +118,38 @@ def _say(table: _Table, way: tuple[str, ...], said: ForSink, mistakes: Mistakes)
             mistakes.add(said.variable, f"{'.'.join(keys)} is no table, so nothing is in it")
             return
         at = inner
-    dotted = ".".join(keys)
-    key = SINK.get(dotted)
+    named = ".".join(keys)
+    key = SINK.get(named)
     at[keys[-1]] = key.form.text(said.text) if key is not None else _text(table, keys, said.text)
-    table.settings[dotted] = Setting(at[keys[-1]], said.variable)
+    table.settings[named] = Setting(at[keys[-1]], said.variable)
+
+
+def _class_of(table: _Table) -> type[Sink] | None:
+    """The class of the table's kind; that there is none is said where the sink is made."""
+    try:
+        return registry.load(str(table.values.get(_KIND)))
+    except ConfigError:
+        return None
+
+
+def _undotted(table: _Table, way: tuple[str, ...]) -> tuple[str, ...]:
+    """The same way where what is left of it is one key with dots in it, or such a key and the word of a reference."""
+    first, *rest = way
+    if first not in getattr(_class_of(table), "dotted", ()) or not rest:
+        return way
+    table.values[first] = dotted(table.values.get(first, {}))
+    last = rest.pop() if rest[-1] in _REFERENCE and len(rest) > 1 else None
+    return (first, ".".join(rest)) if last is None else (first, ".".join(rest), last)
 
 
 def _text(table: _Table, keys: Sequence[str], text: str) -> object:
     """The text of a variable as the kind's setting takes it."""
-    if keys[-1] in {"env", "file"}:
+    if keys[-1] in _REFERENCE:
         return text
     if len(keys) > 1:
         return loose(text)
-    try:
-        types = plain_types(registry.load(str(table.values.get(_KIND))), keys[0])
-    except ConfigError:
-        # That there is no such kind is said where the sink is made.
-        return text
+    made = _class_of(table)
+    types = {str} if made is None else plain_types(made, keys[0])
     if {str, Path} & types:
         return text
     return SWITCH.text(text) if bool in types else loose(text)

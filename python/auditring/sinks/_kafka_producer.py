@@ -18,7 +18,7 @@ from auditring.secrets import scrubbed
 from auditring.sinks._kafka_errors import TOO_LARGE, failure, worst
 
 if TYPE_CHECKING:
-    from confluent_kafka import KafkaError, Message, Producer
+    from confluent_kafka import KafkaError, Message
 
 __all__ = ["Cluster", "Lines"]
 
@@ -108,7 +108,7 @@ class Cluster:
 
     def reach(self, patience: float, stopping: Callable[[], bool]) -> None:
         """Waits until a broker answers. Raises `SinkError`."""
-        self._ask(lambda seconds: self._producer.cluster_id(seconds), None, patience, stopping)
+        self._ask(self._producer.cluster_id, None, patience, stopping)
 
     def blaming(self, seq: int, refused: list[int]) -> "Callable[[KafkaError | None, Message], None]":
         """A report for one row's message, which notes the row where it is too large, and goes on."""

@@ -16,20 +16,28 @@ A sink that raises loses nothing: the follower counts the failure, waits, goes b
 with the state of the last commit. A sink that finds its file taken away raises `FileGone`, which is told of as such,
 and begins another at the next `start`; one with a method `missing`, which returns such an error, is asked twice a
 second. One with a method `hurry` is told, from another thread, that the log is being closed: a call that waits for
-another machine then gives up soon, and raises. So any call but `close` may raise, and `start` must cope with whatever an
-interrupted `write` or `commit` left behind.
+another machine then gives up soon, and raises. So any call but `close` may raise, and `start` must cope with whatever
+an interrupted `write` or `commit` left behind.
+
+An agent drives the sinks of many processes, a `fresh()` one each. What all of them can have in common (a Kafka
+producer, a pool of connections) a sink offers by a method `shared()`: a context manager that the agent enters once, on
+the template, before the first `fresh()`, and leaves when the last one has let go. It gives another template, whose
+`fresh()` sinks share what it has opened. They are called from threads of their own, at the same time; each `commit`
+must still mean all that its own sink was given, and `close` must leave what is shared to the others.
 
 Where a row is to blame, and will be at every further try, `write` or `commit` raises `SinkRejected` with its seq: the
 follower goes back all the same, and gives all rows again but that one, which is counted as lost and told of. Any other
 exception is taken for the sink's own trouble, and is tried again for ever.
 """
 
+import contextlib
 import copy
 import dataclasses
 from pathlib import Path
 from typing import Protocol, Self, runtime_checkable
 
 from auditring._core import RowBatch
+from auditring.config import Exempt
 from auditring.exceptions import FileGone
 from auditring.policy import Policy
 
@@ -43,6 +51,8 @@ __all__ = [
     "hurry",
     "missing_of",
     "policy_of",
+    "shared",
+    "traffic_of",
 ]
 
 
@@ -118,7 +128,7 @@ class Sink(Protocol):
         """Whether rows of this kind shall come; the others count as filtered. Must always answer the same."""
         return True
 
-    def probe(self, root: Path) -> None:  # noqa: ARG002 - the default asks nobody
+    def probe(self, root: Path) -> None:  # noqa: ARG002 - the default asks nothing
         """Looks, before anything of a log is begun in `root`, whether rows could be written, and writes none.
 
         Raises whatever says why not. Called on the template, and has to come back within moments. Nothing it finds out
@@ -126,7 +136,7 @@ class Sink(Protocol):
         """
         return
 
-    def open(self, context: SinkContext) -> None:  # noqa: ARG002 - the default needs to know nothing
+    def open(self, context: SinkContext) -> None:  # noqa: ARG002 - the default needs nothing
         """Takes what must be known before the first row. Must not wait for another machine."""
         return
 
@@ -162,6 +172,13 @@ def missing_of(sink: Sink) -> FileGone | None:
     return found
 
 
+def shared(sink: Sink) -> contextlib.AbstractContextManager[Sink]:
+    """A template whose `fresh()` sinks have in common what its method `shared` says; without one it is the same."""
+    offered = getattr(sink, "shared", None)
+    entered: contextlib.AbstractContextManager[Sink] = contextlib.nullcontext(sink) if offered is None else offered()
+    return entered
+
+
 def hurry(sink: Sink) -> None:
     """Has a sink know that the log is being closed, if it wants to.
 
@@ -170,6 +187,12 @@ def hurry(sink: Sink) -> None:
     told = getattr(sink, "hurry", None)
     if told is not None:
         told()
+
+
+def traffic_of(sink: Sink) -> tuple[Exempt, ...]:
+    """What a sink sends to a Kafka that may lie behind a tap of this very process: its `traffic`, if it has any."""
+    traffic: tuple[Exempt, ...] = getattr(sink, "traffic", ())
+    return traffic
 
 
 def policy_of(sink: Sink) -> Policy | None:

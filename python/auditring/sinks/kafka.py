@@ -43,7 +43,7 @@ _REACH: Final = 5.0
 """Seconds that a cluster has to answer a question."""
 _CLOSING: Final = 5.0
 """Seconds that it has to take what is under way when the log is being closed."""
-_AT_LAST: Final = 2.0
+_AT_LAST: Final = 1.0
 """The same at each try after the first."""
 _FULL: Final = 0.1
 _SERVE: Final = 4096
@@ -70,6 +70,8 @@ class KafkaSink(Sink):
 
     batching = Batching(rows=8192, partial=True, linger=0.02)
     remote = True
+    dotted = ("config", "secrets")
+    """Tables of a configuration whose keys have dots in them, however a file writes them."""
 
     def __init__(  # noqa: PLR0913 - every setting has its own
         self,
@@ -181,7 +183,8 @@ class KafkaSink(Sink):
     @property
     def counters(self) -> dict[str, int]:
         """Rows up to the last commit that were `redelivered` (sent, and perhaps not for the first time), `cut` to fit,
-        and `folded` into the topic for all others."""
+        and `folded` into the topic for all others.
+        """
         return dict(self._kept)
 
     @property

@@ -22,7 +22,7 @@ from auditring.policy import Policy
 from auditring.sinks import registry
 from auditring.sinks.base import Checkpoint, Sink
 
-__all__ = ["STANDARD_OUTPUT", "arguments", "configured", "is_reference", "plain_types"]
+__all__ = ["STANDARD_OUTPUT", "arguments", "configured", "dotted", "is_reference", "plain_types"]
 
 STANDARD_OUTPUT: Final = "-"
 """What is no path where a path is wanted."""
@@ -55,6 +55,8 @@ def is_reference(value: object) -> TypeGuard[Mapping[str, object]]:
 
 def _made(made: type[Sink], values: Mapping[str, object], base: Path) -> Sink:
     hints = arguments(made)
+    tables: Collection[str] = getattr(made, "dotted", ())
+    values = {key: dotted(one) if key in tables else one for key, one in values.items()}
     own: Callable[[Mapping[str, object]], Sink] | None = getattr(made, "from_mapping", None)
     if own is not None:
         return own({key: _prepared(hints.get(key, object), key, value, base) for key, value in values.items()})
@@ -72,6 +74,20 @@ def _made(made: type[Sink], values: Mapping[str, object], base: Path) -> Sink:
     if values.get("name", sink.name) != sink.name:
         raise ConfigError(f"name: a sink of this kind is named {sink.name!r}, and cannot be named otherwise")
     return sink
+
+
+def dotted(value: object) -> object:
+    """A table by whose keys somebody else's settings are named, which have dots: `sasl.username` is one key."""
+    if not isinstance(value, Mapping):
+        return value
+    flat: dict[str, object] = {}
+    for key, one in value.items():
+        inner = one if is_reference(one) else dotted(one)
+        if isinstance(inner, Mapping) and not is_reference(one):
+            flat |= {f"{key}.{name}": at for name, at in inner.items()}
+        else:
+            flat[str(key)] = inner
+    return flat
 
 
 def _prepared(hint: object, key: str, value: object, base: Path) -> object:

@@ -20,6 +20,7 @@ __all__ = ["GROUP", "OURS", "kinds", "load"]
 GROUP: Final = "auditring.sinks"
 OURS: Final[Mapping[str, str]] = {
     "jsonl": "auditring.sinks.jsonl:JsonlSink",
+    "kafka": "auditring.sinks.kafka:KafkaSink",
     "log": "auditring.sinks.logging:LoggingSink",
     "parquet": "auditring.sinks.parquet:ParquetSink",
 }

@@ -14,6 +14,8 @@ use crate::Error;
 /// What the journal or the system says; asking again does no harm.
 pub fn retire(root: &Path, process: &[u8; 16], held: &mut Option<ProcessDir>) -> Result<bool, Error> {
     let Some(dir) = held.as_ref().map(ProcessDir::path) else { return Ok(true) };
+    // Nobody is entered in between, to find nothing.
+    let Some(_hold) = Followers::hold(dir)? else { return Ok(false) };
     let state = fold(dir)?;
     let followers = Followers::load(dir)?;
     let passed = followers.passed(dir)?;
