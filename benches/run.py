@@ -37,6 +37,7 @@ SECTIONS = {
     "tail": "tail_rate",
     "tap": "kafka_tap",
     "kafka-tax": "kafka_tax",
+    "kafka-sink": "kafka_sink",
     "durability": "durability",
     "sinks": "all_sinks",
 }

@@ -260,7 +260,8 @@ def test_a_sample_is_reproducible_and_weighted(tmp_path: Path) -> None:
         ({"when_full": 3}, "WhenFull"),
         ({"ring_bytes": 3 << 20}, "power of two"),
         ({"ring_bytes": 0}, "less than 1"),
-        ({"ring_bytes": 1 << 19}, "at least 1048576"),
+        ({"ring_bytes": 1 << 19}, "1048576 to 1073741824"),
+        ({"ring_bytes": 1 << 31}, "1048576 to 1073741824"),
         ({"read": "all"}, r"Keep\.ALL"),
         ({"seed": -1}, "seed"),
         ({"segment_age": float("nan")}, "segment_age"),
@@ -277,6 +278,8 @@ def test_a_sample_is_reproducible_and_weighted(tmp_path: Path) -> None:
         ({"sinks": 3}, "a sequence of sinks"),
         ({"sinks": (), "required": ("parquet",)}, "known: none"),
         ({"ring_dir": ""}, "ring_dir: an empty path"),
+        ({"ring_dir": "/nowhere/at/all"}, "ring_dir: '/nowhere/at/all' is no directory"),
+        ({"ring_dir": "/dev/null"}, "ring_dir: '/dev/null' is no directory"),
     ],
 )
 def test_a_setting_that_cannot_be_is_an_error_before_anything_is_touched(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from auditring import query, recovery
 from auditring.cli.commands import auditring as cli
 from auditring.sinks import JsonlSink, ParquetSink
 from auditring.verify import check
+from deadlines import until
 from sealed_rows import lines_of
 
 SINKS = "(ParquetSink(), JsonlSink())"
@@ -271,3 +273,28 @@ def test_a_sink_that_cannot_be_opened_keeps_nothing_from_the_others(tmp_path: Pa
     assert result.behind == ("jsonl",)
     assert result.failed is not None
     assert "NotADirectoryError" in result.failed
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root alone can put something in the way of root")
+def test_what_could_not_be_removed_of_the_dead_is_removed_when_it_can_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread that brought its rows to the sinks tries again, and says meanwhile what is in its way."""
+    killed(tmp_path, after=5)
+    root = tmp_path / "audit"
+    monkeypatch.setattr(recovery, "_FIRST_DELAY", 0.05)
+    (dead,) = (root / "journal").iterdir()
+    mount = shutil.which("mount")
+    in_the_way = dead / "in-the-way"
+    in_the_way.mkdir()
+    subprocess.run([str(mount), "-t", "tmpfs", "none", str(in_the_way)], check=True)
+    remains = dead.with_name(f".dead-{dead.name}")
+    try:
+        log = auditring.open(root, sinks=(ParquetSink(), JsonlSink()))
+        until(lambda: any(one.component == f"recovery:{dead.name}" for one in log.health().problems))
+        assert remains.exists()
+    finally:
+        subprocess.run(["umount", str(remains / "in-the-way")], check=True)  # noqa: S607 - the system's own
+    until(lambda: not remains.exists())
+    until(lambda: log.health().ok)
+    log.close()

@@ -450,6 +450,7 @@ def test_the_key_of_a_dead_process_is_given_to_the_command(
     assert recover(root, "--key", "env:NOWHERE").exit_code == 2
     said = recover(root, *(part for key in keys for part in ("--key", f"env:{key}")))
     assert said.exit_code == 0, said.output
+    assert ("of its rows lack what the policy hashes" in said.output) is not hashed, said.output
     assert reads(root) == list(range(50))
     rows = rows_of(root, "Read")
     expected = read_key("env:AUDIT_KEY").hash("client_id", "alice")[0]

@@ -208,6 +208,56 @@ def test_a_process_killed_while_its_sink_hangs_is_recovered_with_an_exact_loss(t
     assert report.complete, report.findings
 
 
+SEALING = """
+import sys, threading
+import auditring
+from auditring import Rotation
+from auditring.sinks import JsonlSink, ParquetSink
+
+class Sealing(ParquetSink):
+    def commit(self):
+        super().commit()
+        print("sealed", flush=True)
+        threading.Event().wait()
+
+log = auditring.open(
+    sys.argv[1], sinks=(Sealing(rotation=Rotation(rows=2000)), JsonlSink()), required=("jsonl",),
+    journal_bytes=1 << 20, ring_bytes=1 << 20, when_full=auditring.WhenFull(wait=None), balance=None,
+)
+session = log.session(id="s")
+for i in range(10**9):
+    session.read("orders", 0, i, i)
+    if i == 60_000:
+        print("full", flush=True)
+"""
+
+
+def test_a_file_sealed_just_before_a_crash_is_not_lost_though_the_journal_has_let_go_of_its_rows(
+    tmp_path: Path,
+) -> None:
+    """The cursor moves behind it, with its terms; what went beyond it is lost, and nothing else."""
+    with subprocess.Popen([sys.executable, "-c", SEALING, str(tmp_path)], stdout=subprocess.PIPE, text=True) as host:
+        assert host.stdout is not None
+        assert {host.stdout.readline() for _ in range(2)} == {"sealed\n", "full\n"}
+        host.send_signal(signal.SIGKILL)
+    (dead,) = (tmp_path / "journal").iterdir()
+    first_held = min(int(path.stem.partition("-")[2]) for path in dead.glob("*.journal"))
+    (result,) = recover(tmp_path)
+    assert (result.failed, result.behind) == (None, ())
+    (process,) = _core.outside(str(tmp_path))
+    sink = process["sinks"]["parquet"]
+    before, *rest = sorted(tmp_path.glob("events/*/*.parquet"))
+    end = int(before.stem.rpartition("-")[2]) + 1
+    assert end >= 2000
+    assert first_held > end, "the journal has let go of more than the file holds"
+    assert sink["lost"]["budget"] == first_held - end
+    assert sink["delivered"] == sum(pq.read_metadata(path).num_rows for path in (before, *rest))
+    assert process["journaled"] == sink["delivered"] + sink["lost"]["budget"]
+    assert process["sinks"]["jsonl"]["delivered"] == process["journaled"]
+    report = check(tmp_path)
+    assert report.complete, report.findings
+
+
 @pytest.mark.parametrize("required", ["parquet", ("parquett",), (1,)])
 def test_required_names_are_checked(tmp_path: Path, required: object) -> None:
     """Unknown names, and a text instead of a collection, are errors before anything is touched."""

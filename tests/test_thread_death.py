@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import signal
 import subprocess
 import sys
 import threading
@@ -12,12 +13,14 @@ from pathlib import Path
 import pytest
 
 import auditring
-from auditring import Then, WhenFull, follower, pump
+from auditring import Then, WhenFull, follower, pump, recovery
+from auditring.health import HealthBoard
 from auditring.recovery import recover
 from auditring.sinks import JsonlSink, ParquetSink, RowBatch
 from auditring.verify import check
 from deadlines import until
 from sealed_rows import lines_of, rows_of
+from valves import JsonlValve
 
 BEYOND: float = 1e19
 """Seconds that no clock can be moved on by: the core panics, with its pump or its reader half-way through a call."""
@@ -25,6 +28,15 @@ BEYOND: float = 1e19
 
 SILENT = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 """For threads that are meant to die."""
+
+
+LEFT = """
+import os, signal, sys, auditring
+from auditring.sinks import JsonlSink
+log = auditring.open(sys.argv[1], sinks=(JsonlSink(),), balance=None)
+log.emit("com.example.Left")
+os.kill(os.getpid(), signal.SIGKILL)
+"""
 
 
 def strike(name: str, error: type[BaseException]) -> None:
@@ -218,3 +230,26 @@ def test_a_panic_in_a_sinks_reader_is_no_end_of_the_sink(tmp_path: Path, monkeyp
     assert [line["seq"] for line in lines] == list(range(len(lines)))
     assert "PanicException" in str(lines)
     assert check(tmp_path).complete
+
+
+def test_an_error_in_the_thread_that_brings_the_dead_to_their_sinks_is_no_end_of_it(tmp_path: Path) -> None:
+    """Who was let go of by it is the next opener's; who is still held is gone on with."""
+    for _ in range(2):
+        done = subprocess.run([sys.executable, "-c", LEFT, str(tmp_path)], check=False)
+        assert done.returncode == -signal.SIGKILL
+    board = HealthBoard()
+    valve = JsonlValve(hangs=True)
+    orphans = recovery.Orphans(tmp_path, (valve,), board)
+    orphans.adopt()
+    first, second = orphans._orphans  # noqa: SLF001 - who is held by whom is what this is about
+    orphans.start()
+    until(valve.waiting.is_set)
+    strike("auditring-recovery", SystemExit)
+    valve.opened.set()
+    until(lambda: any(one.component == "recovery" for one in board.health().problems))
+    until(lambda: not second.held)
+    orphans.stop(30)
+    assert not first.held
+    assert [one.process for one in orphans.results] == [second.process]
+    assert [one.process for one in recover(tmp_path, sinks=(JsonlSink(),))] == [first.process]
+    assert sum(line["action"] == "com.example.Left" for line in lines_of(tmp_path)) == 2

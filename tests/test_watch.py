@@ -5,20 +5,23 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import auditring
 import deadlines
-from auditring import Rotation, verify
+from auditring import Rotation, verify, watch
 from auditring.recovery import recover
 from auditring.sinks import Batching, JsonlSink, ParquetSink
 from sealed_rows import lines_of, rows_of
+from valves import JsonlValve
 
 until = partial(deadlines.until, seconds=60.0)
 
@@ -110,6 +113,34 @@ def noticed(log: auditring.AuditLog, component: str) -> float:
     began = time.monotonic()
     until(lambda: any(name.startswith(component) for name in problems(log)))
     return time.monotonic() - began
+
+
+def test_a_file_that_goes_while_a_folder_is_looked_at_takes_none_of_the_others_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a temporary name does that a sink gives up at that moment."""
+    path = tmp_path / "audit"
+    passing = path / "jsonl" / "closed" / ".passing.tmp"
+    identity, met = watch._identity, threading.Event()  # noqa: SLF001 - the moment between two calls of the system
+
+    def looked(entry: os.DirEntry[str]) -> tuple[int, int, int]:
+        if entry.name == passing.name:
+            passing.unlink()
+            met.set()
+        return identity(entry)
+
+    with opened(path, ParquetSink(), JsonlSink(rotation=Rotation(rows=100), compress=True)) as log:
+        emit(log, 0, 500)
+        log.flush(30)
+        until(lambda: any(passing.parent.glob("*.zst")))
+        monkeypatch.setattr(watch, "_identity", looked)
+        passing.write_bytes(b"")
+        until(met.is_set)
+        emit(log, 500, 600)
+        log.flush(30)
+        assert not [one for one in log.health().problems if one.component == "files"]
+    assert numbers(rows_of(path)) == Counter(range(600))
+    assert not told(path)
 
 
 @pytest.mark.parametrize("take", WAYS)
@@ -246,6 +277,27 @@ def test_segments_that_are_deleted_are_put_back(tmp_path: Path) -> None:
     assert numbers(rows_of(path)) == Counter(range(600))
     report = verify.check(path)
     assert report.complete, [str(finding) for finding in report.wrong]
+
+
+def test_segments_that_are_deleted_while_the_log_is_closed_are_put_back(tmp_path: Path) -> None:
+    """The pump has ended; whoever waits for the sinks looks after what these still lack."""
+    path = tmp_path / "audit"
+    valve = JsonlValve(hangs=True)
+    log = opened(path, valve, segment_bytes=1 << 12)
+    emit_in_segments(log, 500)
+    until(valve.waiting.is_set)
+    closing = threading.Thread(target=log.close)
+    closing.start()
+    running: Any = log._running  # noqa: SLF001 - nobody else can tell
+    until(lambda: running._pump.finished)  # noqa: SLF001 - likewise
+    segments = sorted((path / "journal" / log.process).glob("*.journal"))
+    for segment in segments[-3:]:
+        segment.unlink()
+    until(segments[-1].exists)
+    valve.opened.set()
+    closing.join(30)
+    jsonl = log.stats().sinks["jsonl"]
+    assert (jsonl.delivered, dict(jsonl.lost)) == (log.stats().journaled, {})
 
 
 def test_small_files_of_the_journal_are_put_back_while_no_sink_has_anything_to_do(tmp_path: Path) -> None:

@@ -182,6 +182,12 @@ class RowBatch:
     @property
     def lost(self) -> int: ...
     @property
+    def lost_budget(self) -> int:
+        """Those of them that were let go at the journal's budget."""
+    @property
+    def lost_rejected(self) -> int:
+        """Those of them that the sink has refused."""
+    @property
     def min_time_ns(self) -> int: ...
     @property
     def max_time_ns(self) -> int: ...
@@ -583,6 +589,13 @@ class Follower:
         """
     def forked(self) -> None:
         """In a forked child: closes the inherited descriptor of the sink's lock."""
+    def advance(self, seq: int, totals: Mapping[str, int]) -> None:
+        """The sink has all rows before `seq`, a cut, safe already: moves the durable cursor.
+
+        `totals`: what became of those behind it.
+
+        Raises `ValueError` where the cursor is there already, or for a term that there is not, and `OSError`.
+        """
     def rewind(self) -> None:
         """Back to the cursor, after a sink has failed."""
     def close(self) -> None: ...
@@ -610,10 +623,16 @@ class Orphan:
         """The log's policy, in its journaled form, as its last segment has it."""
     def enter(self, sink: str, policy: bytes) -> None:
         """Enters a sink, where it is not there, which is owed what its journal still has. Raises `OSError`."""
+    @property
+    def held(self) -> bool:
+        """Whether it is in our hands: not let go of, nor its journal removed."""
     def behind(self) -> list[str]:
         """The sinks that still lack rows of it; none once its journal is removed."""
     def finish(self) -> bool:
-        """Removes the journal if every sink is past it; its totals stay. Whether it is removed. Raises `OSError`."""
+        """Removes the journal if every sink is past it; its totals stay. Whether it is removed. Raises `OSError`.
+
+        What could not be removed of it is removed by the next call.
+        """
     def close(self) -> None:
         """Lets go of it: the next opener goes on."""
     def forked(self) -> None:

@@ -202,7 +202,8 @@ class Exempt(_FromMapping):
 
     def __post_init__(self) -> None:
         """Checks that it does not let everything pass."""
-        for name, value in (("topic", self.topic), ("client_id", self.client_id)):
+        given: tuple[tuple[str, object], ...] = (("topic", self.topic), ("client_id", self.client_id))
+        for name, value in given:
             if not isinstance(value, str) or not value.isascii():
                 raise ConfigError(f"Exempt.{name}: ASCII text, not {value!r}")
             if len(value.replace("*", "")) < _LEAST_EXEMPT:

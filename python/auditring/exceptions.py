@@ -14,6 +14,7 @@ AuditError
 ├── SinkError                    a sink could not make rows safe; its follower goes on trying
 │   ├── CursorError              what a sink left behind does not fit what the cursor says
 │   ├── SinkRejected             a sink can never take certain rows; raised by sinks
+│   ├── SinkAhead                a sink has more rows safe than the cursor says; raised by sinks
 │   └── FileGone                 a file that a sink was writing was taken away or replaced; it begins another
 └── CloseIncomplete              `close` ran out of time or patience; what is missing is kept on disk
 ```
@@ -22,7 +23,7 @@ A programmer's mistake in an emit call (a wrong type, an unknown name, a number 
 `TypeError` or `ValueError`. Values off the wire never raise.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "LogClosed",
     "PolicyLocked",
     "SessionClosed",
+    "SinkAhead",
     "SinkError",
     "SinkRejected",
 ]
@@ -110,6 +112,20 @@ class SinkRejected(SinkError):  # noqa: N818 - names what was done, as sinks wil
         super().__init__(reason)
         self.seqs = tuple(seqs)
         """Of the rows that are refused."""
+
+
+class SinkAhead(SinkError):  # noqa: N818 - names what was found, as sinks will raise it
+    """Raised by a sink's `write`: rows up to a cut are safe in it already, from before a crash; the cursor is behind.
+
+    The follower moves its cursor there and calls `start` with an empty state; nothing of them is asked of the journal,
+    which may have let go of them.
+    """
+
+    def __init__(self, next_seq: int, totals: Mapping[str, int]) -> None:
+        """`next_seq`: behind the last of them. `totals`: what became of those from the cursor on, by their names."""
+        super().__init__(f"rows before seq {next_seq} are safe already")
+        self.next_seq = next_seq
+        self.totals = dict(totals)
 
 
 class FileGone(SinkError):  # noqa: N818 - names what has happened, as a follower catches it

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Final, TypeVar
 
 from auditring import _core
-from auditring.exceptions import FileGone, SinkError, SinkRejected
+from auditring.exceptions import FileGone, SinkAhead, SinkError, SinkRejected
 from auditring.health import HealthBoard
 from auditring.outage import Outage
 from auditring.sinks.base import Checkpoint, Sink, hurry, missing_of
@@ -261,6 +261,11 @@ class SinkFollower:
                 # Each time at least one row fewer comes, so this ends.
                 if isinstance(error, SinkRejected) and self._rows.reject(error.seqs):
                     continue
+                if isinstance(error, SinkAhead):
+                    refused = self._moved_on(error)
+                    if refused is None:
+                        continue
+                    error = refused
                 again = lost is not None and lost >= self.cursor
                 if isinstance(error, FileGone) and not again:
                     # No failure of the sink: it begins another file at once, unless that goes, too.
@@ -292,6 +297,17 @@ class SinkFollower:
         except Exception as error:  # noqa: BLE001 - a third party's sink may raise whatever it likes
             self._health.bad(self._component, f"{type(error).__name__}: {error}", _ADVICE)
         self._rows.close()
+
+    def _moved_on(self, ahead: SinkAhead) -> BaseException | None:
+        """Moves the cursor to where the sink is; why it could not be moved."""
+        try:
+            self._rows.advance(ahead.next_seq, ahead.totals)
+        except Exception as error:  # noqa: BLE001 - it is told, and tried again, as any other failure
+            return error
+        with self._changed:
+            self._safe, self._totals = self._rows.cursor, self._rows.totals
+            self._changed.notify_all()
+        return None
 
     def forked(self) -> None:
         """In a forked child: the file and the lock are the parent's."""

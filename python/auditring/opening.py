@@ -29,6 +29,8 @@ _LANES: int | None = None
 """How many lanes a ring has, where that is not the core's to say: for tests, where one thread runs at a time."""
 _LEAST_RING: Final = 1 << 20
 """A ring takes a sixteenth of itself in one record: below this an event of the catalog's caps would find no room."""
+_MOST_RING: Final = 1 << 30
+"""The most that a lane has, and on an interpreter with a GIL the ring is one."""
 _SINK_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
@@ -88,12 +90,14 @@ def open(  # noqa: A001, PLR0913 - the public name: auditring.open; every settin
     full = WhenFull.by_class(when_full)
     for name, value in (("ring_bytes", ring_bytes), ("journal_bytes", journal_bytes), ("segment_bytes", segment_bytes)):
         positive(name, value)
-    if ring_bytes & (ring_bytes - 1) or ring_bytes < _LEAST_RING:
-        raise ConfigError(f"ring_bytes: a power of two, at least {_LEAST_RING}, not {ring_bytes}")
+    if ring_bytes & (ring_bytes - 1) or not _LEAST_RING <= ring_bytes <= _MOST_RING:
+        raise ConfigError(f"ring_bytes: a power of two, {_LEAST_RING} to {_MOST_RING}, not {ring_bytes}")
     check_durability(durability)
     if seconds("balance", balance) == 0:
         raise ConfigError("balance: 0 would write rows all the time; None is never")
     _check_paths(path=path, ring_dir=ring_dir)
+    if path is not None:
+        _check_ring_dir(ring_dir, Path(path))
     chosen = _checked(sinks)
     apart = _checked([*chosen, *named(agent_sinks)])[len(chosen) :]
     owned = [(sink, policy_of(sink)) for sink in chosen]
@@ -157,6 +161,16 @@ def _check_paths(**paths: str | os.PathLike[str] | None) -> None:
     for name, path in paths.items():
         if path is not None and not os.fspath(path):
             raise ConfigError(f"{name}: an empty path names no directory; '.' is the working directory")
+
+
+def _check_ring_dir(ring_dir: str | os.PathLike[str] | None, path: Path) -> None:
+    """Raises where no ring could be made: the core makes the journal's folder first, and would leave it behind."""
+    if ring_dir is None or (not path.exists() and path.absolute().is_relative_to(Path(ring_dir).absolute())):
+        return
+    if not Path(ring_dir).is_dir():
+        raise ConfigError(f"ring_dir: {os.fspath(ring_dir)!r} is no directory; the ring is made in one that is there")
+    if not os.access(ring_dir, os.W_OK | os.X_OK):
+        raise ConfigError(f"ring_dir: {os.fspath(ring_dir)!r} cannot be written to by this user")
 
 
 def _span(name: str, value: Seconds | None) -> float:

@@ -37,7 +37,7 @@ _DEAD: Final = (
     "close the log and open it anew; accepted events are kept in ring and journal for the next opener, "
     "new ones get what when_full says"
 )
-_WATCH: Final = "sinks and counters are not looked after until this is mended; events are journaled all the same"
+_UPKEEP: Final = "sinks and counters are not looked after until this is mended; events are journaled all the same"
 
 
 class Pump:
@@ -101,6 +101,21 @@ class Pump:
         if self.failed is not None:
             self._declare(self.failed, dead=True)
 
+    def keep_journal(self) -> None:
+        """Puts back what is taken away of the journal: all of it that a sink lacks is held open.
+
+        From its thread; and once that has ended, from whoever waits for the sinks.
+        """
+        found, error = self._core.keep_journal()
+        for path, kind, what, restored in found:
+            self._gone_at = time.monotonic()
+            self._tell("auditring.FileVanished", file=path, kind=kind, what=what, restored=int(restored))
+            self._health.bad("journal-files", f"{path} was {what}, and put back", _FILES)
+        if error is not None:
+            self._health.bad("journal-files", f"the journal was taken away, and cannot be put back: {error}", _FILES)
+        elif not found and time.monotonic() - self._gone_at > STAYS:
+            self._health.good("journal-files")
+
     def _run(self) -> None:
         delay = _FIRST_DELAY
         while True:
@@ -125,7 +140,7 @@ class Pump:
             except OSError as error:
                 self._trouble(error)
                 # A directory that was taken away may be why.
-                self._keep_journal()
+                self.keep_journal()
                 if self._out_of_patience():
                     return
                 # A stop cuts the wait short once; after that it is the delay that is waited out.
@@ -141,30 +156,18 @@ class Pump:
             if ended:
                 self.finished = True
                 return
-            self._keep_journal()
+            self.keep_journal()
             self._keep_ring()
-            self._watch()
+            self._keep_up()
 
     def _out_of_patience(self) -> bool:
         """Whether the log is being closed and has waited long enough for trouble to end."""
         return self._stopping.is_set() and time.monotonic() - max(self._since, self._stopped) > _LAST_PATIENCE
 
-    def _watch(self) -> None:
+    def _keep_up(self) -> None:
         """What is done beside the pumping may fail without an end of that."""
-        with self._health.told("watch", _WATCH):
+        with self._health.told("upkeep", _UPKEEP):
             self._look()
-
-    def _keep_journal(self) -> None:
-        """What is taken away of the journal is put back: all of it that a sink lacks is held open."""
-        found, error = self._core.keep_journal()
-        for path, kind, what, restored in found:
-            self._gone_at = time.monotonic()
-            self._tell("auditring.FileVanished", file=path, kind=kind, what=what, restored=int(restored))
-            self._health.bad("journal-files", f"{path} was {what}, and put back", _FILES)
-        if error is not None:
-            self._health.bad("journal-files", f"the journal was taken away, and cannot be put back: {error}", _FILES)
-        elif not found and time.monotonic() - self._gone_at > STAYS:
-            self._health.good("journal-files")
 
     def _keep_ring(self) -> None:
         """Session managers and containers delete what lies in `/dev/shm`: then the log goes on with a new ring."""

@@ -44,6 +44,8 @@ class Salvage:
     """Accepted events whose part of the journal is gone; lost, told by a row."""
     dropped: int
     """Calls that were dropped for want of room and of which no row had told yet."""
+    unhashed: int
+    """Rows out of its ring that lack values for want of the key by which those are hashed; they say so themselves."""
     ring_gone: bool
     """No ring can be trusted (a reboot, or it was deleted): how many events it held is unknown; a row says so."""
 
@@ -139,7 +141,7 @@ class Orphans:
         except BaseException as error:  # noqa: BLE001 - also what another thread sets in this one
             # Those that it had come to were let go of, and are the next opener's; the others are gone on with.
             self._board.bad("recovery", f"{type(error).__name__}: {error}", _ADVICE)
-            return orphans
+            return [orphan for orphan in orphans if orphan.held]
 
     def _adopt_again(self) -> list[_core.Orphan]:
         """Those who could not be adopted before, and can now; by now also others that have died."""
@@ -189,9 +191,10 @@ class Orphans:
         failed: str | None = None
         followed = True
         try:
-            followed = bool(orphan.sinks)
+            # Without a hold there is nothing but what could not be removed when its sinks had all of it.
+            followed = not orphan.held or bool(orphan.sinks)
             with self._changed:
-                if not self._stopping:
+                if orphan.held and not self._stopping:
                     failed = self._open_followers(orphan)
                 for follower in self._following:
                     # Its journal has ended, so there is nothing to wait for; and a sink that fails may do so for ever.

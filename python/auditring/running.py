@@ -17,7 +17,7 @@ from auditring.config import Retention
 from auditring.exceptions import CloseIncomplete, ConfigError, JournalError
 from auditring.follower import SinkFollower, declined
 from auditring.handover import Waiting
-from auditring.health import HealthBoard
+from auditring.health import STAYS, HealthBoard
 from auditring.policy import Policy, PolicyDiff
 from auditring.pump import Pump
 from auditring.recovery import Orphans
@@ -49,6 +49,10 @@ _SEGMENT_ADVICE: Final = (
 _RING_GONE_ADVICE: Final = (
     "a new one is made by itself; until then events go on, but what is in the ring is lost if the process is killed; "
     "give the ring a place with ring_dir"
+)
+_RING_DAMAGED_ADVICE: Final = (
+    "look who else writes to the ring's file, or at the memory of the machine; what cannot be read any more is told of "
+    "by a row auditring.EventsLost"
 )
 _RECOVERY_ADVICE: Final = "look at the cause, then run `auditring recover` on the directory; nothing there is lost"
 _DISK_PATIENCE: Final = 2.0
@@ -91,6 +95,7 @@ class Running:
         self._followers: list[SinkFollower] = []
         self._drops = 0
         self._dropped_at = 0.0
+        self._damaged = "", -STAYS
         self._sink_losses: dict[str, tuple[int, float]] = {}
         self._finished = root is None
         self._closing = False
@@ -110,6 +115,10 @@ class Running:
         try:
             self._pump.start()
             self._start(root, sinks, settings)
+            self._adopt(root, sinks, settings["key"])
+            if retention is not None:
+                self._keeper = Keeper(root, retention, self.core, self._board, self._tell, self._unwritable)
+                self._keeper.start()
         except BaseException:
             # Those that run end with the log, the others never began.
             for follower in self._followers:
@@ -119,10 +128,6 @@ class Running:
             with contextlib.suppress(CloseIncomplete, OSError):  # why the log could not be opened says more
                 self.close(_UNOPENED)
             raise
-        self._adopt(root, sinks, settings["key"])
-        if retention is not None:
-            self._keeper = Keeper(root, retention, self.core, self._board, self._tell, self._unwritable)
-            self._keeper.start()
 
     def _adopt(self, root: Path, sinks: Sequence[Sink], key: RedactionKey | None) -> None:
         """Takes over processes of this directory that have died. What they left must not keep this one from working."""
@@ -329,7 +334,7 @@ class Running:
             if not (follower.finished or follower.alive):
                 follower.start()
         for follower in self._followers:
-            follower.join(_left(deadline))
+            self._see_out(self._pump, follower, deadline)
         behind = [follower for follower in self._followers if not follower.finished]
         if not behind:
             self._finish()
@@ -355,6 +360,14 @@ class Running:
             why = "has not finished" if pump.alive else f"ended by {pump.failed!r}"
             kept = f"what was accepted is kept in the ring {self.core.ring_path} for the next opener"
             raise CloseIncomplete(f"the pump {why}; {kept}")
+
+    @staticmethod
+    def _see_out(pump: Pump, follower: SinkFollower, deadline: float | None) -> None:
+        """Waits for the end of a follower; what is taken away of the journal meanwhile is put back."""
+        while follower.alive and (left := _left(deadline)) != 0:
+            follower.join(_LOOK if left is None else min(left, _LOOK))
+            if follower.alive:
+                pump.keep_journal()
 
     def _abandon(self, deadline: float | None) -> None:
         """The pump cannot go on in this process: all is let go of as it is, so that the next opener recovers it."""
@@ -431,14 +444,9 @@ class Running:
         if counted["unrolled"] is None:
             self._board.good("segment")
         else:
-            self._board.bad("segment", f"the next one cannot be begun: {counted['unrolled']}", _SEGMENT_ADVICE)
+            self._board.bad("segment", f"the next one: {counted['unrolled']}", _SEGMENT_ADVICE)
         self._look_after_sinks(counted)
-        if not self._closing and not self.core.ring_linked:
-            refused = None if self._pump is None else self._pump.ring_refused
-            no_other = "" if refused is None else f", and no new one can be made: {refused}"
-            self._board.bad("ring-file", f"{self.core.ring_path} was deleted{no_other}", _RING_GONE_ADVICE)
-        else:
-            self._board.good("ring-file")
+        self._look_at_ring(counted)
         lag, promised = counted["durable_lag_ns"] / 1e9, self._power
         if promised is not None and lag > promised + _DISK_PATIENCE:
             behind = counted["next_seq"] - counted["durable_seq"]
@@ -446,6 +454,21 @@ class Running:
             self._board.bad("durability", cause, _DISK_ADVICE)
         else:
             self._board.good("durability")
+
+    def _look_at_ring(self, counted: Mapping[str, Any]) -> None:
+        """Whether it is there, is whole, and has room."""
+        if not self._closing and not self.core.ring_linked:
+            refused = None if self._pump is None else self._pump.ring_refused
+            no_other = "" if refused is None else f", and no new one can be made: {refused}"
+            self._board.bad("ring-file", f"{self.core.ring_path} was deleted{no_other}", _RING_GONE_ADVICE)
+        else:
+            self._board.good("ring-file")
+        if counted["damaged"] is not None:
+            self._damaged = f"{counted['damaged']}; another one takes its place", time.monotonic()
+        if time.monotonic() - self._damaged[1] <= STAYS:
+            self._board.bad("ring-damaged", self._damaged[0], _RING_DAMAGED_ADVICE)
+        else:
+            self._board.good("ring-damaged")
         drops, now = counted["dropped"] + counted["refused"], time.monotonic()
         if drops > self._drops:
             self._drops, self._dropped_at = drops, now

@@ -26,6 +26,7 @@ from auditring.follower import SinkFollower
 from auditring.health import STAYS, HealthBoard
 from auditring.sealed import SealedFile
 from auditring.sinks._files import gone
+from auditring.threads import started
 
 __all__ = ["Watch"]
 
@@ -89,9 +90,8 @@ class Watch:
         self._look_at_folders(told=False)
 
     def start(self) -> None:
-        """Starts the thread."""
-        self._thread = threading.Thread(target=self._run, name="auditring-watch", daemon=True)
-        self._thread.start()
+        """Starts the thread. Raises `OSError`."""
+        self._thread = started(self._run, "auditring-watch")
 
     def stop(self) -> None:
         """Ends it."""
@@ -188,7 +188,11 @@ class Watch:
             # Dates are folders in `events`, all else that counts is a file.
             only_folders = folder.name == "events"
             entries = [entry for entry in os.scandir(folder) if entry.is_dir(follow_symlinks=False) is only_folders]
-            now = _Folder(changed_ns, settled, {entry.name: _identity(entry) for entry in entries})
+            now = _Folder(changed_ns, settled, {})
+            for entry in entries:
+                # What goes while we look is seen to be gone, and is no reason to take the folder for gone.
+                with contextlib.suppress(FileNotFoundError):
+                    now.files[entry.name] = _identity(entry)
             self._folders[folder] = now
         except (FileNotFoundError, NotADirectoryError):
             self._folders.pop(folder, None)

@@ -7,6 +7,7 @@ import resource
 import subprocess
 import time
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Self
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ _LIMITS: Final = {1: 4 << 10, 2: 40 << 10, 10: 100 << 10}
 """By the number of the use: bytes that a file may have."""
 _LEFT: Final = {1: 0, 2: 64 << 10, 10: 512 << 10}
 """Likewise: bytes that are left of the file system."""
+_TRIES: Final = 100
+_PAGE: Final = 4096
 _SIZE: Final = 24 << 20
 
 
@@ -83,10 +86,16 @@ class Ballast(_Fault):
         self._path, self._left = folder / "ballast", _LEFT[use]
 
     def lay(self) -> None:
-        """Takes the room."""
-        free = os.statvfs(self._path.parent)
+        """Takes the room. The host writes meanwhile: what is free at the moment may not be at the next."""
         with self._path.open("wb") as file:
-            os.posix_fallocate(file.fileno(), 0, max(1, free.f_bavail * free.f_frsize - self._left))
+            for attempt in range(_TRIES):
+                free = os.statvfs(self._path.parent)
+                with suppress(OSError):
+                    os.posix_fallocate(
+                        file.fileno(), 0, max(1, free.f_bavail * free.f_frsize - self._left - attempt * _PAGE)
+                    )
+                    return
+        raise AssertionError("the room cannot be taken")
 
     def detach(self) -> None:
         """Gives the room back."""

@@ -81,6 +81,10 @@ def _as_text(result: Recovered) -> None:
         ):
             if count:
                 click.echo(f"  {count:,} {name}")
+        if found.unhashed:
+            click.echo(
+                f"  {found.unhashed:,} of its rows lack what the policy hashes, for good: its key was not given (--key)"
+            )
     elif result.instance:
         click.echo("  its journal had ended" + ("; only sinks were behind" if result.followed else ""))
     if result.failed is not None:

@@ -33,6 +33,7 @@ from auditring.retention.contents import describe, is_older
 from auditring.retention.stages import Warnings
 from auditring.retention.survey import Candidate, plan, survey
 from auditring.sinks._files import open_plain, own_directory
+from auditring.threads import started
 
 __all__ = ["Keeper"]
 
@@ -74,9 +75,8 @@ class Keeper:
         self._untold: list[tuple[int, Entry]] = []
 
     def start(self) -> None:
-        """Starts the thread."""
-        self._thread = threading.Thread(target=self._run, name="auditring-retention", daemon=True)
-        self._thread.start()
+        """Starts the thread. Raises `OSError`."""
+        self._thread = started(self._run, "auditring-retention")
 
     def stop(self, timeout: float | None = None) -> None:
         """Ends it; a deletion that has not come to its unlink is left for the next holder of the lock."""

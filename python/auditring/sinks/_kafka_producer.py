@@ -1,8 +1,8 @@
 """One producer: made with secrets as they are now, checked against its cluster, drained, and let go of.
 
-What must always hold: `drain` returns only when the cluster has acknowledged every message that was produced. librdkafka
-gives each message one report, of success or of failure, and counts it as under way until that was served; so what is
-under way being none, with no failure among the reports, is the proof, and reports of success need call no Python.
+What must always hold: `drain` returns only when the cluster has acknowledged every message that was produced.
+librdkafka gives each message one report, of success or of failure, and counts it as under way until that was served; so
+nothing being under way, with no failure among the reports, is the proof, and reports of success need call no Python.
 
 A producer that has failed is never used again: what it still has is purged, and a message of it that is on its way may
 arrive all the same, which is why rows that come again are marked.

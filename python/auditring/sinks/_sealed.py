@@ -1,21 +1,22 @@
 """Recognises Parquet files that a crash sealed before the cursor knew of them.
 
-Rows are never written twice, so the batches that are replayed over such a file are skipped. What was left out of the
-range travels along as terms: a replayed batch may reach beyond the file, and the next file may only count its own.
+Rows are never written twice, and nothing of a sealed file is asked of the journal again, which may have let go of it:
+the cursor moves behind it. So its metadata has every term of the equation of its range, and losses by their cause.
 """
 
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from auditring.exceptions import CursorError
+from auditring.exceptions import CursorError, SinkAhead
 from auditring.sealed import SealedFile, list_sealed
 from auditring.sinks._files import sync_directory
 from auditring.sinks.base import RowBatch
 
-__all__ = ["Sealed", "Terms", "sealed_from"]
+__all__ = ["Terms", "sealed_from"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,70 +26,79 @@ class Terms:
     sampled_out: int = 0
     filtered_out: int = 0
     lost: int = 0
+    """In all; beside it what of it has a cause of its own, the rest being damaged."""
+    lost_budget: int = 0
+    lost_rejected: int = 0
 
     @classmethod
     def of(cls, batch: RowBatch) -> "Terms":
         """Of one batch."""
-        return cls(sampled_out=batch.sampled_out, filtered_out=batch.filtered_out, lost=batch.lost)
+        return cls(**{field.name: getattr(batch, field.name) for field in dataclasses.fields(cls)})
 
     def __add__(self, other: "Terms") -> "Terms":
-        return Terms(
-            sampled_out=self.sampled_out + other.sampled_out,
-            filtered_out=self.filtered_out + other.filtered_out,
-            lost=self.lost + other.lost,
-        )
-
-    def __sub__(self, other: "Terms") -> "Terms":
-        return Terms(
-            sampled_out=self.sampled_out - other.sampled_out,
-            filtered_out=self.filtered_out - other.filtered_out,
-            lost=self.lost - other.lost,
-        )
+        return Terms(**{term: count + getattr(other, term) for term, count in self.as_dict().items()})
 
     def as_dict(self) -> dict[str, int]:
-        """By name, as they stand in a file's metadata and in the sink's state."""
+        """By name, as they stand in a file's metadata."""
         return dataclasses.asdict(self)
 
+    def totals(self, length: int, rows: int) -> dict[str, int]:
+        """What became of a range of this length, of which so many rows are there, by the names of a sink's totals."""
+        return {
+            "delivered": rows,
+            "merged": length - rows - self.sampled_out - self.filtered_out - self.lost,
+            "sampled_out": self.sampled_out,
+            "filtered_out": self.filtered_out,
+            "lost_corrupt": self.lost - self.lost_budget - self.lost_rejected,
+            "lost_budget": self.lost_budget,
+            "lost_rejected": self.lost_rejected,
+        }
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Sealed:
-    """All that lies sealed from the cursor on: up to which seq, and the terms of that stretch."""
 
-    last: int
-    terms: Terms
-
-
-def sealed_from(events: Path, process: str, cursor: int, carried: Terms) -> Sealed:
-    """What of this process lies sealed at or beyond `cursor`; `carried`: the terms of the part of a file behind it."""
-    found = Sealed(cursor - 1, carried)
+def sealed_from(events: Path, process: str, cursor: int, carried: Terms) -> SinkAhead | None:
+    """What of this process lies sealed from `cursor` on; `carried`: the terms of the rest of a file that it lies in."""
+    last, totals = cursor - 1, dict.fromkeys(Terms().totals(0, 0), 0)
     for file in list_sealed(events.parent)[0]:
-        first, last, path = file.first_seq, file.last_seq, file.path
-        if file.process != process or last < cursor:
+        if file.process != process or file.last_seq < cursor:
             continue
-        metadata = _metadata_of(file)
-        if first > found.last + 1:
-            raise CursorError(f"{path.name} is sealed, but nothing holds the rows before it, from seq {found.last + 1}")
+        metadata, rows = _metadata_of(file)
+        if file.first_seq > last + 1:
+            raise CursorError(f"{file.path.name} is sealed, but nothing holds the rows before it, from seq {last + 1}")
         # The crash may have come before the names were safe.
-        sync_directory(path.parent)
+        sync_directory(file.path.parent)
         sync_directory(events)
-        terms = found.terms if first < cursor else found.terms + _terms_of(metadata)
-        found = Sealed(last, terms)
-    return found
+        terms = _terms_of(metadata)
+        if file.first_seq < cursor:
+            terms, rows = carried, _rows_from(file.path, cursor)
+        for term, count in terms.totals(file.last_seq - last, rows).items():
+            totals[term] += count
+        last = file.last_seq
+    return SinkAhead(last + 1, totals) if last >= cursor else None
 
 
-def _metadata_of(file: SealedFile) -> Mapping[bytes, bytes]:
-    """What a file says of itself. Raises `CursorError` where its name says something else: it is not ours then.
+def _rows_from(path: Path, seq: int) -> int:
+    """How many rows of a file have this seq or a later one."""
+    with pq.ParquetFile(str(path)) as file:
+        return int(pc.sum(pc.greater_equal(file.read(columns=["seq"]).column("seq"), seq)).as_py() or 0)
+
+
+def _metadata_of(file: SealedFile) -> tuple[Mapping[bytes, bytes], int]:
+    """What a file says of itself, and how many rows it has.
+
+    Raises `CursorError` where its name says something else: then it is not ours.
 
     Taken for sealed by its name alone it would keep rows from ever being written.
     """
-    metadata: Mapping[bytes, bytes] = pq.read_metadata(file.path).metadata or {}
+    footer = pq.read_metadata(file.path)
+    metadata: Mapping[bytes, bytes] = footer.metadata or {}
     said = tuple(metadata.get(f"auditring.{name}".encode()) for name in ("process", "first_seq", "last_seq"))
     if said != tuple(str(part).encode() for part in file.range):
         raise CursorError(
             f"{file.path} is named as if we had sealed it, and its metadata does not say so: move it away"
         )
-    return metadata
+    return metadata, footer.num_rows
 
 
 def _terms_of(metadata: Mapping[bytes, bytes]) -> Terms:
-    return Terms(**{term: int(metadata[f"auditring.{term}".encode()]) for term in Terms().as_dict()})
+    """Those of a file; an older one does not say which losses have a cause of their own."""
+    return Terms(**{term: int(metadata.get(f"auditring.{term}".encode(), 0)) for term in Terms().as_dict()})

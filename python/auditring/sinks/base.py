@@ -28,6 +28,10 @@ must still mean all that its own sink was given, and `close` must leave what is 
 Where a row is to blame, and will be at every further try, `write` or `commit` raises `SinkRejected` with its seq: the
 follower goes back all the same, and gives all rows again but that one, which is counted as lost and told of. Any other
 exception is taken for the sink's own trouble, and is tried again for ever.
+
+A crash may come between a `commit` and the cursor. A sink that knows its rows again (by their `event_id`, or by what it
+has named its files) raises `SinkAhead` at the first `write` after a `start`, and the cursor moves; any other sink is
+given them twice.
 """
 
 import contextlib

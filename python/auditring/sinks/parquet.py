@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from auditring import _core
@@ -29,7 +28,7 @@ from auditring.config import Rotation
 from auditring.exceptions import FileGone
 from auditring.policy import Policy
 from auditring.sinks._files import create, date_of, gone, own_directory, probe_directory, sync_directory
-from auditring.sinks._sealed import Sealed, Terms, sealed_from
+from auditring.sinks._sealed import Terms, sealed_from
 from auditring.sinks.base import Batching, Checkpoint, RowBatch, Sink, SinkContext
 
 __all__ = ["ParquetSink"]
@@ -231,43 +230,34 @@ class ParquetSink(Sink):
             if not leftover.is_dir():
                 leftover.unlink()
         self._forget()
+        # Of a version that could stop within a file that a crash had sealed: the terms of the rest of that file.
         self._carried = Terms(**json.loads(state)) if state else Terms()
-        self._sealed: Sealed | None = None
+        self._looked = False
 
     def write(self, batch: RowBatch) -> int:
-        """Writes one row group, less what already lies sealed."""
-        if self._sealed is None:
-            self._sealed = sealed_from(self._events, self._context.process, batch.first_seq, self._carried)
+        """Writes one row group. Raises `SinkAhead` where files lie sealed from there on."""
+        if not self._looked:
+            ahead = sealed_from(self._events, self._context.process, batch.first_seq, self._carried)
+            if ahead is not None:
+                raise ahead
+            self._looked = True
         self._time_ns = max(self._time_ns, batch.max_time_ns)
         self._terms += Terms.of(batch)
         self._last = batch.last_seq
-        if self._last <= self._sealed.last:
-            return 0
         if self._first is None:
-            self._first = max(batch.first_seq, self._sealed.last + 1)
-            self._terms -= self._sealed.terms
+            self._first = batch.first_seq
         file = self._opened()
-        if not batch.rows:
-            return 0
-        rows = self._unsealed(pa.record_batch(batch), batch.first_seq, self._first)
-        return file.write(rows) if rows.num_rows else 0
+        return file.write(pa.record_batch(batch)) if batch.rows else 0
 
     def commit(self) -> bytes:
-        """Seals the file.
-
-        The state is empty, but within a file that a crash had sealed: then it is the terms of the rest of that file.
-        """
+        """Seals the file; the state is empty."""
         if self._first is not None:
             name = f"{self._context.process}-{self._first:016}-{self._last:016}.parquet"
             path = self._events / date_of(self._time_ns or time.time_ns()) / name
             self._opened().seal(self._metadata(), path)
             self._file = None
-            self._sealed = Sealed(self._last, Terms())
-        elif self._sealed is not None:
-            self._sealed = Sealed(self._sealed.last, self._sealed.terms - self._terms)
         self._forget()
-        left = self._sealed.terms if self._sealed is not None else self._carried
-        return b"" if left == Terms() else json.dumps(left.as_dict()).encode("ascii")
+        return b""
 
     def missing(self) -> FileGone | None:
         """Whether the open file was taken away; from any thread. All its rows come again."""
@@ -309,11 +299,3 @@ class ParquetSink(Sink):
             **({} if context.primary_tap is None else {"auditring.primary_tap": context.primary_tap}),
             **{f"auditring.{term}": str(n) for term, n in self._terms.as_dict().items()},
         }
-
-    @staticmethod
-    def _unsealed(rows: pa.RecordBatch, first: int, wanted: int) -> pa.RecordBatch:
-        """Rows from seq `wanted` on, of a batch that begins at seq `first`; the others lie sealed already.
-
-        Rows that close at a cut can be the first of the batch behind it.
-        """
-        return rows if first > wanted else rows.filter(pc.greater_equal(rows.column("seq"), wanted))

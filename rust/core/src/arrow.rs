@@ -121,6 +121,18 @@ impl RowBatch {
         self.0.lost
     }
 
+    /// Those of them that were let go at the journal's budget.
+    #[getter]
+    fn lost_budget(&self) -> u64 {
+        self.0.lost_budget
+    }
+
+    /// Those of them that the sink has refused.
+    #[getter]
+    fn lost_rejected(&self) -> u64 {
+        self.0.lost_rejected
+    }
+
     /// Least wall time of the range, nanoseconds since the epoch.
     #[getter]
     fn min_time_ns(&self) -> i64 {

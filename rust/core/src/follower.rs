@@ -290,6 +290,14 @@ impl Follower {
         self.with(py, |follower| follower.commit(state))
     }
 
+    /// The sink has all rows before `seq`, a cut, safe already: moves the durable cursor; what became of those behind it.
+    fn advance(&self, py: Python<'_>, seq: i64, totals: BTreeMap<String, u64>) -> PyResult<()> {
+        self.with(py, |follower| match follower.advance(seq, &totals) {
+            Err(error @ auditring_flow::Error::NotAhead(_)) => Ok(Err(PyValueError::new_err(error.to_string()))),
+            other => other.map(Ok),
+        })?
+    }
+
     /// Back to the cursor, after a sink has failed.
     fn rewind(&self, py: Python<'_>) -> PyResult<()> {
         self.with(py, auditring_flow::Follower::rewind)

@@ -510,18 +510,23 @@ impl Log {
         });
     }
 
-    /// Looks whether the ring's file is still there (session managers and containers delete what lies in `/dev/shm`) and
-    /// if not goes on with a new one; returns whether it did. `refused`: why an earlier try could not make one; the row that
+    /// Looks whether the ring's file is still there (session managers and containers delete what lies in `/dev/shm`) and whole,
+    /// and if not goes on with a new one; returns whether it did. `refused`: why an earlier try could not make one; the row that
     /// tells of the new ring says so. From the pump's thread, between two calls of `run_pump`.
     #[pyo3(signature = (*, refused=None))]
     fn replace_ring(&self, py: Python<'_>, refused: Option<&str>) -> PyResult<bool> {
         let (Some(machine), Some(old)) = (&self.machine, self.shared.ring().map(Arc::clone)) else { return Ok(false) };
-        if self.shared.is_shut() || old.is_linked() {
+        let damaged = lock(&machine.pump).as_ref().is_some_and(Pump::is_damaged);
+        if self.shared.is_shut() || (old.is_linked() && !damaged) {
             return Ok(false);
         }
         if lock(&machine.pump).as_ref().is_some_and(Pump::is_replacing) {
             // The one that has gone by now has events that the pump does not come to yet: it may be at the journal's budget.
             return Ok(false);
+        }
+        if damaged {
+            // The new one takes its name. What is in it comes out of memory, as if somebody else had deleted it.
+            old.unlink()?;
         }
         let identity = Identity { generation: old.identity().generation + 1, ..*old.identity() };
         let made = py.detach(|| Ring::create(old.path(), old.geometry(), &identity, old.clock(), old.birth()));
@@ -696,7 +701,8 @@ impl Log {
         stats.set_item("dropped", dropped)?;
         stats.set_item("refused", refused)?;
         stats.set_item("born", journaled.born)?;
-        stats.set_item("journaled", journaled.accepted + journaled.born)?;
+        let lost_of_ring: u64 = journaled.lost.iter().map(|(_, count)| count).sum();
+        stats.set_item("journaled", journaled.accepted + journaled.born - lost_of_ring)?;
         stats.set_item("in_ring", claimed - journaled.claimed)?;
         let lost = PyDict::new(py);
         for (cause, count) in journaled.lost.iter().filter(|(_, count)| *count > 0) {
@@ -715,6 +721,7 @@ impl Log {
         stats.set_item("alive", !self.shared.progress.dead())?;
         stats.set_item("over_budget", journaled.over_budget)?;
         stats.set_item("unrolled", journaled.unrolled)?;
+        stats.set_item("damaged", journaled.damaged)?;
         stats.set_item("let_go", journaled.let_go)?;
         Ok(stats)
     }

@@ -156,6 +156,12 @@ impl Orphan {
         PyBytes::new(py, &self.head.policy)
     }
 
+    /// Whether it is in our hands: not let go of, nor its journal removed.
+    #[getter(held)]
+    fn is_held(&self) -> bool {
+        self.held().is_some()
+    }
+
     /// The sinks that still lack rows of it; none once its journal is removed.
     fn behind(&self) -> PyResult<Vec<String>> {
         if self.held().is_none() {
@@ -165,8 +171,8 @@ impl Orphan {
         followers.behind(&self.dir, self.next_seq).map_err(os_error)
     }
 
-    /// What was found beside its journal (`rows`, `torn`, `unreadable`, `journal_gone`, `dropped`, `ring_gone`); none where
-    /// it had ended before.
+    /// What was found beside its journal (`rows`, `torn`, `unreadable`, `journal_gone`, `dropped`, `unhashed`, `ring_gone`);
+    /// none where it had ended before.
     #[getter]
     fn salvage<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
         let Some(salvage) = &self.salvage else { return Ok(None) };
@@ -176,11 +182,13 @@ impl Orphan {
         said.set_item("unreadable", salvage.unreadable)?;
         said.set_item("journal_gone", salvage.journal_gone)?;
         said.set_item("dropped", salvage.dropped)?;
+        said.set_item("unhashed", salvage.unhashed)?;
         said.set_item("ring_gone", salvage.ring_gone)?;
         Ok(Some(said))
     }
 
-    /// Removes the journal if every sink is past it; its totals stay. Whether it is removed.
+    /// Removes the journal if every sink is past it; its totals stay. Whether it is removed. What could not be removed of it is
+    /// removed by the next call.
     fn finish(&self, py: Python<'_>) -> PyResult<bool> {
         py.detach(|| retire(&self.root, &self.process, &mut self.held())).map_err(os_error)
     }

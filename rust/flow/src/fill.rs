@@ -35,6 +35,8 @@ struct Known {
     session: u64,
     /// Hash of the context's own tap; 0 without one.
     tap: u64,
+    /// It lacks what wants a key to be hashed.
+    unhashed: bool,
 }
 
 /// Context ids are counted up by the log, so nobody can choose ones that collide.
@@ -62,6 +64,8 @@ pub(crate) struct Fill {
     pub(crate) rows: Vec<u8>,
     pub(crate) contexts: Vec<u8>,
     pub(crate) count: u32,
+    /// Rows of all batches that lack values for want of the key by which those are hashed.
+    pub(crate) unhashed: u64,
     pub(crate) tally: Tally,
     pub(crate) time: (i64, i64),
     pub(crate) age: (i64, i64),
@@ -83,6 +87,7 @@ impl Fill {
             rows: Vec::with_capacity(2 << 20),
             contexts: Vec::new(),
             count: 0,
+            unhashed: 0,
             tally: Tally::default(),
             time: (i64::MAX, i64::MIN),
             age: (i64::MAX, i64::MIN),
@@ -177,6 +182,9 @@ impl Fill {
                     _ => self.redacted_context(&mut redactor, id, marks, record.context_bytes()),
                 }),
             };
+            if redactor.wants_key(marks) || known.is_some_and(|known| known.unhashed) {
+                self.unhashed += 1;
+            }
             let shown = match redacted {
                 Redacted::Body { presence, flags, .. } => record.with(presence, flags, redactor.body()),
                 _ => *record,
@@ -217,7 +225,7 @@ impl Fill {
     fn context(&mut self, id: u64, bytes: &[u8]) -> Known {
         let next = self.next_index();
         let contexts = &mut self.contexts;
-        let known = *self.segment.entry(id).or_insert_with(|| Known::new(contexts, id, 0, next, bytes));
+        let known = *self.segment.entry(id).or_insert_with(|| Known::new(contexts, id, 0, next, bytes, false));
         self.last = Some(known);
         known
     }
@@ -227,8 +235,8 @@ impl Fill {
         let contexts = &mut self.contexts;
         let new = || {
             let mut other = Vec::new();
-            redactor.context(bytes, marks, &mut other);
-            Known::new(contexts, id, marks, next, &other)
+            let done = redactor.context(bytes, marks, &mut other);
+            Known::new(contexts, id, marks, next, &other, redactor.wants_key(done))
         };
         let known = match marks {
             0 => *self.segment.entry(id).or_insert_with(new),
@@ -245,7 +253,7 @@ impl Fill {
 
 impl Known {
     /// Puts a context that the segment does not hold yet into its batch.
-    fn new(contexts: &mut Vec<u8>, id: u64, marks: u64, index: u32, bytes: &[u8]) -> Self {
+    fn new(contexts: &mut Vec<u8>, id: u64, marks: u64, index: u32, bytes: &[u8], unhashed: bool) -> Self {
         contexts::push(contexts, index, id, bytes);
         let context = Context::decode(bytes).unwrap_or_default();
         Self {
@@ -254,6 +262,7 @@ impl Known {
             index,
             session: session_hash(context.session.as_deref().unwrap_or_default()),
             tap: context.tap.map_or(0, |tap| xxh3_64(tap.as_bytes())),
+            unhashed,
         }
     }
 }

@@ -10,7 +10,7 @@
 //! seldom while nothing comes; how far it may be read is what that process shows; and the lock's file, which nobody else
 //! would put back where it is taken away, is made sure of at each commit.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
@@ -31,6 +31,8 @@ const LOOK: Duration = Duration::from_secs(1);
 /// The least and the longest time between two looks at the journal of a process that lives elsewhere.
 const SOON: Duration = Duration::from_millis(5);
 const LATE: Duration = Duration::from_millis(100);
+/// How soon a segment that is not there is looked for again.
+const MISSING: Duration = Duration::from_millis(10);
 /// Rows that are worth waking up for when a whole batch is wanted.
 const MANY: usize = 4096;
 /// A batch ends past so many bytes of rows, or of what they have become: a session's context is in each of its rows.
@@ -67,6 +69,10 @@ pub struct Batch {
     pub filtered_out: u64,
     /// Rows of the range that are damaged or gone.
     pub lost: u64,
+    /// Those of them that were let go at the journal's budget.
+    pub lost_budget: u64,
+    /// Those of them that the sink has refused.
+    pub lost_rejected: u64,
     /// Least and greatest wall time of the range, nanoseconds since the epoch.
     pub time: (i64, i64),
 }
@@ -83,6 +89,8 @@ impl From<Chosen> for Batch {
             sampled_out: chosen.sampled_out,
             filtered_out: chosen.filtered_out,
             lost: chosen.lost,
+            lost_budget: 0,
+            lost_rejected: 0,
             time: chosen.time.unwrap_or((0, 0)),
         }
     }
@@ -335,6 +343,11 @@ impl Follower {
             let left = deadline.saturating_duration_since(Clockwork::now());
             if left.is_zero() {
                 return Ok(None);
+            }
+            if self.reader.is_waiting() {
+                // What is written is announced, and this has been already.
+                std::thread::sleep(left.min(MISSING));
+                continue;
             }
             if self.progress.is_elsewhere() {
                 if !self.look_elsewhere(left, partial)? {
@@ -647,7 +660,7 @@ impl Follower {
         for ((_, total), count) in self.handed.iter_mut().zip(counts) {
             *total += count;
         }
-        Ok(Some(Batch { table: making.done, rows, ..chosen.into() }))
+        Ok(Some(Batch { table: making.done, rows, lost_budget: budget, lost_rejected: rejected, ..chosen.into() }))
     }
 
     /// All that was handed out is safe: the cursor moves there, and segments that every sink has passed go.
@@ -666,13 +679,7 @@ impl Follower {
         for (name, count) in self.handed.iter().filter(|(_, count)| *count > 0) {
             *cursor.totals.entry((*name).to_owned()).or_default() += count;
         }
-        {
-            let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-            cursor.place(&self.dir, &self.sink)?;
-            held.clone_from(&cursor);
-        }
-        self.undurable = true;
-        self.cursor = cursor;
+        self.place(cursor)?;
         self.rejected = self.rejected.split_off(&self.position);
         self.cut = true;
         self.handed = NOTHING;
@@ -693,6 +700,37 @@ impl Follower {
         if let Some(passed) = marks.iter().map(|mark| mark.seq).min() {
             delete_passed(&self.dir, passed, 1)?;
         }
+        Ok(())
+    }
+
+    /// The sink has all rows before `seq`, a cut, safe already, from before a crash that the cursor is behind. It moves there,
+    /// with an empty state, and with what became of the rows behind it; nothing of them is asked of the journal.
+    ///
+    /// # Errors
+    /// [`Error::NotAhead`] where the cursor is there already, or for a term that there is not; as [`Follower::commit`], and
+    /// [`Follower::rewind`].
+    pub fn advance(&mut self, seq: i64, totals: &BTreeMap<String, u64>) -> Result<(), Error> {
+        let known = |term: &String| NOTHING.iter().any(|(name, _)| name == term);
+        if seq <= self.cursor.seq || !totals.keys().all(known) {
+            return Err(Error::NotAhead(seq));
+        }
+        let mut cursor = Cursor { seq, state: Vec::new(), totals: self.cursor.totals.clone() };
+        for (name, count) in totals.iter().filter(|(_, count)| **count > 0) {
+            *cursor.totals.entry(name.clone()).or_default() += count;
+        }
+        self.place(cursor)?;
+        // Made durable by it.
+        self.rewind()
+    }
+
+    /// Puts a cursor in force; a loss of power may bring the one before it back.
+    fn place(&mut self, cursor: Cursor) -> Result<(), Error> {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        cursor.place(&self.dir, &self.sink)?;
+        held.clone_from(&cursor);
+        drop(held);
+        self.undurable = true;
+        self.cursor = cursor;
         Ok(())
     }
 

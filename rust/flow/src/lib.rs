@@ -123,6 +123,9 @@ pub enum Error {
     /// Rows of this range may still be merged with what follows.
     #[error("seq {0} is in the middle of a window: a checkpoint ends at a cut")]
     MidWindow(i64),
+    /// There is nothing between the cursor and this seq, or what became of it is told in terms that there are not.
+    #[error("seq {0} is not ahead of the cursor, or a term of it is none of a sink's")]
+    NotAhead(i64),
     /// The final row is written, and may not be had before it is durable.
     #[error("the end of the journal does not get onto the disk: {0}")]
     HeldBack(String),

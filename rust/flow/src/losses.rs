@@ -158,6 +158,11 @@ impl Losses {
         rows
     }
 
+    /// The row that tells of claims which were accepted and cannot be read.
+    pub(crate) fn unreadable(&self, claims: u64, now_ns: i64) -> Vec<u8> {
+        row("unreadable", claims, self.since_ns(), now_ns).to_vec()
+    }
+
     /// Off, dropped and refused, as they were seen for this batch.
     pub(crate) fn edge(&self) -> [u64; 3] {
         let of = |kind| {

@@ -56,6 +56,8 @@ pub struct Journaled {
     pub bytes: u64,
     /// Why the next segment could not be begun; none while they can be.
     pub unrolled: Option<String>,
+    /// Somebody has written over the ring: what lies where, until another one has taken its place.
+    pub damaged: Option<String>,
     /// Rows before this seq were let go, though a sink that is not required may have lacked them.
     pub let_go: i64,
     /// The final batch is written.

@@ -129,6 +129,10 @@ pub struct Pump {
     stuck_since: Option<Clockwork>,
     /// Since when nothing can go for the list of followers' sake: somebody is changing it.
     held_up: Option<Clockwork>,
+    /// Since when something lies in front of a lane that is no record, and what that is.
+    damaged: Option<(Clockwork, String)>,
+    /// Claims behind it, in the batch being filled.
+    unreadable: u64,
     /// The ring that goes on when this one is drained.
     successor: Option<Arc<Ring>>,
     /// What was counted in the rings before.
@@ -222,6 +226,8 @@ impl Pump {
             let_go: 0,
             over: false,
             stuck_since: None,
+            damaged: None,
+            unreadable: 0,
             successor: None,
             carried: Vec::new(),
             ended: false,
@@ -280,13 +286,19 @@ impl Pump {
         self.successor.is_some()
     }
 
+    /// Whether somebody has scribbled over the ring, so that a lane of it will never get on: it wants another one.
+    #[must_use]
+    pub fn is_damaged(&self) -> bool {
+        self.damaged.is_some() && self.progress.journaled().damaged.is_some()
+    }
+
     /// Goes on with another ring once this one, which the caller has closed, is drained. Seqs, birth and counters go on.
     /// Not while the pump [is replacing](Self::is_replacing) one.
     /// `refused`: why it could not be made at first.
     pub fn replace(&mut self, ring: Arc<Ring>, carry: Carry, refused: Option<&str>) {
         self.carried.push(carry);
-        let deleted = "the ring's file was deleted";
-        let cause = refused.map_or(deleted.to_owned(), |why| format!("{deleted}; at first: {why}"));
+        let why = self.damaged.as_ref().map_or("the ring's file was deleted", |(_, what)| what);
+        let cause = refused.map_or(why.to_owned(), |refused| format!("{why}; at first: {refused}"));
         let mut event = Encoder::new(named("auditring.RingReplaced"));
         event.int("generation", i64::from(ring.identity().generation)).text("cause", &cause);
         // A full mailbox has told of worse.
@@ -297,12 +309,12 @@ impl Pump {
     /// Looks whether the journal is still where it was, and puts back what was taken away of it: nothing of that is lost, as
     /// long as this process lives. Returns what was found, and why something could not be put back.
     pub fn keep(&mut self, held: &ProcessDir) -> (Vec<Vanished>, Result<(), Error>) {
-        if self.ended {
-            return (Vec::new(), Ok(()));
-        }
         let (found, mut result) = self.keep.look(held, &self.progress, self.unfollowed.max(self.let_go));
-        result = result.and_then(|()| Ok(self.progress.show()?)).and_then(|()| self.followed_by());
-        if found.iter().any(|one| one.path == self.writer.path()) {
+        result = result.and_then(|()| Ok(self.progress.show()?));
+        if !self.ended {
+            result = result.and_then(|()| self.followed_by());
+        }
+        if !self.ended && found.iter().any(|one| one.path == self.writer.path()) {
             // What is written from now on goes where it can be found.
             self.writer.poison();
             result = result.and_then(|()| self.roll());
@@ -327,10 +339,12 @@ impl Pump {
         let Some(ring) = self.successor.take() else { return Ok(()) };
         self.consumer = consumer_of(Arc::clone(&ring)).ok_or(Error::TwoPumps)?;
         self.ring = ring;
+        self.damaged = None;
         // All of the ring before is journaled: whoever waits for that need not wait for the first batch of this one.
         self.progress.publish(|journaled| {
             journaled.generation = self.ring.identity().generation;
             journaled.lanes.clear();
+            journaled.damaged = None;
         });
         Ok(())
     }
@@ -414,6 +428,7 @@ impl Pump {
         }
         self.look_behind(rest.first().map(|(number, _)| *number));
         self.fill_from_ring();
+        self.look_for_damage();
         let mut taken = first.len();
         if let Some(number) = self.behind.as_ref().filter(|behind| self.is_past(behind)).map(|behind| behind.number) {
             for (_, record) in rest.iter().take_while(|(posted, _)| *posted == number) {
@@ -485,7 +500,7 @@ impl Pump {
         let stand = Stand {
             claimed: cells.get(counters::CLAIMED) + taken + in_ring,
             edge: self.losses.edge(),
-            born: cells.get(counters::BORN) + rows - taken,
+            born: cells.get(counters::BORN) + rows + self.unreadable - taken,
         };
         (stand, in_ring, cells.get(counters::JOURNALED) + rows)
     }
@@ -574,6 +589,7 @@ impl Pump {
             self.timeline.abandon();
             self.losses.abandon();
             self.balance.abandon();
+            self.unreadable = 0;
             self.changing = None;
             return Err(error);
         }
@@ -585,6 +601,7 @@ impl Pump {
         self.clocks.written();
         self.losses.written();
         self.balance.written();
+        self.unreadable = 0;
         if let Some(policy) = self.changing.take() {
             self.policies.settle(&policy);
             self.ticks.go_by(&self.policies.in_force().policy);
@@ -612,7 +629,8 @@ impl Pump {
         let claims: u64 = lanes.iter().map(claims).sum();
         cells.add(counters::CLAIMED, claims);
         cells.add(counters::ACCEPTED, claims);
-        cells.add(counters::BORN, u64::from(self.fill.count) - claims);
+        cells.add(counters::LOST_UNREADABLE, self.unreadable);
+        cells.add(counters::BORN, u64::from(self.fill.count) + self.unreadable - claims);
         cells.add(counters::JOURNALED, u64::from(self.fill.count));
         self.fill.tally.drain(&mut cells);
         self.losses.cells(&mut cells);
@@ -682,8 +700,12 @@ impl Pump {
         self.fill.begin_segment();
         self.distrusted = false;
         if let Some(empty) = empty {
-            // It is only in the way; a disk that refuses this too is told of by the next write.
-            let _ = std::fs::remove_file(&empty);
+            // It is only in the way, and goes with those around it at the latest.
+            if let Err(source) = std::fs::remove_file(&empty) {
+                let path = empty.clone();
+                let error = Error::Io { what: "remove a segment that was never of use", path, source };
+                self.rolls.failed(&error, &self.progress);
+            }
             self.syncer.removed(&empty);
             self.keep.forget(&empty);
         }
@@ -886,6 +908,30 @@ impl Pump {
             }
         }
         over
+    }
+
+    /// What no producer can have left in front of a lane stays there for ever. It is declared, so that the host goes on with
+    /// another ring; once this one takes no more, all behind it is given up, counted and told in one batch.
+    fn look_for_damage(&mut self) {
+        let Some(lane) = self.lanes().find(|lane| self.consumer.is_damaged(*lane)) else {
+            self.damaged = None;
+            return;
+        };
+        let at = self.consumer.position(lane).pos;
+        let what = || format!("what lies in lane {lane} of the ring at byte {at} is no record: it was written over");
+        let since = self.damaged.get_or_insert_with(|| (Clockwork::now(), what())).0;
+        if since.elapsed() < PATIENCE {
+            return;
+        }
+        if self.ring.is_closed() {
+            let claims = self.consumer.give_up(lane);
+            self.unreadable += claims;
+            let now = self.timeline.now().time_ns;
+            let row = self.losses.unreadable(claims, now);
+            self.own(&row);
+        } else if let Some((_, what)) = &self.damaged {
+            self.progress.publish(|journaled| journaled.damaged = Some(what.clone()));
+        }
     }
 
     /// A closed ring ends when it is drained; a claim that stays open (a writer off the processor, or a damaged header)

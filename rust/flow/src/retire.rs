@@ -3,17 +3,20 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use auditring_journal::{Cursor, Followers, ProcessDir, Totals, fold};
+use auditring_journal::{Cursor, Followers, ProcessDir, Totals, fold, remove_remains};
 
 use crate::Error;
 
 /// Removes the directory if every sink is past its final row; whether it is removed. One that nobody follows stays: nobody
-/// has its rows yet. What is left of the caller's hold on it is `held`.
+/// has its rows yet. What is left of the caller's hold on it is `held`; without one, what could not be removed is removed.
 ///
 /// # Errors
 /// What the journal or the system says; asking again does no harm.
 pub fn retire(root: &Path, process: &[u8; 16], held: &mut Option<ProcessDir>) -> Result<bool, Error> {
-    let Some(dir) = held.as_ref().map(ProcessDir::path) else { return Ok(true) };
+    let Some(dir) = held.as_ref().map(ProcessDir::path) else {
+        remove_remains(root, process)?;
+        return Ok(true);
+    };
     // Nobody is entered in between, to find nothing.
     let Some(_hold) = Followers::hold(dir)? else { return Ok(false) };
     let state = fold(dir)?;

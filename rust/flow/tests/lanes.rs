@@ -281,3 +281,88 @@ fn recovery_and_its_preview_find_every_lane() {
         assert_eq!(seen(), 40 * lanes as usize);
     }
 }
+
+/// Writes over the header of the record behind so many that wait in a lane, as a stray pointer may.
+fn scribble(ring: &Ring, lane: u32, behind: usize, over: impl Fn(u64) -> u64) {
+    use std::os::unix::fs::FileExt;
+    let file = std::fs::OpenOptions::new().read(true).write(true).open(ring.path()).unwrap();
+    let bytes = u64::from(ring.geometry().lane_bytes);
+    let data = file.metadata().unwrap().len() - bytes * u64::from(ring.geometry().lanes - lane);
+    let word = |at: u64| {
+        let mut word = [0; 8];
+        file.read_exact_at(&mut word, data + at).unwrap();
+        u64::from_le_bytes(word)
+    };
+    let mut at = (0..bytes).step_by(8).find(|at| word(*at) != 0).unwrap();
+    for _ in 0..behind {
+        at += u64::from(word(at) as u32).next_multiple_of(8);
+    }
+    file.write_all_at(&over(word(at)).to_le_bytes(), data + at).unwrap();
+}
+
+/// Another ordinal; a length that nothing has; one that leads beyond the tail; an open claim of no possible length.
+const SCRIBBLES: [fn(u64) -> u64; 4] = [
+    |header| header ^ 1 << 40,
+    |header| header | 0x7000_0000,
+    |header| header & !0xffff_ffff | 0x8000,
+    |header| header & !0xffff_ffff | 0xffff_0000_u32.wrapping_neg() as u64 | 0x8000_0000,
+];
+
+#[test]
+fn a_header_that_was_written_over_stops_one_lane_until_another_ring_takes_its_place() {
+    for over in SCRIBBLES {
+        let mut rig = Rig::new(2);
+        rig.reads(0, 0..10);
+        rig.reads(1, 0..5);
+        scribble(&rig.ring, 0, 4, over);
+        while !rig.pump.is_damaged() {
+            rig.pump.run(SOON).unwrap();
+        }
+        rig.reads(1, 5..9);
+        rig.pump();
+        let said = rig.pump.progress().journaled();
+        assert_eq!(said.lanes, [4, 9], "all before it, and all of the other lane");
+        assert!(said.damaged.unwrap().contains("lane 0"));
+        rig.replace();
+        rig.reads(0, 10..13);
+        rig.reads(1, 9..12);
+        while rig.pump.progress().journaled().generation == 0 {
+            rig.pump.run(SOON).unwrap();
+        }
+        assert_eq!(rig.pump.progress().journaled().damaged, None);
+        rig.end();
+        let (reads, others) = story(&rig.dir(), 2);
+        assert_eq!(reads, [vec![0, 1, 2, 3, 10, 11, 12], dense(12)]);
+        let lost: Vec<_> =
+            others.iter().filter_map(|(action, lost)| lost.map(|lost| (action.as_str(), lost))).collect();
+        assert_eq!(lost, [("auditring.EventsLost", 6)]);
+        assert!(others.iter().any(|(action, _)| action == "auditring.RingReplaced"));
+        assert_eq!(balanced(rig.folder.path()), 25);
+    }
+}
+
+#[test]
+fn a_log_that_is_closed_with_a_header_written_over_ends_and_counts_what_is_behind_it() {
+    let mut rig = Rig::new(2);
+    rig.reads(0, 0..10);
+    rig.reads(1, 0..5);
+    scribble(&rig.ring, 0, 0, SCRIBBLES[0]);
+    rig.end();
+    let (reads, others) = story(&rig.dir(), 2);
+    assert_eq!(reads, [vec![], dense(5)]);
+    assert_eq!(others.iter().filter_map(|(_, lost)| *lost).collect::<Vec<_>>(), [10]);
+    assert_eq!(others.last().unwrap().0, "ProxyCleanShutdown");
+    assert_eq!(balanced(rig.folder.path()), 15);
+}
+
+#[test]
+fn what_lies_where_nobody_has_claimed_yet_is_no_damage() {
+    let mut rig = Rig::new(1);
+    rig.reads(0, 0..1);
+    scribble(&rig.ring, 0, 1, |_| 7);
+    rig.pump();
+    assert!(!rig.pump.is_damaged());
+    rig.reads(0, 1..3);
+    rig.end();
+    assert_eq!(story(&rig.dir(), 1).0, [dense(3)]);
+}

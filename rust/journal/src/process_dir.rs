@@ -206,7 +206,7 @@ impl ProcessDir {
     /// Removes the directory and all in it. Killed in the middle, [`purge`] does the rest.
     ///
     /// # Errors
-    /// If the system refuses; the directory may be under its dead name then.
+    /// If the system refuses; the directory may be under its dead name then: see [`remove_remains`].
     pub fn remove(self) -> Result<()> {
         let name = self.path.file_name().unwrap_or_default().to_string_lossy();
         let dead = self.path.with_file_name(format!("{DEAD}{name}"));
@@ -214,6 +214,18 @@ impl ProcessDir {
         dead.parent().map_or(Ok(()), files::sync_dir)?;
         files::remove_all(&dead)
     }
+}
+
+/// Removes what a [`ProcessDir::remove`] that the system refused has left of a process's directory, if anything.
+///
+/// # Errors
+/// If the system refuses again.
+pub fn remove_remains(root: &Path, process: &[u8; 16]) -> Result<()> {
+    let dead = root.join(JOURNAL).join(format!("{DEAD}{}", process_text(process)));
+    if !files::real_dir(&dead)? {
+        return Ok(());
+    }
+    files::remove_all(&dead)
 }
 
 fn locked_temporary(journal: &Path, process: &str) -> Result<(PathBuf, Lock)> {

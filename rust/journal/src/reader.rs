@@ -195,6 +195,12 @@ impl Reader {
         self.next_seq.map_or(self.floor, |next| next.max(self.floor))
     }
 
+    /// A segment is not there, and may be put back.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        self.waiting.is_some()
+    }
+
     /// The segment being read.
     #[must_use]
     pub fn segment(&self) -> Option<SegmentName> {

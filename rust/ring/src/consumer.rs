@@ -129,6 +129,20 @@ impl<R: Deref<Target = Ring>> Consumer<R> {
         self.reader(lane).stuck(self.parts(lane))
     }
 
+    /// What lies at the read position can never be a record: somebody has scribbled over the file. It may be seen for a
+    /// moment where a claim comes to store over it; if it stays, the lane goes no further.
+    #[must_use]
+    pub fn is_damaged(&self, lane: u32) -> bool {
+        self.reader(lane).is_damaged(self.parts(lane))
+    }
+
+    /// Moves on to the tail, over what nobody can read any more; over how many claims. The lane has to be closed, and
+    /// nothing of it is ever used again.
+    pub fn give_up(&mut self, lane: u32) -> u64 {
+        debug_assert!(self.ring.is_closed(), "a lane that takes more has no end");
+        self.readers[lane as usize].give_up(&self.ring.parts()[lane as usize])
+    }
+
     /// Every lane is closed and read to its end: nothing more will come.
     #[must_use]
     pub fn drained(&self) -> bool {

@@ -11,6 +11,8 @@ use crate::word::{self, Position};
 pub(crate) struct Reader {
     pub(crate) read: Position,
     pub(crate) released: Position,
+    /// What was read last was given up: nobody knows whether all of it was committed.
+    given_up: bool,
     /// The tail when it was last looked at, in words.
     polled: u32,
 }
@@ -23,7 +25,7 @@ pub(crate) struct Record {
 
 impl Reader {
     pub(crate) const fn new(start: Position) -> Self {
-        Self { read: start, released: start, polled: start.units() }
+        Self { read: start, released: start, given_up: false, polled: start.units() }
     }
 
     pub(crate) fn poll(&mut self, parts: &Parts) -> bool {
@@ -63,8 +65,10 @@ impl Reader {
         if words == 0 {
             return;
         }
-        // SAFETY: all of it was committed, and we alone may touch it until the store below gives it back.
-        unsafe { parts.words.zero(self.released.units(), words) };
+        if !self.given_up {
+            // SAFETY: all of it was committed, and we alone may touch it until the store below gives it back.
+            unsafe { parts.words.zero(self.released.units(), words) };
+        }
         // Release: who sees the head sees the zeroes.
         parts.head().store(self.read.word(), Ordering::Release);
         self.released = self.read;
@@ -72,6 +76,31 @@ impl Reader {
 
     pub(crate) fn rewind(&mut self) {
         self.read = self.released;
+        self.given_up = false;
+    }
+
+    /// What lies at the read position can never be a record: somebody has scribbled over the file.
+    pub(crate) fn is_damaged(&self, parts: &Parts) -> bool {
+        // The header first: whoever has stored one had moved the tail before.
+        let header = parts.word(self.read.units()).load(Ordering::Acquire);
+        let left = word::units(parts.tail().load(Ordering::Acquire)).wrapping_sub(self.read.units());
+        // A claim that has not come to its header yet; or one that is still to come, and will store over what lies there.
+        if header == 0 || left == 0 {
+            return false;
+        }
+        let payload = word::length(header).unsigned_abs().wrapping_sub(word::HEADER as u32);
+        payload > parts.max_payload
+            || header >> 32 != u64::from(self.read.ordinal())
+            || word::record_words(payload as usize) > left
+    }
+
+    /// Moves on to the tail of a lane that takes no more, whatever lies there; over how many claims. It stays as it is.
+    pub(crate) fn give_up(&mut self, parts: &Parts) -> u64 {
+        let tail = parts.tail_from(self.read);
+        let claims = tail.claims.wrapping_sub(self.read.claims);
+        self.read = tail;
+        self.given_up = true;
+        claims
     }
 
     /// Moves on over committed records without a look at them, to a position that another reading came to.

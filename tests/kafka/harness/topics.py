@@ -66,7 +66,8 @@ def messages(servers: str, topic: str, partitions: Iterable[int] = (0,)) -> list
         for message in consumer.consume(10_000, 0.2):
             error = message.error()
             if error is None:
-                headers = {name: (value or b"").decode() for name, value in message.headers() or []}
+                pairs: Any = message.headers() or []
+                headers = {name: (value or b"").decode() for name, value in pairs}
                 key = (message.key() or b"").decode()
                 got.append(Got(key, message.value() or b"", message.timestamp()[1], headers))
             else:

@@ -45,6 +45,8 @@ pub struct Salvage {
     pub ring_gone: bool,
     /// Calls that were dropped at the edge and of which no row told.
     pub dropped: u64,
+    /// Rows that lack values for want of the key by which those are hashed.
+    pub unhashed: u64,
 }
 
 /// Takes over the directory of a process that has died. `None`: somebody holds it, or it has gone.

@@ -248,6 +248,7 @@ impl Salvager {
         }
         self.own(&event.to_vec());
         self.write(BatchFlags::FINAL_RECOVERED)?;
+        self.salvage.unhashed = self.fill.unhashed;
         Ok(self.salvage)
     }
 

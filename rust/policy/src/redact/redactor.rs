@@ -84,6 +84,13 @@ impl Redactor {
         }
     }
 
+    /// Whether redactions, a bit each, left a value out that only wants its key to be hashed.
+    #[must_use]
+    pub fn wants_key(&self, marks: u64) -> bool {
+        let hashes = |(at, rule): (usize, &Redaction)| marks >> at & 1 == 1 && rule.how == How::Hash;
+        marks != 0 && self.hasher.key_id().is_none() && self.rules.iter().enumerate().any(hashes)
+    }
+
     /// The body of the last record that was given another one.
     #[must_use]
     pub fn body(&self) -> &[u8] {
