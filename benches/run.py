@@ -39,7 +39,9 @@ SECTIONS = {
     "kafka-tax": "kafka_tax",
     "kafka-sink": "kafka_sink",
     "durability": "durability",
+    "scrape": "scrape",
     "sinks": "all_sinks",
+    "agent": "agent",
 }
 CALM = 0.5
 """Load per CPU above which nothing that is measured deserves trust."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from agents import AgentProcess, HostProcess, agent, lines, settled, tables
+from agent_rig import AgentProcess, HostProcess, agent, lines, settled, tables
 from auditring.verify import check
 from deadlines import until
 

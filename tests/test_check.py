@@ -122,6 +122,14 @@ def test_sinks_are_left_alone_if_that_is_wanted(tmp_path: Path) -> None:
     assert found(asked(path, "--no-probe"), "sink jsonl") == [("note", "was not asked")]
 
 
+def test_a_sink_of_which_only_the_proxy_knows_is_told_so(tmp_path: Path) -> None:
+    """This process has another `logging` than the proxy's."""
+    path = write(tmp_path, 'path = "audit"\njournal_bytes = "1 MiB"\n[[sink]]\nkind = "log"\n')
+    assert run(path).exit_code == 0
+    ((level, text),) = found(asked(path), "sink log")
+    assert (level, "only the proxy itself can tell" in text) == ("note", True)
+
+
 def test_what_each_sink_keeps_is_told_for_every_kind_of_event(tmp_path: Path) -> None:
     """By the core, as it would say of the event itself."""
     told = asked(write(tmp_path))

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import inspect
 import os
+import threading
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -30,13 +31,16 @@ from auditring import (
     opening,
     written,
 )
+from auditring.agent import Agent
 from auditring.config import Exempt
 from auditring.deployment import loading
 from auditring.deployment.file import File
-from auditring.deployment.keys import KEYS, SHORT, SINK
+from auditring.deployment.forms import loose
+from auditring.deployment.keys import ELSEWHERE, KEYS, SHORT, SINK
 from auditring.deployment.mistakes import Mistakes
 from auditring.deployment.settings import Source
-from auditring.sinks import JsonlSink, KafkaSink, ParquetSink, Sink, registry
+from auditring.sinks import JsonlSink, KafkaSink, LoggingSink, ParquetSink, Sink, registry
+from deadlines import until
 
 WHOLE = """\
 path = "audit"
@@ -141,8 +145,11 @@ def mistakes(folder: Path, text: str, **environ: str) -> tuple[str, ...]:
 def test_everything_that_open_takes_has_a_key_of_its_name() -> None:
     """A parameter without a key could not be configured, and a key without a parameter would say nothing."""
     parameters = set(inspect.signature(opening.open).parameters)
-    tables = {name.partition(".")[0] for name in KEYS} | {"sinks"}
-    assert tables - {"agent", "metrics"} == parameters
+    tables = {name.partition(".")[0] for name in KEYS} | {"sink"}
+    assert {name for name in parameters if ELSEWHERE.get(name, name).partition(".")[0] not in tables} == set()
+    assert tables - {"agent", "metrics", "sink"} <= parameters
+    assert set(ELSEWHERE) <= parameters
+    assert set(ELSEWHERE.values()) <= {*KEYS, "sink"}
 
 
 @pytest.mark.parametrize("value", [WhenFull, Retention])
@@ -167,6 +174,7 @@ def test_a_file_says_what_open_takes(tmp_path: Path) -> None:
     said = load(tmp_path, WHOLE)
     arguments = said.open_arguments()
     (parquet,) = arguments.pop("sinks")
+    assert [sink.name for sink in arguments.pop("agent_sinks")] == ["lines"]
     assert isinstance(parquet, ParquetSink)
     assert parquet.checkpoint.age == 60.0
     assert arguments == {
@@ -199,8 +207,7 @@ def test_a_file_says_what_open_takes(tmp_path: Path) -> None:
             allow_blind_spots=True,
         ),
     }
-    assert set(arguments) | {"sinks", *SHORT, "seed"} == set(inspect.signature(opening.open).parameters)
-    assert said.sinks is not None
+    assert set(arguments) | {"sinks", "agent_sinks", *SHORT, "seed"} == set(inspect.signature(opening.open).parameters)
     lines = said.sinks[1]
     assert isinstance(lines, JsonlSink)
     assert (lines.name, lines.policy) == ("lines", Policy(rules=[Rule(category="request", keep=Keep.ALL)], seed=3))
@@ -227,17 +234,22 @@ def test_what_nobody_says_is_left_to_open(tmp_path: Path) -> None:
 
 
 def test_sinks_of_the_agent_are_not_opened_by_the_proxy(tmp_path: Path) -> None:
-    """All, some or none; and what the log is to wait for is then nobody that it has not."""
+    """All, some or none; the journal is kept for them, and the log asks only those that it has."""
     sinks = '[[sink]]\nkind = "parquet"\n[[sink]]\nkind = "jsonl"\n'
     both = 'path = "a"\nrequired = ["parquet", "jsonl"]\n'
     assert len(load(tmp_path, both + sinks).open_arguments()["sinks"]) == 2
-    every = load(tmp_path, f"{both}{sinks}[agent]\n".replace("[agent]", '[agent]\nlisten = "127.0.0.1:9464"'))
-    assert every.open_arguments() == {"path": tmp_path / "a", "required": (), "sinks": ()}
+    every = load(tmp_path, f'probe = ["jsonl"]\n{both}{sinks}[agent]\nlisten = "127.0.0.1:9464"\n').open_arguments()
+    assert [sink.name for sink in every.pop("agent_sinks")] == ["parquet", "jsonl"]
+    assert every == {"path": tmp_path / "a", "required": ("parquet", "jsonl"), "sinks": (), "probe": ()}
     one = load(tmp_path, f'{both}{sinks}[agent]\nsinks = ["jsonl"]\n').open_arguments()
-    assert ([sink.name for sink in one["sinks"]], one["required"]) == (["parquet"], ("parquet",))
-    assert load(tmp_path, 'path = "a"\nagent.sinks = true\n').open_arguments()["sinks"] == ()
+    assert [[sink.name for sink in one[name]] for name in ("sinks", "agent_sinks")] == [["parquet"], ["jsonl"]]
+    default = load(tmp_path, 'path = "a"\nagent.sinks = true\n').open_arguments()
+    assert [len(default[name]) for name in ("sinks", "agent_sinks")] == [0, 1]
     none = load(tmp_path, f"{both}{sinks}[agent]\nsinks = false\n")
     assert len(none.open_arguments()["sinks"]) == 2
+    assert "agent_sinks" not in none.open_arguments()
+    (unknown,) = mistakes(tmp_path, f'{both}{sinks}[agent]\nsinks = ["jsnl"]\n')
+    assert unknown == "line 8, agent.sinks: unknown key 'jsnl'; did you mean 'jsonl'?"
 
 
 def test_all_mistakes_are_told_at_once_with_their_places(tmp_path: Path) -> None:
@@ -352,6 +364,14 @@ def test_a_file_that_others_may_change_is_refused(tmp_path: Path) -> None:
         deployment.load(path, environ={})
     tmp_path.chmod(0o1777)
     deployment.load(path, environ={})
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o777)
+    (shared / "target.toml").write_text('path = "a"\n')
+    (shared / "target.toml").chmod(0o600)
+    (tmp_path / "link.toml").symlink_to(shared / "target.toml")
+    with pytest.raises(DeploymentError, match="others may put another in its place"):
+        deployment.load(tmp_path / "link.toml", environ={})
 
 
 SECRETS = [
@@ -376,6 +396,19 @@ def test_a_secret_in_plain_sight_is_refused_and_not_repeated(tmp_path: Path, lin
     assert "secret in plain sight; a secret is named by where it is: { env" in found[0]
     assert "hunter2" not in str(found)
     assert "12345" not in str(found)
+
+
+@pytest.mark.parametrize("name", [*KEYS, "sink", "sink.name", "sink.policy", "nobody", "nobody.knows"])
+def test_no_message_repeats_a_secret_wherever_it_was_put(name: str) -> None:
+    """Under a key that means something else, or nothing; in a table and in a list of tables."""
+    for put in ({"password": "hunter2"}, [{"password": "hunter2"}], [{"a": {"sasl.password": "hunter2"}}]):
+        tree: Any = put
+        for part in reversed(name.split(".")):
+            tree = [tree] if part == "sink" and not isinstance(tree, list) else tree
+            tree = {part: tree}
+        with pytest.raises(DeploymentError) as caught:
+            loading.made(File(tree, Source("x.toml", {}), None), None, {}, Mistakes())
+        assert "hunter2" not in str(caught.value)
 
 
 def test_a_key_of_redaction_in_plain_sight_is_refused_and_not_repeated(tmp_path: Path) -> None:
@@ -475,7 +508,7 @@ def test_whatever_a_file_says_nothing_but_config_error_is_raised(tree: dict[str,
     """A mapping of anything becomes a deployment, or a list of what is wrong with it."""
     with contextlib.suppress(DeploymentError):
         said = loading.made(File(tree, Source("x.toml", {}), None), None, {}, Mistakes())
-        assert all(isinstance(sink, Sink) for sink in said.sinks or ())
+        assert all(isinstance(sink, Sink) for sink in said.sinks)
 
 
 @settings(max_examples=100, deadline=None)
@@ -527,7 +560,7 @@ sasl.password = { file = "password" }
         AUDITRING_SINK__KAFKA__CONFIG__SASL__USERNAME="variable",
         AUDITRING_SINK__KAFKA__CONFIG__LINGER__MS="7",
     )
-    (sink,) = said.sinks or ()
+    (sink,) = said.sinks
     assert isinstance(sink, KafkaSink)
     config = {key: sink._config[key] for key in ("security.protocol", "sasl.mechanism", "sasl.username", "linger.ms")}  # noqa: SLF001 - nowhere else to be seen
     assert config == {
@@ -548,3 +581,80 @@ sasl.password = { file = "password" }
     found = mistakes(tmp_path, text.replace('{ file = "password" }', '"hunter2"'))
     assert "secret in plain sight" in found[0]
     assert "hunter2" not in str(found)
+
+
+def test_proxy_and_agent_share_one_file(tmp_path: Path) -> None:
+    """What the proxy leaves to the agent, by the file, the agent finds by the same file."""
+    path = write(
+        tmp_path, 'path = "audit"\n[[sink]]\nkind = "parquet"\n[[sink]]\nkind = "jsonl"\n[agent]\nsinks = ["jsonl"]\n'
+    )
+    with auditring.open_from(path) as log:
+        log.emit("com.example.Told")
+        log.flush(30)
+        assert set(log.stats().sinks) == {"parquet", "jsonl"}
+        assert not list((tmp_path / "audit").glob("jsonl/*"))
+        said = deployment.load(path, environ={})
+        agent = Agent(said.root, said.agent_sinks)
+        working = threading.Thread(target=agent.run)
+        working.start()
+        try:
+            lines = tmp_path / "audit" / "jsonl"
+            until(lambda: any("com.example.Told" in one.read_text() for one in lines.glob("*.jsonl")))
+        finally:
+            agent.stop()
+            working.join(30)
+
+
+def test_each_of_our_kinds_can_be_configured(tmp_path: Path) -> None:
+    """Those that read their own table are given what is theirs as they want it: spans, sizes, limits, policies."""
+    pytest.importorskip("confluent_kafka")
+    text = """\
+path = "a"
+[[sink]]
+kind = "log"
+log_at = "DEBUG"
+checkpoint = { age = "2 s", bytes = "1 MiB" }
+except = [{ log_at = "WARNING", outcome = ["denied", "failure"] }, { log_at = "OFF", action = "Read" }]
+[[sink.policy.rule]]
+action = "Write"
+keep = "off"
+[[sink]]
+kind = "kafka"
+servers = ["127.0.0.1:9092"]
+exempt = [{ topic = "audit-elsewhere", client_id = "auditring-*" }]
+[[sink]]
+kind = "jsonl"
+[[sink]]
+kind = "parquet"
+"""
+    said = load(tmp_path, text)
+    assert {one.kind for one in said.configured or ()} == set(registry.OURS)
+    log, kafka, *_ = said.sinks
+    assert isinstance(log, LoggingSink)
+    assert (log.checkpoint.age, log.checkpoint.bytes) == (2.0, 1 << 20)
+    assert log.interested("Read", "denied")
+    assert not log.interested("Read", "success")
+    assert log.policy == Policy(rules=[Rule(action="Write", keep=Keep.OFF)])
+    assert isinstance(kafka, KafkaSink)
+    assert kafka.exempt == (Exempt(topic="audit-elsewhere", client_id="auditring-*"),)
+    for wrong, told in (
+        ('kind = "log"\nlog_att = "INFO"', "unknown key 'log_att'; did you mean 'log_at'?"),
+        ('kind = "log"\nlog_at = "LOUD"', "log_at"),
+        ('kind = "kafka"', "servers"),
+        ('kind = "kafka"\nservers = "a:1"\ntimeout = "soon"', "soon"),
+        ('kind = "kafka"\nservers = "a:1"\n[sink.config]\n"acks" = 1', "acks"),
+    ):
+        (found,) = mistakes(tmp_path, f'path = "a"\n[[sink]]\n{wrong}\n')
+        assert told in found
+
+
+def test_the_defaults_of_the_table_are_those_that_hold() -> None:
+    """What documentation and `auditring check` say where nobody says anything is what `open` does."""
+    parameters = inspect.signature(opening.open).parameters
+    said = {name: key for name, key in KEYS.items() if key.default.startswith("`") and name in parameters}
+    assert {"durability", "ring_bytes", "journal_bytes", "segment_age", "balance", "lock_policy"} <= set(said)
+    for name, key in said.items():
+        assert key.form.read(loose(key.default.strip("`")), Path()) == parameters[name].default, name
+    for field in dataclasses.fields(WhenFull):
+        key = KEYS[f"when_full.{field.name}"]
+        assert WhenFull.from_mapping({field.name: loose(key.default.strip("`"))}) == WhenFull(), field.name

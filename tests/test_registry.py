@@ -106,6 +106,17 @@ def test_two_packages_of_one_kind_are_an_error_that_names_both(install: Install)
     assert registry.load("jsonl") is JsonlSink
 
 
+def test_who_does_not_configure_a_deployment_loads_nothing_of_it() -> None:
+    """`import auditring` is of what a host needs."""
+    program = (
+        "import sys, auditring\n"
+        "assert not {'auditring.deployment', 'auditring.sinks.registry', 'confluent_kafka'} & set(sys.modules)\n"
+        "assert auditring.open_from is auditring.deployment.open_from\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_nothing_of_a_third_party_is_imported_for_a_list_of_kinds(install: Install) -> None:
     """In a process of its own, whose imports nobody else has made."""
     install("sinks_loud", {"loud": "sinks_loud:OwnSink"}, source="raise SystemExit('imported')\n")

@@ -12,7 +12,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from auditring import _core
 from auditring.exceptions import FileGone, SinkAhead, SinkError, SinkRejected
@@ -20,6 +20,7 @@ from auditring.health import HealthBoard
 from auditring.outage import Outage
 from auditring.sinks.base import Checkpoint, Sink, hurry, missing_of
 from auditring.threads import started
+from auditring.timing import Timings
 
 __all__ = ["SinkFollower", "declined"]
 
@@ -109,6 +110,10 @@ class SinkFollower:
         """Everything was delivered and committed."""
         self.vanished: tuple[float, str] | None = None
         """When a file that the sink had open was taken away last, and which."""
+        self.commits = Timings()
+        """How long it took each time to make rows safe."""
+        self.last_success_ns: int | None = None
+        """When rows were last made safe, in nanoseconds since the epoch."""
         self._rows = rows
         self._tell = tell
         self._watch = watch
@@ -128,6 +133,8 @@ class SinkFollower:
         self._target = 0
         self._closing = False
         self._gone: FileGone | None = None
+        self._lost_at: int | None = None
+        """Where a file was taken away last."""
 
     @property
     def cursor(self) -> int:
@@ -143,6 +150,16 @@ class SinkFollower:
     def alive(self) -> bool:
         """Whether the thread runs."""
         return self._thread.is_alive()
+
+    def known(self) -> dict[str, Any]:
+        """What only who drives a sink knows of it, as `SinkStats` has it."""
+        return {
+            "failures": self.failures,
+            "failing": self.failed is not None,
+            "last_success_ns": self.last_success_ns,
+            "commits": self.commits.histogram(),
+            "counters": dict(getattr(self.sink, "counters", {})),
+        }
 
     def start(self) -> None:
         """Starts the thread; again, after it has given up on the sink while the log was closed. Raises `OSError`."""
@@ -252,30 +269,19 @@ class SinkFollower:
     def _run(self) -> None:
         """Follows until the final row, through any number of failures; a sink may raise whatever it likes."""
         delay, tries = _FIRST_DELAY, 0
-        lost: int | None = None
+        self._lost_at = None
         while True:
             before = self.cursor
             try:
                 self._follow()
             except BaseException as error:  # noqa: BLE001 - a panic, too
-                # Each time at least one row fewer comes, so this ends.
-                if isinstance(error, SinkRejected) and self._rows.reject(error.seqs):
-                    continue
-                if isinstance(error, SinkAhead):
-                    refused = self._moved_on(error)
-                    if refused is None:
-                        continue
-                    error = refused
-                again = lost is not None and lost >= self.cursor
-                if isinstance(error, FileGone) and not again:
-                    # No failure of the sink: it begins another file at once, unless that goes, too.
-                    lost = self.cursor
-                    self._vanished(error)
+                failure = self._failure_of(error)
+                if failure is None:
                     continue
                 if self.cursor > before:
                     delay, tries = _FIRST_DELAY, 0
                 tries = tries + 1 if self._closing else 0
-                self._trouble(error)
+                self._trouble(failure)
                 if tries >= _LAST_TRIES:
                     if self._abandoned:
                         self._let_go()
@@ -289,6 +295,20 @@ class SinkFollower:
         with self._changed:
             self._ended = True
             self._changed.notify_all()
+
+    def _failure_of(self, error: BaseException) -> BaseException | None:
+        """What of an error is a failure of the sink; none where it was another thing, which is seen to here."""
+        # Each time at least one row fewer comes, so this ends.
+        if isinstance(error, SinkRejected) and self._rows.reject(error.seqs):
+            return None
+        if isinstance(error, SinkAhead):
+            return self._moved_on(error)
+        # It begins another file at once, unless that goes, too.
+        if isinstance(error, FileGone) and (self._lost_at is None or self._lost_at < self.cursor):
+            self._lost_at = self.cursor
+            self._vanished(error)
+            return None
+        return error
 
     def _let_go(self) -> None:
         """Whoever drives the sink next finds neither file nor lock in our hands, also where the sink has failed."""
@@ -379,7 +399,10 @@ class SinkFollower:
     def _commit(self) -> None:
         """Makes what was written safe, then moves the cursor; where nothing was written there is nothing to do."""
         if self._rows.position > self._rows.cursor:
+            began = time.perf_counter()
             self._rows.commit(self._call(self.sink.commit))
+            self.commits.add(time.perf_counter() - began)
+            self.last_success_ns = time.time_ns()
         with self._changed:
             self._safe, self._totals = self._rows.cursor, self._rows.totals
             self._changed.notify_all()

@@ -9,10 +9,11 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Final
 
 from auditring import opening
 from auditring.checking import places
-from auditring.checking.consequences import Waiting, consequences, journal_bytes, ring_bytes, sinks_in_force, waiting
+from auditring.checking.consequences import Waiting, consequences, in_order, journal_bytes, ring_bytes, waiting
 from auditring.checking.findings import Finding, Level, note, ok, wrong
 from auditring.checking.kept import Kind, kinds
 from auditring.checking.secrets import readable
@@ -25,6 +26,10 @@ from auditring.sinks import Sink
 from auditring.sinks.base import policy_of
 
 __all__ = ["Finding", "Kind", "Level", "Report", "SinkReport", "check"]
+
+
+_OF_THE_PROCESS: Final = {"log": "only the proxy itself can tell: lines go to whatever handlers its logging has"}
+"""Kinds of which nothing can be found out elsewhere."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,16 +70,18 @@ def check(
     Raises `DeploymentError` where it cannot be read, and `ConfigError` where no log could be opened with it.
     """
     deployment = load(path, environ=environ)
-    sinks = sinks_in_force(deployment)
+    sinks = deployment.sinks
     policy, digest, found = _opened(deployment)
     findings = [*found, *_looked_at(deployment)]
-    if probe:
-        findings += [_asked(sink, deployment.root) for sink in sinks]
-    else:
-        findings += [note(f"sink {sink.name}", "was not asked") for sink in sinks]
-    arguments = deployment.open_arguments()
-    names = required(arguments.get("sinks", sinks), arguments.get("required"))
-    kinds_of = {sink.name: kind for sink, kind in zip(sinks, _kinds(deployment), strict=True)}
+    names = required(in_order(deployment), deployment.log.get("required"))
+    kinds_of = dict(zip((sink.name for sink in sinks), _kinds(deployment), strict=True))
+    for sink in sinks:
+        if not probe:
+            findings.append(note(f"sink {sink.name}", "was not asked"))
+        elif kinds_of[sink.name] in _OF_THE_PROCESS:
+            findings.append(note(f"sink {sink.name}", _OF_THE_PROCESS[kinds_of[sink.name]]))
+        else:
+            findings.append(_asked(sink, deployment.root))
     return Report(
         deployment=deployment,
         findings=tuple(findings),
@@ -102,16 +109,11 @@ def _opened(deployment: Deployment) -> tuple[Policy, str | None, list[Finding]]:
     """The policy that would be in force, and the digest of the settings: by a log that keeps nothing."""
     secrets = list(readable(deployment))
     arguments = deployment.open_arguments()
-    # Of all sinks, so that what the agent is to run is held against the policy, too.
-    everything = {**arguments, "path": None, "sinks": deployment.sinks}
     if any(one.level == "wrong" for one in secrets):
         # The log's redactions want their key, so no log can be opened; its rules can be told all the same.
         return deployment.log.get("policy") or Policy(), None, secrets
-    with opening.open(**everything) as log:
-        policy = log.policy
     with opening.open(**{**arguments, "path": None}) as log:
-        digest = log.configuration_digest
-    return policy, digest, secrets
+        return log.policy, log.configuration_digest, secrets
 
 
 def _looked_at(deployment: Deployment) -> Iterator[Finding]:

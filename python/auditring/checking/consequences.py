@@ -11,9 +11,9 @@ from auditring.checking.words import count, size, span
 from auditring.config import Durability, WhenFull
 from auditring.deployment import Deployment
 from auditring.probing import required
-from auditring.sinks import ParquetSink, Sink
+from auditring.sinks import Sink
 
-__all__ = ["Waiting", "consequences", "sinks_in_force", "waiting"]
+__all__ = ["Waiting", "consequences", "in_order", "waiting"]
 
 _ROW: Final = 200
 """Bytes that an event takes in the journal, about."""
@@ -52,11 +52,6 @@ def ring_bytes(deployment: Deployment) -> int:
     return int(deployment.log.get("ring_bytes", _RING))
 
 
-def sinks_in_force(deployment: Deployment) -> tuple[Sink, ...]:
-    """All sinks, the default too."""
-    return (ParquetSink(),) if deployment.sinks is None else deployment.sinks
-
-
 def consequences(deployment: Deployment) -> Iterator[tuple[str, str]]:
     """What would happen, by what is the matter."""
     arguments = deployment.open_arguments()
@@ -74,9 +69,8 @@ def consequences(deployment: Deployment) -> Iterator[tuple[str, str]]:
     )
     left = waiting(deployment)
     waits = f"{size(left.bytes)}, about {count(left.events)} events, {span(left.seconds)} at {left.rate:,}/s"
-    sinks = sinks_in_force(deployment)
-    opened = arguments.get("sinks", sinks)
-    names = required(opened, arguments.get("required"))
+    sinks = deployment.sinks
+    names = required(in_order(deployment), arguments.get("required"))
     for sink in sinks:
         whose = "the agent" if deployment.of_agent(sink.name) else "the log"
         then = (
@@ -92,8 +86,8 @@ def consequences(deployment: Deployment) -> Iterator[tuple[str, str]]:
                 f"then {then}"
             ),
         )
-    if not opened and sinks:
-        yield "the agent is away", f"rows of all sinks wait in the journal of each process ({waits})"
+    if apart := [sink.name for sink in deployment.agent_sinks]:
+        yield "the agent is away", f"rows for {' and '.join(apart)} wait in the journal of each process ({waits})"
     yield (
         "the process is killed",
         "what was accepted is in ring and journal, and the next opener or the agent brings it to the sinks",
@@ -106,6 +100,11 @@ def consequences(deployment: Deployment) -> Iterator[tuple[str, str]]:
         )
     else:
         yield "somebody changes this file", "nothing, before the proxy starts again: it is read at start alone"
+
+
+def in_order(deployment: Deployment) -> list[Sink]:
+    """The log's own first, as `open` has them."""
+    return sorted(deployment.sinks, key=lambda sink: deployment.of_agent(sink.name))
 
 
 def _unasked(sink: Sink, arguments: Mapping[str, Any]) -> bool:

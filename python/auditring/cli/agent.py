@@ -14,13 +14,20 @@ import click
 from auditring.cli.errors import Complaint
 
 if TYPE_CHECKING:
+    from auditring.redaction import RedactionKey
     from auditring.sinks.base import Sink
 
 __all__ = ["command"]
 
 
 @click.command("agent")
-@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("directory", metavar="[DIR]", required=False, type=click.Path(path_type=Path))
+@click.option(
+    "--config",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="The proxies' auditring.toml: the directory, and those of its sinks that [agent] names.",
+)
 @click.option(
     "--sink",
     "kinds",
@@ -37,12 +44,21 @@ __all__ = ["command"]
 )
 @click.option("--once", is_flag=True, help="Bring all that is there now to the sinks, and end.")
 @click.option("--quiet", is_flag=True, help="Say nothing but what is wrong.")
-def command(directory: Path, kinds: tuple[str, ...], keys: tuple[str, ...], *, once: bool, quiet: bool) -> None:
+def command(
+    directory: Path | None,
+    config: Path | None,
+    kinds: tuple[str, ...],
+    keys: tuple[str, ...],
+    *,
+    once: bool,
+    quiet: bool,
+) -> None:
     """Drive the sinks of every process of DIR on this host, so that the processes themselves need not.
 
     \b
     auditring.open("audit/", sinks=(), agent_sinks=("parquet", "jsonl"))    in each proxy
     auditring agent audit/ --sink parquet --sink jsonl                     beside them
+    auditring agent --config auditring.toml                                the same, configured
 
     A proxy that is opened so pays for ring and journal alone. Its journal is kept for the sinks of agent_sinks from
     the first event on, whether or not an agent runs; without agent_sinks= it is kept from when the agent first sees
@@ -66,8 +82,17 @@ def command(directory: Path, kinds: tuple[str, ...], keys: tuple[str, ...], *, o
         stream=sys.stderr, format="%(levelname)s %(message)s", level=logging.WARNING if quiet else logging.INFO
     )
     try:
-        chosen = _sinks(kinds or ("parquet",))
-        agent = Agent(directory.absolute(), chosen, keys=[read_key(key) for key in keys])
+        read = [read_key(key) for key in keys]
+        if config is None:
+            if directory is None:
+                raise Complaint("which directory? give DIR, or --config FILE")
+            root, chosen = directory, _sinks(kinds or ("parquet",))
+        else:
+            if directory is not None or kinds:
+                raise Complaint("--config says which directory and which sinks: leave DIR and --sink out")
+            root, chosen, key = _configured(config)
+            read += [] if key is None else [key]
+        agent = Agent(root.absolute(), chosen, keys=read)
     except (AuditError, OSError) as error:
         raise Complaint(str(error)) from error
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -90,3 +115,19 @@ def _sinks(kinds: tuple[str, ...]) -> list[Sink]:
     if len(set(kinds)) < len(kinds):
         raise Complaint("a sink is named twice; one of a kind is all that an agent has by --sink")
     return [load(kind)() for kind in kinds]
+
+
+def _configured(path: Path) -> tuple[Path, list[Sink], RedactionKey | None]:
+    """What a deployment leaves to its agent: the directory, the sinks, and the key by which its proxies hash."""
+    from auditring.deployment import load
+    from auditring.redaction import read_key, reference
+    from auditring.sinks import ParquetSink
+
+    deployment = load(path)
+    sinks = (ParquetSink(),) if deployment.sinks is None else deployment.sinks
+    chosen = [sink for sink in sinks if deployment.of_agent(sink.name)]
+    if not chosen:
+        raise Complaint(f"{path} leaves no sink to an agent: say which in its table [agent], sinks = true")
+    policy = deployment.log.get("policy")
+    where = None if policy is None else reference(policy.redact)
+    return deployment.root, chosen, None if where is None else read_key(where)

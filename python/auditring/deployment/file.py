@@ -74,10 +74,11 @@ def exposed(path: Path, told: os.stat_result) -> str | None:
     """Why others may change what a file says; `None` where nobody may but its owner and root."""
     if told.st_mode & _OTHERS:
         return f"others may write to it (mode {stat.S_IMODE(told.st_mode):04o}; chmod go-w {path})"
-    folder = path.absolute().parent
-    of = folder.stat()
-    replaceable = of.st_mode & _OTHERS and not of.st_mode & stat.S_ISVTX
-    # What is mounted for reading alone nobody replaces from here.
-    if replaceable and not os.statvfs(folder).f_flag & os.ST_RDONLY:
-        return f"others may put another in its place (mode {stat.S_IMODE(of.st_mode):04o}; chmod go-w {folder})"
+    # Where its name is, and where the file itself is that a link leads to.
+    for folder in {path.absolute().parent, path.resolve().parent}:
+        of = folder.stat()
+        replaceable = of.st_mode & _OTHERS and not of.st_mode & stat.S_ISVTX
+        # What is mounted for reading alone nobody replaces from here.
+        if replaceable and not os.statvfs(folder).f_flag & os.ST_RDONLY:
+            return f"others may put another in its place (mode {stat.S_IMODE(of.st_mode):04o}; chmod go-w {folder})"
     return None

@@ -62,7 +62,9 @@ class Form:
 
 
 def shown(value: object) -> str:
-    """A value in a message: not longer than helps."""
+    """A value in a message: not longer than helps, and of what has parts none."""
+    if isinstance(value, Mapping | list | tuple):
+        return "a table" if isinstance(value, Mapping) else "a list"
     text = repr(value)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 

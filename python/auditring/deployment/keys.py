@@ -25,7 +25,7 @@ from auditring.deployment.forms import (
     words,
 )
 
-__all__ = ["CONFIG", "IGNORED", "KEYS", "PREFIX", "SHORT", "SINK", "Key", "variable"]
+__all__ = ["CONFIG", "ELSEWHERE", "IGNORED", "KEYS", "PREFIX", "SHORT", "SINK", "Key", "variable"]
 
 PREFIX: Final = "AUDITRING_"
 CONFIG: Final = "AUDITRING_CONFIG"
@@ -133,6 +133,9 @@ KEYS: Final = {
     )
 }
 """By name; what is said of a sink is in `SINK`."""
+
+ELSEWHERE: Final = {"agent_sinks": "agent.sinks", "sinks": "sink"}
+"""Parameters of `auditring.open` that a file says under another name."""
 
 SINK: Final = {
     key.name: key

@@ -11,7 +11,7 @@ from typing import Final
 
 from auditring.sinks.mapping import is_reference
 
-__all__ = ["ADVICE", "references", "resolved", "secrets_in"]
+__all__ = ["ADVICE", "hidden", "references", "resolved", "secrets_in"]
 
 ADVICE: Final = (
     'a secret is named by where it is: { env = "NAME" }, or { file = "path" } of a file that is its owner\'s alone'
@@ -20,6 +20,7 @@ _NAMES: Final = re.compile(
     r"(^|\.)(password|passwd|passphrase|secret|token|credentials?|authorization|hmac"
     r"|(api|private|secret|access|account)\.?key|key\.pem|jaas\.config)$"
 )
+_HIDDEN: Final = "[secret]"
 _ADDRESS: Final = re.compile(r"://[^/?#@\s]*:[^/?#@\s]+@")
 
 
@@ -36,6 +37,16 @@ def secrets_in(table: Mapping[str, object], way: tuple[str, ...] = ()) -> Iterat
             for number, one in enumerate(value, start=1):
                 if isinstance(one, Mapping):
                     yield from secrets_in(one, (*here, str(number)))
+
+
+def hidden(value: object, way: tuple[str, ...] = ()) -> object:
+    """The same without what is a secret in plain sight, for whoever may repeat what it does not understand."""
+    if isinstance(value, Mapping) and not is_reference(value):
+        return {key: hidden(one, (*way, str(key))) for key, one in value.items()}
+    if isinstance(value, list):
+        return [hidden(one, way) for one in value]
+    literal = not isinstance(value, Mapping) and (_is_secret(way) or _in_address(value))
+    return _HIDDEN if literal else value
 
 
 def _is_secret(way: tuple[str, ...]) -> bool:

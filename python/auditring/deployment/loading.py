@@ -10,15 +10,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from auditring.config import unknown_key
 from auditring.deployment import file as files
 from auditring.deployment.environment import by_name, tell_unknown
 from auditring.deployment.keys import CONFIG, KEYS, SHORT
-from auditring.deployment.literals import references, resolved
+from auditring.deployment.literals import ADVICE, hidden, references, resolved, secrets_in
 from auditring.deployment.mistakes import Mistakes
 from auditring.deployment.reading import Reader, arguments
 from auditring.deployment.settings import SINKS, Setting, Source, flat
 from auditring.deployment.sinks import Configured, sinks_of
-from auditring.sinks import Sink
+from auditring.sinks import ParquetSink, Sink
 
 __all__ = ["Agent", "Deployment", "Metrics", "load", "made"]
 
@@ -66,9 +67,14 @@ class Deployment:
     """What `auditring.open` takes, but for directory and sinks."""
 
     @property
-    def sinks(self) -> tuple[Sink, ...] | None:
-        """All sinks, the agent's too; `None` is the default."""
-        return None if self.configured is None else tuple(one.sink for one in self.configured)
+    def sinks(self) -> tuple[Sink, ...]:
+        """All sinks, the agent's too."""
+        return (ParquetSink(),) if self.configured is None else tuple(one.sink for one in self.configured)
+
+    @property
+    def agent_sinks(self) -> tuple[Sink, ...]:
+        """Those that the agent runs."""
+        return tuple(sink for sink in self.sinks if self.of_agent(sink.name))
 
     def of_agent(self, name: str) -> bool:
         """Whether the agent runs the sink of this name."""
@@ -77,14 +83,14 @@ class Deployment:
     def open_arguments(self) -> dict[str, Any]:
         """What to call `auditring.open` with: `auditring.open(**deployment.open_arguments())`."""
         given: dict[str, Any] = {"path": self.root, **self.log}
-        if self.sinks is None and self.agent.sinks is not True:
+        if self.configured is None and not self.agent.sinks:
             return given
-        mine = [sink for sink in self.sinks or () if not self.of_agent(sink.name)]
-        given["sinks"] = tuple(mine)
-        for name in ("required", "probe"):
-            # The agent's are the agent's to wait for, and to ask.
-            if isinstance(given.get(name), tuple):
-                given[name] = tuple(one for one in given[name] if not self.of_agent(one))
+        given["sinks"] = tuple(sink for sink in self.sinks if not self.of_agent(sink.name))
+        if apart := self.agent_sinks:
+            given["agent_sinks"] = apart
+            if isinstance(given.get("probe"), tuple):
+                # The agent's are the agent's to ask.
+                given["probe"] = tuple(name for name in given["probe"] if not self.of_agent(name))
         return given
 
 
@@ -111,11 +117,17 @@ def made(said: files.File, path: Path | None, environ: Mapping[str, str], mistak
     mistakes_of_file = len(mistakes.found)
     tree = dict(said.tree)
     tables = tree.pop(SINKS, None)
+    _refuse_secrets(tree, source, mistakes)
     variables = by_name(environ, mistakes)
     places = list(references([*said.tree.values(), *(one.value for one in variables.settings.values())]))
     named = {name for scheme, name in places if scheme == "env"}
     tell_unknown(variables, {*named, *(one.text for one in variables.sinks if one.rest[-1] == "env")}, mistakes)
-    settings = _overlaid(flat(tree, source, mistakes), variables.settings)
+    for name, one in variables.settings.items():
+        _refuse_secrets({name: one.value}, Source(one.origin, {}), mistakes)
+    settings = {
+        name: dataclasses.replace(one, value=hidden(one.value))
+        for name, one in _overlaid(flat(tree, source, mistakes), variables.settings).items()
+    }
     for name in _TABLES:
         if name in settings:
             settings[name] = dataclasses.replace(settings[name], value=resolved(settings[name].value, base))
@@ -124,8 +136,12 @@ def made(said: files.File, path: Path | None, environ: Mapping[str, str], mistak
     configured = sinks_of(tables, source, variables.sinks, base, mistakes)
     if "path" not in settings and not (mistakes_of_file and said.sha256 is None):
         mistakes.add("path", "is missing: the audit directory has to be said")
+    names = {"parquet"} if configured is None else {one.sink.name for one in configured}
+    if isinstance(apart := reader.values.get("agent.sinks"), tuple):
+        for name in apart:
+            if name not in names:
+                mistakes.add("", unknown_key(reader.place("agent.sinks"), name, names))
     mistakes.told(str(path or _ENVIRONMENT))
-    # A sink that the default says is nobody's to hand over but by name.
     agent = {"sinks": any(name.startswith(_AGENT) for name in settings), **reader.group("agent")}
     return Deployment(
         path=path,
@@ -138,6 +154,12 @@ def made(said: files.File, path: Path | None, environ: Mapping[str, str], mistak
         sha256=said.sha256,
         log=log,
     )
+
+
+def _refuse_secrets(tree: Mapping[str, Any], source: Source, mistakes: Mistakes) -> None:
+    """What stands anywhere in plain sight; that the key may be nobody's is said beside it."""
+    for key in secrets_in(tree):
+        mistakes.add(source.place(key, *key.split(".")), f"is a secret in plain sight; {ADVICE}")
 
 
 def _overlaid(file: Mapping[str, Setting], environment: Mapping[str, Setting]) -> dict[str, Setting]:

@@ -147,7 +147,7 @@ def try_settings(config: Mapping[str, Any], secrets: Mapping[str, Secret]) -> No
     }
     if protocol in plain:
         settings["security.protocol"] = plain[protocol]
-    if "OAUTHBEARER" in mechanism or "GSSAPI" in mechanism:
+    if protocol.startswith("sasl") and mechanism in {"OAUTHBEARER", "GSSAPI"}:
         # They would begin to fetch tokens and tickets.
         settings = {
             k: v

@@ -65,6 +65,9 @@ class HostProcess:
         self.accepted = 0
         """Events of which it has said that they were accepted."""
         self.closed = False
+        self.settings = settings
+        self.left: set[str] = set()
+        """Its sinks that it was told to leave to an agent."""
         self._did: list[str] = []
         code = _HOST.replace("SETTINGS", settings)
         self.process = subprocess.Popen(
