@@ -67,7 +67,7 @@ class Ends:
                 assert process.poll() is None, (folder / "log").read_text()
             finally:
                 process.send_signal(ends)
-                process.wait(30)
+                process.wait(90)
                 (folder / "pid").unlink(missing_ok=True)
 
     def ids(self) -> Counter[str]:
