@@ -119,6 +119,7 @@ listen = "127.0.0.1:9464"
 [metrics]
 listen = "127.0.0.1:9465"
 label_scopes = { vc = "virtual_cluster" }
+label_scope_limit = 50
 """
 
 
@@ -196,6 +197,8 @@ def test_a_file_says_what_open_takes(tmp_path: Path) -> None:
             "protected": WhenFull(wait=None, then=Then.RAISE),
         },
         "retention": Retention(max_bytes=10 << 30, max_age=timedelta(days=400), min_free=1 << 30),
+        "label_scopes": {"vc": "virtual_cluster"},
+        "label_scope_limit": 50,
         "exempt": [Exempt(topic="audit-elsewhere", client_id="auditring-*")],
         "policy": Policy(
             rules=[Rule(action=("Read", "Write"), resource="metrics.*", keep=Keep.SAMPLE(one_in=100))],
@@ -213,7 +216,7 @@ def test_a_file_says_what_open_takes(tmp_path: Path) -> None:
     assert (lines.name, lines.policy) == ("lines", Policy(rules=[Rule(category="request", keep=Keep.ALL)], seed=3))
     assert (lines.checkpoint.age, lines.checkpoint.bytes) == (0.5, 1 << 20)
     assert said.agent == deployment.Agent(sinks=("lines",), listen="127.0.0.1:9464")
-    assert said.metrics == deployment.Metrics(listen="127.0.0.1:9465", label_scopes={"vc": "virtual_cluster"})
+    assert said.metrics == deployment.Metrics(listen="127.0.0.1:9465")
     assert said.references == (("file", f"{tmp_path}/secrets/key"),)
     assert said.settings["retention.max_age"].origin == "auditring.toml:25"
 
@@ -401,7 +404,12 @@ def test_a_secret_in_plain_sight_is_refused_and_not_repeated(tmp_path: Path, lin
 @pytest.mark.parametrize("name", [*KEYS, "sink", "sink.name", "sink.policy", "nobody", "nobody.knows"])
 def test_no_message_repeats_a_secret_wherever_it_was_put(name: str) -> None:
     """Under a key that means something else, or nothing; in a table and in a list of tables."""
-    for put in ({"password": "hunter2"}, [{"password": "hunter2"}], [{"a": {"sasl.password": "hunter2"}}]):
+    for put in (
+        {"password": "hunter2"},
+        [{"password": "hunter2"}],
+        [{"action": {"sasl.password": "hunter2"}}],
+        {"rule": [{"action": {"token": "hunter2"}, "keep": "off"}]},
+    ):
         tree: Any = put
         for part in reversed(name.split(".")):
             tree = [tree] if part == "sink" and not isinstance(tree, list) else tree

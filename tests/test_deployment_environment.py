@@ -82,9 +82,12 @@ def test_tables_have_variables_too(tmp_path: Path) -> None:
         AUDITRING_AGENT__SINKS="parquet, ",
         AUDITRING_AGENT__LISTEN=":1",
         AUDITRING_METRICS__LISTEN=":2",
+        AUDITRING_METRICS__LABEL_SCOPE_LIMIT="50",
         AUDITRING_METRICS__LABEL_SCOPES='{ vc = "virtual_cluster" }',
     )
     assert said.log == {
+        "label_scopes": {"vc": "virtual_cluster"},
+        "label_scope_limit": 50,
         "when_full": {
             "droppable": WhenFull(wait=0),
             "protected": WhenFull(wait=None, then=Then.RAISE),
@@ -98,7 +101,7 @@ def test_tables_have_variables_too(tmp_path: Path) -> None:
         ),
     }
     assert said.agent == deployment.Agent(sinks=("parquet",), listen=":1")
-    assert said.metrics == deployment.Metrics(listen=":2", label_scopes={"vc": "virtual_cluster"})
+    assert said.metrics == deployment.Metrics(listen=":2")
 
 
 def test_the_environment_wins_over_the_file_key_by_key(tmp_path: Path) -> None:

@@ -22,7 +22,13 @@ __all__ = ["command"]
 
 
 @click.command("metrics")
-@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("directory", metavar="[DIR]", type=click.Path(path_type=Path), required=False)
+@click.option(
+    "--config",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A deployment's configuration, which says which directory, and where to serve.",
+)
 @click.option(
     "--listen",
     metavar="HOST:PORT",
@@ -40,13 +46,16 @@ __all__ = ["command"]
     type=click.FloatRange(min=0.1),
     help="With --textfile: again and again, until the command is ended; without it, once.",
 )
-def command(directory: Path, listen: str | None, textfile: Path | None, every: float | None) -> None:
+def command(
+    directory: Path | None, config: Path | None, listen: str | None, textfile: Path | None, every: float | None
+) -> None:
     """Show what every process that writes, or wrote, to DIR has counted, as Prometheus reads it.
 
     \b
     auditring metrics audit/                                       on standard output, once
     auditring metrics audit/ --listen 127.0.0.1:9464               for Prometheus to scrape
     auditring metrics audit/ --textfile /var/lib/node_exporter/auditring.prom --every 15
+    auditring metrics --config auditring.toml                      where its table [metrics] says
 
     The counters are sums over all processes of DIR, the dead included, as their journals have them, so it does not
     matter when this was started, or whether any proxy runs: no counter ever goes back. A proxy of one process can serve
@@ -72,8 +81,13 @@ def command(directory: Path, listen: str | None, textfile: Path | None, every: f
         raise Complaint("--listen or --textfile, not both: two commands do both")
     if every is not None and textfile is None:
         raise Complaint("--every says how often a file is written: give it one with --textfile")
+    if (directory is None) is (config is None):
+        raise Complaint("which directory? give DIR, or --config FILE that says it")
     try:
-        collector = DirectoryCollector(directory)
+        if config is not None:
+            directory, said = _configured(config)
+            listen = listen if listen is not None or textfile is not None else said
+        collector = DirectoryCollector(directory or Path())
     except AuditError as error:
         raise Complaint(str(error)) from error
     if listen is not None:
@@ -82,6 +96,14 @@ def command(directory: Path, listen: str | None, textfile: Path | None, every: f
         _keep_writing(collector, textfile, every)
     else:
         sys.exit(_once(collector, textfile))
+
+
+def _configured(config: Path) -> tuple[Path, str | None]:
+    """The directory of a deployment, and where its metrics are to be served."""
+    from auditring.deployment import load
+
+    deployment = load(config)
+    return deployment.root, deployment.metrics.listen
 
 
 def _once(collector: DirectoryCollector, textfile: Path | None) -> int:

@@ -20,7 +20,6 @@ __all__ = [
     "COUNT",
     "DURABILITY",
     "NAMES",
-    "NUMBER",
     "PATH",
     "PROBE",
     "SIZE",
@@ -87,12 +86,6 @@ def _path(value: object, base: Path) -> Path:
 def _count(value: object, _: Path) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise ConfigError(f"a whole number, not {shown(value)}")
-    return value
-
-
-def _number(value: object, _: Path) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ConfigError(f"a number, not {shown(value)}")
     return value
 
 
@@ -187,13 +180,6 @@ def _whole(text: str) -> object:
     return int(text) if re.fullmatch(r"-?[0-9]{1,30}", text) else text
 
 
-def _float(text: str) -> object:
-    try:
-        return float(text)
-    except ValueError:
-        return text
-
-
 def _listed(text: str) -> object:
     read = loose(text)
     return read if isinstance(read, list) else [one.strip() for one in text.split(",") if one.strip()]
@@ -211,7 +197,6 @@ def _probed(text: str) -> object:
 TEXT: Final = Form("a text", _text)
 PATH: Final = Form("a path", _path)
 COUNT: Final = Form("a whole number", _count, _whole)
-NUMBER: Final = Form("a number", _number, _float)
 SIZE: Final = Form("a size", _size)
 SPAN: Final = Form("a span of time", _span)
 SWITCH: Final = Form("true or false", _switch, _switched)

@@ -130,11 +130,22 @@ KEYS: Final = {
             "metrics.listen", TEXT, "nowhere", "Where `auditring metrics` serves what this directory's processes count."
         ),
         _key("metrics.label_scopes", TABLE, "none", 'Labels beside action and outcome: `{ vc = "virtual_cluster" }`.'),
+        _key(
+            "metrics.label_scope_limit",
+            COUNT,
+            "`100`",
+            "How many combinations of their values there are, past which all others are `other`.",
+        ),
     )
 }
 """By name; what is said of a sink is in `SINK`."""
 
-ELSEWHERE: Final = {"agent_sinks": "agent.sinks", "sinks": "sink"}
+ELSEWHERE: Final = {
+    "agent_sinks": "agent.sinks",
+    "label_scopes": "metrics.label_scopes",
+    "label_scope_limit": "metrics.label_scope_limit",
+    "sinks": "sink",
+}
 """Parameters of `auditring.open` that a file says under another name."""
 
 SINK: Final = {
