@@ -222,7 +222,8 @@ impl Follower {
         form: Form,
         progress: Arc<Progress>,
     ) -> Result<Self, Error> {
-        let lock = SinkLock::try_take(dir, sink)?.ok_or_else(|| Error::SinkHeld(sink.to_owned()))?;
+        let held = || Error::SinkHeld { sink: sink.to_owned(), dir: dir.to_owned() };
+        let lock = SinkLock::try_take(dir, sink)?.ok_or_else(held)?;
         let entry = Followers::load(dir)?.get(sink).cloned().unwrap_or_default();
         let since = entry.since_seq;
         let cursor = Cursor::load(dir, sink)?.unwrap_or_else(|| Cursor { seq: since, ..Cursor::default() });
