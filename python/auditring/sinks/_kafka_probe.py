@@ -33,7 +33,9 @@ def ask(settings: Mapping[str, Any], secrets: Mapping[str, str], topic: str | No
         raise SinkError(f"no client can be made: {scrubbed(error.args[0].str(), secrets)}") from None
     topics = None if topic is None else TopicCollection([topic])
     options = {"include_authorized_operations": True, "request_timeout": patience}
-    future = admin.describe_cluster(**options) if topics is None else admin.describe_topics(topics, **options)[topic or ""]
+    future = (
+        admin.describe_cluster(**options) if topics is None else admin.describe_topics(topics, **options)[topic or ""]
+    )
     deadline = time.monotonic() + patience
     while not future.done() and worst(said) is None and time.monotonic() < deadline:
         admin.poll(_LOOK)

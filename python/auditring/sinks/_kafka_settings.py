@@ -44,18 +44,20 @@ _OURS: Final = {
 }
 """Settings of librdkafka that are refused, and why."""
 
-SECRETS: Final = frozenset({
-    "sasl.password",
-    "ssl.key.password",
-    "ssl.keystore.password",
-    "ssl.key.pem",
-    "ssl_key",
-    "sasl.oauthbearer.config",
-    "sasl.oauthbearer.client.secret",
-    "sasl.oauthbearer.client.credentials.client.secret",
-    "sasl.oauthbearer.assertion.private.key.passphrase",
-    "sasl.oauthbearer.assertion.private.key.pem",
-})
+SECRETS: Final = frozenset(
+    {
+        "sasl.password",
+        "ssl.key.password",
+        "ssl.keystore.password",
+        "ssl.key.pem",
+        "ssl_key",
+        "sasl.oauthbearer.config",
+        "sasl.oauthbearer.client.secret",
+        "sasl.oauthbearer.client.credentials.client.secret",
+        "sasl.oauthbearer.assertion.private.key.passphrase",
+        "sasl.oauthbearer.assertion.private.key.pem",
+    }
+)
 """Those that are given by reference alone."""
 
 _DEFAULTS: Final[dict[str, Any]] = {
@@ -135,12 +137,21 @@ def try_settings(config: Mapping[str, Any], secrets: Mapping[str, Secret]) -> No
     for key in files - {"ssl.endpoint.identification.algorithm"}:
         # Read when a producer is made: files may come later.
         settings.pop(key)
-    plain = {"plaintext": "plaintext", "ssl": "plaintext", "sasl_plaintext": "sasl_plaintext", "sasl_ssl": "sasl_plaintext"}
+    plain = {
+        "plaintext": "plaintext",
+        "ssl": "plaintext",
+        "sasl_plaintext": "sasl_plaintext",
+        "sasl_ssl": "sasl_plaintext",
+    }
     if protocol in plain:
         settings["security.protocol"] = plain[protocol]
     if "OAUTHBEARER" in mechanism or "GSSAPI" in mechanism:
         # They would begin to fetch tokens and tickets.
-        settings = {k: v for k, v in settings.items() if not k.startswith("sasl.") and k not in {"security.protocol", "oauth_cb"}}
+        settings = {
+            k: v
+            for k, v in settings.items()
+            if not k.startswith("sasl.") and k not in {"security.protocol", "oauth_cb"}
+        }
     try:
         Producer({**settings, "log_level": 0})
     except KafkaException as error:
