@@ -95,6 +95,8 @@ struct Left {
     rows: Range<usize>,
     /// Seq of the first of them.
     seq: i64,
+    /// Behind the last.
+    end: i64,
     /// Rows that lie there behind a jump and cannot be had: how many, and why.
     lost: Option<(u64, usize)>,
 }
@@ -392,7 +394,7 @@ impl Follower {
             }
             if let Some((rows, cause)) = self.left.lost.take() {
                 self.lose(self.left.seq, rows, cause);
-            } else if !self.left.rows.is_empty() {
+            } else if !self.left.rows.is_empty() || self.left.seq < self.left.end {
                 self.choose(max_rows, to_cut)?;
             } else if !self.step()? {
                 return Ok(false);
@@ -476,7 +478,7 @@ impl Follower {
             Step::Batch(meta, sections) => {
                 self.selector.contexts(&self.buf[sections.contexts]);
                 self.selector.definitions(&self.buf[sections.definitions], &mut self.chosen);
-                self.left = Left { rows: sections.rows, seq: meta.first_seq, lost: None };
+                self.left = Left { rows: sections.rows, seq: meta.first_seq, end: meta.end_seq(), lost: None };
                 if meta.first_seq > self.chosen.next_seq {
                     self.jump(meta.first_seq);
                 }
@@ -538,6 +540,11 @@ impl Follower {
     fn choose(&mut self, max_rows: usize, to_cut: bool) -> Result<(), Error> {
         let windows = self.selector.has_windows();
         while !self.left.rows.is_empty() && self.rows() < max_rows {
+            if self.left.seq >= self.left.end {
+                // More rows than it says: their seqs are the next batch's.
+                self.left.rows = 0..0;
+                break;
+            }
             let bytes = &self.buf[self.left.rows.clone()];
             let Ok(view) = RowView::parse(bytes) else {
                 // The checksum held and the row does not: a writer of another mind. Its batch's rest cannot be told apart.
@@ -581,6 +588,11 @@ impl Follower {
             self.selector.row(&view, &bytes[..len], &mut self.chosen)?;
             self.left.rows.start += len;
             self.left.seq += 1;
+        }
+        if self.left.rows.is_empty() && self.left.seq < self.left.end {
+            // Fewer rows than it says.
+            let (seq, end) = (self.left.seq, std::mem::replace(&mut self.left.end, self.left.seq));
+            self.lose(seq, seq.abs_diff(end), CORRUPT);
         }
         Ok(())
     }
