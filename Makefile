@@ -17,7 +17,7 @@ export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
 RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust -type f \( -name '*.rs' -o -name '*.toml' \))
 TSAN_TARGET := $(shell uname -m)-unknown-linux-gnu
 PYTEST := $(BIN)/python -m pytest
-TORTURES := loom tsan asan fuzz kills power flood sinks disk
+TORTURES := loom tsan asan fuzz kills agents power flood sinks disk
 
 .PHONY: ci-tools help build demo test test-free-threaded test-rust test-python test-python-kafka test-python-rest lint lint-rust lint-python bench torture docs clean toolchain fuzz $(TORTURES:%=torture-%) torture-faults
 
@@ -73,7 +73,7 @@ test: test-rust test-python ## everything that is quick: Rust and Python
 test-rust: $(BIN)/python
 	$(CARGO) test --workspace --locked --quiet
 
-# Prometheus' own checker of metrics, what makes system calls fail and file systems in files, what sets a program's clock,
+# Prometheus' own checker of metrics, a tailer of lines, what makes system calls fail and file systems in files, what sets a program's clock,
 # and what fetches and runs a real Kafka: on a user's
 # machine their tests skip and say why, in CI they must run.
 ci-tools:
@@ -86,6 +86,7 @@ ci-tools:
 	    command -v mvn >/dev/null || missing+=(maven); \
 	    command -v openssl >/dev/null || missing+=(openssl); \
 	    command -v mkfs.ext4 >/dev/null || missing+=(e2fsprogs); \
+	    [[ -x /usr/sbin/rsyslogd ]] || missing+=(rsyslog); \
 	    if (($${#missing[@]})); then \
 	        apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$${missing[@]}" >/dev/null; \
 	    fi; \
@@ -168,6 +169,11 @@ torture-fuzz:
 KILLS ?= --host threads --host uvicorn --seconds 60
 torture-kills: build
 	$(BIN)/python tests/torture/kills.py $(KILLS)
+
+# Agents that are killed, stopped, doubled and handed sinks to, and hosts that are killed under them.
+AGENTS ?= --kills 20 --seconds 60
+torture-agents: build
+	PYTHONPATH=tests/shared $(BIN)/python tests/torture/agents.py $(AGENTS)
 
 # Power cuts want root, for a file system of their own; elsewhere they say why they are skipped.
 POWER ?= --seconds 35

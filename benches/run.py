@@ -37,7 +37,10 @@ SECTIONS = {
     "tail": "tail_rate",
     "tap": "kafka_tap",
     "kafka-tax": "kafka_tax",
+    "kafka-sink": "kafka_sink",
     "durability": "durability",
+    "sinks": "all_sinks",
+    "agent": "agent",
 }
 CALM = 0.5
 """Load per CPU above which nothing that is measured deserves trust."""

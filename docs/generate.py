@@ -1,7 +1,7 @@
 """Writes what is made from the code.
 
 From the catalog: methods of handles (`_core.pyi`) and log (`log_events.py`), the page `docs/events.md`, and the schema
-of a line. From the tap: the table of `docs/kafka.md`.
+of a line. From the tap: the table of `docs/kafka.md`. From the keys of a deployment: that of `docs/configuration.md`.
 
 `python docs/generate.py` writes, `--check` only tells whether anything differs (exit code 1).
 """
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from auditring import _core
+from auditring.deployment.keys import CONFIG, IGNORED, KEYS, PREFIX, SINK, Key, variable
 from auditring.kafka import APIS
 from auditring.schema import json_schema_text
 
@@ -20,12 +21,13 @@ STUB = ROOT / "python" / "auditring" / "_core.pyi"
 LOG = ROOT / "python" / "auditring" / "log_events.py"
 PAGE = ROOT / "docs" / "events.md"
 KAFKA = ROOT / "docs" / "kafka.md"
+CONFIGURATION = ROOT / "docs" / "configuration.md"
 SCHEMA = ROOT / "python" / "auditring" / "event.schema.json"
 HANDLES = ("session", "broker", "authorizer")
 BEGIN = "    # --- {} methods: made from rust/event/catalog.toml by docs/generate.py ---\n"
 END = "    # --- end ---\n"
-KAFKA_BEGIN = "<!-- made from the code by docs/generate.py -->\n"
-KAFKA_END = "<!-- end -->\n"
+TABLE_BEGIN = "<!-- made from the code by docs/generate.py -->\n"
+TABLE_END = "<!-- end -->\n"
 COMMON = """\
         *,
         outcome: Outcome | None = None,
@@ -185,13 +187,38 @@ def stubs(old: str, actions: list[dict[str, Any]]) -> str:
 
 def kafka(old: str) -> str:
     """The page of Kafka with the table of what the tap reads."""
-    before, rest = old.split(KAFKA_BEGIN)
-    after = rest.split(KAFKA_END, 1)[1]
     rows = "".join(
         f"| {api.name} | {api.key} | {api.first}–{api.last} | {api.events} |\n"  # noqa: RUF001 - a range's dash
         for api in APIS
     )
-    return f"{before}{KAFKA_BEGIN}\n| API | key | versions | events |\n|---|---|---|---|\n{rows}{KAFKA_END}{after}"
+    return between(old, f"| API | key | versions | events |\n|---|---|---|---|\n{rows}")
+
+
+def between(old: str, table: str) -> str:
+    """A page with another table between its marks."""
+    before, rest = old.split(TABLE_BEGIN)
+    after = rest.split(TABLE_END, 1)[1]
+    return f"{before}{TABLE_BEGIN}\n{table}{TABLE_END}{after}"
+
+
+def configuration(old: str) -> str:
+    """The page of the configuration with the table of its keys and variables."""
+
+    def row(key: Key, named: str) -> str:
+        return f"| `{key.name}` | `{named}` | {key.form.what} | {key.default} | {key.doc} |\n"
+
+    rows = "".join(row(key, variable(name)) for name, key in KEYS.items())
+    rows += "".join(
+        row(Key(name=f"sink.{name}", form=key.form, default=key.default, doc=key.doc), f"{PREFIX}SINK__<name>__{end}")
+        for name, key in SINK.items()
+        if (end := variable(name).removeprefix(PREFIX))
+    )
+    ignored = "".join(f"- `{name}`: {why}\n" for name, why in IGNORED.items())
+    return between(
+        old,
+        f"`{CONFIG}` names the file.\n\n| key | variable | a value is | by default | |\n|---|---|---|---|---|\n{rows}\n"
+        f"Passed over, because they are no configuration of a deployment:\n\n{ignored}\n",
+    )
 
 
 def texts() -> dict[Path, str]:
@@ -201,6 +228,7 @@ def texts() -> dict[Path, str]:
         STUB: stubs(STUB.read_text(), actions),
         LOG: MODULE + "".join(log_method(action) for action in actions if action["log"]),
         KAFKA: kafka(KAFKA.read_text()),
+        CONFIGURATION: configuration(CONFIGURATION.read_text()),
         PAGE: HEAD + "".join(section(action) for action in actions),
         SCHEMA: json_schema_text(),
     }

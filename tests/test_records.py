@@ -6,7 +6,7 @@ import pytest
 
 import auditring
 from auditring import _core
-from auditring.sinks import Batching, RowBatch, Sink
+from auditring.sinks import Batching, RowBatch, Sink, SinkContext
 from deadlines import until
 
 
@@ -83,6 +83,15 @@ class Table(Sink):
 
     def close(self) -> None:
         """Nothing to let go of."""
+
+    def probe(self, root: Path) -> None:
+        """There is nothing to write to."""
+
+    def open(self, context: SinkContext) -> None:
+        """Whose rows they are does not matter."""
+
+    def forked(self) -> None:
+        """Nobody forks here."""
 
 
 def test_rows_that_are_arrow_alone_have_no_records(tmp_path: Path) -> None:

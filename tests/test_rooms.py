@@ -20,7 +20,7 @@ CRATES: dict[str, set[str]] = {
     "core": {"ring", "event", "policy", "journal", "flow", "kafka"},
 }
 
-VALUES = {"config", "exceptions", "policy", "redaction", "sealed", "secrets", "stats", "types"}
+VALUES = {"config", "exceptions", "policy", "redaction", "sealed", "secrets", "stats", "types", "written"}
 """Modules that hold values: everybody may know them."""
 
 MODULES: dict[str, set[str]] = {
@@ -32,9 +32,10 @@ MODULES: dict[str, set[str]] = {
     "stats": set(),
     "types": set(),
     "health": {"stats"},
-    "config": {"exceptions"},
+    "written": {"exceptions"},
+    "config": {"exceptions", "written"},
     "policy_diff": set(),
-    "policy": {"_core", "config", "exceptions", "policy_diff", "redaction"},
+    "policy": {"_core", "config", "exceptions", "policy_diff", "redaction", "written"},
     "redaction": {"_core", "config", "exceptions"},
     "sinks": {"_core", "sinks"} | VALUES,
     "threads": set(),
@@ -57,8 +58,11 @@ MODULES: dict[str, set[str]] = {
     "log": {"_core", "log_events", "metrics", "running", "sinks"} | VALUES,
     "probing": {"sinks"} | VALUES,
     "opening": {"log", "probing", "sinks"} | VALUES,
+    "testing": {"_core", "log", "recovery", "sinks", "testing"} | VALUES,
+    "deployment": {"deployment", "log", "opening", "sinks"} | VALUES,
+    "checking": {"_core", "checking", "deployment", "directory", "opening", "probing", "sinks"} | VALUES,
     "_interpreter": set(),
-    "__init__": {"_core", "_interpreter", "log", "opening", "sinks"} | VALUES,
+    "__init__": {"_core", "_interpreter", "deployment", "log", "opening", "sinks"} | VALUES,
 }
 
 EVERYTHING = {"__main__", "cli", "demo"}

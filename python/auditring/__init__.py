@@ -7,13 +7,13 @@ with auditring.open("audit/", instance="proxy-eu-1") as log, log.session(peer=("
     session.read("orders", 3, 1000, 1099)
 ```
 
-`open` and what it takes and returns are here; `auditring.sinks`, `auditring.query` and `auditring.asgi` load when
-they are first used.
+`open` and what it takes and returns are here; `auditring.sinks`, `auditring.query`, `auditring.asgi`, and
+`auditring.deployment` with `open_from` load when they are first used.
 """
 
 import importlib
 import sys
-from types import ModuleType
+from typing import TYPE_CHECKING
 
 from auditring._interpreter import is_main
 
@@ -25,12 +25,13 @@ if not is_main():
     raise ImportError("auditring works in the main interpreter alone; in a sub-interpreter it is not available")
 
 from auditring._core import Authorizer, Broker, Plugin, Session
-from auditring.config import Durability, Retention, Rotation, Then, WhenFull
+from auditring.config import Durability, Exempt, Retention, Rotation, Then, WhenFull
 from auditring.exceptions import (
     AuditError,
     AuditUnavailable,
     CloseIncomplete,
     ConfigError,
+    DeploymentError,
     EventConflict,
     EventTableFull,
     JournalError,
@@ -44,7 +45,11 @@ from auditring.log import AuditLog, DeclaredEvent
 from auditring.opening import open  # noqa: A004 - the public name: auditring.open
 from auditring.policy import Keep, Policy, PolicyDiff, Rule
 from auditring.redaction import Drop, Hash, Redact, Truncate
+from auditring.secrets import Secret
 from auditring.stats import Health, Problem, SinkStats, Stats
+
+if TYPE_CHECKING:
+    from auditring.deployment import open_from
 
 __all__ = [
     "AuditError",
@@ -55,10 +60,12 @@ __all__ = [
     "CloseIncomplete",
     "ConfigError",
     "DeclaredEvent",
+    "DeploymentError",
     "Drop",
     "Durability",
     "EventConflict",
     "EventTableFull",
+    "Exempt",
     "Hash",
     "Health",
     "JournalError",
@@ -73,6 +80,7 @@ __all__ = [
     "Retention",
     "Rotation",
     "Rule",
+    "Secret",
     "Session",
     "SessionClosed",
     "SinkError",
@@ -83,13 +91,16 @@ __all__ = [
     "Truncate",
     "WhenFull",
     "open",
+    "open_from",
 ]
 
-_ROOMS = frozenset({"asgi", "query", "sinks"})
+_ROOMS = frozenset({"asgi", "deployment", "query", "sinks"})
 
 
-def __getattr__(name: str) -> ModuleType:
+def __getattr__(name: str) -> object:
     """Loads a room of the package when somebody enters it."""
     if name in _ROOMS:
         return importlib.import_module(f"{__name__}.{name}")
+    if name == "open_from":
+        return importlib.import_module(f"{__name__}.deployment").open_from
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -18,6 +18,7 @@ __all__ = [
     "Broker",
     "Follower",
     "LineWriter",
+    "Living",
     "Log",
     "Orphan",
     "Plugin",
@@ -43,6 +44,7 @@ __all__ = [
     "lines",
     "literal",
     "outside",
+    "processes",
     "sample_by",
     "schema",
 ]
@@ -361,11 +363,12 @@ class Log:
         startup: Sequence[tuple[str, str]] = ...,
         key: RedactionKey | None = None,
         required: Sequence[str] = ...,
+        by_agent: Sequence[str] = ...,
         lanes: int | None = None,
     ) -> Self:
         """`sinks`: names, each with its own policy in its journaled form, empty where it has none.
 
-        `required`: those of them for which the pump stops at the journal's budget.
+        `required`: those of them for which the pump stops at the journal's budget; `by_agent`: those left to an agent.
         `droppable` and `protected`: seconds to wait for space (`None`: for ever), then raise (`True`) or drop.
         `lanes`: of the ring; by default one where there is a GIL, else one a processor, at most 8.
         `power_seconds`: what was written is durable after so long, and no sink has it before; `None`: no such promise.
@@ -430,6 +433,11 @@ class Log:
 
         Returns its number, for `posted`.
         """
+    def exempt(self, topic: str, client_id: str) -> None:
+        """Lets taps that are made from now on not audit Produces to `topic` under `client_id`.
+
+        `*` is any text in a topic, and stands for what follows at the end of a client id.
+        """
     def posted(self, number: int) -> bool:
         """Whether what was handed over under this number is in the journal."""
     def set_policy(self, policy: bytes, diff: str, timeout: float | None = None) -> bool:
@@ -474,6 +482,12 @@ class Log:
         """
     def presses(self, cursor: int) -> bool:
         """Whether a sink with this cursor holds back half of the journal's budget."""
+    def sinks(self) -> list[tuple[str, bool, bool, bool]]:
+        """The sinks that the journal is kept for: name, left to an agent, required, driven by somebody now."""
+    def cursor_of(self, sink: str) -> tuple[int, dict[str, int]]:
+        """What a sink's cursor says: next seq, and what became of the rows before it. Raises `OSError`."""
+    def assign(self, sink: str, *, by_agent: bool, policy: bytes = ...) -> None:
+        """Says whose turn it is at a sink; one that is not there is entered, with its own policy. Raises `OSError`."""
     def sync(self, seq: int, timeout: float | None = None) -> None:
         """Waits, without the GIL, until the rows before `seq`, which are journaled, are on the disk itself.
 
@@ -523,6 +537,11 @@ class Follower:
         orphan: Orphan, sink: str, declined: Sequence[tuple[str, str]] = ..., *, tables: bool = False
     ) -> Follower:
         """One of a process that has died, over what is left of its journal; it ends."""
+    @staticmethod
+    def of_living(
+        living: Living, sink: str, declined: Sequence[tuple[str, str]] = ..., *, tables: bool = False
+    ) -> Follower:
+        """One of a process that lives elsewhere; it ends when that has ended its journal, or another for it."""
     @property
     def state(self) -> bytes:
         """What the sink's last commit returned; empty at first."""
@@ -532,6 +551,12 @@ class Follower:
     @property
     def position(self) -> int:
         """Next seq after the last batch handed out."""
+    @property
+    def seen(self) -> int:
+        """Next seq behind what the journal is known to have, as of the last call."""
+    @property
+    def presses(self) -> bool:
+        """Whether it holds back half of the journal's budget."""
     @property
     def boundary(self) -> bool:
         """The next row begins a later UTC date, or lies behind a jump in seq: nothing is handed out before a commit."""
@@ -594,6 +619,11 @@ class Orphan:
     def sinks(self) -> list[str]:
         """The sinks that follow it, whether or not they lack rows. Raises `OSError`."""
     @property
+    def policy(self) -> bytes:
+        """The log's policy, in its journaled form, as its last segment has it."""
+    def enter(self, sink: str, policy: bytes) -> None:
+        """Enters a sink, where it is not there, which is owed what its journal still has. Raises `OSError`."""
+    @property
     def held(self) -> bool:
         """Whether it is in our hands: not let go of, nor its journal removed."""
     def behind(self) -> list[str]:
@@ -608,13 +638,45 @@ class Orphan:
     def forked(self) -> None:
         """In a forked child: the hold is the parent's."""
 
+@final
+class Living:
+    """The journal of a process that lives elsewhere, and what it shows."""
+
+    @staticmethod
+    def open(directory: str | PathLike[str]) -> Living | None:
+        """Of a process's directory; `None` where it is not born yet. Raises `OSError`."""
+    @property
+    def process(self) -> str: ...
+    @property
+    def instance(self) -> str: ...
+    @property
+    def host(self) -> str: ...
+    @property
+    def primary_tap(self) -> str | None: ...
+    @property
+    def policy(self) -> bytes:
+        """The log's policy, in its journaled form, as its newest segment has it."""
+    @property
+    def shown(self) -> bool:
+        """Whether it shows how far its journal may be read, as of the last look of a follower."""
+    @property
+    def urgent(self) -> bool:
+        """Whether its journal or its disk has no room."""
+    def sinks(self) -> list[tuple[str, bool, bool, bool]]:
+        """The sinks that its journal is kept for: name, left to an agent, required, driven by somebody now."""
+    def enter(self, sink: str, policy: bytes) -> bool:
+        """Enters a sink, if it is not there, with its own policy; whether it is left to an agent. Raises `OSError`."""
+
+def processes(root: str | PathLike[str]) -> list[tuple[str, Path, bool, bool]]:
+    """Each process whose journal is under `root`: UUID, directory, whether it is held, whether nobody can tell."""
+
 def adopt_orphans(
-    root: str | PathLike[str], *, by: str = "", keys: Sequence[RedactionKey] = ...
+    root: str | PathLike[str], *, by: str = "", keys: Sequence[RedactionKey] = ..., only: set[str] | None = None
 ) -> tuple[list[Orphan], list[tuple[Path, str]]]:
     """Adopts and recovers every process under `root` that has died; beside them what could not be, and why.
 
-    What those that had one of `keys` hashed is hashed by it; without theirs such values are left out.
-    Raises `OSError` if the directory cannot be read.
+    What those that had one of `keys` hashed is hashed by it; without theirs such values are left out. `only`: the UUIDs
+    of those that are meant. Raises `OSError` if the directory cannot be read.
     """
 
 @final

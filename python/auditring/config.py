@@ -8,11 +8,12 @@ import dataclasses
 import difflib
 import enum
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import timedelta
 from types import NoneType
 from typing import ClassVar, Final, Self
 
+from auditring import written
 from auditring.exceptions import ConfigError
 
 __all__ = ["Durability", "Exempt", "Retention", "Rotation", "Seconds", "Then", "WhenFull", "unknown_key"]
@@ -65,14 +66,26 @@ class _FromMapping:
 
     __slots__ = ()
 
+    _TEXTS: ClassVar[Mapping[str, Callable[[str, object], object]]] = {}
+    """What may be a text with a unit, and how that is read."""
+
     @classmethod
     def from_mapping(cls, values: Mapping[str, object]) -> Self:
-        """The class called with these keywords; an unknown key is a `ConfigError` with a suggestion."""
-        known = {field.name for field in dataclasses.fields(cls)}  # type: ignore[arg-type]  # every subclass is a dataclass
-        for key in values:
+        """The class called with these keywords; an unknown key is a `ConfigError` with a suggestion.
+
+        Sizes and spans may be texts: `"256 MiB"`, `"5 min"`.
+        """
+        fields = dataclasses.fields(cls)  # type: ignore[arg-type]  # every subclass is a dataclass
+        known = {field.name: field.default is dataclasses.MISSING for field in fields}
+        said = {}
+        for key, value in values.items():
             if key not in known:
                 raise unknown_key(cls.__name__, key, known)
-        return cls(**values)
+            read = cls._TEXTS.get(key)
+            said[key] = value if read is None else read(f"{cls.__name__}.{key}", value)
+        if missing := [name for name, needed in known.items() if needed and name not in said]:
+            raise ConfigError(f"{cls.__name__}: {' and '.join(missing)} must be given")
+        return cls(**said)
 
 
 class Then(enum.Enum):
@@ -98,6 +111,7 @@ class WhenFull(_FromMapping):
     """What to do when the wait is over. The wait is paid once per outage, not once per call."""
 
     CLASSES: ClassVar[tuple[str, ...]] = ("droppable", "protected")
+    _TEXTS: ClassVar = {"wait": written.span}
 
     def __post_init__(self) -> None:
         """Checks the span, and reads `then` from its name where it came from a file."""
@@ -188,7 +202,8 @@ class Exempt(_FromMapping):
 
     def __post_init__(self) -> None:
         """Checks that it does not let everything pass."""
-        for name, value in (("topic", self.topic), ("client_id", self.client_id)):
+        given: tuple[tuple[str, object], ...] = (("topic", self.topic), ("client_id", self.client_id))
+        for name, value in given:
             if not isinstance(value, str) or not value.isascii():
                 raise ConfigError(f"Exempt.{name}: ASCII text, not {value!r}")
             if len(value.replace("*", "")) < _LEAST_EXEMPT:
@@ -208,6 +223,8 @@ class Rotation(_FromMapping):
     age: Seconds | None = None
     utc_date: bool = True
     """Also when the UTC date changes, so that a file belongs to one day. Parquet files always do."""
+
+    _TEXTS: ClassVar = {"bytes": written.size, "age": written.span}
 
     def __post_init__(self) -> None:
         """Checks every limit."""
@@ -237,6 +254,8 @@ class Retention(_FromMapping):
     """A file goes when its newest event is older."""
     min_free: int | None = None
     """The least that is to be free on the directory's disk."""
+
+    _TEXTS: ClassVar = {"max_bytes": written.size, "max_age": written.span, "min_free": written.size}
 
     def __post_init__(self) -> None:
         """Checks every limit."""

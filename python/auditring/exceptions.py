@@ -8,6 +8,7 @@ AuditError
 ├── EventConflict (ValueError)   an event is declared already, and otherwise
 ├── EventTableFull               a log takes 256 declared events and no more
 ├── ConfigError (ValueError)     a setting that cannot be; raised before anything is opened
+│   └── DeploymentError          what a file and the environment say cannot be: all that is wrong with them, at once
 ├── PolicyLocked                 the log was opened with `lock_policy=True`
 ├── JournalError                 the journal cannot be written now; what was accepted waits in the ring
 ├── SinkError                    a sink could not make rows safe; its follower goes on trying
@@ -31,6 +32,7 @@ __all__ = [
     "CloseIncomplete",
     "ConfigError",
     "CursorError",
+    "DeploymentError",
     "EventConflict",
     "EventTableFull",
     "FileGone",
@@ -70,6 +72,17 @@ class EventTableFull(AuditError):  # noqa: N818 - names a state, as hosts will c
 
 class ConfigError(AuditError, ValueError):
     """A setting that cannot be; the message says which, and what was probably meant."""
+
+
+class DeploymentError(ConfigError):
+    """A deployment's file or environment says what cannot be; all of it that could be found."""
+
+    def __init__(self, where: str, mistakes: Iterable[str]) -> None:
+        """`where`: the file, or the environment. `mistakes`: each with its place."""
+        self.mistakes = tuple(mistakes)
+        """One text for each."""
+        several = "1 mistake" if len(self.mistakes) == 1 else f"{len(self.mistakes)} mistakes"
+        super().__init__("\n  ".join([f"{where}: {several}", *self.mistakes]))
 
 
 class PolicyLocked(AuditError):  # noqa: N818 - names a state, as hosts will catch it

@@ -95,10 +95,11 @@ class SinkFollower:
         *,
         watch: Callable[[], None] = lambda: None,
         of: str | None = None,
+        role: str = "recovery",
     ) -> None:
         """`tell` records one of the library's own events; `watch` is called between batches, at least once a second.
 
-        `of`: the dead process whose rows these are.
+        `of`: the other process whose rows these are, dead or living elsewhere; `role`: what that is to us.
         """
         self.sink = sink
         self.failures = 0
@@ -114,7 +115,7 @@ class SinkFollower:
         self._safe = self._rows.cursor
         self._totals = self._rows.totals
         self._health = health
-        self._component = f"sink:{sink.name}" if of is None else f"recovery:{of}:{sink.name}"
+        self._component = f"sink:{sink.name}" if of is None else f"{role}:{of}:{sink.name}"
         self._thread = threading.Thread()
         self._changed = threading.Condition()
         self._outage: Outage | None = None
@@ -127,6 +128,8 @@ class SinkFollower:
         self._target = 0
         self._closing = False
         self._gone: FileGone | None = None
+        self._lost_at: int | None = None
+        """Where a file was taken away last."""
 
     @property
     def cursor(self) -> int:
@@ -205,6 +208,25 @@ class SinkFollower:
         self._abandoned = True
         self.stop()
 
+    def leave(self, timeout: float | None) -> bool:
+        """Somebody else shall drive the sink: what was taken is made safe, and the cursor's lock let go of.
+
+        Whether it is by now: a call of the sink that does not come back is waited for, and the lock goes with it.
+        """
+        self.abandon()
+        self.join(timeout)
+        return not self.alive
+
+    def press(self, *, urgent: bool) -> None:
+        """Wants what there is made safe, if the journal of a process that lives elsewhere has no room for more."""
+        if urgent or self._rows.presses:
+            self.ask(self._rows.seen)
+
+    @property
+    def lag(self) -> int:
+        """Rows that are known to be in the journal, and not yet safe in the sink."""
+        return max(0, self._rows.seen - self.cursor)
+
     def look_after(self, now: float) -> None:
         """Sees to what the thread cannot tell of itself: that it has died, that its sink hangs, and what was lost.
 
@@ -232,31 +254,22 @@ class SinkFollower:
     def _run(self) -> None:
         """Follows until the final row, through any number of failures; a sink may raise whatever it likes."""
         delay, tries = _FIRST_DELAY, 0
-        lost: int | None = None
+        self._lost_at = None
         while True:
             before = self.cursor
             try:
                 self._follow()
             except BaseException as error:  # noqa: BLE001 - a panic, too
-                # Each time at least one row fewer comes, so this ends.
-                if isinstance(error, SinkRejected) and self._rows.reject(error.seqs):
-                    continue
-                if isinstance(error, SinkAhead):
-                    refused = self._moved_on(error)
-                    if refused is None:
-                        continue
-                    error = refused
-                again = lost is not None and lost >= self.cursor
-                if isinstance(error, FileGone) and not again:
-                    # No failure of the sink: it begins another file at once, unless that goes, too.
-                    lost = self.cursor
-                    self._vanished(error)
+                failure = self._failure_of(error)
+                if failure is None:
                     continue
                 if self.cursor > before:
                     delay, tries = _FIRST_DELAY, 0
                 tries = tries + 1 if self._closing else 0
-                self._trouble(error)
+                self._trouble(failure)
                 if tries >= _LAST_TRIES:
+                    if self._abandoned:
+                        self._let_go()
                     break
                 self._pause(delay)
                 delay = min(delay * 2, _LAST_DELAY if self._closing else _LONGEST_DELAY)
@@ -267,6 +280,28 @@ class SinkFollower:
         with self._changed:
             self._ended = True
             self._changed.notify_all()
+
+    def _failure_of(self, error: BaseException) -> BaseException | None:
+        """What of an error is a failure of the sink; none where it was another thing, which is seen to here."""
+        # Each time at least one row fewer comes, so this ends.
+        if isinstance(error, SinkRejected) and self._rows.reject(error.seqs):
+            return None
+        if isinstance(error, SinkAhead):
+            return self._moved_on(error)
+        # It begins another file at once, unless that goes, too.
+        if isinstance(error, FileGone) and (self._lost_at is None or self._lost_at < self.cursor):
+            self._lost_at = self.cursor
+            self._vanished(error)
+            return None
+        return error
+
+    def _let_go(self) -> None:
+        """Whoever drives the sink next finds neither file nor lock in our hands, also where the sink has failed."""
+        try:
+            self.sink.close()
+        except Exception as error:  # noqa: BLE001 - a third party's sink may raise whatever it likes
+            self._health.bad(self._component, f"{type(error).__name__}: {error}", _ADVICE)
+        self._rows.close()
 
     def _moved_on(self, ahead: SinkAhead) -> BaseException | None:
         """Moves the cursor to where the sink is; why it could not be moved."""

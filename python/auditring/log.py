@@ -20,7 +20,7 @@ from typing import Any, Final, Literal, NoReturn, Protocol, Self, overload
 
 from auditring import redaction
 from auditring._core import Authorizer, Broker, Plugin, Session
-from auditring.config import Retention, Seconds, seconds
+from auditring.config import Retention, Seconds, seconds, unknown_key
 from auditring.exceptions import AuditError, ConfigError, LogClosed, PolicyLocked
 from auditring.log_events import LogEvents
 from auditring.metrics import LogCollector
@@ -28,6 +28,7 @@ from auditring.policy import Policy, PolicyDiff, check_windows, diff
 from auditring.redaction import Redact
 from auditring.running import Running
 from auditring.sinks import Sink
+from auditring.sinks.base import policy_of
 from auditring.stats import Health, Stats
 from auditring.types import Authority, ContextMap, Outcome, Text
 
@@ -272,6 +273,12 @@ class AuditLog(LogEvents):
         """The policy in force, its seed included."""
         return self._current().policy
 
+    @property
+    def configuration_digest(self) -> str:
+        """SHA-256 of the settings that the log was opened with, as its row `ProxyStartup` has it."""
+        told: dict[str, str] = dict(self._settings["startup"])
+        return told["configuration_digest"]
+
     def set_policy(self, policy: Policy, *, timeout: Seconds | None = _CHANGE_TIMEOUT) -> PolicyDiff:
         """Brings another policy into force and returns what is different.
 
@@ -310,13 +317,62 @@ class AuditLog(LogEvents):
             self._changing.release()
         return what
 
+    # Who drives the sinks
+
+    def attach_sink(self, sink: Sink) -> bool:
+        """Drives a sink from now on, beside the others: one that this log has not had, or that an agent drives.
+
+        One that has a cursor goes on from there; a new one is owed all that the journal still has, and counts what has
+        gone. While somebody else has the sink's lock it is waited for in the background: an agent that is not killed
+        before lets go within a second or two. Returns whether this log drives it already; `health()` tells, too.
+
+        Raises `ConfigError` for a sink of a name that this log has, `LogClosed`, and `OSError`.
+        """
+        running = self._live()
+        with self._lock:
+            given: object = sink
+            if not isinstance(given, Sink):
+                raise ConfigError(f"sink: {sink!r} is no auditring.sinks.Sink; derive its class from that")
+            if any(one.name == sink.name for one in self._sinks):
+                raise ConfigError(f"sink: this log has one that is named {sink.name!r}")
+            own, form = policy_of(sink), b""
+            if own is not None:
+                policy = running.policy
+                form = own.kept(seed=policy.seed or 0, redact=self._redact, key=self._settings["key"])
+                check_windows(policy.journaled(seed=0), form, f"sink: the policy of {sink.name!r}")
+            driven = running.attach_sink(sink, form)
+            listed = [one for one in self._settings["sinks"] if one[0] != sink.name]
+            left = [name for name in self._settings["by_agent"] if name != sink.name]
+            # Also what a forked child begins with.
+            self._settings = {**self._settings, "sinks": [*listed, (sink.name, form)], "by_agent": left}
+            self._sinks = (*self._sinks, sink)
+        return driven
+
+    def release_sink(self, name: str, *, timeout: Seconds | None = None) -> None:
+        """Leaves a sink to an agent: makes safe what it has taken, and lets go of its lock.
+
+        The journal is kept for it as before; without an agent its rows wait there. `attach_sink` takes it back.
+
+        Raises `ConfigError` where this log has no such sink, `TimeoutError` where the sink is in a call that does not
+        come back (it is let go of when it does), `LogClosed`, and `OSError`.
+        """
+        limit = seconds("timeout", timeout)
+        running = self._live()
+        with self._lock:
+            known = [one.name for one in self._sinks]
+            if name not in known:
+                raise unknown_key("sink", name, known)
+            self._sinks = tuple(one for one in self._sinks if one.name != name)
+            self._settings = {**self._settings, "by_agent": [*self._settings["by_agent"], name]}
+        running.release_sink(name, limit)
+
     # What can be waited for
 
     def flush(self, timeout: Seconds | None = None) -> None:
-        """Waits until all sinks have, safe, what was accepted before the call.
+        """Waits until all sinks that this process drives have, safe, what was accepted before the call.
 
-        Raises `TimeoutError`; `SinkError` when a sink fails meanwhile; `JournalError` while the journal cannot be
-        written.
+        An agent's are not waited for: what they lack is in the journal. Raises `TimeoutError`; `SinkError` when a sink
+        fails meanwhile; `JournalError` while the journal cannot be written.
         """
         self._live().flush(seconds("timeout", timeout))
 

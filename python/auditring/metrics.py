@@ -20,6 +20,7 @@ _COUNTERS: Final = {
     "accepted": "Events committed to the ring; none of them can be lost by the death of the process",
     "torn": "Claims whose writer died before it committed",
     "off": "Events that the policy turned off",
+    "exempt": "Of those: events of an auditor's own messages, as taps saw them",
     "dropped": "Events lost because the ring was full",
     "refused": "Events refused with an error because the ring was full",
     "born": "Rows that the library itself made",
@@ -106,6 +107,13 @@ class LogCollector(Collector):
             for cause, n in sorted(sink.lost.items()):
                 lost.add_metric((name, cause), n)
         yield lost
+        counted = CounterMetricFamily(
+            "auditring_sink_counted", "What a sink counts of its own", labels=("sink", "what")
+        )
+        for name, sink in sinks:
+            for what, n in sorted(sink.counters.items()):
+                counted.add_metric((name, what), n)
+        yield counted
         yield self._by(
             "auditring_sink_failures",
             "Failures of the sink, each followed by another try",

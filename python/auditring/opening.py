@@ -7,12 +7,13 @@ import os
 import platform
 import re
 import socket
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from auditring.config import Durability, Retention, Seconds, WhenFull, check_durability, positive, seconds
+from auditring.config import Durability, Exempt, Retention, Seconds, WhenFull, check_durability, positive, seconds
 from auditring.exceptions import ConfigError
+from auditring.handover import named
 from auditring.log import AuditLog
 from auditring.policy import Keep, Policy, check_windows, drawn_seed, shorthand
 from auditring.probing import Probe
@@ -20,7 +21,7 @@ from auditring.probing import probe as probed
 from auditring.probing import required as waited_for
 from auditring.redaction import RedactionKey, check_ring, read_key, reference
 from auditring.sinks import ParquetSink, Sink
-from auditring.sinks.base import policy_of
+from auditring.sinks.base import digest_of, policy_of
 
 __all__ = ["open"]
 
@@ -39,6 +40,7 @@ def open(  # noqa: A001, PLR0913 - the public name: auditring.open; every settin
     instance: str | None = None,
     primary_tap: str | None = None,
     sinks: Sequence[Sink] | None = None,
+    agent_sinks: Collection[str | Sink] = (),
     required: Collection[str] | None = None,
     probe: Probe = None,
     policy: Policy | None = None,
@@ -56,16 +58,20 @@ def open(  # noqa: A001, PLR0913 - the public name: auditring.open; every settin
     segment_age: Seconds = 10.0,
     balance: Seconds | None = 60.0,
     retention: Retention | None = None,
+    exempt: Sequence[Exempt] = (),
 ) -> AuditLog:
     """Opens a log in directory `path` and records `ProxyStartup`; `None` makes a log that keeps nothing.
 
     A second `open` of one directory, in this process or another, is a further writer with its own ring.
 
     `instance`: which proxy this is, by default the host's name. `primary_tap`: the one tap that metrics count.
-    `sinks`: by default one `ParquetSink`. `required`: the names of those for which the log would rather stop than go on
-    without them, by default the first table sink, else the first: when the journal is full for their sake `when_full`
-    speaks, while for the others rows are let go, counted. `probe`: which sinks are asked, before anything is begun,
-    whether they can be written to: `True` is all, `False` none, by default those on this machine.
+    `sinks`: by default one `ParquetSink`. `agent_sinks`: those that `auditring agent` drives, by name, or as sinks
+    where they have policies of their own: the journal is kept for them from the first row on, whether or not an agent
+    runs yet; with `sinks=()` this process pays for ring and journal alone. `required`: the names of those for which
+    the log would rather stop than go on without them, by default the first table sink, else the first: when the journal
+    is full for their sake `when_full` speaks, while for the others rows are let go, counted. `probe`: which sinks are
+    asked, before anything is begun, whether they can be written to: `True` is all, `False` none, by default those on
+    this machine.
     `policy`: what is kept, by default everything but category `request`. `read`,
     `write`, `request` and `seed` are short for one: how much of the data events to keep; `Keep.ALL` to record every
     protocol request that passes; the seed of the sample, by default drawn. `lock_policy`: whether `AuditLog.set_policy`
@@ -76,7 +82,8 @@ def open(  # noqa: A001, PLR0913 - the public name: auditring.open; every settin
     on disk. `segment_bytes`, `segment_age`: when the journal begins a new file. `durability`: what an accepted event
     survives, by default the death of the process. `balance`: how often rows say how the
     balance stands, at most, and once at the end; `None` is never. `retention`: when sealed files of
-    the directory are deleted; `None` is never.
+    the directory are deleted; `None` is never. `exempt`: what auditors of other processes write to Kafka, which taps of
+    this one do not audit, but count; of its own sinks that is known.
 
     Raises `ConfigError` and `SinkError` before anything is touched, and `OSError`.
     """
@@ -92,6 +99,7 @@ def open(  # noqa: A001, PLR0913 - the public name: auditring.open; every settin
     if path is not None:
         _check_ring_dir(ring_dir, Path(path))
     chosen = _checked(sinks)
+    apart = _checked([*chosen, *named(agent_sinks)])[len(chosen) :]
     owned = [(sink, policy_of(sink)) for sink in chosen]
     policy = _policy(policy, read=read, write=write, request=request, seed=seed)
     drawn = drawn_seed()
@@ -108,9 +116,11 @@ def open(  # noqa: A001, PLR0913 - the public name: auditring.open; every settin
         "host": host,
         "policy": journaled,
         "sinks": [
-            (sink.name, b"" if own is None else _kept(sink, own, policy, journaled, seed, key)) for sink, own in owned
+            (sink.name, b"" if own is None else _kept(sink, own, policy, journaled, seed, key))
+            for sink, own in [*owned, *((sink, policy_of(sink)) for sink in apart)]
         ],
-        "required": waited_for(chosen, required),
+        "by_agent": [sink.name for sink in apart],
+        "required": waited_for([*chosen, *apart], required),
         "primary_tap": primary_tap,
         "ring_dir": None if ring_dir is None else os.fspath(ring_dir),
         "ring_bytes": ring_bytes,
@@ -125,14 +135,20 @@ def open(  # noqa: A001, PLR0913 - the public name: auditring.open; every settin
         raise ConfigError(f"lock_policy: True or False, not {lock_policy!r}")
     if not isinstance(retention, Retention | None):
         raise ConfigError(f"retention: a Retention, not {retention!r}")
+    if isinstance(exempt, Exempt) or not all(isinstance(one, Exempt) for one in exempt):
+        raise ConfigError(f"exempt: a sequence of Exempts, not {exempt!r}")
     said = {**settings, "policy": _said(policy, policy, key), "lock_policy": lock_policy}
     said["sinks"] = [
         [sink.name, type(sink).__qualname__, repr(None) if own is None else _said(own, policy, key)]
-        for sink, own in owned
+        + ([] if (digest := digest_of(sink)) is None else [digest])
+        for sink, own in [*owned, *((sink, policy_of(sink)) for sink in apart)]
     ]
-    if retention is not None:
-        said["retention"] = repr(retention)
+    # What was not said is not in the digest, which so stays what it was before it could be.
+    more = {"retention": retention, "exempt": list(exempt) or None}
+    said |= {name: repr(value) for name, value in more.items() if value is not None}
+    said = {name: value for name, value in said.items() if name != "by_agent" or apart}
     settings["startup"] = _startup(said, durability)
+    settings["exempt"] = tuple(exempt)
     settings["key"] = key
     settings["lanes"] = _LANES
     root = None if path is None else Path(path).absolute()
@@ -217,13 +233,17 @@ def _startup(said: Mapping[str, object], durability: Durability) -> list[tuple[s
     ]
 
 
-def _checked(sinks: Sequence[Sink] | None) -> tuple[Sink, ...]:
+def _checked(sinks: Sequence[object] | None) -> tuple[Sink, ...]:
     given: object = sinks
     if isinstance(given, Sink) or not isinstance(given, Iterable | None):
         raise ConfigError(f"sinks: a sequence of sinks, not {sinks!r}; of one: sinks=(sink,)")
     chosen = (ParquetSink(),) if sinks is None else tuple(sinks)
+    return tuple(_named_apart(chosen))
+
+
+def _named_apart(sinks: Iterable[object]) -> Iterator[Sink]:
     names = set()
-    for sink in chosen:
+    for sink in sinks:
         if not isinstance(sink, Sink):
             raise ConfigError(f"sinks: {sink!r} is no auditring.sinks.Sink; derive its class from that")
         if not isinstance(policy_of(sink), Policy | None):
@@ -233,4 +253,4 @@ def _checked(sinks: Sequence[Sink] | None) -> tuple[Sink, ...]:
         if sink.name in names:
             raise ConfigError(f"sinks: two are named {sink.name!r}")
         names.add(sink.name)
-    return chosen
+        yield sink

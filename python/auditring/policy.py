@@ -14,9 +14,9 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
-from typing import ClassVar, Final, Self, TypeVar
+from typing import Any, ClassVar, Final, Self, TypeVar
 
-from auditring import _core, redaction
+from auditring import _core, redaction, written
 from auditring.config import Seconds, unknown_key
 from auditring.exceptions import ConfigError
 from auditring.policy_diff import PolicyDiff, diff
@@ -110,6 +110,26 @@ class Keep:
         """
         return Keep("first", by=_by("FIRST", by, _ACTION), window_ns=_window("FIRST", window))
 
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, object], what: str = "Keep") -> Self:
+        """As it stands in TOML: `keep` is a word, with `one_in`, `by` or `window` where it has them."""
+        said = dict(values)
+        keep = said.pop("keep", None)
+        if not isinstance(keep, str) or keep not in _MADE:
+            raise unknown_key(f"{what}.keep", keep, list(_MADE))
+        make, needed, others = _MADE[keep]
+        for name in said:
+            if name not in _SAID:
+                raise unknown_key(what, name, {"keep", *_SAID})
+        if wrong := [name for name in said if name not in {needed, *others}]:
+            raise ConfigError(f"{what}: keep = {keep!r} has no {' and no '.join(wrong)}")
+        if needed is not None and needed not in said:
+            raise ConfigError(f"{what}: keep = {keep!r} needs {needed}")
+        if "window" in said:
+            said["window"] = written.span(f"{what}.window", said["window"])
+        made: Self = make(**said)
+        return made
+
     def __repr__(self) -> str:
         """As it is written in code."""
         match self.kind:
@@ -162,25 +182,10 @@ def _seconds(window_ns: int | None) -> float:
     return int(seconds) if seconds.is_integer() else seconds
 
 
-_UNITS: Final = {"ms": 1e-3, "s": 1.0, "m": 60.0}
-
-
-def _written(window: object) -> object:
-    """Seconds from TOML: a number, or a text with its unit (`"500ms"`, `"1s"`, `"1m"`)."""
-    if not isinstance(window, str):
-        return window
-    number = window.rstrip("ms")
-    try:
-        return float(number) * _UNITS[window.removeprefix(number).strip()]
-    except (ValueError, KeyError):
-        raise ConfigError(
-            f'Rule.window: seconds as a number, or with a unit as "500ms", "1s" or "1m", not {window!r}'
-        ) from None
-
-
 Keep.ALL = Keep("all")
 Keep.OFF = Keep("off")
-_MADE: Final[Mapping[str, tuple[Callable[..., Keep], str | None, tuple[str, ...]]]] = {
+_SAID: Final = ("one_in", "by", "window")
+_MADE: Final[Mapping[str, tuple[Callable[..., Any], str | None, tuple[str, ...]]]] = {
     "all": (lambda: Keep.ALL, None, ()),
     "off": (lambda: Keep.OFF, None, ()),
     "sample": (Keep.SAMPLE, "one_in", ("by",)),
@@ -226,23 +231,13 @@ class Rule:
     @classmethod
     def from_mapping(cls, values: Mapping[str, object]) -> Self:
         """A rule as it stands in TOML: `keep` is a word, with `one_in`, `by` or `window` where it has them."""
-        known = {"keep", "one_in", "by", "window", *_CONDITIONS}
+        known = {"keep", *_SAID, *_CONDITIONS}
         for key in values:
             if key not in known:
                 raise unknown_key("Rule", key, known)
         conditions = {name: value for name, value in values.items() if name in _CONDITIONS}
-        said = {name: value for name, value in values.items() if name in {"one_in", "by", "window"}}
-        keep = values.get("keep")
-        if not isinstance(keep, str) or keep not in _MADE:
-            raise unknown_key("Rule.keep", keep, list(_MADE))
-        make, needed, others = _MADE[keep]
-        if wrong := [name for name in said if name not in {needed, *others}]:
-            raise ConfigError(f"Rule: keep = {keep!r} has no {' and no '.join(wrong)}")
-        if needed is not None and needed not in said:
-            raise ConfigError(f"Rule: keep = {keep!r} needs {needed}")
-        if "window" in said:
-            said["window"] = _written(said["window"])
-        return cls(keep=make(**said), **conditions)  # type: ignore[arg-type]  # checked by both
+        said = {name: value for name, value in values.items() if name not in _CONDITIONS}
+        return cls(keep=Keep.from_mapping(said, "Rule"), **conditions)  # type: ignore[arg-type]  # checked by the class
 
     def form(self) -> dict[str, object]:
         """As it stands in the journaled form."""

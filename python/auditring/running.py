@@ -16,13 +16,14 @@ from auditring import _core, directory
 from auditring.config import Retention
 from auditring.exceptions import CloseIncomplete, ConfigError, JournalError
 from auditring.follower import SinkFollower, declined
+from auditring.handover import Waiting
 from auditring.health import STAYS, HealthBoard
 from auditring.policy import Policy, PolicyDiff
 from auditring.pump import Pump
 from auditring.recovery import Orphans
 from auditring.redaction import RedactionKey
 from auditring.retention import Keeper
-from auditring.sinks.base import Sink, SinkContext
+from auditring.sinks.base import Sink, SinkContext, traffic_of
 from auditring.stats import Health, SinkStats, Stats
 from auditring.watch import Watch
 
@@ -60,6 +61,15 @@ _DISK_ADVICE: Final = (
 )
 _EVENTS_ADVICE: Final = "look at the other problems: the library itself had more to tell than could be kept"
 _BLIND: Final = "{} may leave out protected events (allow_blind_spots)"
+_DRIVEN: Final = "the sink {} is driven by an agent"
+_WAITING: Final = "the sink {} is driven by somebody else, and taken over when that lets go of it"
+_UNDRIVEN: Final = 5.0
+"""Seconds for which nobody need drive a sink that is left to an agent: it may be starting anew."""
+_AGENT_ADVICE: Final = (
+    "start `auditring agent` on the directory, or forget the sink (`auditring sink forget`, once this log is closed); "
+    "its rows wait as long as the journal has room"
+)
+_FOLLOWERS_ADVICE: Final = "look at the journal's directory: who follows it cannot be read"
 _OFF_TMPFS: Final = (
     "the ring does not lie on tmpfs: it survives the container, but an emit may wait for a page; see ring_dir"
 )
@@ -76,7 +86,10 @@ class Running:
         retention: Retention | None = None,
     ) -> None:
         """Opens the ring and the journal and starts the threads. Raises `OSError`."""
+        exempt, settings = settings["exempt"], {key: one for key, one in settings.items() if key != "exempt"}
         self.core = _core.Log(None if root is None else str(root), **settings)
+        for one in (*exempt, *(one for sink in sinks for one in traffic_of(sink))):
+            self.core.exempt(one.topic, one.client_id)
         self._board = HealthBoard()
         self._pump: Pump | None = None
         self._followers: list[SinkFollower] = []
@@ -92,6 +105,9 @@ class Running:
         self._orphans: Orphans | None = None
         self._keeper: Keeper | None = None
         self._watch: Watch | None = None
+        self._waiting = Waiting(self._take, self._board)
+        self._apart: dict[str, tuple[bool, float]] = {}
+        self._context: SinkContext | None = None
         self._root = root
         if root is None:
             return
@@ -126,7 +142,7 @@ class Running:
             self._board.bad("recovery", f"{type(error).__name__}: {error}", _RECOVERY_ADVICE)
 
     def _start(self, root: Path, sinks: Sequence[Sink], settings: Mapping[str, Any]) -> None:
-        context = SinkContext(
+        self._context = SinkContext(
             root=root,
             process=self.core.process,
             instance=settings["instance"],
@@ -134,11 +150,7 @@ class Running:
             primary_tap=settings["primary_tap"],
             schema_version=_core.SCHEMA_VERSION,
         )
-        for sink in sinks:
-            mine = sink.fresh()
-            mine.open(context)
-            rows = _core.Follower(self.core, mine.name, declined(mine), tables=mine.batching.tables)
-            self._followers.append(SinkFollower(rows, mine, self._board, self._tell, watch=self._pump_lives))
+        self._followers += [self._opened(sink, self._context) for sink in sinks]
         self._watch = Watch(root, Path(self.core.directory or root), self._followers, self._board, self._tell)
         for follower in self._followers:
             follower.start()
@@ -155,6 +167,44 @@ class Running:
             if policy and Policy.from_journaled(policy).allow_blind_spots:
                 self._notes = (*self._notes, _BLIND.format(f"the policy of sink {sink}"))
                 self._tell("auditring.BlindSpots", policy=policy.decode(), sink=sink)
+
+    def _opened(self, sink: Sink, context: SinkContext) -> SinkFollower:
+        """A follower that was not started. Raises `BlockingIOError` where somebody else drives the sink."""
+        mine = sink.fresh()
+        mine.open(context)
+        rows = _core.Follower(self.core, mine.name, declined(mine), tables=mine.batching.tables)
+        return SinkFollower(rows, mine, self._board, self._tell, watch=self._pump_lives)
+
+    def _take(self, sink: Sink) -> bool:
+        """Drives a sink that was not driven here; `False` where somebody else still does."""
+        if self._context is None:
+            return True
+        try:
+            follower = self._opened(sink, self._context)
+        except BlockingIOError:
+            return False
+        follower.start()
+        self._followers.append(follower)
+        return True
+
+    def attach_sink(self, sink: Sink, form: bytes) -> bool:
+        """Drives a sink beside the others, now or as soon as nobody else does; whether it is now. Raises `OSError`."""
+        self.core.assign(sink.name, by_agent=False, policy=form)
+        if self._take(sink):
+            return True
+        self._waiting.add(sink)
+        return False
+
+    def release_sink(self, name: str, timeout: float | None) -> None:
+        """Leaves a sink to an agent. Raises `TimeoutError` and `OSError`."""
+        self.core.assign(name, by_agent=True)
+        if self._waiting.drop(name):
+            return
+        for follower in [one for one in self._followers if one.sink.name == name]:
+            if not follower.leave(timeout):
+                raise TimeoutError(f"sink {name!r} is in a call that does not come back; it is let go of when it does")
+            self._followers.remove(follower)
+            self._board.good(f"sink:{name}")
 
     @property
     def policy(self) -> Policy:
@@ -188,11 +238,14 @@ class Running:
 
     def stats(self) -> Stats:
         """The balance now; what the sinks have is read first, so that a sink is never ahead of the journal."""
-        passed = [(follower.sink.name, follower.totals, follower.failures) for follower in self._followers]
+        own = list(self._followers)
+        passed = [(one.sink.name, one.totals, one.failures, getattr(one.sink, "counters", {})) for one in own]
+        passed += [(name, self.core.cursor_of(name)[1], 0, {}) for name in self._elsewhere()]
         core = self.core.stats()
         core["alive"] = core["alive"] and not self._closing
         sinks = {
-            name: SinkStats.from_totals(totals, journaled=core["journaled"], failures=n) for name, totals, n in passed
+            name: SinkStats.from_totals(totals, journaled=core["journaled"], failures=n, counters=counters)
+            for name, totals, n, counters in passed
         }
         return Stats.from_core(core, sinks)
 
@@ -200,8 +253,18 @@ class Running:
         """What is wrong now."""
         self._pump_lives()
         self._look()
+        driven = tuple(
+            _WAITING.format(name) if name in self._waiting.names else _DRIVEN.format(name)
+            for name, (held, _) in list(self._apart.items())
+            if held
+        )
         blind = (_BLIND.format("the log's policy"),) if self.policy.allow_blind_spots else ()
-        return self._board.health((*self._notes, *blind))
+        return self._board.health((*self._notes, *driven, *blind))
+
+    def _elsewhere(self) -> list[str]:
+        """The sinks that the journal is kept for and this process does not drive. Raises `OSError`."""
+        own = {follower.sink.name for follower in list(self._followers)}
+        return [name for name, *_ in self.core.sinks() if name not in own]
 
     def _unwritable(self) -> bool:
         """Whether the journal takes no rows now: it cannot be written, or its budget or its disk has no room."""
@@ -235,9 +298,10 @@ class Running:
         deadline = None if timeout is None else time.monotonic() + timeout
         target = self.journaled(timeout)
         self.core.sync_soon()
-        for follower in self._followers:
+        followers = list(self._followers)
+        for follower in followers:
             follower.ask(target)
-        for follower in self._followers:
+        for follower in followers:
             follower.wait(target, _left(deadline))
 
     def sync(self, timeout: float | None) -> None:
@@ -320,7 +384,8 @@ class Running:
             self._pump.revive()
 
     def _stop_looking(self, timeout: float | None) -> None:
-        """Nothing is deleted any more, and what is taken away is found by the next opener."""
+        """Nothing is deleted or taken over any more, and what is taken away is found by the next opener."""
+        self._waiting.stop()
         if self._keeper is not None:
             self._keeper.stop(timeout)
         if self._watch is not None:
@@ -372,7 +437,7 @@ class Running:
         if counted["over_budget"]:
             self._board.bad("journal", f"its budget is used up: {counted['journal_bytes']} bytes", _BUDGET_ADVICE)
             # Whatever the sinks can make safe makes room.
-            for follower in self._followers:
+            for follower in list(self._followers):
                 follower.ask(counted["next_seq"])
         else:
             self._board.good("journal")
@@ -415,10 +480,28 @@ class Running:
         elif self._drops and now - self._dropped_at > _DROPS_STAY:
             self._board.good("ring")
 
+    def _look_elsewhere(self, now: float) -> None:
+        """Who drives the sinks that this process does not: one that nobody drives is a problem, after a moment."""
+        own = {follower.sink.name for follower in list(self._followers)}
+        listed = {name: held for name, _, _, held in self.core.sinks() if name not in own}
+        for name in self._apart.keys() - listed.keys():
+            self._board.good(f"agent:{name}")
+        known, self._apart = self._apart, {}
+        for name, held in listed.items():
+            was_held, since = known.get(name, (held, now))
+            self._apart[name] = held, now if held != was_held else since
+            if held or now - self._apart[name][1] < _UNDRIVEN:
+                self._board.good(f"agent:{name}")
+            else:
+                self._board.bad(f"agent:{name}", f"nobody drives the sink {name}", _AGENT_ADVICE)
+
     def _look_after_sinks(self, counted: Mapping[str, Any]) -> None:
         """Threads that have died, sinks that hang, and rows that a sink will not get."""
         now = time.monotonic()
-        for follower in self._followers:
+        if not self._closing:
+            with self._board.told("followers", _FOLLOWERS_ADVICE):
+                self._look_elsewhere(now)
+        for follower in list(self._followers):
             if not self._closing:
                 follower.look_after(now)
             if follower.finished:

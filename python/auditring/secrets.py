@@ -31,7 +31,7 @@ class Secret:
 
     def __post_init__(self) -> None:
         """Checks that there is one place, and that it can be one."""
-        places = [place for place in (self.env, self.file) if place is not None]
+        places: list[object] = [place for place in (self.env, self.file) if place is not None]
         if len(places) != 1:
             raise ConfigError("a secret: one of env='NAME' and file='path'")
         (place,) = places

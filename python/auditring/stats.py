@@ -41,15 +41,31 @@ class SinkStats:
     """Journaled, and not yet safe in the sink."""
     failures: int = 0
     """How often the sink has failed in this process; every failure was followed by another try."""
+    counters: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    """What the sink counts of its own."""
 
     @classmethod
-    def from_totals(cls, totals: Mapping[str, int], *, journaled: int, failures: int = 0) -> "SinkStats":
+    def from_totals(
+        cls,
+        totals: Mapping[str, int],
+        *,
+        journaled: int,
+        failures: int = 0,
+        counters: Mapping[str, int] | None = None,
+    ) -> "SinkStats":
         """From a cursor's totals, where what was lost stands as `lost_<cause>`."""
         lost = {key.removeprefix("lost_"): n for key, n in totals.items() if key.startswith("lost_") and n}
         passed = {name: totals.get(name, 0) for name in ("delivered", "merged", "sampled_out")}
         filtered = totals.get("filtered_out", totals.get("filtered", 0))
         pending = journaled - sum(passed.values()) - filtered - sum(lost.values())
-        return cls(**passed, filtered=filtered, lost=MappingProxyType(lost), pending=pending, failures=failures)
+        return cls(
+            **passed,
+            filtered=filtered,
+            lost=MappingProxyType(lost),
+            pending=pending,
+            failures=failures,
+            counters=dict(counters or {}),
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,6 +77,8 @@ class Stats:
     accepted: int
     torn: int
     off: int
+    exempt: int
+    """Of `off`: what taps saw of an auditor's own messages, which is not audited again."""
     dropped: int
     refused: int
     born: int

@@ -114,7 +114,7 @@ class Watch:
     def look(self) -> None:
         """Looks at everything once. Raises `OSError`."""
         here = self._look_at_root()
-        for follower in self._followers:
+        for follower in list(self._followers):
             follower.look()
             self._show(follower)
         if here:

@@ -12,6 +12,8 @@ import click
 from auditring.cli.errors import missing, suggestion
 
 SUMMARIES = {
+    "agent": "Drive the sinks of every process of a directory, in a process of its own.",
+    "check": "What a configuration says, whether it could work here, and what would happen.",
     "demo": "Audit a real Kafka proxy while clients use it, then ask DuckDB who read what.",
     "explain": "Which rule of a policy decides about an event, and why.",
     "hash": "What stands in the log for a value that was hashed, and where.",

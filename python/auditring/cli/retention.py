@@ -2,37 +2,38 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from auditring import written
 from auditring.cli.errors import Complaint
+from auditring.exceptions import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["command"]
 
-_SIZES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-_SPANS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
-
-def _size(ctx: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
+def _size(ctx: click.Context, parameter: click.Parameter, value: str | None) -> object:
     """Bytes as people give them: 500M, 10GiB."""
-    if value is None:
-        return None
-    match = re.fullmatch(r"(\d+)\s*([KMGT]?)(?:i?B)?", value)
-    if match is None:
-        raise click.BadParameter(f"{value!r} is no size; say 500M or 10G", ctx, parameter)
-    return int(match[1]) * _SIZES[match[2]]
+    return _read(written.size, ctx, parameter, value)
 
 
-def _span(ctx: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
+def _span(ctx: click.Context, parameter: click.Parameter, value: str | None) -> object:
     """Seconds as people give them: 12h, 30d."""
-    if value is None:
-        return None
-    match = re.fullmatch(r"(\d+)([smhdw])", value)
-    if match is None:
-        raise click.BadParameter(f"{value!r} is no span of time; say 12h or 30d", ctx, parameter)
-    return int(match[1]) * _SPANS[match[2]]
+    return _read(written.span, ctx, parameter, value)
+
+
+def _read(
+    read: Callable[[str, object], object], ctx: click.Context, parameter: click.Parameter, value: str | None
+) -> object:
+    try:
+        return read(str(parameter.name), value)
+    except ConfigError as error:
+        raise click.BadParameter(str(error), ctx, parameter) from None
 
 
 @click.command("retention")
@@ -40,7 +41,7 @@ def _span(ctx: click.Context, parameter: click.Parameter, value: str | None) -> 
 @click.option("--max-bytes", metavar="SIZE", callback=_size, help="The most that DIR may take: 500M, 10G.")
 @click.option("--max-age", metavar="SPAN", callback=_span, help="How old a file's newest event may be: 12h, 30d.")
 @click.option("--min-free", metavar="SIZE", callback=_size, help="What is to be free on the disk: 5G.")
-def command(directory: Path, *, max_bytes: int | None, max_age: int | None, min_free: int | None) -> None:
+def command(directory: Path, *, max_bytes: int | None, max_age: float | None, min_free: int | None) -> None:
     """What retention would delete from DIR now, in its order, and what it has deleted. Nothing is touched.
 
     \b
@@ -66,7 +67,8 @@ def command(directory: Path, *, max_bytes: int | None, max_age: int | None, min_
         accounts, wrong = ledger.load_all(root)
         click.echo(f"{seen.used:,} bytes used, {seen.free:,} free; {seen.deletable:,} may be deleted")
         if any(limit is not None for limit in limits.values()):
-            rows = [[one.file, one.bytes, cause] for one, cause in plan(seen, Retention(**limits))]
+            retention = Retention.from_mapping(limits)
+            rows = [[one.file, one.bytes, cause] for one, cause in plan(seen, retention)]
             write_table(["file", "bytes", "why"], rows, title="Would go now")
     except (AuditError, OSError) as error:
         raise Complaint(str(error)) from error

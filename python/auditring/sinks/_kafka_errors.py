@@ -16,8 +16,8 @@ TOO_LARGE: Final = "MSG_SIZE_TOO_LARGE"
 
 _AWAY: Final = "no broker answers; the sink tries again by itself, and rows wait in the journal"
 _CREDENTIALS: Final = (
-    "the cluster refuses the sink's credentials; put right what the secret's reference leads to (it is read anew at each "
-    "try) or give the user its rights back"
+    "the cluster refuses the sink's credentials; put right what the reference leads to (it is read at each try), "
+    "or give the user its rights back"
 )
 _MISSING: Final = "topic {topic!r} is not there; create it, and the sink goes on by itself"
 _DENIED: Final = "the sink may not write to topic {topic!r}; grant its user Write and Describe on it"
@@ -29,7 +29,9 @@ _ADVICE: Final = {
     "_UNKNOWN_PARTITION": _MISSING,
     "TOPIC_AUTHORIZATION_FAILED": _DENIED,
     "TOPIC_EXCEPTION": "topic {topic!r} is a name that the cluster does not take; change the sink's pattern",
-    "CLUSTER_AUTHORIZATION_FAILED": "the sink may not write idempotently; grant its user IdempotentWrite on the cluster",
+    "CLUSTER_AUTHORIZATION_FAILED": (
+        "the sink may not write idempotently; grant its user IdempotentWrite on the cluster"
+    ),
     "_AUTHENTICATION": _CREDENTIALS,
     "SASL_AUTHENTICATION_FAILED": _CREDENTIALS,
     "UNSUPPORTED_SASL_MECHANISM": "the cluster does not offer this sasl.mechanism; ask what it offers",
@@ -40,8 +42,8 @@ _ADVICE: Final = {
     "_TIMED_OUT": _AWAY,
     "_MSG_TIMED_OUT": _AWAY,
     "REQUEST_TIMED_OUT": _AWAY,
-    "NOT_ENOUGH_REPLICAS": "too few replicas are in sync to take rows for good (min.insync.replicas); bring brokers back",
-    "NOT_ENOUGH_REPLICAS_AFTER_APPEND": "too few replicas are in sync to take rows for good; bring brokers back",
+    "NOT_ENOUGH_REPLICAS": "too few replicas are in sync (min.insync.replicas); bring brokers back",
+    "NOT_ENOUGH_REPLICAS_AFTER_APPEND": "too few replicas are in sync; bring brokers back",
     "LEADER_NOT_AVAILABLE": "topic {topic!r} has no leader yet; the sink tries again by itself",
     "INVALID_TIMESTAMP": (
         "topic {topic!r} does not take rows of that age; raise message.timestamp.before.max.ms and "
@@ -49,7 +51,7 @@ _ADVICE: Final = {
     ),
     "INVALID_RECORD": "topic {topic!r} does not take such records; look at its settings (is it compacted?)",
     "KAFKA_STORAGE_ERROR": "a broker cannot write to its disk; look at the broker",
-    TOO_LARGE: "topic {topic!r} does not take messages of such a size; from now on they are smaller, at worst cut and marked",
+    TOO_LARGE: "topic {topic!r} does not take so large messages; from now on they are smaller, at worst cut and marked",
 }
 _SERIOUS: Final = ("_AUTHENTICATION", "SASL_AUTHENTICATION_FAILED", "UNSUPPORTED_SASL_MECHANISM", "_SSL", "_RESOLVE")
 """What explains a broker that does not answer."""

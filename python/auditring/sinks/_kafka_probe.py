@@ -28,7 +28,8 @@ def ask(settings: Mapping[str, Any], secrets: Mapping[str, str], topic: str | No
         said[error.name()] = scrubbed(error.str(), secrets)
 
     try:
-        admin = AdminClient({**settings, "error_cb": heard, "logger": Lines(secrets)})
+        told: dict[str, Any] = {**settings, "error_cb": heard, "logger": Lines(secrets)}
+        admin = AdminClient(told)
     except KafkaException as error:
         raise SinkError(f"no client can be made: {scrubbed(error.args[0].str(), secrets)}") from None
     topics = None if topic is None else TopicCollection([topic])

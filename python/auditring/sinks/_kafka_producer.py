@@ -1,8 +1,8 @@
 """One producer: made with secrets as they are now, checked against its cluster, drained, and let go of.
 
-What must always hold: `drain` returns only when the cluster has acknowledged every message that was produced. librdkafka
-gives each message one report, of success or of failure, and counts it as under way until that was served; so what is
-under way being none, with no failure among the reports, is the proof, and reports of success need call no Python.
+What must always hold: `drain` returns only when the cluster has acknowledged every message that was produced.
+librdkafka gives each message one report, of success or of failure, and counts it as under way until that was served; so
+nothing being under way, with no failure among the reports, is the proof, and reports of success need call no Python.
 
 A producer that has failed is never used again: what it still has is purged, and a message of it that is on its way may
 arrive all the same, which is why rows that come again are marked.
@@ -18,7 +18,7 @@ from auditring.secrets import scrubbed
 from auditring.sinks._kafka_errors import TOO_LARGE, failure, worst
 
 if TYPE_CHECKING:
-    from confluent_kafka import KafkaError, Message, Producer
+    from confluent_kafka import KafkaError, Message
 
 __all__ = ["Cluster", "Lines"]
 
@@ -108,7 +108,7 @@ class Cluster:
 
     def reach(self, patience: float, stopping: Callable[[], bool]) -> None:
         """Waits until a broker answers. Raises `SinkError`."""
-        self._ask(lambda seconds: self._producer.cluster_id(seconds), None, patience, stopping)
+        self._ask(self._producer.cluster_id, None, patience, stopping)
 
     def blaming(self, seq: int, refused: list[int]) -> "Callable[[KafkaError | None, Message], None]":
         """A report for one row's message, which notes the row where it is too large, and goes on."""

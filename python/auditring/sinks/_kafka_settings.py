@@ -1,7 +1,7 @@
 """What librdkafka is told: the caller's settings, those that must hold, and the secrets, which are read each time.
 
-What must always hold: a setting without which a delivery would not be one is refused where it is given, not overruled in
-silence; so is one that would load code or run a command; and a secret stands in no setting, only where it is.
+What must always hold: a setting that would make a delivery none is refused where it is given, not overruled in silence;
+so is one that would load code or run a command; and a secret stands in no setting, only where it is.
 """
 
 import os
@@ -75,10 +75,12 @@ _PLACEHOLDER: Final = "x"
 
 def checked(config: Mapping[str, Any] | None, secrets: Mapping[str, Secret] | None) -> dict[str, Any]:
     """The caller's settings, if none of them is refused. Raises `ConfigError`, which repeats no value."""
-    if not isinstance(config, Mapping | None) or not isinstance(secrets, Mapping | None):
+    tables: tuple[object, ...] = (config, secrets)
+    if not all(isinstance(one, Mapping | None) for one in tables):
         raise ConfigError("config and secrets: mappings from librdkafka's names of settings")
     given = dict(config or {})
-    for key in [*given, *(secrets or {})]:
+    keys: list[object] = [*given, *(secrets or {})]
+    for key in keys:
         if not isinstance(key, str):
             raise ConfigError("config: librdkafka's settings have names of text, such as 'security.protocol'")
         if key in _OURS:
@@ -86,7 +88,7 @@ def checked(config: Mapping[str, Any] | None, secrets: Mapping[str, Secret] | No
     for key in given:
         if key in SECRETS:
             raise ConfigError(
-                f"config: {key} is a secret: give where it is, secrets={{{key!r}: Secret(env='NAME')}} or Secret(file='path')"
+                f"config: {key} is a secret: say where it is, secrets={{{key!r}: Secret(env='NAME')}}, or with file="
             )
         if key in (secrets or {}):
             raise ConfigError(f"config: {key} is given twice, here and in secrets")
@@ -145,7 +147,7 @@ def try_settings(config: Mapping[str, Any], secrets: Mapping[str, Secret]) -> No
     }
     if protocol in plain:
         settings["security.protocol"] = plain[protocol]
-    if "OAUTHBEARER" in mechanism or "GSSAPI" in mechanism:
+    if protocol.startswith("sasl") and mechanism in {"OAUTHBEARER", "GSSAPI"}:
         # They would begin to fetch tokens and tickets.
         settings = {
             k: v

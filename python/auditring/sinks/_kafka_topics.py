@@ -26,7 +26,7 @@ _ILLEGAL: Final = re.compile(r"[^A-Za-z0-9._-]")
 
 
 class TopicPattern:
-    """`audit`, `audit.{virtual_cluster}`, `{instance}.audit.{category}` …"""
+    """A pattern such as `audit.{virtual_cluster}`, or a plain name."""
 
     def __init__(self, pattern: str, most: int) -> None:
         """Checks the pattern. `most`: how many topics it may become, the one for all others not counted."""

@@ -1,7 +1,7 @@
 """What a message holds: a row's JSON, or what a serializer makes of it, within the bytes that a topic takes.
 
-What must always hold: a row is either a message, whole or cut and marked, or it is refused by its seq; one row never keeps
-the next from being sent.
+What must always hold: a row is either a message, whole or cut and marked, or it is refused by its seq; one row never
+keeps the next from being sent.
 """
 
 from collections.abc import Callable

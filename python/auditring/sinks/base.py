@@ -15,8 +15,15 @@ close()                            once, after the last commit
 A sink that raises loses nothing: the follower counts the failure, waits, goes back to its cursor and calls `start`
 with the state of the last commit. A sink that finds its file taken away raises `FileGone`, which is told of as such,
 and begins another at the next `start`; one with a method `missing`, which returns such an error, is asked twice a
-second. So any call but `close` may raise, and `start` must cope with whatever an
-interrupted `write` or `commit` left behind.
+second. One with a method `hurry` is told, from another thread, that the log is being closed: a call that waits for
+another machine then gives up soon, and raises. So any call but `close` may raise, and `start` must cope with whatever
+an interrupted `write` or `commit` left behind.
+
+An agent drives the sinks of many processes, a `fresh()` one each. What all of them can have in common (a Kafka
+producer, a pool of connections) a sink offers by a method `shared()`: a context manager that the agent enters once, on
+the template, before the first `fresh()`, and leaves when the last one has let go. It gives another template, whose
+`fresh()` sinks share what it has opened. They are called from threads of their own, at the same time; each `commit`
+must still mean all that its own sink was given, and `close` must leave what is shared to the others.
 
 Where a row is to blame, and will be at every further try, `write` or `commit` raises `SinkRejected` with its seq: the
 follower goes back all the same, and gives all rows again but that one, which is counted as lost and told of. Any other
@@ -27,16 +34,30 @@ has named its files) raises `SinkAhead` at the first `write` after a `start`, an
 given them twice.
 """
 
+import contextlib
 import copy
 import dataclasses
 from pathlib import Path
 from typing import Protocol, Self, runtime_checkable
 
 from auditring._core import RowBatch
+from auditring.config import Exempt
 from auditring.exceptions import FileGone
 from auditring.policy import Policy
 
-__all__ = ["Batching", "Checkpoint", "RowBatch", "Sink", "SinkContext", "hurry", "missing_of", "policy_of"]
+__all__ = [
+    "Batching",
+    "Checkpoint",
+    "RowBatch",
+    "Sink",
+    "SinkContext",
+    "digest_of",
+    "hurry",
+    "missing_of",
+    "policy_of",
+    "shared",
+    "traffic_of",
+]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,7 +107,7 @@ class Sink(Protocol):
     """A destination for rows. Inherit from it for the defaults, or bring all of it.
 
     The object given to `auditring.open` is a template: the log works with `fresh()` ones, one in each process. It may
-    have a `policy`, too: see `policy_of`.
+    have a `policy`, too: see `policy_of`; and `missing` and `hurry`: see `missing_of` and `hurry`.
     """
 
     name: str
@@ -111,15 +132,17 @@ class Sink(Protocol):
         """Whether rows of this kind shall come; the others count as filtered. Must always answer the same."""
         return True
 
-    def probe(self, root: Path) -> None:
+    def probe(self, root: Path) -> None:  # noqa: ARG002 - the default asks nothing
         """Looks, before anything of a log is begun in `root`, whether rows could be written, and writes none.
 
         Raises whatever says why not. Called on the template, and has to come back within moments. Nothing it finds out
         is kept, so `open` and `start` rely on nothing of it.
         """
+        return
 
-    def open(self, context: SinkContext) -> None:
+    def open(self, context: SinkContext) -> None:  # noqa: ARG002 - the default needs nothing
         """Takes what must be known before the first row. Must not wait for another machine."""
+        return
 
     def start(self, state: bytes) -> None:
         """Resumes behind the commit that returned `state` (empty: behind none) and undoes what came after it."""
@@ -137,15 +160,13 @@ class Sink(Protocol):
         """Makes all since the last commit safe. Returns at most 4 KiB that `start` needs to resume from here."""
         ...
 
-    def hurry(self) -> None:
-        """The log is being closed: a call that waits for another machine gives up soon, and raises. From another thread."""
-
     def close(self) -> None:
         """Lets go. What was written and not committed is not to be kept."""
         ...
 
     def forked(self) -> None:
         """In a forked child: lets go of what is the parent's without writing to it."""
+        return
 
 
 def missing_of(sink: Sink) -> FileGone | None:
@@ -155,11 +176,27 @@ def missing_of(sink: Sink) -> FileGone | None:
     return found
 
 
+def shared(sink: Sink) -> contextlib.AbstractContextManager[Sink]:
+    """A template whose `fresh()` sinks have in common what its method `shared` says; without one it is the same."""
+    offered = getattr(sink, "shared", None)
+    entered: contextlib.AbstractContextManager[Sink] = contextlib.nullcontext(sink) if offered is None else offered()
+    return entered
+
+
 def hurry(sink: Sink) -> None:
-    """Has a sink know that the log is being closed, if it wants to."""
+    """Has a sink know that the log is being closed, if it wants to.
+
+    A call of its that waits for another machine gives up soon, and raises. From another thread.
+    """
     told = getattr(sink, "hurry", None)
     if told is not None:
         told()
+
+
+def traffic_of(sink: Sink) -> tuple[Exempt, ...]:
+    """What a sink sends to a Kafka that may lie behind a tap of this very process: its `traffic`, if it has any."""
+    traffic: tuple[Exempt, ...] = getattr(sink, "traffic", ())
+    return traffic
 
 
 def policy_of(sink: Sink) -> Policy | None:
@@ -170,3 +207,9 @@ def policy_of(sink: Sink) -> Policy | None:
     """
     policy: Policy | None = getattr(sink, "policy", None)
     return policy
+
+
+def digest_of(sink: Sink) -> str | None:
+    """SHA-256 of what a configuration says of a sink, secrets by reference; `None` where a program made it."""
+    digest: str | None = getattr(sink, "settings_digest", None)
+    return digest

@@ -13,8 +13,8 @@ headers     event_id     <process>:<seq>
 
 What must always hold: the cursor moves only when the cluster has acknowledged all that was sent; a failure of any kind
 ends the producer, and the next begins at the cursor, so rows come at least once, in their order in each partition, and
-those that may come twice are marked and counted; what is under way is bounded in bytes, and nothing is sent to a cluster
-that does not answer; secrets are read when a producer is made, and stand in no text.
+those that may come twice are marked and counted; what is under way is bounded in bytes, and nothing is sent to a
+cluster that does not answer; secrets are read when a producer is made, and stand in no text.
 """
 
 import copy
@@ -43,7 +43,7 @@ _REACH: Final = 5.0
 """Seconds that a cluster has to answer a question."""
 _CLOSING: Final = 5.0
 """Seconds that it has to take what is under way when the log is being closed."""
-_AT_LAST: Final = 2.0
+_AT_LAST: Final = 1.0
 """The same at each try after the first."""
 _FULL: Final = 0.1
 _SERVE: Final = 4096
@@ -70,6 +70,8 @@ class KafkaSink(Sink):
 
     batching = Batching(rows=8192, partial=True, linger=0.02)
     remote = True
+    dotted = ("config", "secrets")
+    """Tables of a configuration whose keys have dots in them, however a file writes them."""
 
     def __init__(  # noqa: PLR0913 - every setting has its own
         self,
@@ -95,9 +97,9 @@ class KafkaSink(Sink):
         `dialect`: whose names actions have in the JSON. `config`: librdkafka's settings by their names; `secrets`: the
         secret ones among them, by reference. `exempt`: what other auditors write to the clusters that this process
         proxies; see `Exempt`. `client_id`: what the producer's id begins with, before a UUID of this process.
-        `max_topics`: how many a pattern may become. `queue_bytes`: the most that is under way. `timeout`: for how long a
-        message may be. `checkpoint`: by default 64 MiB or a second. `policy`: what this sink keeps, by default what the
-        log keeps.
+        `max_topics`: how many a pattern may become. `queue_bytes`: the most that is under way. `timeout`: for how long
+        a message may be. `checkpoint`: by default 64 MiB or a second. `policy`: what this sink keeps, by default what
+        the log keeps.
         """
         self.name = name
         self.policy = policy
@@ -109,7 +111,7 @@ class KafkaSink(Sink):
             raise ConfigError(f"serializer: what makes a message's value of a KafkaRecord, not {serializer!r}")
         if isinstance(exempt, Exempt) or not all(isinstance(one, Exempt) for one in exempt):
             raise ConfigError("exempt: a sequence of Exempts")
-        if not (isinstance(client_id, str) and client_id.isascii() and 0 < len(client_id) <= _PREFIX):
+        if not (str(client_id).isascii() and 0 < len(str(client_id)) <= _PREFIX):
             raise ConfigError(f"client_id: what the id begins with, ASCII of 1 to {_PREFIX} letters")
         positive("queue_bytes", queue_bytes)
         if queue_bytes < _LEAST_QUEUE:
@@ -180,8 +182,7 @@ class KafkaSink(Sink):
 
     @property
     def counters(self) -> dict[str, int]:
-        """Rows up to the last commit that were `redelivered` (sent, and perhaps not for the first time), `cut` to fit,
-        and `folded` into the topic for all others."""
+        """Rows up to the last commit: `redelivered`, perhaps; `cut`; and `folded` into the topic for all others."""
         return dict(self._kept)
 
     @property
@@ -256,7 +257,7 @@ class KafkaSink(Sink):
             if one_by_one:
                 report = cluster.blaming(seq, self._refused)
             size += len(value)
-            message = (topic, value, session or instance, -1, report, None, time_ns // 1_000_000, headers)
+            message: Any = (topic, value, session or instance, -1, report, None, time_ns // 1_000_000, headers)
             try:
                 produce(*message)
             except BufferError:
@@ -371,10 +372,10 @@ class KafkaSink(Sink):
 
 def _servers(servers: str | Sequence[str]) -> str:
     """As librdkafka takes them."""
-    given = [servers] if isinstance(servers, str) else list(servers) if isinstance(servers, Sequence) else []
+    given: list[object] = [servers] if isinstance(servers, str) else list(servers)
     if not given or not all(isinstance(one, str) and one.strip() for one in given):
         raise ConfigError("servers: where the cluster is found, as 'host:port', or a sequence of those")
-    return ",".join(one.strip() for one in given)
+    return ",".join(str(one).strip() for one in given)
 
 
 def _table(values: Mapping[str, Any], name: str) -> dict[str, Any]:

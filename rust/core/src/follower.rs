@@ -19,6 +19,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::arrow::RowBatch;
+use crate::living::Living;
 use crate::log::{Log, os_error};
 use crate::orphan::Orphan;
 
@@ -28,6 +29,7 @@ struct View {
     state: Vec<u8>,
     cursor: i64,
     position: i64,
+    seen: i64,
     boundary: bool,
     at_cut: bool,
     ended: bool,
@@ -96,6 +98,7 @@ impl Follower {
         let mut view = lock(&self.view);
         view.cursor = cursor.seq;
         view.position = inner.position();
+        view.seen = inner.seen();
         view.boundary = inner.boundary();
         view.at_cut = inner.at_cut();
         view.ended = inner.ended();
@@ -175,6 +178,20 @@ impl Follower {
         Self::open(py, orphan.dir(), Arc::default(), &sink, pairs, tables)
     }
 
+    /// One of a process that lives elsewhere. It ends when that ends its journal, or another does for it.
+    #[staticmethod]
+    #[pyo3(signature = (living, sink, declined=vec![], *, tables=false))]
+    fn of_living(
+        py: Python<'_>,
+        living: &Living,
+        sink: String,
+        declined: Vec<(String, String)>,
+        tables: bool,
+    ) -> PyResult<Self> {
+        let pairs = pairs(&sink, declined)?;
+        Self::open(py, living.dir(), living.progress(), &sink, pairs, tables)
+    }
+
     /// What the sink's last commit returned; empty at first.
     #[getter]
     fn state<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
@@ -191,6 +208,18 @@ impl Follower {
     #[getter]
     fn position(&self) -> i64 {
         lock(&self.view).position
+    }
+
+    /// Next seq behind what the journal is known to have, as of the last call.
+    #[getter]
+    fn seen(&self) -> i64 {
+        lock(&self.view).seen
+    }
+
+    /// Whether it holds back half of the journal's budget.
+    #[getter]
+    fn presses(&self) -> bool {
+        self.progress.presses(self.cursor())
     }
 
     /// The next row begins a later UTC date (or lies behind a jump in seq): commit first, nothing is handed out before.

@@ -27,6 +27,7 @@ const WRITE: u16 = code_of("Write");
 const DENIED: u16 = code_of("OperationDenied");
 const INGRESS: u16 = code_of("RequestIngress");
 const EGRESS: u16 = code_of("ResponseEgress");
+const EXEMPTED: u16 = code_of("auditring.Exempted");
 /// Topics of which a name is known, where nobody says how many.
 const TOPICS: usize = 100_000;
 
@@ -127,7 +128,8 @@ impl Tap {
             let cluster = session.virtual_cluster().unwrap_or_default();
             handle.shared.topics((cluster, name.unwrap_or_default().to_owned()), TOPICS)
         };
-        let state = State { reader: Reader::new(name, names), facts: Facts::default() };
+        let reader = Reader::new(name, names).guarded(handle.shared.guard());
+        let state = State { reader, facts: Facts::default() };
         let state = Mutex::new(state);
         Ok(Self { handle, session, _owner: owner.unbind(), state, feeder: AtomicUsize::new(0) })
     }
@@ -267,6 +269,7 @@ impl Tap {
             (READ, Outcome::Success, data.reads),
             (WRITE, Outcome::Success, data.writes),
             (WRITE, Outcome::Forwarded, data.forwarded),
+            (EXEMPTED, Outcome::Success, facts.exempt),
         ] {
             if off > 0 {
                 self.handle.shared.count(&self.handle.lane, code, outcome, Edge::Off, off.into());

@@ -11,6 +11,7 @@ mod follower;
 mod handle;
 mod kafka;
 mod lines;
+mod living;
 mod log;
 mod methods;
 mod orphan;
@@ -39,6 +40,8 @@ mod _core {
     use crate::kafka::{Tap, Topics, kafka_apis};
     #[pymodule_export]
     use crate::lines::LineWriter;
+    #[pymodule_export]
+    use crate::living::{Living, processes};
     #[pymodule_export]
     use crate::log::Log;
     #[pymodule_export]

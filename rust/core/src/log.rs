@@ -1,5 +1,6 @@
 //! A log: ring, pump and counters behind one object. Python owns the threads that drive them.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -9,7 +10,7 @@ use auditring_event::record::Encoder;
 use auditring_event::sanitize::Marks;
 use auditring_event::{Context, Kind, Outcome, by_name, spec};
 use auditring_flow::{Born, Carry, Error, Journaled, Limits, Mailbox, Progress, Pump, Settings, Unsynced, retire};
-use auditring_journal::{Lock, ProcessDir, fold, in_memory};
+use auditring_journal::{Cursor, Lock, ProcessDir, fold, in_memory};
 use auditring_policy::Policy;
 use auditring_ring::{Clock, ClockKind, Identity, Kind as Edge, Ring};
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyTimeoutError, PyTypeError, PyValueError};
@@ -22,6 +23,7 @@ use crate::change::{Site, set_policy};
 use crate::declare::Declaration;
 use crate::ffi::{callable, instance};
 use crate::handle::Close;
+use crate::living::{Listed, check, enter, listed};
 use crate::methods;
 use crate::own;
 use crate::policy::RedactionKey;
@@ -73,6 +75,8 @@ fn usual_lanes() -> u32 {
     processors.min(MOST) as u32
 }
 
+/// Under which what taps let pass is counted.
+const EXEMPTED: u16 = auditring_event::code_of("auditring.Exempted");
 /// What is read of an address that may have a port behind it; its host is cut to the column's cap with the context.
 const ADDRESS_CAP: usize = 256;
 /// How long the interpreter is left alone before signals are looked for.
@@ -137,7 +141,7 @@ impl Log {
     #[pyo3(signature = (root, *, instance, host, policy, sinks, primary_tap=None, ring_dir=None, ring_bytes=16 << 20,
         droppable=(Some(0.05), false), protected=(Some(0.05), false), journal_bytes=4 << 30, segment_bytes=64 << 20,
         segment_seconds=10.0, power_seconds=None, balance_seconds=None, startup=vec![], key=None,
-        required=vec![], lanes=None))]
+        required=vec![], by_agent=vec![], lanes=None))]
     #[allow(clippy::too_many_arguments, reason = "keyword-only, and called from one place")]
     fn new(
         py: Python<'_>,
@@ -159,6 +163,7 @@ impl Log {
         startup: Vec<(String, String)>,
         key: Option<&RedactionKey>,
         required: Vec<String>,
+        by_agent: Vec<String>,
         lanes: Option<u32>,
     ) -> PyResult<Self> {
         let (droppable, protected) = (when_full(droppable)?, when_full(protected)?);
@@ -185,6 +190,7 @@ impl Log {
             policy,
             sinks,
             required,
+            by_agent,
             primary_tap,
             ring_dir,
             ring_bytes,
@@ -439,6 +445,12 @@ impl Log {
         Ok(number)
     }
 
+    /// What taps that are made from now on do not audit: Produces to a topic (`*`: any text) under a client id (`*`: what it
+    /// begins with).
+    fn exempt(&self, topic: &str, client_id: &str) {
+        self.shared.exempt(topic, client_id);
+    }
+
     /// Whether what was handed over under this number is in the journal.
     fn posted(&self, number: u64) -> bool {
         self.machine.as_ref().is_none_or(|machine| machine.mailbox.is_written(number))
@@ -643,6 +655,7 @@ impl Log {
 
     /// The terms of the balance, by name.
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let mut exempt = 0;
         let stats = PyDict::new(py);
         let actions = PyDict::new(py);
         let (mut off, mut dropped, mut refused) = (self.shared.kept_nothing(), 0, 0);
@@ -669,6 +682,9 @@ impl Log {
                     Edge::Dropped => dropped += count.count,
                     Edge::Refused => refused += count.count,
                 }
+                if count.kind == Edge::Off && count.code == u32::from(EXEMPTED) {
+                    exempt += count.count;
+                }
                 if count.kind != Edge::Refused {
                     add(count.code as u16, count.outcome as u8, count.count)?;
                 }
@@ -681,6 +697,7 @@ impl Log {
         stats.set_item("accepted", claimed - journaled.torn)?;
         stats.set_item("torn", journaled.torn)?;
         stats.set_item("off", off)?;
+        stats.set_item("exempt", exempt)?;
         stats.set_item("dropped", dropped)?;
         stats.set_item("refused", refused)?;
         stats.set_item("born", journaled.born)?;
@@ -732,6 +749,29 @@ impl Log {
         if let Some(ring) = self.shared.ring() {
             ring.close();
         }
+    }
+
+    /// The sinks that the journal is kept for: name, whether it is left to an agent, whether the log stops for it, whether
+    /// somebody drives it now.
+    fn sinks(&self, py: Python<'_>) -> PyResult<Vec<Listed>> {
+        let Some(machine) = self.machine.as_ref().filter(|machine| machine.dir.is_dir()) else { return Ok(Vec::new()) };
+        py.detach(|| listed(&machine.dir)).map_err(os_error)
+    }
+
+    /// What the cursor of a sink says that somebody else may drive: next seq, and what became of the rows before it.
+    fn cursor_of(&self, py: Python<'_>, sink: &str) -> PyResult<(i64, BTreeMap<String, u64>)> {
+        let Some(machine) = &self.machine else { return Ok((0, BTreeMap::new())) };
+        let cursor = py.detach(|| Cursor::load(&machine.dir, sink)).map_err(os_error)?.unwrap_or_default();
+        Ok((cursor.seq, cursor.totals))
+    }
+
+    /// Says whose turn it is at a sink: an agent's, or this process's. One that is not there is entered, with its own policy
+    /// in its journaled form.
+    #[pyo3(signature = (sink, *, by_agent, policy=Vec::new()))]
+    fn assign(&self, py: Python<'_>, sink: &str, by_agent: bool, policy: Vec<u8>) -> PyResult<()> {
+        let Some(machine) = &self.machine else { return Ok(()) };
+        check(&policy)?;
+        py.detach(|| enter(&machine.dir, sink, &policy, Some(by_agent))).map(drop).map_err(os_error)
     }
 
     /// After pump and followers have ended: stores the totals, removes ring and journal if every sink is past.

@@ -1,5 +1,6 @@
 //! Processes that have died: adopted, recovered, and followed to their end by whoever found them.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
 
@@ -7,8 +8,9 @@ use auditring_flow::{Recovery, Salvage, key_for, recover, retire};
 use auditring_journal::{Followers, Lock, ProcessDir, SegmentHead, fold, list, process_text, purge, strangers};
 use auditring_policy::Key;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyBytes, PyDict};
 
+use crate::living::{check, enter};
 use crate::log::os_error;
 use crate::policy::RedactionKey;
 
@@ -71,14 +73,16 @@ fn adopt(
 type Adopted = (Vec<Orphan>, Vec<(PathBuf, String)>);
 
 /// Adopts and recovers every process under `root` that has died. Beside them: the directories that could not be recovered,
-/// each with the reason. `keys`: what those who had one of them redacted is hashed by it, and otherwise left out.
+/// each with the reason. `keys`: what those who had one of them redacted is hashed by it, and otherwise left out. `only`: the
+/// UUIDs of those that are meant.
 #[pyfunction]
-#[pyo3(signature = (root, *, by="", keys=Vec::new()))]
+#[pyo3(signature = (root, *, by="", keys=Vec::new(), only=None))]
 pub(crate) fn adopt_orphans(
     py: Python<'_>,
     root: PathBuf,
     by: &str,
     keys: Vec<PyRef<'_, RedactionKey>>,
+    only: Option<HashSet<String>>,
 ) -> PyResult<Adopted> {
     let keys: Vec<Key> = keys.iter().map(|key| key.0.clone()).collect();
     py.detach(|| {
@@ -90,6 +94,9 @@ pub(crate) fn adopt_orphans(
             refused.push((path, format!("left alone: {what}")));
         }
         for (process, dir) in list(&root)? {
+            if only.as_ref().is_some_and(|only| !only.contains(&process_text(&process))) {
+                continue;
+            }
             match adopt(&root, process, dir.clone(), by, &keys) {
                 Ok(orphan) => orphans.extend(orphan),
                 // Told of among the strangers.
@@ -135,6 +142,18 @@ impl Orphan {
     fn sinks(&self) -> PyResult<Vec<String>> {
         let followers = Followers::load(&self.dir).map_err(os_error)?;
         Ok(followers.entries.into_iter().map(|entry| entry.name).collect())
+    }
+
+    /// Enters a sink, where it is not there, which is owed what its journal still has.
+    fn enter(&self, py: Python<'_>, sink: &str, policy: &[u8]) -> PyResult<()> {
+        check(policy)?;
+        py.detach(|| enter(&self.dir, sink, policy, None)).map(drop).map_err(os_error)
+    }
+
+    /// The log's policy, in its journaled form, as its last segment has it.
+    #[getter]
+    fn policy<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.head.policy)
     }
 
     /// Whether it is in our hands: not let go of, nor its journal removed.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use auditring_event::{ACTIONS, CODES, Category, Definition, FREEFORM, OUTCOMES, Outcome, droppable};
 use auditring_flow::{Policies, Progress};
-use auditring_kafka::Topics as Names;
+use auditring_kafka::{Guard, Topics as Names};
 use auditring_ring::{Clock, Kind as Edge, Refusal, Ring};
 use pyo3::prelude::*;
 
@@ -127,6 +127,8 @@ pub(crate) struct Shared {
     declared: Mutex<Declared>,
     /// What Kafka's topics are called.
     topics: Mutex<Shelf>,
+    /// Whose messages taps let pass.
+    guard: Mutex<Arc<Guard>>,
     /// Calls that a log without a ring has taken.
     kept_nothing: AtomicU64,
 }
@@ -160,6 +162,7 @@ impl Shared {
             sessions: Mutex::default(),
             declared: Mutex::default(),
             topics: Mutex::default(),
+            guard: Mutex::default(),
             kept_nothing: AtomicU64::new(0),
         };
         if let Some(ring) = ring {
@@ -296,6 +299,16 @@ impl Shared {
     /// The names of topics that everybody shares who says the same.
     pub(crate) fn topics(&self, who: (String, String), limit: usize) -> Arc<Names> {
         Arc::clone(lock(&self.topics).entry(who).or_insert_with(|| Arc::new(Names::new(limit))))
+    }
+
+    /// What taps let pass that are made from now on.
+    pub(crate) fn guard(&self) -> Arc<Guard> {
+        Arc::clone(&lock(&self.guard))
+    }
+
+    /// Taps that are made from now on let this pass, too.
+    pub(crate) fn exempt(&self, topic: &str, client: &str) {
+        Arc::make_mut(&mut lock(&self.guard)).add(topic, client);
     }
 
     pub(crate) fn kept_nothing(&self) -> u64 {

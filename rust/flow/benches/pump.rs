@@ -64,6 +64,7 @@ fn pump(c: &mut Criterion) {
             policy,
             sinks: Vec::new(),
             required: Vec::new(),
+            by_agent: Vec::new(),
             primary_tap: None,
             ring_dir: Some("/dev/shm".into()),
             ring_bytes: 16 << 20,

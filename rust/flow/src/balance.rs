@@ -52,9 +52,12 @@ impl Balance {
         self.period.is_some_and(|period| last || self.told_at.elapsed() >= period)
     }
 
-    /// Whether there is something to tell. `stand.born` has the rows of this module in it.
-    pub(crate) fn begin(&mut self, stand: Stand, last: bool) -> bool {
-        let stand = Stand { born: stand.born - self.rows, ..stand };
+    /// Whether there is something to tell. `stand.born` has the rows of this module in it; `exempt` of what is off is of
+    /// messages that an auditor makes of rows, of these too, or each would be the reason for another.
+    pub(crate) fn begin(&mut self, stand: Stand, exempt: u64, last: bool) -> bool {
+        let [off, dropped, refused] = stand.edge;
+        let stand =
+            Stand { born: stand.born - self.rows, edge: [off.saturating_sub(exempt), dropped, refused], ..stand };
         if stand == self.told && !last {
             return false;
         }

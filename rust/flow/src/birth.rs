@@ -31,6 +31,8 @@ pub struct Settings {
     pub sinks: Vec<(String, Vec<u8>)>,
     /// Those of them for which the pump stops at the journal's budget; for the others segments are let go.
     pub required: Vec<String>,
+    /// Those that are left to an agent, which brings them what the journal holds for them.
+    pub by_agent: Vec<String>,
     /// The tap that totals and metrics count; none: all.
     pub primary_tap: Option<String>,
     /// Where the ring lies; none: `/dev/shm`, or the audit directory where that is not to be had.
@@ -227,6 +229,7 @@ impl Born {
             policy: policy.clone(),
             policy_since: 0,
             required: settings.required.contains(name),
+            by_agent: settings.by_agent.contains(name),
         });
         Followers { entries: entries.collect() }.store(dir.path())?;
         let birth = journaled(birth);

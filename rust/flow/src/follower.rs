@@ -5,6 +5,10 @@
 //! in force every row is one), so that no cursor needs to know what waits in a window; what was not committed is handed out
 //! again, the same. A row that closes late comes in a later batch than its first event's seq lies in, never behind a cut.
 //! Where the log promises that a loss of power loses nothing, nothing is handed out that it could still take.
+//!
+//! It may follow a process that lives elsewhere: then nobody says that there is more, so the journal is looked at ever more
+//! seldom while nothing comes; how far it may be read is what that process shows; and the lock's file, which nobody else
+//! would put back where it is taken away, is made sure of at each commit.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -24,6 +28,9 @@ use crate::select::{Chosen, Declined, Selector};
 const DAY_NS: i64 = 86_400_000_000_000;
 /// The longest wait for another look at the journal: what is written is announced, so this is only a backstop.
 const LOOK: Duration = Duration::from_secs(1);
+/// The least and the longest time between two looks at the journal of a process that lives elsewhere.
+const SOON: Duration = Duration::from_millis(5);
+const LATE: Duration = Duration::from_millis(100);
 /// How soon a segment that is not there is looked for again.
 const MISSING: Duration = Duration::from_millis(10);
 /// Rows that are worth waking up for when a whole batch is wanted.
@@ -186,6 +193,8 @@ pub struct Follower {
     spoilt: Option<String>,
     /// Nudges that have ended a wait.
     nudges: u64,
+    /// The time until the next look at a process that lives elsewhere.
+    pace: Duration,
 }
 
 /// Whether a row holds what no sink could write. One that only a later version knows is not that.
@@ -254,6 +263,7 @@ impl Follower {
             undurable: false,
             spoilt: None,
             nudges: progress.nudges(),
+            pace: SOON,
             progress,
             cursor,
         };
@@ -342,6 +352,12 @@ impl Follower {
                 std::thread::sleep(left.min(MISSING));
                 continue;
             }
+            if self.progress.is_elsewhere() {
+                if !self.look_elsewhere(left, partial)? {
+                    return if partial { self.hand_out() } else { Ok(None) };
+                }
+                continue;
+            }
             // For a whole batch a few rows more are no reason to wake up.
             let more = if partial || to_cut { 1 } else { (max_rows - self.rows().min(max_rows)).clamp(1, MANY) };
             let wanted = self.reader.next_seq() + more as i64;
@@ -354,6 +370,24 @@ impl Follower {
                 return if partial { self.hand_out() } else { Ok(None) };
             }
         }
+    }
+
+    /// Waits a little, then looks whether a process that lives elsewhere has written more; `false` where it was woken up, and
+    /// there is nothing.
+    fn look_elsewhere(&mut self, left: Duration, partial: bool) -> Result<bool, Error> {
+        let before = self.reader.next_seq();
+        let nudged = self.progress.pause(left.min(self.pace), &mut self.nudges);
+        let more = self.step()?;
+        // For a whole batch a few rows more are no reason to come again soon.
+        let came = more && (partial || self.reader.next_seq() - before >= MANY as i64);
+        self.pace = if came { SOON } else { LATE.min(self.pace * 2) };
+        Ok(more || !nudged)
+    }
+
+    /// Next seq behind what the journal is known to have.
+    #[must_use]
+    pub fn seen(&self) -> i64 {
+        self.reader.next_seq()
     }
 
     /// Takes rows from the journal until there is a batch to hand out; `false` where there are not yet enough. It is what
@@ -465,6 +499,7 @@ impl Follower {
         if self.ended {
             return Ok(false);
         }
+        self.progress.glance()?;
         self.reader.limit(self.progress.open_batches());
         self.reader.let_go(self.progress.let_go());
         match self.reader.next(&mut self.buf)? {
@@ -650,6 +685,9 @@ impl Follower {
         if !self.at_cut() {
             return Err(Error::MidWindow(self.position));
         }
+        if self.progress.is_elsewhere() && !self.lock.renew()? {
+            return Err(Error::SinkHeld(self.sink.clone()));
+        }
         let mut cursor = Cursor { seq: self.position, state, totals: self.cursor.totals.clone() };
         for (name, count) in self.handed.iter().filter(|(_, count)| *count > 0) {
             *cursor.totals.entry((*name).to_owned()).or_default() += count;
@@ -668,6 +706,8 @@ impl Follower {
         }
         Cursor::make_durable(&self.dir)?;
         self.undurable = false;
+        // Who is entered at this moment may be owed what would go; it goes with the next commit.
+        let Some(_hold) = Followers::hold(&self.dir)? else { return Ok(()) };
         // A cursor of another sink that cannot be read is its own follower's to tell of: it holds what it is owed.
         let marks = Followers::load(&self.dir)?.marks(&self.dir).unwrap_or_default();
         if let Some(passed) = marks.iter().map(|mark| mark.seq).min() {

@@ -8,7 +8,9 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use auditring_journal::{Cursor, Followers, Owner, ProcessDir, SegmentName, SyncHandle, What, descriptors, vanished};
+use auditring_journal::{
+    Cursor, Follower, Followers, Owner, ProcessDir, SegmentName, SyncHandle, What, descriptors, vanished,
+};
 
 use crate::Error;
 use crate::progress::Progress;
@@ -38,6 +40,8 @@ pub(crate) struct Keep {
     handle: Option<File>,
     owner: Owner,
     followers: Followers,
+    /// They are others since that was asked.
+    changed: bool,
     /// In their order; the last is being written.
     segments: Vec<SyncHandle>,
     /// Told of, and not there again.
@@ -51,6 +55,7 @@ impl Keep {
             handle: File::open(dir).ok(),
             owner: Owner::load(dir)?,
             followers: Followers::load(dir)?,
+            changed: false,
             segments: Vec::new(),
             told: HashSet::new(),
         })
@@ -59,6 +64,11 @@ impl Keep {
     /// Who is owed the journal, as was known last.
     pub(crate) fn followers(&self) -> Followers {
         self.followers.clone()
+    }
+
+    /// The same, if they are others than when that was asked last.
+    pub(crate) fn changed(&mut self) -> Option<Followers> {
+        std::mem::take(&mut self.changed).then(|| self.followers.clone())
     }
 
     /// A segment begins.
@@ -102,7 +112,10 @@ impl Keep {
             found.push(Vanished { path: dir.clone(), kind: "journal", what, restored: false });
         } else {
             match Followers::load(&dir) {
-                Ok(followers) if Followers::is_there(&dir) => self.followers = followers,
+                Ok(followers) if Followers::is_there(&dir) => {
+                    self.changed |= self.followers != followers;
+                    self.followers = followers;
+                }
                 // Nobody could commit, nor anything be deleted, on its account.
                 Err(auditring_journal::Error::Damaged { path, .. }) => {
                     found.push(Vanished { path, kind: "journal", what: What::Replaced, restored: false });
@@ -115,7 +128,15 @@ impl Keep {
         }
         let mut missing: Vec<String> = held.restore(&self.owner)?.into_iter().map(str::to_owned).collect();
         if !Followers::is_there(&dir) {
-            self.followers.store(&dir)?;
+            let ours = self.followers.clone();
+            // Whom an agent has entered meanwhile stays entered.
+            let others = |now: &mut Followers| {
+                let new = |entry: &&Follower| now.get(&entry.name).is_none();
+                let missing: Vec<Follower> = ours.entries.iter().filter(new).cloned().collect();
+                now.entries.extend(missing);
+                (true, ())
+            };
+            Followers::change(&dir, others)?;
             missing.push("followers".to_owned());
         }
         missing.extend(progress.restore(&dir)?);

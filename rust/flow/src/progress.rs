@@ -3,14 +3,25 @@
 //! Owns the journaled and the durable seq that followers wait for, the ring positions that `flush` waits for, the words that
 //! tell producers whether to wait for space, and the cause of trouble. What must always hold: a number shown here is never
 //! ahead of the journal, and a durable one never ahead of the disk.
+//!
+//! Of a process that lives elsewhere ([`Progress::of_living`]) nobody tells: what matters of its numbers is read from what it
+//! shows, and whether there are more rows is for the journal to say. Where it shows nothing no batch may be read.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError, Weak};
 use std::time::{Duration, Instant};
 
-use auditring_journal::{Cursor, SinkLock};
+use auditring_journal::{Cursor, Show, Shown, SinkLock, bytes_held, free_bytes, holding, segments};
+
+/// How often what another process's journal weighs is looked at, and how often what it shows.
+const WEIGH: Duration = Duration::from_millis(500);
+const GLANCE: Duration = Duration::from_millis(5);
+/// Less than this on a disk is as good as a journal at its budget: the process keeps about as much back.
+const SCARCE: u64 = 32 << 20;
+/// Rows that are worth a commit to a follower that holds back half of the budget, at most.
+const WORTH: i64 = 1 << 16;
 
 /// How far the journal is.
 #[derive(Clone, Debug, Default)]
@@ -91,9 +102,30 @@ struct Followed {
     lock: Weak<SinkLock>,
 }
 
+/// A process that lives elsewhere.
+#[derive(Debug)]
+struct Elsewhere {
+    dir: PathBuf,
+    seen: Mutex<Seen>,
+}
+
+/// What was seen of it, and when.
+#[derive(Debug, Default)]
+struct Seen {
+    shown: Option<Shown>,
+    glanced: Option<Instant>,
+    weighed: Option<Instant>,
+    /// Whoever follows had better commit what there is.
+    urgent: bool,
+}
+
 /// Shared by the threads of one open log.
 #[derive(Debug)]
 pub struct Progress {
+    /// What those who follow from outside are shown, and the journal's budget.
+    show: OnceLock<(Show, u64)>,
+    /// It is of a process that lives elsewhere.
+    elsewhere: Option<Elsewhere>,
     journaled: Mutex<Journaled>,
     moved: Condvar,
     /// Per class (droppable, protected): one wait has expired and no space has been seen since.
@@ -119,6 +151,8 @@ pub struct Progress {
 impl Default for Progress {
     fn default() -> Self {
         Self {
+            show: OnceLock::new(),
+            elsewhere: None,
             journaled: Mutex::default(),
             moved: Condvar::new(),
             shed: Default::default(),
@@ -159,6 +193,103 @@ impl Progress {
     #[must_use]
     pub fn next_seq(&self) -> i64 {
         lock(&self.journaled).next_seq
+    }
+
+    /// The progress of a process that lives elsewhere, as its directory shows it.
+    #[must_use]
+    pub fn of_living(dir: &Path) -> Self {
+        let elsewhere = Elsewhere { dir: dir.to_owned(), seen: Mutex::default() };
+        let progress = Self { elsewhere: Some(elsewhere), ..Self::default() };
+        // Until it is known how far: no further than nowhere.
+        progress.only_durable();
+        // Somebody there puts back what is taken away.
+        progress.keep();
+        progress
+    }
+
+    /// Whether it is of a process that lives elsewhere.
+    pub(crate) fn is_elsewhere(&self) -> bool {
+        self.elsewhere.is_some()
+    }
+
+    /// Looks at what a process that lives elsewhere shows by now, unless that was done a moment ago.
+    pub(crate) fn glance(&self) -> auditring_journal::Result<()> {
+        let Some(elsewhere) = &self.elsewhere else { return Ok(()) };
+        let mut seen = lock(&elsewhere.seen);
+        if seen.glanced.is_some_and(|at| at.elapsed() < GLANCE) {
+            return Ok(());
+        }
+        let shown = Shown::load(&elsewhere.dir)?;
+        seen.glanced = Some(Instant::now());
+        if seen.shown != shown {
+            seen.shown = shown;
+            self.publish(|journaled| {
+                // Nothing that was open is closed again: a file that was taken away had said so truly.
+                journaled.durable_batches = journaled.durable_batches.max(shown.map_or(0, |shown| shown.batches));
+                journaled.let_go = journaled.let_go.max(shown.map_or(0, |shown| shown.let_go));
+                journaled.over_budget = shown.is_some_and(|shown| shown.over_budget);
+            });
+        }
+        if let Some(shown) = shown
+            && seen.weighed.is_none_or(|at| at.elapsed() >= WEIGH)
+        {
+            seen.weighed = Some(Instant::now());
+            seen.urgent = shown.over_budget || free_bytes(&elsewhere.dir)? < SCARCE;
+            self.weigh(&elsewhere.dir, shown.journal_bytes / 2)?;
+        }
+        Ok(())
+    }
+
+    /// The same that the pump does for the followers of its own log.
+    fn weigh(&self, dir: &Path, half: u64) -> auditring_journal::Result<()> {
+        let held = if bytes_held(dir)? >= half { holding(dir, half)? } else { None };
+        // How far the journal is stands in no name; where its last segment begins is as good.
+        let last = segments(dir)?.last().map_or(0, |name| name.first_seq);
+        self.press(held, held.map_or(0, |seq| last.saturating_sub(seq)));
+        Ok(())
+    }
+
+    /// Whether a process that lives elsewhere shows how far it may be read; one that is not there does not.
+    #[must_use]
+    pub fn is_shown(&self) -> bool {
+        self.elsewhere.as_ref().is_none_or(|elsewhere| lock(&elsewhere.seen).shown.is_some())
+    }
+
+    /// Whether its journal or its disk has no room, so that whatever can be made safe had better be.
+    #[must_use]
+    pub fn is_urgent(&self) -> bool {
+        self.elsewhere.as_ref().is_some_and(|elsewhere| lock(&elsewhere.seen).urgent)
+    }
+
+    /// Waits for so long, or for a nudge that is not among those `seen`: whether there was one.
+    pub(crate) fn pause(&self, time: Duration, seen: &mut u64) -> bool {
+        let (_, journaled) = self.wait_locked(time, lock(&self.journaled), *seen, |_| false);
+        let nudged = journaled.nudges != *seen;
+        *seen = journaled.nudges;
+        nudged
+    }
+
+    /// Begins to show those outside how far they may read.
+    pub(crate) fn show_in(&self, dir: &Path, journal_bytes: u64) -> auditring_journal::Result<()> {
+        let show = Show::begin(dir, self.shown(journal_bytes))?;
+        // Once in the life of a log.
+        let _ = self.show.set((show, journal_bytes));
+        Ok(())
+    }
+
+    fn shown(&self, journal_bytes: u64) -> Shown {
+        let journaled = lock(&self.journaled);
+        Shown {
+            batches: if journaled.only_durable { journaled.durable_batches } else { u64::MAX },
+            let_go: journaled.let_go,
+            journal_bytes,
+            over_budget: journaled.over_budget,
+        }
+    }
+
+    /// Shows those outside how things are by now.
+    pub(crate) fn show(&self) -> auditring_journal::Result<()> {
+        self.show.get().map_or(Ok(()), |(show, journal_bytes)| show.show(self.shown(*journal_bytes)))
     }
 
     /// From now on followers have what is durable, and nothing else. Before any of them has begun.
@@ -275,7 +406,15 @@ impl Progress {
     /// How far a follower of this log is; none: it has none of that name. One that stores its cursor is waited for if wanted,
     /// which may take as long as its disk does; else it has passed nothing.
     pub(crate) fn passed(&self, sink: &str, wait: bool) -> Option<i64> {
-        let cursor = Arc::clone(&lock(&self.followed).get(sink)?.cursor);
+        let cursor = {
+            let followed = lock(&self.followed);
+            let one = followed.get(sink)?;
+            // One that has let go of its lock may have been followed by somebody else, whose cursor is in the file alone.
+            if one.lock.strong_count() == 0 {
+                return None;
+            }
+            Arc::clone(&one.cursor)
+        };
         if wait {
             return Some(lock(&cursor).seq);
         }
@@ -309,9 +448,11 @@ impl Progress {
         self.kept.load(Ordering::Relaxed)
     }
 
-    /// Tells followers who of them holds back half of the budget: whoever lacks a row before `seq`; none: nobody does. So many
-    /// rows are `worth` a commit then.
-    pub(crate) fn press(&self, seq: Option<i64>, worth: i64) {
+    /// Tells followers who of them holds back half of the budget: whoever lacks a row before `seq`; none: nobody does. `rows`:
+    /// how many there are from there on.
+    pub(crate) fn press(&self, seq: Option<i64>, rows: i64) {
+        // A small budget holds few rows: a quarter of what is there is worth a commit.
+        let worth = (rows / 4).clamp(1, WORTH);
         self.worth.store(worth, Ordering::Relaxed);
         self.pressed.store(seq.unwrap_or(i64::MIN), Ordering::Relaxed);
     }
@@ -428,6 +569,8 @@ mod tests {
         drop(storing);
         assert_eq!((progress.passed("lines", false), progress.passed("lines", true)), (Some(7), Some(7)));
         assert_eq!(progress.restore(dir.path()).unwrap(), ["lines.cursor"]);
+        drop(sink_lock);
+        assert_eq!(progress.passed("lines", true), None, "whoever drives it now has the cursor in the file");
     }
 
     #[test]

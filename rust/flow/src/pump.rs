@@ -19,8 +19,8 @@ use auditring_event::record::{Encoder, RecordView};
 use auditring_event::{Definitions, named};
 use auditring_journal::counters;
 use auditring_journal::{
-    BatchFlags, BatchMeta, Followers, LaneRange, ProcessDir, Writer, bytes_held, delete_oldest_before, delete_passed,
-    free_bytes, holding, segments,
+    BatchFlags, BatchMeta, Follower, Followers, LaneRange, ProcessDir, Writer, bytes_held, delete_oldest_before,
+    delete_passed, free_bytes, holding, segments,
 };
 use auditring_policy::Policy;
 use auditring_ring::{Clock, OwnedConsumer, Position, Ring, consumer_of};
@@ -58,8 +58,9 @@ const RESERVE: u64 = 32 << 20;
 const ENOSPC: i32 = 28;
 /// How long a claim may stay open after the ring was closed.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Rows that are worth a commit to a follower that holds back half of the budget, at most.
-const WORTH: i64 = 1 << 16;
+/// How long the list of followers may be in somebody's hands before the journal's budget is kept all the same: whoever is
+/// stopped in the middle of a change must not let the journal grow without an end.
+const HOLD_UP: Duration = Duration::from_secs(5);
 /// Bits of a lane's count of claims.
 const CLAIMS: u32 = u32::MAX >> 1;
 /// Less than this in a batch is next to nothing.
@@ -85,7 +86,6 @@ pub struct Pump {
     dir: PathBuf,
     writer: Writer,
     limits: Limits,
-    followed: bool,
     timeline: Timeline,
     clocks: Told,
     fill: Fill,
@@ -127,6 +127,8 @@ pub struct Pump {
     /// Nothing is written for now: the budget is used up.
     over: bool,
     stuck_since: Option<Clockwork>,
+    /// Since when nothing can go for the list of followers' sake: somebody is changing it.
+    held_up: Option<Clockwork>,
     /// Since when something lies in front of a lane that is no record, and what that is.
     damaged: Option<(Clockwork, String)>,
     /// Claims behind it, in the batch being filled.
@@ -184,11 +186,7 @@ impl Pump {
         let head = writer.state().head.as_ref();
         let primary_tap = head.and_then(|head| head.primary_tap.clone());
         let policy = Stated::parse(head.map_or_else(Vec::new, |head| head.policy.clone()))?;
-        let mut own = Vec::new();
-        for entry in Followers::load(dir.path())?.entries {
-            own.push(if entry.policy.is_empty() { None } else { Some(Policy::parse(&entry.policy)?) });
-        }
-        let ticks = Ticks::new(&policy.policy, own);
+        let ticks = Ticks::new(&policy.policy, own_policies(&Followers::load(dir.path())?)?);
         let consumer = consumer_of(Arc::clone(&ring)).ok_or(Error::TwoPumps)?;
         let progress = Arc::<Progress>::default();
         if interval.is_some() {
@@ -239,9 +237,10 @@ impl Pump {
             clock,
             writer,
             limits: Limits { segment_bytes: limits.segment_bytes.min(limits.journal_bytes / 4), ..limits },
-            followed,
+            held_up: None,
         };
         pump.progress.keep();
+        pump.progress.show_in(dir.path(), limits.journal_bytes)?;
         pump.born(&startup)?;
         Ok((pump, dir))
     }
@@ -311,6 +310,10 @@ impl Pump {
     /// long as this process lives. Returns what was found, and why something could not be put back.
     pub fn keep(&mut self, held: &ProcessDir) -> (Vec<Vanished>, Result<(), Error>) {
         let (found, mut result) = self.keep.look(held, &self.progress, self.unfollowed.max(self.let_go));
+        result = result.and_then(|()| Ok(self.progress.show()?));
+        if !self.ended {
+            result = result.and_then(|()| self.followed_by());
+        }
         if !self.ended && found.iter().any(|one| one.path == self.writer.path()) {
             // What is written from now on goes where it can be found.
             self.writer.poison();
@@ -321,6 +324,15 @@ impl Pump {
             self.progress.nudge();
         }
         (found, result)
+    }
+
+    /// An agent may have entered sinks of its own: their windows are to be told of as over, too.
+    fn followed_by(&mut self) -> Result<(), Error> {
+        if let Some(followers) = self.keep.changed() {
+            self.syncer.unsynced().follow(!followers.entries.is_empty());
+            self.ticks.follow(&self.policies.in_force().policy, own_policies(&followers)?);
+        }
+        Ok(())
     }
 
     fn succeed(&mut self) -> Result<(), Error> {
@@ -463,7 +475,7 @@ impl Pump {
     /// How things stand at the row that comes next, and so the rows of process and sinks that say so.
     fn tell_balance(&mut self, last: bool) {
         let (stand, in_ring, journaled) = self.stand();
-        if !self.balance.begin(stand, last) {
+        if !self.balance.begin(stand, self.losses.exempt(), last) {
             return;
         }
         let stand = Stand { born: stand.born + 1, ..stand };
@@ -718,9 +730,8 @@ impl Pump {
         self.free_bytes = free_bytes(&self.dir).unwrap_or(self.free_bytes);
         let half = self.limits.journal_bytes / 2;
         let held = if self.is_half() { holding(&self.dir, half).unwrap_or(None) } else { None };
-        // A small budget holds few rows: a quarter of what is there is worth a commit.
         let rows = held.map_or(0, |seq| self.writer.state().next_seq - seq.min(self.writer.state().next_seq));
-        self.progress.press(held, (rows / 4).clamp(1, WORTH));
+        self.progress.press(held, rows);
     }
 
     fn publish(&mut self) {
@@ -768,21 +779,17 @@ impl Pump {
         if !self.is_over() {
             return Ok(self.show_over(false));
         }
-        let mut followers = Followers::load(&self.dir)?;
-        if followers.entries.is_empty() {
-            // The file was taken away, and nothing goes on that account: it will be put back.
-            followers = self.keep.followers();
-        }
-        self.make_room(&followers)?;
+        self.make_room()?;
         let large = self.writer.len() >= self.slack() || self.writer.len() >= self.sealed_bytes;
         if self.is_over() && large && !self.fresh() && !self.writer.is_poisoned() {
             // The segment being written could never go: it ends here, so that it goes once it is passed.
             self.roll()?;
-            self.make_room(&followers)?;
+            self.make_room()?;
         }
         let full = self.free_bytes < self.reserve;
+        let followers = self.followers()?;
         // Where no sink is required the budget is kept by deleting alone: there is nothing that waiting would bring.
-        let waits = followers.entries.iter().any(|entry| entry.required) || (self.followed && full);
+        let waits = followers.entries.iter().any(|entry| entry.required) || (!followers.entries.is_empty() && full);
         let over = self.is_over() && waits && !self.ring.is_closed();
         if over {
             // Followers may be waiting for the disk.
@@ -802,8 +809,22 @@ impl Pump {
         Ok(self.show_over(over))
     }
 
+    /// Whom the journal is kept for. Where the file was taken away nothing goes on that account: it will be put back.
+    fn followers(&self) -> Result<Followers, Error> {
+        let followers = Followers::load(&self.dir)?;
+        Ok(if followers.entries.is_empty() { self.keep.followers() } else { followers })
+    }
+
     /// Deletes what every sink has passed, then, while that is not enough, what every required one has.
-    fn make_room(&mut self, followers: &Followers) -> Result<(), Error> {
+    fn make_room(&mut self) -> Result<(), Error> {
+        let hold = Followers::hold(&self.dir)?;
+        if hold.is_some() {
+            self.held_up = None;
+        } else if self.held_up.get_or_insert_with(Clockwork::now).elapsed() < HOLD_UP {
+            // It is being changed: a moment later it is known for whom what is kept.
+            return Ok(());
+        }
+        let followers = self.followers()?;
         let marks = followers.marks(&self.dir)?;
         if let Some(passed) = marks.iter().map(|mark| mark.seq).min() {
             delete_passed(&self.dir, passed, 1)?;
@@ -832,6 +853,7 @@ impl Pump {
             }
             if marks.is_empty() {
                 self.unfollowed = end;
+                self.show_let_go(self.let_go.max(end));
                 self.losses.unfollowed(gone.rows);
             }
             self.look_at_bytes();
@@ -843,7 +865,13 @@ impl Pump {
         if self.let_go != seq {
             self.let_go = seq;
             self.progress.publish(|journaled| journaled.let_go = seq);
+            self.show();
         }
+    }
+
+    /// Those who follow from outside see it, too. What could not be shown is shown, or told of, when the journal is looked at.
+    fn show(&self) {
+        let _ = self.progress.show();
     }
 
     /// A batch without rows at which followers may commit.
@@ -873,6 +901,7 @@ impl Pump {
         if self.over != over {
             self.over = over;
             self.progress.publish(|journaled| journaled.over_budget = over);
+            self.show();
             if over {
                 // Who waits for a few thousand rows more would wait in vain.
                 self.progress.nudge();
@@ -917,6 +946,12 @@ impl Pump {
         }
         Err(Error::OpenClaim)
     }
+}
+
+/// The sinks' own policies; none for one that goes by the log's alone.
+fn own_policies(followers: &Followers) -> Result<Vec<Option<Policy>>, Error> {
+    let parsed = |entry: &Follower| (!entry.policy.is_empty()).then(|| Policy::parse(&entry.policy)).transpose();
+    Ok(followers.entries.iter().map(parsed).collect::<Result<_, _>>()?)
 }
 
 /// The policy that a record brings into force.

@@ -17,6 +17,8 @@ pub fn retire(root: &Path, process: &[u8; 16], held: &mut Option<ProcessDir>) ->
         remove_remains(root, process)?;
         return Ok(true);
     };
+    // Nobody is entered in between, to find nothing.
+    let Some(_hold) = Followers::hold(dir)? else { return Ok(false) };
     let state = fold(dir)?;
     let followers = Followers::load(dir)?;
     let passed = followers.passed(dir)?;

@@ -9,6 +9,7 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -93,7 +94,7 @@ pub struct Unsynced {
     progress: Arc<Progress>,
     /// Followers have what is durable alone, so a segment that has gone before it was durable was passed by nobody, and is
     /// missed unless it was let go of at the budget.
-    followed: bool,
+    followed: AtomicBool,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -148,6 +149,16 @@ impl Unsynced {
         state.covering.or(state.since).map_or(Duration::ZERO, |since| since.elapsed())
     }
 
+    /// Whether anybody follows, by now.
+    pub(crate) fn follow(&self, followed: bool) {
+        self.followed.store(followed, Ordering::Relaxed);
+    }
+
+    /// Whether what is not durable was passed by nobody who follows.
+    fn is_missed(&self) -> bool {
+        self.followed.load(Ordering::Relaxed) && lock(&self.state).interval.is_some()
+    }
+
     fn want(&self, state: &mut State, at: Instant, reach: Reach) {
         let wanted = state.due.map_or((at, reach), |(due, known)| (due.min(at), known.max(reach)));
         if state.due != Some(wanted) {
@@ -195,6 +206,8 @@ impl Unsynced {
                 journaled.durable_batches = journaled.durable_batches.max(batches);
                 journaled.durable_seq = journaled.durable_seq.max(seq);
             });
+            // Where that fails those outside have it later: the pump shows it anew, and tells.
+            let _ = self.progress.show();
         }
         let mut state = lock(&self.state);
         let since = state.covering.take();
@@ -248,7 +261,7 @@ impl Unsynced {
         }
         let path = segment.handle.path();
         let gone = !path.exists();
-        if gone && (!self.followed || self.is_let_go(segment)) {
+        if gone && (!self.is_missed() || self.is_let_go(segment)) {
             // Passed by every sink, or given up for room: nobody will read it again.
             return Ok(());
         }
@@ -318,7 +331,7 @@ impl Syncer {
             work: Condvar::new(),
             done: Condvar::new(),
             progress,
-            followed: followed && interval.is_some(),
+            followed: AtomicBool::new(followed),
         });
         let ending = Ending(Arc::clone(&unsynced));
         let thread = std::thread::Builder::new().name("auditring-sync".into()).spawn(move || ending.0.run())?;

@@ -27,6 +27,14 @@ impl Ticks {
         ticks
     }
 
+    /// Others follow: the log's policy is as before.
+    pub(crate) fn follow(&mut self, log: &Policy, own: Vec<Option<Policy>>) {
+        self.own = own;
+        self.go_by(log);
+        // Rows of an earlier window may wait at those who came.
+        self.rows(self.greatest_ns);
+    }
+
     /// The log's policy is another one: the row that says so has ended all windows.
     pub(crate) fn go_by(&mut self, log: &Policy) {
         self.windows = windows(log, None);

@@ -72,6 +72,7 @@ fn settings(folder: &Path, policy: Vec<u8>, own: &str) -> Settings {
         policy,
         sinks: vec![(SINK.into(), own.as_bytes().to_vec()), ("jsonl".into(), Vec::new())],
         required: vec![SINK.into()],
+        by_agent: Vec::new(),
         primary_tap: Some("edge".into()),
         ring_dir: Some(folder.to_owned()),
         // The least that its table of counters leaves room beside.

@@ -1,15 +1,27 @@
 //! Which sinks hold a journal's segments back. A segment is deleted when there is at least one entry and every one is past it.
+//!
+//! What must always hold: whoever changes the list has read it under the same hold ([`Followers::change`]), for the process
+//! and an agent both do; and nothing is deleted on the account of a list while another one is being made, so that a sink is
+//! owed what was there when it was entered. The hold is for moments: it is tried, and never waited for without an end.
 
 use std::path::Path;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
 use crate::cursor::{Cursor, check_name, is_seq};
 use crate::document;
 use crate::error::{Error, Result};
+use crate::lock::Brief;
 
 const KIND: &str = "followers";
 const FILE: &str = "followers";
+/// No sink can be called so.
+const LOCK: &str = ".followers.lock";
+/// How long a change waits for another one.
+const PATIENCE: Duration = Duration::from_secs(5);
+const POLL: Duration = Duration::from_millis(1);
 
 /// A sink that is owed the journal.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,7 +37,14 @@ pub struct Follower {
     pub policy_since: i64,
     /// At the journal's budget the pump stops for it, instead of leaving rows out.
     pub required: bool,
+    /// The process leaves it to an agent. Who drives it is told by its lock; this says whose turn it is while it is free.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_agent: bool,
 }
+
+/// The list of followers stays as it is for as long as this is held.
+#[derive(Debug)]
+pub struct Hold(#[allow(dead_code, reason = "held")] Brief);
 
 impl Follower {
     /// The next seq that it lacks.
@@ -69,13 +88,44 @@ impl Followers {
         Ok(followers)
     }
 
-    /// Replaces the file, durably. Only the holder of the directory's lock may.
+    /// Replaces the file, durably, unseen by anybody else: of a process that is being born, or under a [`Hold`].
     ///
     /// # Errors
     /// If a name cannot be a file name or the system refuses; the old list is in force then.
     pub fn store(&self, dir: &Path) -> Result<()> {
         self.entries.iter().try_for_each(|entry| check_name(&entry.name))?;
         document::store(&dir.join(FILE), KIND, self)
+    }
+
+    /// Holds the list as it is; `None`: somebody is changing it, or deletes by it.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub fn hold(dir: &Path) -> Result<Option<Hold>> {
+        Ok(Brief::try_take(&dir.join(LOCK))?.map(Hold))
+    }
+
+    /// Changes the list as it is by then; where `change` says that there is nothing to change nothing is written.
+    ///
+    /// # Errors
+    /// If it is held for too long, cannot be read or written, or says what cannot be: the old list is in force then.
+    pub fn change<T>(dir: &Path, change: impl FnOnce(&mut Self) -> (bool, T)) -> Result<T> {
+        let until = Instant::now() + PATIENCE;
+        let _hold = loop {
+            if let Some(hold) = Self::hold(dir)? {
+                break hold;
+            }
+            if Instant::now() >= until {
+                return Err(Error::io("lock", &dir.join(LOCK), std::io::ErrorKind::ResourceBusy.into()));
+            }
+            sleep(POLL);
+        };
+        let mut followers = Self::load(dir)?;
+        let (changed, answer) = change(&mut followers);
+        if changed {
+            followers.store(dir)?;
+        }
+        Ok(answer)
     }
 
     /// Whether a directory has the file, whatever is in it.

@@ -121,6 +121,27 @@ impl Drop for Lock {
     }
 }
 
+/// A lock that is held for moments. It is given back and not only closed: a child that was forked meanwhile, and knows of no
+/// descriptor to close, would go on holding it.
+#[derive(Debug)]
+pub(crate) struct Brief(File);
+
+impl Brief {
+    /// Takes it without waiting; `None`: another holds it. Its file is made if it is not there.
+    pub(crate) fn try_take(path: &Path) -> Result<Option<Self>> {
+        let file = files::open_lock(path, true)?;
+        let taken = system::try_lock(&file).map_err(|e| Error::io("lock", path, e.into()))?;
+        Ok(taken.then_some(Self(file)))
+    }
+}
+
+impl Drop for Brief {
+    fn drop(&mut self) {
+        // Whatever it says, the descriptor is closed next, and there is nothing else to be done.
+        let _ = system::unlock(&self.0);
+    }
+}
+
 #[cfg(target_os = "linux")]
 use description as system;
 #[cfg(not(target_os = "linux"))]
@@ -146,11 +167,20 @@ mod description {
     }
 
     pub(super) fn lock(file: File) -> Result<Option<RawFd>, Errno> {
+        Ok(try_lock(&file)?.then(|| file.into_raw_fd()))
+    }
+
+    pub(super) fn try_lock(file: &File) -> Result<bool, Errno> {
         match fcntl(file.as_fd(), FcntlArg::F_OFD_SETLK(&whole())) {
-            Ok(_) => Ok(Some(file.into_raw_fd())),
-            Err(Errno::EAGAIN | Errno::EACCES) => Ok(None),
+            Ok(_) => Ok(true),
+            Err(Errno::EAGAIN | Errno::EACCES) => Ok(false),
             Err(error) => Err(error),
         }
+    }
+
+    pub(super) fn unlock(file: &File) -> Result<(), Errno> {
+        let free = libc::flock { l_type: libc::F_UNLCK as libc::c_short, ..whole() };
+        fcntl(file.as_fd(), FcntlArg::F_OFD_SETLK(&free)).map(drop)
     }
 
     pub(super) fn is_locked(file: File) -> Result<bool, Errno> {
@@ -181,6 +211,18 @@ mod whole_file {
         }
     }
 
+    pub(super) fn try_lock(file: &File) -> Result<bool, Errno> {
+        let copy = file.try_clone().map_err(|_| Errno::EMFILE)?;
+        // The copy shares what is locked, and closing it unlocks nothing.
+        Ok(lock(copy)?.is_some_and(|fd| nix::unistd::close(fd).is_ok()))
+    }
+
+    pub(super) fn unlock(file: &File) -> Result<(), Errno> {
+        let copy = file.try_clone().map_err(|_| Errno::EMFILE)?;
+        // Its drop unlocks what both share.
+        Flock::lock(copy, FlockArg::LockExclusiveNonblock).map(drop).map_err(|(_, error)| error)
+    }
+
     pub(super) fn is_locked(file: File) -> Result<bool, Errno> {
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(_) => Ok(false),
@@ -191,7 +233,7 @@ mod whole_file {
 
     #[cfg(test)]
     mod tests {
-        use super::{is_locked, lock};
+        use super::{is_locked, lock, try_lock, unlock};
 
         /// The fallback of other systems is proven here too.
         #[test]
@@ -205,6 +247,12 @@ mod whole_file {
             assert_eq!(lock(open()).unwrap(), None);
             nix::unistd::close(fd).unwrap();
             assert!(!is_locked(open()).unwrap());
+            let file = open();
+            assert!(try_lock(&file).unwrap() && is_locked(open()).unwrap());
+            let inherited = file.try_clone().unwrap();
+            unlock(&file).unwrap();
+            assert!(!is_locked(open()).unwrap(), "also where a child has a copy");
+            drop(inherited);
         }
     }
 }

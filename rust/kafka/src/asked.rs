@@ -22,6 +22,8 @@ pub(crate) struct Asked {
     pub(crate) server: Option<i32>,
     /// None where nothing but the header is read: the API is not in the table, or not in this version.
     pub(crate) api: Option<&'static Api>,
+    /// An auditor's own message, and nothing else.
+    pub(crate) exempt: bool,
 }
 
 impl Asked {
@@ -31,7 +33,7 @@ impl Asked {
         if !(0..=LAST_KEY).contains(&key) || !(0..=LAST_VERSION).contains(&version) {
             return Err(Stop::Malformed);
         }
-        Ok(Self { key, version, client, server: None, api: table::by_key(key) })
+        Ok(Self { key, version, client, server: None, api: table::by_key(key), exempt: false })
     }
 
     /// The id under which the broker answers it.

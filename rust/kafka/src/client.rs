@@ -10,7 +10,7 @@ use crate::cursor::Step;
 use crate::facts::{Facts, Item};
 use crate::frame::{Driven, Frame, Halt, Next};
 use crate::inflight::{Entry, Kept, Loss, Note, PRODUCE};
-use crate::produce;
+use crate::produce::{self, Writes};
 use crate::reads::Out;
 use crate::requests::{self, Party};
 use crate::secret::Secret;
@@ -52,6 +52,8 @@ pub(crate) struct ClientSide {
     size: usize,
     /// The request in hand, and what is to be kept of it.
     asked: Option<Asked>,
+    /// Whether it came under the id of an auditor.
+    trusted: bool,
     kept: Kept,
     party: Option<Box<Party>>,
     produce: produce::Request,
@@ -90,11 +92,14 @@ impl ClientSide {
             },
             At::Head => {
                 let mut known = None;
+                let trusted = &mut self.trusted;
                 let head = self.frame.unit(input, false, |cursor| {
                     let asked = Asked::read(cursor)?;
                     known = Some(asked);
                     // Never compact, so that any broker can read it; nothing that lives has a header without it.
-                    meet(cursor.nullable_string()?, shared, facts);
+                    let client = cursor.nullable_string()?.unwrap_or_default();
+                    *trusted = asked.key == PRODUCE && !client.is_empty() && shared.guard.knows(client);
+                    meet(client, shared, facts);
                     Ok(asked)
                 });
                 match (head, known) {
@@ -248,8 +253,14 @@ impl ClientSide {
 
     /// All of a request has come.
     fn end(&mut self, shared: &mut Shared, facts: &mut Facts) {
-        let (kept, mut party) = (std::mem::take(&mut self.kept), self.party.take());
+        let (mut kept, mut party) = (std::mem::take(&mut self.kept), self.party.take());
         let Some(mut asked) = self.asked.take() else { return };
+        if let Kept::Writes(writes) = &mut kept
+            && std::mem::take(&mut self.trusted)
+            && !self.produce.silent
+        {
+            asked.exempt = exempt(writes, shared, facts);
+        }
         if facts.requests && party.is_none() {
             party = named(&asked, &kept).map(Box::new);
         }
@@ -283,6 +294,18 @@ impl ClientSide {
     }
 }
 
+/// Which topics of a Produce are an auditor's own; whether all are. One in a transaction is none: auditors have none.
+fn exempt(writes: &mut Writes, shared: &mut Shared, facts: &mut Facts) -> bool {
+    let Shared { guard, topics, client_id, exempted, name, .. } = shared;
+    writes.exempt(topics, |topic| {
+        let passes = guard.lets_pass(client_id, topic);
+        if passes {
+            exempted.tell(topic, name.as_deref(), facts);
+        }
+        passes
+    })
+}
+
 /// What a request of an authentication says.
 fn sasl(asked: &Asked, request: &[u8], shared: &mut Shared) -> Step<Attempt> {
     let flexible = asked.is_flexible();
@@ -314,8 +337,10 @@ fn give_up(shared: &mut Shared, facts: &mut Facts, why: Why) -> bool {
 
 /// The client says what it calls itself, in each header: the first is news, and one that differs.
 #[inline]
-fn meet(client: Option<&[u8]>, shared: &mut Shared, facts: &mut Facts) {
-    let Some(client) = client.filter(|client| !client.is_empty() && **client != *shared.client_id) else { return };
+fn meet(client: &[u8], shared: &mut Shared, facts: &mut Facts) {
+    if client.is_empty() || client == shared.client_id {
+        return;
+    }
     shared.client_id.clear();
     shared.client_id.extend_from_slice(client);
     let (text, marks) = sanitize::text(client, SESSION_CLIENT_ID_CAP);

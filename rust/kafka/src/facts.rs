@@ -72,6 +72,8 @@ pub struct Facts {
     pub off: Off,
     /// So much was.
     pub data_off: DataOff,
+    /// Events of an auditor's own messages, which are left out.
+    pub exempt: u32,
 }
 
 /// Events of the data path that are not wanted.
@@ -115,7 +117,7 @@ impl Facts {
         self.bodies.clear();
         // One message may have said much more than is usual.
         self.bodies.shrink_to(4 * FULL);
-        (self.ingress_off, self.egress_off, self.data_off) = (0, 0, DataOff::default());
+        (self.ingress_off, self.egress_off, self.data_off, self.exempt) = (0, 0, DataOff::default(), 0);
     }
 
     /// Whether they should be taken out before more is read.
@@ -127,6 +129,11 @@ impl Facts {
 
     pub(crate) fn is_page(&self) -> bool {
         self.bodies.len() >= PAGE
+    }
+
+    /// An event of an auditor's own is left out.
+    pub(crate) fn let_pass(&mut self) {
+        self.exempt = self.exempt.saturating_add(1);
     }
 
     pub(crate) fn push(&mut self, item: Item) {

@@ -29,6 +29,7 @@ mod facts;
 mod fetch;
 mod frame;
 mod groups;
+mod guard;
 mod inflight;
 mod metadata;
 mod named;
@@ -54,6 +55,7 @@ mod wire;
 
 pub use api::Api;
 pub use facts::{DataOff, Fact, Facts, Item, Off};
+pub use guard::Guard;
 pub use table::{APIS, by_key};
 pub use tap::Tap;
 pub use topics::Topics;

@@ -14,6 +14,7 @@ use crate::blind::{Blind, From, Why, blind};
 use crate::broker::BrokerSide;
 use crate::client::ClientSide;
 use crate::facts::Facts;
+use crate::guard::{Guard, Told};
 use crate::inflight::InFlight;
 use crate::sasl::Sasl;
 use crate::topics::Topics;
@@ -31,6 +32,8 @@ pub struct Tap {
 pub(crate) struct Shared {
     pub(crate) name: Option<String>,
     pub(crate) topics: Arc<Topics>,
+    pub(crate) guard: Arc<Guard>,
+    pub(crate) exempted: Told,
     pub(crate) inflight: InFlight,
     pub(crate) sasl: Sasl,
     /// What the client called itself last.
@@ -79,6 +82,8 @@ impl Tap {
         let shared = Shared {
             name: name.map(|name| sanitize::text(name.as_bytes(), TAP_CAP).0.into_owned()),
             topics,
+            guard: Arc::default(),
+            exempted: Told::default(),
             inflight: InFlight::default(),
             sasl: Sasl::default(),
             client_id: Vec::new(),
@@ -87,6 +92,13 @@ impl Tap {
             now: None,
         };
         Self { shared, client: ClientSide::default(), broker: BrokerSide::default(), closed: false }
+    }
+
+    /// Lets the messages of auditors pass that this knows.
+    #[must_use]
+    pub fn guarded(mut self, guard: Arc<Guard>) -> Self {
+        self.shared.guard = guard;
+        self
     }
 
     /// The client has sent these. Returns how many were taken: fewer than given only where the facts are full, and then the

@@ -19,6 +19,7 @@ use pyo3::types::PyString;
 use super::attached;
 use super::draft::{Draft, Seen, each_field, take_text};
 use super::emit::{none, slow_call, string};
+use super::inside::Inside;
 use super::types::{is_handle, state_of};
 use crate::declare::Declaration;
 use crate::handle::{Handle, Role};
@@ -135,13 +136,14 @@ unsafe fn read(
     }
     // SAFETY: the address of a static of the interpreter.
     let nothing = unsafe { ffi::Py_None() };
+    let inside = Inside::known();
     let mut seen = Seen::NOTHING;
     let mut take = |at: usize, object: *mut PyObject, seen: Seen| {
         if ptr::eq(object, nothing) {
             return Some(seen);
         }
         // SAFETY: a live argument; `at` is below the number of fields, which is at most `MAX_FIELDS`.
-        unsafe { take_text(DECLARED_CAP, at, object, draft, seen) }
+        unsafe { take_text(inside, DECLARED_CAP, at, object, draft, seen) }
     };
     'positional: {
         each_field!(N => {

@@ -2,15 +2,16 @@
 //!
 //! What must always hold: no Python runs here, and what is not understood leaves no exception behind and nothing claimed.
 
-use std::ffi::c_int;
 use std::mem::MaybeUninit;
 use std::ptr;
 use std::sync::OnceLock;
 
 use auditring_event::{ACTIONS, ActionSpec, FieldSpec, Kind, MAX_FIELDS, droppable, spec_at};
-use pyo3::ffi::{self, Py_ssize_t, PyObject};
+use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
+
+use super::inside::Inside;
 
 /// Which fields the arguments gave, and how many bytes of a body they make. By value, so that it stays in registers: a
 /// bit that is set in memory is stored as a byte, and reading back the word around it stalls the processor.
@@ -78,7 +79,14 @@ unsafe fn has_nul(text: *const u8, len: usize) -> bool {
 /// # Safety
 /// `object` must be alive for as long as the draft is used, `index` below `MAX_FIELDS`.
 #[inline(always)]
-unsafe fn take(spec: &FieldSpec, index: usize, object: *mut PyObject, draft: &mut Draft, seen: Seen) -> Option<Seen> {
+unsafe fn take(
+    inside: Inside,
+    spec: &FieldSpec,
+    index: usize,
+    object: *mut PyObject,
+    draft: &mut Draft,
+    seen: Seen,
+) -> Option<Seen> {
     // SAFETY: the address of a static of the interpreter.
     if ptr::eq(object, unsafe { ffi::Py_None() }) {
         return Some(seen);
@@ -89,17 +97,18 @@ unsafe fn take(spec: &FieldSpec, index: usize, object: *mut PyObject, draft: &mu
             if !ptr::eq(unsafe { ffi::Py_TYPE(object) }, &raw const ffi::PyLong_Type) {
                 return None;
             }
-            let mut overflow: c_int = 0;
-            // SAFETY: an exact int; runs no Python and sets no exception for one.
-            let value = unsafe { ffi::PyLong_AsLongLongAndOverflow(object, &raw mut overflow) };
-            if overflow != 0 || value < spec.min || value > spec.max {
+            // SAFETY: an exact int, alive; attached.
+            let value = unsafe { inside.int(object) }?;
+            if value < spec.min || value > spec.max {
                 return None;
             }
             draft.ints[index] = MaybeUninit::new(value);
             Some(seen.and(index, 8))
         }
         // SAFETY: `object` is alive, the index in range.
-        Kind::Str if spec.words.is_empty() => unsafe { take_text(spec.cap as usize, index, object, draft, seen) },
+        Kind::Str if spec.words.is_empty() => unsafe {
+            take_text(inside, spec.cap as usize, index, object, draft, seen)
+        },
         Kind::Str => None,
     }
 }
@@ -110,21 +119,15 @@ unsafe fn take(spec: &FieldSpec, index: usize, object: *mut PyObject, draft: &mu
 /// As for [`take`].
 #[inline(always)]
 pub(super) unsafe fn take_text(
+    inside: Inside,
     cap: usize,
     index: usize,
     object: *mut PyObject,
     draft: &mut Draft,
     seen: Seen,
 ) -> Option<Seen> {
-    let mut len: Py_ssize_t = 0;
-    // SAFETY: `object` is alive; anything but a str gives null and an exception.
-    let text = unsafe { ffi::PyUnicode_AsUTF8AndSize(object, &raw mut len) }.cast::<u8>();
-    if text.is_null() {
-        // SAFETY: the interpreter is attached.
-        unsafe { ffi::PyErr_Clear() };
-        return None;
-    }
-    let len = len as usize;
+    // SAFETY: `object` is alive; attached.
+    let (text, len) = unsafe { inside.utf8(object) }?;
     // SAFETY: the UTF-8 of a str is `len` bytes that live as long as the str.
     if len > cap || unsafe { has_nul(text, len) } {
         return None;
@@ -171,6 +174,7 @@ pub(super) use each_field;
 /// `args` must point to `given` live objects.
 #[inline(always)]
 pub(super) unsafe fn positional<const A: usize>(
+    inside: Inside,
     args: *const *mut PyObject,
     given: usize,
     draft: &mut Draft,
@@ -185,7 +189,7 @@ pub(super) unsafe fn positional<const A: usize>(
                 return Some(seen);
             }
             // SAFETY: `N < given`; the arguments live as long as the call.
-            seen = unsafe { take(&Action::<A>::SPEC.fields[N], N, *args.add(N), draft, seen) }?;
+            seen = unsafe { take(inside, &Action::<A>::SPEC.fields[N], N, *args.add(N), draft, seen) }?;
         }
     });
     Some(seen)
@@ -212,6 +216,7 @@ pub(super) fn intern(py: Python<'_>) {
 /// # Safety
 /// `values` must point to as many live objects as `names`, a tuple, has.
 pub(super) unsafe fn keywords(
+    inside: Inside,
     action: usize,
     given: usize,
     values: *const *mut PyObject,
@@ -232,7 +237,7 @@ pub(super) unsafe fn keywords(
             return None;
         }
         // SAFETY: there is a value for each name; it lives as long as the call.
-        seen = unsafe { take(&fields[index], index, *values.add(i as usize), draft, seen) }?;
+        seen = unsafe { take(inside, &fields[index], index, *values.add(i as usize), draft, seen) }?;
     }
     Some(seen)
 }

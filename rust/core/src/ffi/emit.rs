@@ -8,12 +8,13 @@ use auditring_event::record::{self, CAUSE_SESSION, Head, STATUS};
 use auditring_event::{ActionSpec, Category, Kind, Origin, spec_at};
 use auditring_ring::Kind as Edge;
 use pyo3::exceptions::PyRuntimeError;
-use pyo3::ffi::{self, Py_ssize_t, PyObject};
+use pyo3::ffi::{Py_ssize_t, PyObject};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
 use super::attached;
 use super::draft::{Action, Draft, Seen, each_field, keywords, positional};
+use super::inside::Inside;
 use super::swap::Blob;
 use super::types::{arc_of, state_of};
 use crate::handle::Handle;
@@ -159,14 +160,15 @@ pub(super) unsafe extern "C" fn emit<const A: usize>(
     // SAFETY: the method belongs to the type, so `slf` is an instance, alive for the call.
     let handle = unsafe { state_of(slf) };
     let spec = Action::<A>::SPEC;
+    let inside = Inside::known();
     let mut gate = handle.shared.gate(spec.code, spec.outcome);
     if const { is_fast(spec_at(A)) } && !(names.is_null() && gate != GATE_OPEN) {
         let mut draft = Draft::new();
         let given = given as usize;
         // SAFETY: the interpreter's vector: `given` positional values, then one for each name.
         let read = unsafe {
-            match positional::<A>(args, given, &mut draft) {
-                Some(seen) if !names.is_null() => keywords(A, given, args.add(given), names, &mut draft, seen),
+            match positional::<A>(inside, args, given, &mut draft) {
+                Some(seen) if !names.is_null() => keywords(inside, A, given, args.add(given), names, &mut draft, seen),
                 seen => seen,
             }
         };
@@ -175,7 +177,7 @@ pub(super) unsafe extern "C" fn emit<const A: usize>(
                 && seen.presence & Action::<A>::REQUIRED == Action::<A>::REQUIRED
                 && put::<A>(handle, &draft, seen)
             {
-                return none();
+                return inside.none();
             }
         } else if gate == GATE_OFF {
             // Not plain fields: a status or an outcome may be among them, so the slow path decides.
@@ -185,15 +187,14 @@ pub(super) unsafe extern "C" fn emit<const A: usize>(
     // What is off needs an open handle all the same: the slow path says which is not.
     if gate == GATE_OFF && handle.current.is_set() {
         handle.count(spec.code, spec.outcome, Edge::Off);
-        return none();
+        return inside.none();
     }
     // SAFETY: as above.
     unsafe { slow_call(args, given, names, |call| slow::emit(handle, spec, call)) }
 }
 
 pub(super) fn none() -> *mut PyObject {
-    // SAFETY: a new reference to None, which the caller owns.
-    unsafe { ffi::Py_NewRef(ffi::Py_None()) }
+    Inside::known().none()
 }
 
 /// Runs a safe body over the arguments, with its error raised.

@@ -19,6 +19,7 @@
 mod declared;
 mod draft;
 mod emit;
+mod inside;
 mod shown;
 mod swap;
 mod types;

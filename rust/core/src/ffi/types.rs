@@ -13,7 +13,7 @@ use pyo3::ffi::{self, Py_ssize_t, PyObject};
 use pyo3::prelude::*;
 
 use super::emit::{emit, none, other};
-use super::{attached, draft};
+use super::{attached, draft, inside};
 use crate::handle::{Handle, PROPERTIES};
 use crate::methods::{METHODS, TYPES};
 use crate::slow;
@@ -153,6 +153,7 @@ pub(crate) type Made<'py> = (&'static str, Bound<'py, PyAny>);
 /// Makes the types from the catalog.
 pub(crate) fn make(py: Python<'_>) -> PyResult<Vec<Made<'_>>> {
     draft::intern(py);
+    inside::probe(py);
     let mut all = Vec::new();
     for (position, kind) in TYPES.iter().enumerate() {
         all.push((kind.name, one(py, position)?));

@@ -19,6 +19,7 @@ pub fn settings(folder: &Path, policy: impl Into<Vec<u8>>, sinks: &[(&str, &str)
         policy: policy.into(),
         sinks: sinks.iter().map(|(name, own)| ((*name).to_owned(), own.as_bytes().to_vec())).collect(),
         required: sinks.iter().take(1).map(|(name, _)| (*name).to_owned()).collect(),
+        by_agent: Vec::new(),
         primary_tap: None,
         ring_dir: Some(folder.to_owned()),
         ring_bytes: 1 << 20,

@@ -6,7 +6,7 @@ use std::fs;
 use auditring_journal::{Cursor, Error, Follower, Followers};
 
 fn entry(name: &str, since_seq: i64) -> Follower {
-    Follower { name: name.to_owned(), since_seq, policy: vec![0, 255], policy_since: 3, required: true }
+    Follower { name: name.to_owned(), since_seq, policy: vec![0, 255], policy_since: 3, required: true, by_agent: true }
 }
 
 #[test]
@@ -56,4 +56,25 @@ fn a_name_that_is_no_file_name_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let list = Followers { entries: vec![entry("../x", 0)] };
     assert!(matches!(list.store(dir.path()), Err(Error::SinkName { .. })));
+}
+
+#[test]
+fn a_change_waits_for_another_one_and_loses_nothing_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path();
+    std::thread::scope(|scope| {
+        for writer in 0..4 {
+            scope.spawn(move || {
+                for one in 0..25 {
+                    let add = |list: &mut Followers| (true, list.entries.push(entry(&format!("s{writer}-{one}"), 0)));
+                    Followers::change(path, add).unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!(Followers::load(path).unwrap().entries.len(), 100);
+    let hold = Followers::hold(path).unwrap();
+    assert!(hold.is_some() && Followers::hold(path).unwrap().is_none());
+    drop(hold);
+    assert!(Followers::hold(path).unwrap().is_some());
 }

@@ -13,6 +13,7 @@ mod process_dir;
 mod properties;
 mod reader;
 mod retain;
+mod shown;
 mod totals;
 mod vanish;
 mod writer;

@@ -88,8 +88,13 @@ impl Answer {
                 };
                 if let Some(at) = writes.find(&self.topic, index) {
                     let base = (error == 0).then_some(base);
-                    let transaction = writes.transaction.as_deref();
-                    self.rows.tell(&writes.parts[at], transaction, Fate::Answered(error), base, out);
+                    let (part, transaction) = (&writes.parts[at], writes.transaction.as_deref());
+                    // What a broker refuses is told of, whoever wrote it.
+                    if error == 0 && writes.is_exempt(part) {
+                        out.facts.let_pass();
+                    } else {
+                        self.rows.tell(part, transaction, Fate::Answered(error), base, out);
+                    }
                 }
             }
             At::Errors(left, tags) => {

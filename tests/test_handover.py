@@ -1,0 +1,143 @@
+"""A log and the sinks that it leaves to others: what is listed, who drives, and what is told of it."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+import auditring
+from auditring import AuditLog, ConfigError, Keep, Policy, Rule, _core
+from auditring.handover import Waiting
+from auditring.health import HealthBoard
+from auditring.sinks import JsonlSink, ParquetSink
+from auditring.sinks.base import Sink
+from deadlines import until
+
+
+def listed(log: AuditLog) -> dict[str, tuple[bool, bool, bool]]:
+    """Each sink of its journal: left to an agent, required, driven."""
+    (directory,) = (Path(log.path or "") / "journal").iterdir()
+    living = _core.Living.open(directory)
+    assert living is not None
+    return {name: (by_agent, required, held) for name, by_agent, required, held in living.sinks()}
+
+
+def test_a_log_lists_an_agents_sinks_from_its_first_row_on(tmp_path: Path) -> None:
+    """By name, or as a sink with a policy of its own; the first table sink is the required one, whoever drives it."""
+    narrow = JsonlSink(policy=Policy(rules=(Rule(action=("Read",), keep=Keep.OFF),)))
+    with auditring.open(tmp_path, sinks=(JsonlSink(name="own"),), agent_sinks=("parquet", narrow)) as log:
+        assert listed(log) == {
+            "own": (False, False, True),
+            "parquet": (True, True, False),
+            "jsonl": (True, False, False),
+        }
+        log.emit("com.example.Made")
+        log.flush(30)
+        assert log.stats().sinks["own"].pending == 0
+        assert log.stats().sinks["parquet"].pending == log.stats().journaled
+        assert log.stats().balanced
+
+
+@pytest.mark.parametrize(
+    ("given", "wrong"),
+    [
+        ("parquet", "a collection of sinks' names"),
+        (ParquetSink(), "a collection of sinks' names"),
+        (("parquet", "parquet"), "two are named 'parquet'"),
+        (("own",), "two are named 'own'"),
+        (("../x",), "cannot name a file"),
+        ((7,), "is no auditring.sinks.Sink"),
+    ],
+)
+def test_what_cannot_be_an_agents_sinks_is_refused_before_anything_is_made(
+    tmp_path: Path, given: tuple[str, ...], wrong: str
+) -> None:
+    """A mistake in the settings is an error, and leaves no trace."""
+    with pytest.raises(ConfigError, match=wrong):
+        auditring.open(tmp_path / "audit", sinks=(JsonlSink(name="own"),), agent_sinks=given)
+    assert not (tmp_path / "audit").exists()
+
+
+def test_a_sink_is_left_and_taken_back_with_all_that_it_had(tmp_path: Path) -> None:
+    """Its cursor goes on from where it was; the numbers are those of its file meanwhile."""
+    log = auditring.open(tmp_path, sinks=(JsonlSink(),))
+    log.emit("com.example.Made")
+    log.flush(30)
+    log.release_sink("jsonl", timeout=30)
+    assert listed(log)["jsonl"] == (True, True, False)
+    log.emit("com.example.Made")
+    until(lambda: log.stats().sinks["jsonl"].pending == 1)
+    assert log.stats().balanced
+    assert log.stats().sinks["jsonl"].delivered == 2
+    assert log.attach_sink(JsonlSink())
+    log.flush(30)
+    assert log.stats().sinks["jsonl"].pending == 0
+    log.close(30)
+    assert len("".join(one.read_text() for one in tmp_path.glob("jsonl/*.jsonl")).splitlines()) == 4
+    assert not any((tmp_path / "journal").iterdir())
+
+
+def test_a_sink_that_a_log_never_had_gets_what_the_journal_still_has(tmp_path: Path) -> None:
+    """From the first row on where nothing has gone."""
+    with auditring.open(tmp_path, sinks=()) as log:
+        log.emit("com.example.Made")
+        assert log.attach_sink(JsonlSink(policy=Policy(rules=(Rule(action=("com.example.Off",), keep=Keep.OFF),))))
+        log.emit("com.example.Off")
+        log.flush(30)
+        sink = log.stats().sinks["jsonl"]
+        assert (sink.pending, sink.filtered, sink.delivered) == (0, 1, log.stats().journaled - 1)
+
+
+def test_who_drives_is_said_and_nobody_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sink that an agent drives is a note; one that nobody drives is a problem after a moment."""
+    monkeypatch.setattr("auditring.running._UNDRIVEN", 0.0)
+    with auditring.open(tmp_path, sinks=(), agent_sinks=("jsonl",)) as log:
+        until(lambda: any(one.component == "agent:jsonl" for one in log.health().problems))
+        (directory,) = (tmp_path / "journal").iterdir()
+        living = _core.Living.open(directory)
+        assert living is not None
+        rows = _core.Follower.of_living(living, "jsonl")
+        until(lambda: log.health().ok)
+        assert "the sink jsonl is driven by an agent" in log.health().notes
+        assert not log.attach_sink(JsonlSink())
+        assert any("jsonl is driven by somebody else" in note for note in log.health().notes)
+        rows.close()
+        until(lambda: listed(log)["jsonl"] == (False, True, True) and not log.health().notes[1:])
+        log.emit("com.example.Made")
+        log.flush(30)
+        assert log.stats().sinks["jsonl"].pending == 0
+
+
+def test_what_this_log_has_not_it_cannot_leave_and_what_it_has_not_take(tmp_path: Path) -> None:
+    """A slip in a name is an error with a suggestion."""
+    with auditring.open(tmp_path, sinks=(JsonlSink(),)) as log:
+        with pytest.raises(ConfigError, match="did you mean 'jsonl'"):
+            log.release_sink("jsonll")
+        with pytest.raises(ConfigError, match="has one that is named 'jsonl'"):
+            log.attach_sink(JsonlSink())
+        with pytest.raises(ConfigError, match="is no auditring"):
+            log.attach_sink("jsonl")  # type: ignore[arg-type]
+
+
+def test_a_sink_that_cannot_be_taken_is_told_of_and_tried_again() -> None:
+    """And one that is not wanted any more is not tried."""
+    board, tries = HealthBoard(), []
+
+    def take(sink: Sink) -> bool:
+        tries.append(sink.name)
+        if len(tries) == 1:
+            raise OSError("not now")
+        return len(tries) > 2
+
+    waiting = Waiting(take, board)
+    waiting.add(JsonlSink())
+    until(lambda: not board.health().ok)
+    until(lambda: not waiting.names)
+    assert board.health().ok
+    waiting.add(JsonlSink(name="other"))
+    assert waiting.drop("other") or "other" in tries
+    waiting.stop()
+    before = len(tries)
+    began = time.monotonic()
+    until(lambda: time.monotonic() - began > 0.3)
+    assert len(tries) == before
