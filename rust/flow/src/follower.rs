@@ -685,9 +685,6 @@ impl Follower {
         if !self.at_cut() {
             return Err(Error::MidWindow(self.position));
         }
-        if self.progress.is_elsewhere() && !self.lock.renew()? {
-            return Err(Error::SinkHeld(self.sink.clone()));
-        }
         let mut cursor = Cursor { seq: self.position, state, totals: self.cursor.totals.clone() };
         for (name, count) in self.handed.iter().filter(|(_, count)| *count > 0) {
             *cursor.totals.entry((*name).to_owned()).or_default() += count;
@@ -738,6 +735,9 @@ impl Follower {
 
     /// Puts a cursor in force; a loss of power may bring the one before it back.
     fn place(&mut self, cursor: Cursor) -> Result<(), Error> {
+        if self.progress.is_elsewhere() && !self.lock.renew()? {
+            return Err(Error::SinkHeld { sink: self.sink.clone(), dir: self.dir.clone() });
+        }
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         cursor.place(&self.dir, &self.sink)?;
         held.clone_from(&cursor);
