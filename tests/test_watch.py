@@ -344,6 +344,8 @@ def test_small_files_of_the_journal_are_put_back_while_no_sink_has_anything_to_d
             (folder / name).unlink()
         until(lambda: all((folder / name).exists() for name in names))
         assert {name: (folder / name).read_bytes() for name in names} == before
+        (folder / "followers").write_bytes(b"scribbled")
+        until(lambda: (folder / "followers").read_bytes() == before["followers"])
         assert recover(path) == []
         emit(log, 100, 200)
     assert numbers(rows_of(path)) == Counter(range(200)) == in_lines(path)
