@@ -67,7 +67,7 @@ MODULES: dict[str, set[str]] = {
     "probing": {"sinks"} | VALUES,
     "opening": {"handover", "log", "probing", "scoping", "sinks"} | VALUES,
     "testing": {"_core", "log", "recovery", "sinks", "testing"} | VALUES,
-    "deployment": {"deployment", "log", "opening", "sinks"} | VALUES,
+    "deployment": {"deployment", "exposition", "log", "opening", "scoping", "sinks"} | VALUES,
     "checking": {"_core", "checking", "deployment", "directory", "opening", "probing", "sinks"} | VALUES,
     "_interpreter": set(),
     "__init__": {"_core", "_interpreter", "deployment", "log", "opening", "sinks"} | VALUES,

@@ -15,10 +15,12 @@ from typing import Final
 from auditring import written
 from auditring.config import Durability
 from auditring.exceptions import ConfigError
+from auditring.exposition import address
 
 __all__ = [
     "COUNT",
     "DURABILITY",
+    "LISTEN",
     "NAMES",
     "PATH",
     "PROBE",
@@ -138,6 +140,12 @@ def _tables(value: object, _: Path) -> Sequence[Mapping[str, object]]:
     return value
 
 
+def _listen(value: object, base: Path) -> str:
+    text = _text(value, base)
+    address(text)
+    return text
+
+
 def _durability(value: object, base: Path) -> Durability:
     if value == Durability.PROCESS.name:
         return Durability.PROCESS
@@ -202,6 +210,7 @@ SPAN: Final = Form("a span of time", _span)
 SWITCH: Final = Form("true or false", _switch, _switched)
 NAMES: Final = Form("a list of names", _names, _listed)
 PROBE: Final = Form("true, false, or a list of names", _probe, _probed)
+LISTEN: Final = Form("`HOST:PORT`", _listen)
 TABLE: Final = Form("a table", _table, loose)
 TABLES: Final = Form("tables", _tables, loose)
 DURABILITY: Final = Form('`"process"` or `"power(…)"`', _durability)

@@ -11,6 +11,7 @@ from typing import Final
 from auditring.deployment.forms import (
     COUNT,
     DURABILITY,
+    LISTEN,
     NAMES,
     PATH,
     PROBE,
@@ -125,9 +126,12 @@ KEYS: Final = {
         *_policy("policy", "the log's"),
         _key("policy.redact", TABLES, "none", "Values that never reach the disk; see redaction.md."),
         _key("agent.sinks", PROBE, "`true`", "Which sinks the agent runs; the proxy opens without them."),
-        _key("agent.listen", TEXT, "nowhere", "Where the agent serves the metrics of all processes."),
+        _key("agent.listen", LISTEN, "nowhere", "Where the agent serves the metrics of all processes."),
         _key(
-            "metrics.listen", TEXT, "nowhere", "Where `auditring metrics` serves what this directory's processes count."
+            "metrics.listen",
+            LISTEN,
+            "nowhere",
+            "Where `auditring metrics` serves what this directory's processes count.",
         ),
         _key("metrics.label_scopes", TABLE, "none", 'Labels beside action and outcome: `{ vc = "virtual_cluster" }`.'),
         _key(

@@ -13,6 +13,7 @@ from auditring.deployment.mistakes import Mistakes
 from auditring.deployment.settings import Setting, Source
 from auditring.policy import Keep, Policy, Rule
 from auditring.redaction import Redact
+from auditring.scoping import check_scopes
 from auditring.sinks.mapping import is_reference
 
 __all__ = ["Reader", "arguments"]
@@ -127,7 +128,10 @@ def arguments(reader: Reader) -> dict[str, Any]:
     if (limits := reader.group("retention")) and reader.whole("retention"):
         with mistakes.at(reader.place_of("retention")):
             made["retention"] = Retention.from_mapping(limits)
-    made |= {name: reader.values[key] for name, key in _SCOPES.items() if key in reader.values}
+    made |= (scopes := {name: reader.values[key] for name, key in _SCOPES.items() if key in reader.values})
+    if scopes:
+        with mistakes.at(reader.place_of("metrics")):
+            check_scopes(scopes.get("label_scopes"), scopes.get("label_scope_limit", 1))
     if _EXEMPT in made:
         made[_EXEMPT] = list(reader.each(_EXEMPT, made[_EXEMPT], Exempt.from_mapping))
     if (policy := reader.policy()) is not None:
