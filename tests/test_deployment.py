@@ -460,6 +460,17 @@ def test_a_key_of_redaction_in_plain_sight_is_refused_and_not_repeated(tmp_path:
     assert said.log["policy"].redact[0].how == Hash("env:AUDIT_KEY")
 
 
+def test_names_of_no_sink_are_told_with_all_else(tmp_path: Path) -> None:
+    """Wherever sinks are named; one that is a mistake itself is not told of twice."""
+    text = 'path = "a"\nrequired = ["parket", "lines"]\nprobe = ["parquett"]\n[agent]\nsinks = ["parquet"]\n'
+    found = mistakes(
+        tmp_path, f'{text}[[sink]]\nkind = "parquet"\n[[sink]]\nkind = "jsonl"\nname = "lines"\ncompres = 1\n'
+    )
+    assert [one for one in found if "required: unknown key 'parket'; did you mean 'parquet'?" in one]
+    assert [one for one in found if "probe: unknown key 'parquett'; did you mean 'parquet'?" in one]
+    assert len(found) == 3
+
+
 def test_a_key_with_dots_is_said_but_once(tmp_path: Path) -> None:
     """With its dots in quotes or without: which would win is for nobody to guess."""
     table = 'path = "a"\n[[sink]]\nkind = "kafka"\nservers = "k:1"\n[sink.config]\n'

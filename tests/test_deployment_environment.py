@@ -57,7 +57,8 @@ EVERYTHING = {
 
 def test_every_key_has_a_variable(tmp_path: Path) -> None:
     """Those that `open` takes as they are, each as a text."""
-    said = load(tmp_path, **{f"AUDITRING_{name}": text for name, (text, _) in EVERYTHING.items()})
+    variables = {f"AUDITRING_{name}": text for name, (text, _) in EVERYTHING.items()}
+    said = load(tmp_path, '[[sink]]\nkind = "parquet"\n[[sink]]\nkind = "jsonl"\nname = "lines"\n', **variables)
     wanted = {name.lower(): value for name, (_, value) in EVERYTHING.items()}
     assert {**said.log, "path": None} == wanted
     assert said.root == tmp_path / "audit"

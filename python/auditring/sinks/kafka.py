@@ -33,7 +33,7 @@ from auditring.sinks._kafka_producer import Cluster
 from auditring.sinks._kafka_sent import SentMark
 from auditring.sinks._kafka_settings import checked, own_client_id, producer_settings, try_settings
 from auditring.sinks._kafka_shared import Member, Pool
-from auditring.sinks._kafka_topics import TopicPattern
+from auditring.sinks._kafka_topics import OTHER, TopicPattern
 from auditring.sinks._kafka_values import KafkaRecord, Serializer, Values
 from auditring.sinks.base import Batching, Checkpoint, RowBatch, Sink, SinkContext
 from auditring.types import Dialect
@@ -359,15 +359,17 @@ class KafkaSink(Sink):
     def _topic(
         self, cluster: Cluster | Member, virtual_cluster: str | None, category: str, action: str, outcome: str
     ) -> str:
-        topic = self._pattern.topic({
+        values = {
             "virtual_cluster": virtual_cluster,
             "category": category,
             "action": action,
             "outcome": outcome,
             "instance": self._instance,
             "host": self._host,
-        })  # fmt: skip
-        if topic == self._pattern.other:
+        }
+        topic = self._pattern.topic(values)
+        # One whose values are called so is there by itself.
+        if topic == self._pattern.other and any(values[name] != OTHER for name in self._pattern.fields):
             self._counted["folded"] += 1
         cluster.check(topic, _REACH, self._gives_up)
         return topic
