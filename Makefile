@@ -86,6 +86,7 @@ ci-tools:
 	    command -v java >/dev/null || missing+=(default-jre-headless); \
 	    command -v mvn >/dev/null || missing+=(maven); \
 	    command -v openssl >/dev/null || missing+=(openssl); \
+	    command -v systemd-analyze >/dev/null || missing+=(systemd); \
 	    command -v mkfs.ext4 >/dev/null || missing+=(e2fsprogs); \
 	    [[ -n "$$(compgen -G '/usr/lib/*/rsyslog/omrelp.so')" ]] || missing+=(rsyslog rsyslog-relp); \
 	    if (($${#missing[@]})); then \
