@@ -87,7 +87,7 @@ ci-tools:
 	    command -v mvn >/dev/null || missing+=(maven); \
 	    command -v openssl >/dev/null || missing+=(openssl); \
 	    command -v mkfs.ext4 >/dev/null || missing+=(e2fsprogs); \
-	    [[ -x /usr/sbin/rsyslogd ]] || missing+=(rsyslog); \
+	    [[ -n "$$(compgen -G '/usr/lib/*/rsyslog/omrelp.so')" ]] || missing+=(rsyslog rsyslog-relp); \
 	    if (($${#missing[@]})); then \
 	        apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$${missing[@]}" >/dev/null; \
 	    fi; \

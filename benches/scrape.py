@@ -7,17 +7,22 @@ Each comparison is made in turns within one run: a ratio is taken between neighb
 
 from __future__ import annotations
 
+import json
 import threading
 import time
+import zlib
 from contextlib import ExitStack
 from itertools import pairwise
+from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from prometheus_client import generate_latest
 
 import auditring
+from auditring import _core
 from auditring.demo.firehose import Firehose, open_sessions
 from auditring.exposition import registry
 from auditring.metrics import DirectoryCollector
@@ -26,13 +31,16 @@ from tables import Report, Target, table
 from timing import Spread
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from uuid import UUID
 
     from prometheus_client.registry import Collector
 
     from auditring import AuditLog
 
 EVENTS = 10_000_000
+PROCESSES = 100_000
+"""That have come and gone: at four workers, each recycled every ten minutes, those of half a year."""
 SCOPES = {"vc": "virtual_cluster", "door": "listener"}
 TURN = 200_000
 """Events between two changes of what is compared."""
@@ -41,13 +49,13 @@ EVERY = 0.1
 _COUNTED = 'auditring_events_total{action="Read",'
 
 
-def timed(collector: Collector, rounds: int) -> list[float]:
+def timed(collector: Collector, rounds: int, clock: Callable[[], float] = time.perf_counter) -> list[float]:
     """Milliseconds of so many scrapes."""
     made, took = registry(collector), []
     for _ in range(rounds):
-        start = time.perf_counter()
+        start = clock()
         generate_latest(made)
-        took.append((time.perf_counter() - start) * 1e3)
+        took.append((clock() - start) * 1e3)
     return took
 
 
@@ -82,8 +90,46 @@ def scrapes(events: int, rounds: int) -> dict[str, list[float]]:
         return {
             "of a log": timed(log.collector(), rounds),
             "of its directory": timed(directory, rounds),
+            "of a log, CPU": timed(log.collector(), rounds, time.thread_time),
+            "of its directory, CPU": timed(directory, rounds, time.thread_time),
             "of its directory, the first": first,
         }
+
+
+def totals_of(uuid: UUID, folder: Path) -> None:
+    """The totals of a process that has gone, as the core writes them, but for the syncs."""
+    cells = {"1": 1000, "2": 1000, "5": 1000, str(1 << 28 | 17 << 4 | 1): 1000}
+    said = {"instance": "", "host": "", "next_seq": 1000, "cells": cells, "sinks": {"parquet": {"delivered": 1000}}}
+    body = json.dumps(said).encode()
+    (folder / str(uuid)).write_bytes(f"auditring totals 1 {zlib.crc32(body):08x} {len(body)}\n".encode() + body)
+
+
+def crowded(processes: int) -> dict[str, float]:
+    """CPU, in milliseconds, of looks at a directory in which so many processes have been."""
+    with TemporaryDirectory() as root:
+        folder = Path(root) / "totals"
+        folder.mkdir()
+        for _ in range(processes):
+            totals_of(uuid4(), folder)
+
+        def look(directory: _core.Directory) -> float:
+            start = time.thread_time()
+            seen = directory.read()
+            took = (time.thread_time() - start) * 1e3
+            assert {name: value for name, labels, value in seen["samples"] if not labels}["journaled"] == (
+                1000 * seen["processes"]["gone"]
+            )
+            return took
+
+        took = {"the first ever": look(_core.Directory(root))}
+        directory = _core.Directory(root)
+        took["of a new scraper"] = look(directory)
+        time.sleep(0.1)  # a folder that has just changed is listed again
+        look(directory)
+        took["where nobody has gone since"] = look(directory)
+        totals_of(uuid4(), folder)
+        took["where one has"] = look(directory)
+        return took
 
 
 class Scraper:
@@ -178,12 +224,16 @@ def report(*, quick: bool) -> Report:
     quiet, noisy, count = watched(rounds, turn)
     plain, by_scope = scoped(max(3, rounds // 5), turn * 2)
     cost, share = median(ratios(quiet, noisy)), median(ratios(plain, by_scope))
+    many = 1_000 if quick else PROCESSES
     rows = [(f"a scrape {name}", f"{Spread.of(samples).text(2)} ms") for name, samples in took.items()]
     rows += [
         ("an emit, thread CPU, nobody scraping", f"{Spread.of(quiet).text()} ns"),
         (f"… while somebody scrapes {1 / EVERY:.0f} times a second ({count} scrapes)", f"{Spread.of(noisy).text()} ns"),
         ("the pump, CPU an event", f"{Spread.of(plain).text()} ns"),
         ("… with two label_scopes", f"{Spread.of(by_scope).text()} ns"),
+    ]
+    rows += [
+        (f"of {many:,} processes that have gone, {name}, CPU", f"{ms:,.1f} ms") for name, ms in crowded(many).items()
     ]
     promises = [
         Target(f"a scrape of a log after {events:,} events", median(took["of a log"]), 5, unit="ms"),

@@ -4,7 +4,9 @@ import contextlib
 import dataclasses
 import inspect
 import os
+import sqlite3
 import threading
+import tomllib
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -669,3 +671,28 @@ def test_the_defaults_of_the_table_are_those_that_hold() -> None:
     for field in dataclasses.fields(WhenFull):
         key = KEYS[f"when_full.{field.name}"]
         assert WhenFull.from_mapping({field.name: loose(key.default.strip("`"))}) == WhenFull(), field.name
+
+
+def test_a_sink_of_another_package_is_configured_as_ours_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The example's, by its entry point: its arguments from the file, over them a variable, paths from the folder."""
+    package = Path(__file__).parents[1] / "examples" / "sqlite_sink"
+    points = tomllib.loads((package / "pyproject.toml").read_text())["project"]["entry-points"]["auditring.sinks"]
+    told = tmp_path / "site" / "auditring_sqlite-0.1.dist-info"
+    told.mkdir(parents=True)
+    (told / "METADATA").write_text("Metadata-Version: 2.1\nName: auditring-sqlite\nVersion: 0.1\n")
+    (told / "entry_points.txt").write_text("[auditring.sinks]\n" + "".join(f"{k} = {v}\n" for k, v in points.items()))
+    monkeypatch.syspath_prepend(str(package))
+    monkeypatch.syspath_prepend(str(told.parent))
+    text = 'path = "audit"\n[[sink]]\nkind = "sqlite"\npath = "own.db"\ntimeout = "500 ms"\n'
+    path = write(tmp_path, text)
+    monkeypatch.setenv("AUDITRING_SINK__SQLITE__POLICY__RULE", '[{ action = "ProxyStartup", keep = "all" }]')
+    with auditring.open_from(path) as log:
+        log.emit("com.example.Told")
+        log.flush(30)
+    with contextlib.closing(sqlite3.connect(tmp_path / "own.db")) as database:
+        tables = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        dumped = "\n".join(database.iterdump())
+    assert tables
+    assert "com.example.Told" in dumped
+    (found,) = mistakes(tmp_path, text.replace("timeout", "tiemout"))
+    assert "unknown key 'tiemout'; did you mean 'timeout'?" in found

@@ -120,6 +120,26 @@ def test_no_counter_goes_back_across_death_recovery_and_removal(tmp_path: Path) 
     look()
 
 
+def test_what_recovery_takes_out_of_a_ring_has_its_scope(tmp_path: Path) -> None:
+    """A host that is killed in the middle leaves events in its ring; they are counted as the others are."""
+    for _ in range(10):
+        command = [sys.executable, "-c", HOST, str(tmp_path), "-1"]
+        with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            assert sum(1 for _ in itertools.islice(process.stdout, 200)) == 200
+            process.send_signal(signal.SIGKILL)
+        (found,) = recovery.recover(tmp_path)
+        if found.salvage is not None and found.salvage.rows:
+            break
+    else:
+        pytest.fail("none of ten left anything in its ring")
+    seen = scraped(DirectoryCollector(tmp_path))
+    scopes = {labels: n for (name, labels), n in seen.items() if name == "auditring_events_total" and n}
+    reads = {labels: n for labels, n in scopes.items() if dict(labels)["action"] == "Read"}
+    ((labels, n),) = reads.items()
+    assert (dict(labels)["vc"], n >= 19_900) == ("payments", True)
+
+
 def test_a_process_counts_once_while_it_goes(tmp_path: Path) -> None:
     """However often one looks while logs are opened, closed and removed, nothing is missing and nothing doubled."""
     (tmp_path / "journal").mkdir()

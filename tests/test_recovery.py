@@ -6,7 +6,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -298,3 +300,26 @@ def test_what_could_not_be_removed_of_the_dead_is_removed_when_it_can_be(
     until(lambda: not remains.exists())
     until(lambda: log.health().ok)
     log.close()
+
+
+def test_a_thread_that_could_not_be_had_for_the_dead_is_begun_when_it_can_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The log is open all the same, and says what waits."""
+    killed(tmp_path, after=5)
+    root = tmp_path / "audit"
+    real, refused = recovery.started, []
+
+    def no_thread(run: Callable[[], None], name: str) -> threading.Thread:
+        if len(refused) < 2:
+            refused.append(name)
+            raise OSError(11, "no thread to be had")
+        return real(run, name)
+
+    monkeypatch.setattr(recovery, "started", no_thread)
+    with auditring.open(root, sinks=(ParquetSink(), JsonlSink())) as log:
+        until(lambda: len(list((root / "journal").iterdir())) == 1)
+        until(lambda: log.health().ok)
+    assert refused == ["auditring-recovery"] * 2
+    report = check(root)
+    assert report.complete, report.findings

@@ -55,7 +55,7 @@ MODULES: dict[str, set[str]] = {
     "retention": {"_core", "health", "ledger", "retention", "sinks", "threads", "verify"} | VALUES,
     "asgi": {"_core", "exceptions", "log"},
     "recovery": {"_core", "directory", "follower", "health", "redaction", "sinks", "threads"},
-    "agent": {"_core", "agent", "follower", "health", "sinks", "threads"} | VALUES,
+    "agent": {"_core", "agent", "exposition", "follower", "health", "metrics", "sinks", "threads"} | VALUES,
     "handover": {"health", "sinks", "threads"} | VALUES,
     "watch": {"follower", "health", "ledger", "sinks", "threads"} | VALUES,
     "running": {

@@ -89,6 +89,7 @@ class Orphans:
         self._following: list[SinkFollower] = []
         self._changed = threading.Condition()
         self._stopping = False
+        self._owed = False
         self._thread: threading.Thread | None = None
         self.results: list[Recovered] = []
         """One for each process, as it is done with."""
@@ -117,10 +118,28 @@ class Orphans:
     def start(self) -> None:
         """Brings their rows to the sinks, in a thread of its own, until all are there or the log is being closed.
 
-        Raises `OSError`.
+        Raises `OSError` where there is no thread to be had; `look_after` tries again.
         """
-        if self._orphans or self._again is not None:
+        with self._changed:
+            self._owed = bool(self._orphans) or self._again is not None
+            self._begin()
+
+    def look_after(self) -> None:
+        """Sees to it that the thread is begun that could not be. From any thread, now and then."""
+        with self._changed:
+            if not self._owed or self._stopping:
+                return
+            try:
+                self._begin()
+            except OSError as error:
+                self._board.bad("recovery", f"{type(error).__name__}: {error}", _ADVICE)
+            else:
+                self._board.good("recovery")
+
+    def _begin(self) -> None:
+        if self._owed:
             self._thread = started(self._keep_draining, "auditring-recovery")
+            self._owed = False
 
     def _keep_draining(self) -> None:
         delay = _FIRST_DELAY
@@ -271,6 +290,9 @@ class Orphans:
                 follower.stop()
         if self._thread is not None:
             self._thread.join(timeout)
+        elif self._owed:
+            for orphan in self._orphans:
+                orphan.close()
 
     def forked(self) -> None:
         """In a forked child: all of it is the parent's."""

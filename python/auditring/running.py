@@ -418,7 +418,7 @@ class Running:
 
     def _finish(self) -> None:
         try:
-            self.core.finish()
+            self.core.finish(leave=True)
         except OSError as error:
             raise CloseIncomplete(
                 f"everything is in its sink, but {self.core.directory} is not removed: {error}"
@@ -466,6 +466,8 @@ class Running:
         else:
             self._board.bad("segment", f"the next one: {counted['unrolled']}", _SEGMENT_ADVICE)
         self._look_after_sinks(counted)
+        if self._orphans is not None:
+            self._orphans.look_after()
         self._look_at_ring(counted)
         lag, promised = counted["durable_lag_ns"] / 1e9, self._power
         if promised is not None and lag > promised + _DISK_PATIENCE:

@@ -144,7 +144,7 @@ class Rig:
         self._serve(50)
         self._settle()
         if adopts:
-            self._adopted(folder)
+            self._adopted(cell, folder)
         self._finish(folder)
         self._trace(folder)
         return result if used else UNUSED
@@ -311,8 +311,11 @@ class Rig:
         why = self._ask("settle", timeout=_SETTLE)["why"]
         assert why is None, f"it does not recover: {why}"
 
-    def _adopted(self, folder: Path) -> None:
+    def _adopted(self, cell: Cell, folder: Path) -> None:
         """Waits until nothing is left of the dead: a close leaves them to the next opener."""
+        if (cell.call, cell.error) == ("fcntl", "EACCES"):
+            # Which says that somebody else is at it: then who comes next is the one that finds out.
+            recover(folder / "audit")
         deadline = time.monotonic() + _SETTLE
         while len(left := list((folder / "audit" / "journal").iterdir())) > 1:
             assert time.monotonic() < deadline, f"the dead are not brought to their sinks: {left}"

@@ -43,6 +43,12 @@ class Telling(Collector):
         """Nothing has failed yet."""
         self._errors = 0
         self._counting = threading.Lock()
+        # Once: it reads a file of the installation.
+        self._build = {
+            "version": version("auditring"),
+            "schema": str(_core.SCHEMA_VERSION),
+            "python": f"{platform.python_implementation()} {platform.python_version()}",
+        }
 
     def describe(self) -> Iterator[Metric]:
         """Names without a scrape, so that registering asks nothing."""
@@ -68,8 +74,7 @@ class Telling(Collector):
                 scrape.add("disk_free_bytes", disk.f_bavail * disk.f_frsize)
                 scrape.add("disk_size_bytes", disk.f_blocks * disk.f_frsize)
         scrape.add("scrape_errors", self._errors)
-        python = f"{platform.python_implementation()} {platform.python_version()}"
-        scrape.info("build", version=version("auditring"), schema=str(_core.SCHEMA_VERSION), python=python)
+        scrape.info("build", **self._build)
 
 
 class LogCollector(Telling):

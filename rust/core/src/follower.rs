@@ -80,7 +80,7 @@ impl Follower {
         let form = if tables { Form::Table } else { Form::Rows };
         let opened = py.detach(|| auditring_flow::Follower::open(dir, sink, declined, form, Arc::clone(&progress)));
         let inner = opened.map_err(|error| match error {
-            auditring_flow::Error::SinkHeld(_) => PyBlockingIOError::new_err(error.to_string()),
+            auditring_flow::Error::SinkHeld { .. } => PyBlockingIOError::new_err(error.to_string()),
             error => os_error(error),
         })?;
         let sink_lock = Arc::downgrade(&inner.lock());

@@ -12,7 +12,7 @@ use auditring_event::{Context, Kind, Outcome, by_name, spec};
 use auditring_flow::{
     Born, Carry, Error, Journaled, Limits, Mailbox, Progress, Pump, Settings, Unsynced, retire, used,
 };
-use auditring_journal::{Cursor, Lock, ProcessDir, fold, in_memory, time_of};
+use auditring_journal::{Cursor, Followers, Lock, ProcessDir, fold, in_memory, time_of};
 use auditring_policy::Policy;
 use auditring_ring::{Clock, ClockKind, Identity, Kind as Edge, Ring};
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyTimeoutError, PyTypeError, PyValueError};
@@ -798,16 +798,26 @@ impl Log {
         py.detach(|| enter(&machine.dir, sink, &policy, Some(by_agent))).map(drop).map_err(os_error)
     }
 
-    /// After pump and followers have ended: stores the totals, removes ring and journal if every sink is past.
-    fn finish(&self, py: Python<'_>) -> PyResult<bool> {
+    /// After pump and followers have ended: stores the totals, removes ring and journal if every sink is past. `leave`: where
+    /// others are not, the directory is let go of, for them and whoever drives them.
+    #[pyo3(signature = (*, leave=false))]
+    fn finish(&self, py: Python<'_>, leave: bool) -> PyResult<bool> {
         let Some(machine) = &self.machine else { return Ok(true) };
-        py.detach(|| finish(machine, &self.shared)).map_err(os_error)
+        let finish = || {
+            let removed = finish(machine, &self.shared)?;
+            if leave && !removed && !self.shared.progress.end_is_held_back() {
+                drop(lock(&machine.held).take());
+            }
+            Ok(removed)
+        };
+        py.detach(finish).map_err(|error: Error| os_error(error))
     }
 
     /// In a forked child: lets go of the parent's ring, files and locks without touching them. Returns the policy that was
     /// in force, unless another thread of the parent was about to change it.
     fn forked<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
         self.shared.shut(true);
+        Followers::close_holds_in_child();
         if let Some(lock) = self.machine.as_ref().and_then(|machine| machine.lock.upgrade()) {
             lock.close_in_child();
         }

@@ -102,6 +102,8 @@ struct Left {
     rows: Range<usize>,
     /// Seq of the first of them.
     seq: i64,
+    /// Behind the last.
+    end: i64,
     /// Rows that lie there behind a jump and cannot be had: how many, and why.
     lost: Option<(u64, usize)>,
 }
@@ -231,7 +233,8 @@ impl Follower {
         form: Form,
         progress: Arc<Progress>,
     ) -> Result<Self, Error> {
-        let lock = SinkLock::try_take(dir, sink)?.ok_or_else(|| Error::SinkHeld(sink.to_owned()))?;
+        let held = || Error::SinkHeld { sink: sink.to_owned(), dir: dir.to_owned() };
+        let lock = SinkLock::try_take(dir, sink)?.ok_or_else(held)?;
         let entry = Followers::load(dir)?.get(sink).cloned().unwrap_or_default();
         let since = entry.since_seq;
         let cursor = Cursor::load(dir, sink)?.unwrap_or_else(|| Cursor { seq: since, ..Cursor::default() });
@@ -425,7 +428,7 @@ impl Follower {
             }
             if let Some((rows, cause)) = self.left.lost.take() {
                 self.lose(self.left.seq, rows, cause);
-            } else if !self.left.rows.is_empty() {
+            } else if !self.left.rows.is_empty() || self.left.seq < self.left.end {
                 self.choose(max_rows, to_cut)?;
             } else if !self.step()? {
                 return Ok(false);
@@ -510,7 +513,7 @@ impl Follower {
             Step::Batch(meta, sections) => {
                 self.selector.contexts(&self.buf[sections.contexts]);
                 self.selector.definitions(&self.buf[sections.definitions], &mut self.chosen);
-                self.left = Left { rows: sections.rows, seq: meta.first_seq, lost: None };
+                self.left = Left { rows: sections.rows, seq: meta.first_seq, end: meta.end_seq(), lost: None };
                 if meta.first_seq > self.chosen.next_seq {
                     self.jump(meta.first_seq);
                 }
@@ -572,6 +575,11 @@ impl Follower {
     fn choose(&mut self, max_rows: usize, to_cut: bool) -> Result<(), Error> {
         let windows = self.selector.has_windows();
         while !self.left.rows.is_empty() && self.rows() < max_rows {
+            if self.left.seq >= self.left.end {
+                // More rows than it says: their seqs are the next batch's.
+                self.left.rows = 0..0;
+                break;
+            }
             let bytes = &self.buf[self.left.rows.clone()];
             let Ok(view) = RowView::parse(bytes) else {
                 // The checksum held and the row does not: a writer of another mind. Its batch's rest cannot be told apart.
@@ -615,6 +623,11 @@ impl Follower {
             self.selector.row(&view, &bytes[..len], &mut self.chosen)?;
             self.left.rows.start += len;
             self.left.seq += 1;
+        }
+        if self.left.rows.is_empty() && self.left.seq < self.left.end {
+            // Fewer rows than it says.
+            let (seq, end) = (self.left.seq, std::mem::replace(&mut self.left.end, self.left.seq));
+            self.lose(seq, seq.abs_diff(end), CORRUPT);
         }
         Ok(())
     }
@@ -672,9 +685,6 @@ impl Follower {
         if !self.at_cut() {
             return Err(Error::MidWindow(self.position));
         }
-        if self.progress.is_elsewhere() && !self.lock.renew()? {
-            return Err(Error::SinkHeld(self.sink.clone()));
-        }
         let mut cursor = Cursor { seq: self.position, state, totals: self.cursor.totals.clone() };
         for (name, count) in self.handed.iter().filter(|(_, count)| *count > 0) {
             *cursor.totals.entry((*name).to_owned()).or_default() += count;
@@ -725,6 +735,9 @@ impl Follower {
 
     /// Puts a cursor in force; a loss of power may bring the one before it back.
     fn place(&mut self, cursor: Cursor) -> Result<(), Error> {
+        if self.progress.is_elsewhere() && !self.lock.renew()? {
+            return Err(Error::SinkHeld { sink: self.sink.clone(), dir: self.dir.clone() });
+        }
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         cursor.place(&self.dir, &self.sink)?;
         held.clone_from(&cursor);

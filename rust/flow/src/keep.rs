@@ -110,11 +110,21 @@ impl Keep {
         let what = self.handle.as_ref().map_or(Ok(None), |handle| vanished(handle, &dir))?;
         if let Some(what) = what {
             found.push(Vanished { path: dir.clone(), kind: "journal", what, restored: false });
-        } else if let Ok(followers) = Followers::load(&dir)
-            && Followers::is_there(&dir)
-        {
-            self.changed |= self.followers != followers;
-            self.followers = followers;
+        } else {
+            match Followers::load(&dir) {
+                Ok(followers) if Followers::is_there(&dir) => {
+                    self.changed |= self.followers != followers;
+                    self.followers = followers;
+                }
+                // Nobody could commit, nor anything be deleted, on its account.
+                Err(auditring_journal::Error::Damaged { path, .. }) => {
+                    found.push(Vanished { path, kind: "journal", what: What::Replaced, restored: false });
+                    self.followers.store(&dir)?;
+                    found.iter_mut().for_each(|one| one.restored = true);
+                }
+                // One that is not there is put back below; one that cannot be read now can be later.
+                _ => {}
+            }
         }
         let mut missing: Vec<String> = held.restore(&self.owner)?.into_iter().map(str::to_owned).collect();
         if !Followers::is_there(&dir) {

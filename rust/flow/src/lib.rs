@@ -89,8 +89,13 @@ pub enum Error {
     #[error("this ring is being pumped already")]
     TwoPumps,
     /// Somebody else drives the sink.
-    #[error("sink {0:?} of this process is being driven by somebody else")]
-    SinkHeld(String),
+    #[error("sink {sink:?} of {dir} is being driven by somebody else", dir = dir.display())]
+    SinkHeld {
+        /// The sink.
+        sink: String,
+        /// The directory of the process whose rows it takes.
+        dir: std::path::PathBuf,
+    },
     /// On a file system that machines share.
     #[error("{dir} is of another machine, {host:?}, which alone can recover it: its ring is in that one's memory", dir = dir.display())]
     OtherMachine {

@@ -19,8 +19,8 @@ use auditring_event::record::{Encoder, RecordView};
 use auditring_event::{Definitions, named};
 use auditring_journal::counters;
 use auditring_journal::{
-    BatchFlags, BatchMeta, Follower, Followers, LaneRange, ProcessDir, ScopeFile, Writer, bytes_held, delete_oldest_before,
-    delete_passed, free_bytes, holding, segments,
+    BatchFlags, BatchMeta, Follower, Followers, LaneRange, ProcessDir, ScopeFile, Writer, bytes_held,
+    delete_oldest_before, delete_passed, free_bytes, holding, segments,
 };
 use auditring_policy::Policy;
 use auditring_ring::{Clock, OwnedConsumer, Position, Ring, consumer_of};

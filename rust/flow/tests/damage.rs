@@ -7,7 +7,7 @@ use std::fs;
 use std::sync::Arc;
 
 use auditring_flow::{Error, Limits, Recovery, Salvage, Snapshot, adopt, outside};
-use auditring_journal::{Cursor, Owner, ProcessDir, fold, segments};
+use auditring_journal::{BatchMeta, Cursor, LaneRange, Owner, ProcessDir, Reader, Step, Writer, fold, segments};
 use auditring_ring::{Identity, Ring};
 use common::dead::{
     JUMP, Remains, SINK, actions, dense, rig, rig_of, ring_gone, with_ten_journaled_and_ten_in_the_ring,
@@ -331,4 +331,45 @@ fn a_recovery_that_ended_ends_once() {
     let state = fold(&remains.dir).unwrap();
     assert_eq!(remains.try_recover(), Recovery::Ended);
     assert_eq!(fold(&remains.dir).unwrap(), state);
+}
+
+/// A batch of a writer of another mind, whose checksums hold: the rows of the last one again, and a count that is off.
+fn with_a_batch_that_says(off: i32) -> (Remains, u32) {
+    let remains = with_ten_journaled_and_ten_in_the_ring();
+    let state = fold(&remains.dir).unwrap();
+    let (mut reader, mut buf, mut last) = (Reader::open(&remains.dir, 0).unwrap(), Vec::new(), None);
+    loop {
+        match reader.next(&mut buf).unwrap() {
+            Step::Batch(meta, sections) => {
+                last = Some((meta, buf[sections.contexts].to_vec(), buf[sections.rows].to_vec()));
+            }
+            Step::Segment(_) => {}
+            _ => break,
+        }
+    }
+    let (meta, contexts, rows) = last.unwrap();
+    let lanes = meta.lanes.iter().map(|lane| LaneRange { from_pos: lane.to_pos, from_claims: lane.to_claims, ..*lane });
+    let (first_seq, batch_no, said) = (state.next_seq, state.batch_no, meta.rows.saturating_add_signed(off));
+    let forged = BatchMeta { first_seq, batch_no, rows: said, lanes: lanes.collect(), ..meta };
+    let head = state.next_head().unwrap();
+    let mut writer = Writer::resume(&remains.dir, &head, state).unwrap();
+    writer.append(&forged, &contexts, &[], &rows).unwrap();
+    (remains, said)
+}
+
+#[test]
+fn a_batch_that_holds_fewer_rows_than_it_says_is_damaged_by_the_rest_and_one_that_holds_more_by_none() {
+    for (off, lost) in [(3, 3), (-3, 0)] {
+        let (remains, said) = with_a_batch_that_says(off);
+        assert_eq!(remains.recover().rows, 10);
+        let ((reads, _), told) = remains.damaged_story();
+        assert_eq!(told, lost);
+        let seqs: Vec<_> = reads.iter().map(|(seq, _)| *seq).collect();
+        assert!(seqs.is_sorted_by(|before, after| before < after), "no seq is given twice: {seqs:?}");
+        assert_eq!(reads.len(), 20 + said as usize - lost as usize);
+        assert_eq!(
+            reads[reads.len() - 10..].iter().map(|(_, offset)| *offset).collect::<Vec<_>>(),
+            (10..20).collect::<Vec<_>>()
+        );
+    }
 }

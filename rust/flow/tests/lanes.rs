@@ -305,7 +305,7 @@ const SCRIBBLES: [fn(u64) -> u64; 4] = [
     |header| header ^ 1 << 40,
     |header| header | 0x7000_0000,
     |header| header & !0xffff_ffff | 0x8000,
-    |header| header & !0xffff_ffff | 0xffff_0000_u32.wrapping_neg() as u64 | 0x8000_0000,
+    |header| header & !0xffff_ffff | 0x8001_0000,
 ];
 
 #[test]
