@@ -17,7 +17,7 @@ export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
 RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust -type f \( -name '*.rs' -o -name '*.toml' \))
 TSAN_TARGET := $(shell uname -m)-unknown-linux-gnu
 PYTEST := $(BIN)/python -m pytest
-TORTURES := loom tsan asan fuzz kills agents power faults flood sinks disk
+TORTURES := loom tsan asan fuzz kills agents power faults flood sinks disk kafka
 
 .PHONY: ci-tools help build demo test test-free-threaded test-rust test-python test-python-kafka test-python-rest lint lint-rust lint-python bench torture docs clean toolchain fuzz $(TORTURES:%=torture-%)
 
@@ -73,20 +73,21 @@ test: test-rust test-python ## everything that is quick: Rust and Python
 test-rust: $(BIN)/python
 	$(CARGO) test --workspace --locked --quiet
 
-# Prometheus' own checker of metrics, a tailer of lines, what makes system calls fail and file systems in files, what sets a program's clock,
+# Prometheus, with its checker of metrics and rules, a tailer of lines, what makes system calls fail and file systems in
+# files, what sets a program's clock,
 # and what fetches and runs a real Kafka: on a user's
 # machine their tests skip and say why, in CI they must run.
 ci-tools:
 	@if [[ "$${CI:-}" = true ]] && command -v apt-get >/dev/null && [[ $$(id -u) = 0 ]]; then \
 	    missing=(); \
-	    command -v promtool >/dev/null || missing+=(prometheus); \
+	    command -v promtool >/dev/null && command -v prometheus >/dev/null || missing+=(prometheus); \
 	    command -v strace >/dev/null || missing+=(strace); \
 	    command -v faketime >/dev/null || missing+=(faketime); \
 	    command -v java >/dev/null || missing+=(default-jre-headless); \
 	    command -v mvn >/dev/null || missing+=(maven); \
 	    command -v openssl >/dev/null || missing+=(openssl); \
 	    command -v mkfs.ext4 >/dev/null || missing+=(e2fsprogs); \
-	    [[ -x /usr/sbin/rsyslogd ]] || missing+=(rsyslog); \
+	    [[ -n "$$(compgen -G '/usr/lib/*/rsyslog/omrelp.so')" ]] || missing+=(rsyslog rsyslog-relp); \
 	    if (($${#missing[@]})); then \
 	        apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$${missing[@]}" >/dev/null; \
 	    fi; \
@@ -135,7 +136,7 @@ lint-python: build
 	$(BIN)/python -m mypy.stubtest auditring._core
 	$(BIN)/python docs/generate.py --check
 
-torture: $(TORTURES:%=torture-%) ## what takes patience, in short forms: models, sanitizers, hostile files, kill -9, power cuts, failing calls, floods, full disks
+torture: $(TORTURES:%=torture-%) ## what takes patience, in short forms: models, sanitizers, hostile files, kill -9, power cuts, failing calls, floods, full disks, a Kafka that is away
 
 # Each has a target directory of its own, so that other flags do not throw away the builds above.
 torture-loom: toolchain
@@ -200,6 +201,11 @@ torture-sinks: build
 DISK ?= --rounds 5 --seconds 2
 torture-disk: build
 	$(BIN)/python tests/torture/disk.py $(DISK)
+
+# A real broker is away for a minute at 20,000 events a second; KAFKA="--seconds 600" is ten of them.
+KAFKA ?= --seconds 60
+torture-kafka: build ci-tools
+	$(BIN)/python tests/torture/kafka_outage.py $(KAFKA)
 
 bench: $(VENV)/.bench ## the tables of README and docs/performance.md
 	$(BIN)/python benches/run.py $(ARGS)

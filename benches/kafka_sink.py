@@ -113,20 +113,21 @@ class Waiting(KafkaSink):
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """Seconds for the same messages, and of the sink's thread."""
+    """Seconds for the same messages, and what the threads computed that make them."""
 
     messages: int
     bare: float
     sink: float
+    bare_cpu: float
     cpu: float
     size: float
 
 
-def bare(servers: str, topic: str, messages: list[Message]) -> float:
-    """A producer that does nothing else."""
+def bare(servers: str, topic: str, messages: list[Message]) -> tuple[float, float]:
+    """A producer that does nothing else: seconds, and those that its thread computed."""
     producer = Producer({**SETTINGS, "bootstrap.servers": servers, "queue.buffering.max.messages": 131_072})
     producer.list_topics(topic)
-    start = perf_counter()
+    start, begun = perf_counter(), thread_time()
     for number, (value, key, time_ms, headers) in enumerate(messages):
         while True:
             try:
@@ -137,7 +138,7 @@ def bare(servers: str, topic: str, messages: list[Message]) -> float:
         if not number % SERVE:
             producer.poll(0)
     assert producer.flush(PATIENCE) == 0
-    return perf_counter() - start
+    return perf_counter() - start, thread_time() - begun
 
 
 def emit(log: auditring.AuditLog, events: int) -> None:
@@ -167,13 +168,14 @@ def one(broker: Broker, folder: Path, number: int, events: int) -> Round:
     full = auditring.WhenFull(wait=None)
     log = auditring.open(folder / str(number), sinks=[Rows(messages), sink], balance=None, when_full=full)
     emit(log, events)
-    rows = log.stats().next_seq
-    while len(messages) < rows:
+    # The ring is empty when the last of them is in the journal.
+    while (stats := log.stats()).in_ring or len(messages) < stats.next_seq:
         threading.Event().wait(0.01)
-    spent = {}
+    rows = stats.next_seq
+    spent, bare_cpu = {}, 0.0
     for way in ("bare", "sink") if number % 2 else ("sink", "bare"):
         if way == "bare":
-            spent[way] = bare(broker.plain, topics[way], messages[:rows])
+            spent[way], bare_cpu = bare(broker.plain, topics[way], messages[:rows])
             continue
         start = perf_counter()
         Waiting.go.set()
@@ -184,7 +186,7 @@ def one(broker: Broker, folder: Path, number: int, events: int) -> Round:
     assert end(broker.plain, topics["bare"]) == rows
     assert end(broker.plain, topics["sink"]) >= sent >= rows
     size = sum(len(value) for value, *_ in messages) / len(messages)
-    return Round(rows, spent["bare"], spent["sink"], Waiting.total, size)
+    return Round(rows, spent["bare"], spent["sink"], bare_cpu, Waiting.total, size)
 
 
 @contextmanager
@@ -212,14 +214,16 @@ def report(*, quick: bool = False) -> Report:
         rates = [one.messages / took / 1e3 for one, took in zip(rounds, seconds, strict=True)]
         return f"{Spread.of(rates).text(0)} thousand messages/s"
 
+    def cpu(seconds: list[float]) -> str:
+        each = [took / one.messages * 1e9 for one, took in zip(rounds, seconds, strict=True)]
+        return f"{Spread.of(each).text(0)} ns/message"
+
     lines = [
         ("the sink, from the journal to acknowledged messages", rate([one.sink for one in rounds])),
         ("a bare producer, the same messages from memory", rate([one.bare for one in rounds])),
         ("the sink's share of that", share.text(2)),
-        (
-            "CPU of the sink's thread",
-            f"{Spread.of([one.cpu / one.messages * 1e9 for one in rounds]).text(0)} ns/message",
-        ),
+        ("CPU of the bare producer's thread", cpu([one.bare_cpu for one in rounds])),
+        ("CPU of the sink's thread", cpu([one.cpu for one in rounds])),
         ("size of a value", f"{Spread.of([one.size for one in rounds]).text(0)} bytes"),
     ]
     return Report(

@@ -39,6 +39,7 @@ SECTIONS = {
     "kafka-tax": "kafka_tax",
     "kafka-sink": "kafka_sink",
     "durability": "durability",
+    "scrape": "scrape",
     "sinks": "all_sinks",
     "agent": "agent",
 }

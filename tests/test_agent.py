@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -119,6 +120,10 @@ def test_once_brings_all_that_is_there_and_ends(tmp_path: Path) -> None:
     for found in (lines(path), tables(path)):
         assert all(found[f"living:{number}"] for number in range(had))
         assert all(found[f"dead:{number}"] for number in range(killed["dead"]))
+    living.until_emitted(100)
+    had = living.accepted
+    assert AgentProcess(path, "--once").end() == 0
+    assert all(lines(path)[f"living:{number}"] for number in range(had)), "also where nobody has died"
     closed = {living.name: living.close()}
     assert AgentProcess(path, "--once").end() == 0
     whole(path, closed=closed, killed=killed)
@@ -159,6 +164,31 @@ def test_one_that_cannot_be_followed_keeps_no_other_waiting(tmp_path: Path) -> N
         until(lambda: sum(name.startswith("good:") for name in lines(path)) == closed)
         assert any(directory.name in line and "damaged" in line for line in one.said)
         bad.kill()
+
+
+def test_it_takes_what_a_deployment_says_and_serves_its_metrics(tmp_path: Path) -> None:
+    """Directory and sinks by the file's table; a scrape has every process and what is known of the sinks."""
+    path = tmp_path / "audit"
+    file = tmp_path / "auditring.toml"
+    sinks = '[[sink]]\nkind = "jsonl"\n[[sink]]\nkind = "parquet"\n'
+    file.write_text(f'path = "{path}"\n{sinks}[agent]\nsinks = ["jsonl"]\n')
+    host = HostProcess("host", path, settings="sinks=(), agent_sinks=('jsonl',)")
+    one = AgentProcess(None, "--config", str(file), "--listen", "127.0.0.1:0", sinks=())
+    one.until_said("serving metrics")
+    (line,) = [line for line in one.said if "serving metrics" in line]
+    port = int(line.split()[-1])
+    host.until_emitted(100)
+
+    def scraped() -> str:
+        with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
+            text: str = answer.read().decode()
+        return text
+
+    until(lambda: 'sink="jsonl"' in scraped())
+    host.close()
+    until(lambda: settled(path))
+    assert one.stop() == 0
+    assert not list(path.glob("events/*/*.parquet"))
 
 
 @pytest.mark.parametrize("arguments", [["--sink", "parquet", "--sink", "parquet"], ["--sink", "nonsense"]])

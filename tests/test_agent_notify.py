@@ -23,7 +23,7 @@ def test_systemd_hears_when_it_is_ready_how_it_is_and_when_it_ends(tmp_path: Pat
     listener.settimeout(0)
     host = HostProcess("host", path)
     env = {**os.environ, "NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "1000000"}
-    agent = AgentProcess(path, **env)
+    agent = AgentProcess(path, env=env)
     heard: list[str] = []
 
     def hears(text: str) -> bool:

@@ -121,3 +121,12 @@ def test_a_section_that_is_not_there_is_named() -> None:
     )
     assert done.returncode == 2
     assert "there is no section 'emits'" in done.stderr
+
+
+def test_scrapes_are_measured_beside_what_they_must_not_disturb() -> None:
+    """Log and directory tell of the same events; every turn is there, watched and not, by scope and not."""
+    run("import scrape; scrape.scrapes(5_000, 2)")
+    assert run("import scrape; print(len(scrape.crowded(300)))") == "4\n"
+    said = run("import scrape; quiet, noisy, count = scrape.watched(3, 50_000); print(len(quiet), len(noisy))")
+    assert said == "3 3\n"
+    assert run("import scrape; print([len(each) for each in scrape.scoped(1, 1_000)])") == "[1, 1]\n"

@@ -94,7 +94,9 @@ def test_mistakes_end_with_2(tmp_path: Path) -> None:
     assert run(tmp_path / "nowhere").exit_code == 2
     path = write(tmp_path, 'path = "a"\nrequired = ["kafka"]\n')
     done = run(path)
-    assert (done.exit_code, "required: unknown key 'kafka'" in done.output) == (2, True)
+    assert (done.exit_code, "auditring.toml:2, required: unknown key 'kafka'" in done.output) == (2, True)
+    done = run(path, AUDITRING_RING_BYTES="5", AUDITRING_REQUIRED="parquet")
+    assert (done.exit_code, "AUDITRING_RING_BYTES, ring_bytes: a power of two" in done.output) == (2, True)
 
 
 def test_what_is_wrong_here_and_now_ends_with_1(tmp_path: Path) -> None:
@@ -262,6 +264,18 @@ def test_places_are_looked_at_where_they_are(tmp_path: Path) -> None:
     assert all(one.level in {"ok", "note"} for one in places.clock())
     assert places.ring(tmp_path, tmp_path, 1 << 20).level in {"ok", "note"}
     assert places.ring(tmp_path, tmp_path, 1 << 60).level == "wrong"
+
+
+@pytest.mark.parametrize("redacts", [False, True])
+def test_the_ring_is_looked_for_where_the_core_puts_it(tmp_path: Path, *, redacts: bool) -> None:
+    """The rule stands in Rust, too: this holds one against the other, in a container as on a host."""
+    redact = [auditring.Redact("peer", auditring.Drop())] if redacts else []
+    root = tmp_path / "audit"
+    with auditring.open(root, policy=Policy(redact=redact)) as log:
+        assert log._running is not None  # noqa: SLF001 - nowhere else to be seen
+        lies = log._running.core.ring_path  # noqa: SLF001 - likewise
+        assert lies is not None
+        assert Path(lies).parent == places.ring_place(root, None, redacts=redacts)
 
 
 def test_numbers_are_as_people_read_them() -> None:

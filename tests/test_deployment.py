@@ -4,7 +4,9 @@ import contextlib
 import dataclasses
 import inspect
 import os
+import sqlite3
 import threading
+import tomllib
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -119,6 +121,7 @@ listen = "127.0.0.1:9464"
 [metrics]
 listen = "127.0.0.1:9465"
 label_scopes = { vc = "virtual_cluster" }
+label_scope_limit = 50
 """
 
 
@@ -196,6 +199,8 @@ def test_a_file_says_what_open_takes(tmp_path: Path) -> None:
             "protected": WhenFull(wait=None, then=Then.RAISE),
         },
         "retention": Retention(max_bytes=10 << 30, max_age=timedelta(days=400), min_free=1 << 30),
+        "label_scopes": {"vc": "virtual_cluster"},
+        "label_scope_limit": 50,
         "exempt": [Exempt(topic="audit-elsewhere", client_id="auditring-*")],
         "policy": Policy(
             rules=[Rule(action=("Read", "Write"), resource="metrics.*", keep=Keep.SAMPLE(one_in=100))],
@@ -213,7 +218,7 @@ def test_a_file_says_what_open_takes(tmp_path: Path) -> None:
     assert (lines.name, lines.policy) == ("lines", Policy(rules=[Rule(category="request", keep=Keep.ALL)], seed=3))
     assert (lines.checkpoint.age, lines.checkpoint.bytes) == (0.5, 1 << 20)
     assert said.agent == deployment.Agent(sinks=("lines",), listen="127.0.0.1:9464")
-    assert said.metrics == deployment.Metrics(listen="127.0.0.1:9465", label_scopes={"vc": "virtual_cluster"})
+    assert said.metrics == deployment.Metrics(listen="127.0.0.1:9465")
     assert said.references == (("file", f"{tmp_path}/secrets/key"),)
     assert said.settings["retention.max_age"].origin == "auditring.toml:25"
 
@@ -308,6 +313,9 @@ sed = 1
         ('instance = ""\n', "instance: an empty text says nothing"),
         ("[policy]\nrule = 3\n", "policy.rule: a list of tables, not 3"),
         ('read = "off"\n[policy]\nseed = 1\n', "read: not beside [policy]"),
+        ('[agent]\nlisten = ":1"\n', "agent.listen: listen: HOST:PORT"),
+        ('[metrics]\nlabel_scopes = { vc = "cluster" }\n', "metrics: label_scopes: vc: unknown key 'cluster'"),
+        ("[metrics]\nlabel_scope_limit = 0\n", "metrics: label_scope_limit: a whole number from 1"),
         ("sink = 3\n", "sink: each sink is a table of its own"),
         ('[[sink]]\nkind = "jsonl"\n[[sink]]\nkind = "jsonl"\n', "two sinks are named 'jsonl'"),
         ('[[sink]]\nkind = "parquet"\nname = "other"\n', "a sink of this kind is named 'parquet'"),
@@ -401,7 +409,12 @@ def test_a_secret_in_plain_sight_is_refused_and_not_repeated(tmp_path: Path, lin
 @pytest.mark.parametrize("name", [*KEYS, "sink", "sink.name", "sink.policy", "nobody", "nobody.knows"])
 def test_no_message_repeats_a_secret_wherever_it_was_put(name: str) -> None:
     """Under a key that means something else, or nothing; in a table and in a list of tables."""
-    for put in ({"password": "hunter2"}, [{"password": "hunter2"}], [{"a": {"sasl.password": "hunter2"}}]):
+    for put in (
+        {"password": "hunter2"},
+        [{"password": "hunter2"}],
+        [{"action": {"sasl.password": "hunter2"}}],
+        {"rule": [{"action": {"token": "hunter2"}, "keep": "off"}]},
+    ):
         tree: Any = put
         for part in reversed(name.split(".")):
             tree = [tree] if part == "sink" and not isinstance(tree, list) else tree
@@ -658,3 +671,28 @@ def test_the_defaults_of_the_table_are_those_that_hold() -> None:
     for field in dataclasses.fields(WhenFull):
         key = KEYS[f"when_full.{field.name}"]
         assert WhenFull.from_mapping({field.name: loose(key.default.strip("`"))}) == WhenFull(), field.name
+
+
+def test_a_sink_of_another_package_is_configured_as_ours_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The example's, by its entry point: its arguments from the file, over them a variable, paths from the folder."""
+    package = Path(__file__).parents[1] / "examples" / "sqlite_sink"
+    points = tomllib.loads((package / "pyproject.toml").read_text())["project"]["entry-points"]["auditring.sinks"]
+    told = tmp_path / "site" / "auditring_sqlite-0.1.dist-info"
+    told.mkdir(parents=True)
+    (told / "METADATA").write_text("Metadata-Version: 2.1\nName: auditring-sqlite\nVersion: 0.1\n")
+    (told / "entry_points.txt").write_text("[auditring.sinks]\n" + "".join(f"{k} = {v}\n" for k, v in points.items()))
+    monkeypatch.syspath_prepend(str(package))
+    monkeypatch.syspath_prepend(str(told.parent))
+    text = 'path = "audit"\n[[sink]]\nkind = "sqlite"\npath = "own.db"\ntimeout = "500 ms"\n'
+    path = write(tmp_path, text)
+    monkeypatch.setenv("AUDITRING_SINK__SQLITE__POLICY__RULE", '[{ action = "ProxyStartup", keep = "all" }]')
+    with auditring.open_from(path) as log:
+        log.emit("com.example.Told")
+        log.flush(30)
+    with contextlib.closing(sqlite3.connect(tmp_path / "own.db")) as database:
+        tables = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        dumped = "\n".join(database.iterdump())
+    assert tables
+    assert "com.example.Told" in dumped
+    (found,) = mistakes(tmp_path, text.replace("timeout", "tiemout"))
+    assert "unknown key 'tiemout'; did you mean 'timeout'?" in found

@@ -80,11 +80,14 @@ def test_tables_have_variables_too(tmp_path: Path) -> None:
         AUDITRING_POLICY__RULE='[{ action = "Read", keep = "sample", one_in = 10, by = ["session"] }]',
         AUDITRING_POLICY__REDACT='[{ field = "peer", how = "truncate" }]',
         AUDITRING_AGENT__SINKS="parquet, ",
-        AUDITRING_AGENT__LISTEN=":1",
-        AUDITRING_METRICS__LISTEN=":2",
+        AUDITRING_AGENT__LISTEN="127.0.0.1:1",
+        AUDITRING_METRICS__LISTEN="[::1]:2",
+        AUDITRING_METRICS__LABEL_SCOPE_LIMIT="50",
         AUDITRING_METRICS__LABEL_SCOPES='{ vc = "virtual_cluster" }',
     )
     assert said.log == {
+        "label_scopes": {"vc": "virtual_cluster"},
+        "label_scope_limit": 50,
         "when_full": {
             "droppable": WhenFull(wait=0),
             "protected": WhenFull(wait=None, then=Then.RAISE),
@@ -97,8 +100,8 @@ def test_tables_have_variables_too(tmp_path: Path) -> None:
             allow_blind_spots=True,
         ),
     }
-    assert said.agent == deployment.Agent(sinks=("parquet",), listen=":1")
-    assert said.metrics == deployment.Metrics(listen=":2", label_scopes={"vc": "virtual_cluster"})
+    assert said.agent == deployment.Agent(sinks=("parquet",), listen="127.0.0.1:1")
+    assert said.metrics == deployment.Metrics(listen="[::1]:2")
 
 
 def test_the_environment_wins_over_the_file_key_by_key(tmp_path: Path) -> None:

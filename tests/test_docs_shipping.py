@@ -5,9 +5,9 @@ import json
 import os
 import re
 import shutil
-import socketserver
+import signal
+import socket
 import subprocess
-import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,74 +24,71 @@ PAGE = Path(__file__).parents[1] / "docs" / "shipping.md"
 ROWS = 2000
 
 
-class Receiver(socketserver.ThreadingTCPServer):
-    """Takes lines."""
-
-    daemon_threads = True
-    allow_reuse_address = True
-
-    def __init__(self) -> None:
-        self.lines: list[bytes] = []
-        lines = self.lines
-
-        class Handler(socketserver.StreamRequestHandler):
-            def handle(self) -> None:
-                lines.extend(self.rfile)
-
-        super().__init__(("127.0.0.1", 0), Handler)
-
-    def ids(self) -> Counter[str]:
-        """How often each event came; whatever is no whole line of JSON fails."""
-        return Counter(json.loads(line)["eventId"] for line in list(self.lines))
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    """Runs meanwhile."""
-    with Receiver() as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
-
-
 @pytest.fixture
 def rsyslogd() -> str:
-    """The program; CI must have it."""
+    """The program with its modules; CI must have both."""
+    modules = [*Path("/usr/lib").glob("*/rsyslog/omrelp.so"), *Path("/usr/lib").glob("rsyslog/omrelp.so")]
     for found in (shutil.which("rsyslogd"), "/usr/sbin/rsyslogd"):
-        if found is not None and Path(found).exists():
+        if found is not None and Path(found).exists() and modules:
             return found
     assert os.environ.get("CI") != "true", "CI has rsyslogd: `make ci-tools`"
-    pytest.skip("no rsyslogd here: apt-get install rsyslog")
+    pytest.skip("no rsyslogd with RELP here: apt-get install rsyslog rsyslog-relp")
 
 
-def configured(folder: Path, port: int) -> Path:
-    """The page's configuration with this test's paths and port, and where rsyslogd remembers."""
-    (text,) = re.findall(r"^```conf\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
-    for said, ours in (
-        ("/srv/proxy/audit", str(folder / "audit")),
-        ('target="siem.example.com" port="6514"', f'target="127.0.0.1" port="{port}"'),
-    ):
-        assert text.count(said) == 1
-        text = text.replace(said, ours)
-    (folder / "spool").mkdir()
-    path = folder / "rsyslog.conf"
-    path.write_text(f'global(workDirectory="{folder / "spool"}")\n{text}')
-    return path
+class Ends:
+    """The page's two ends, with this test's paths and port, each with a folder in which it remembers."""
+
+    def __init__(self, rsyslogd: str, folder: Path) -> None:
+        self._rsyslogd = rsyslogd
+        self._folder = folder
+        self.gathered = folder / "gathered.jsonl"
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        sender, receiver = re.findall(r"^```conf\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+        self._configure("sender", sender, {
+            "/srv/proxy/audit": str(folder / "audit"),
+            'target="siem.example.com" port="2514"': f'target="127.0.0.1" port="{port}"',
+            'action.resumeInterval="5"': 'action.resumeInterval="1"',
+        })  # fmt: skip
+        self._configure("receiver", receiver, {
+            'type="imrelp" port="2514"': f'type="imrelp" address="127.0.0.1" port="{port}"',
+            "/var/log/audit/auditring.jsonl": str(self.gathered),
+        })  # fmt: skip
+
+    @contextlib.contextmanager
+    def running(self, name: str, ends: signal.Signals = signal.SIGTERM) -> Iterator[None]:
+        """One end, from its start to its end."""
+        folder = self._folder / name
+        command = [self._rsyslogd, "-n", "-f", str(folder / "rsyslog.conf"), "-i", str(folder / "pid")]
+        with (folder / "log").open("ab") as said, subprocess.Popen(command, stdout=said, stderr=said) as process:
+            try:
+                yield
+                assert process.poll() is None, (folder / "log").read_text()
+            finally:
+                process.send_signal(ends)
+                process.wait(90)
+                (folder / "pid").unlink(missing_ok=True)
+
+    def ids(self) -> Counter[str]:
+        """How often each event has come; whatever is no whole line of JSON fails."""
+        if not self.gathered.exists():
+            return Counter()
+        whole = self.gathered.read_bytes().rpartition(b"\n")[0]
+        return Counter(json.loads(line)["eventId"] for line in whole.splitlines())
+
+    def _configure(self, name: str, text: str, ours: dict[str, str]) -> None:
+        for said, mine in ours.items():
+            assert text.count(said) == 1, said
+            text = text.replace(said, mine)
+        (self._folder / name).mkdir()
+        (self._folder / name / "rsyslog.conf").write_text(f'global(workDirectory="{self._folder / name}")\n{text}')
 
 
-@contextlib.contextmanager
-def running(rsyslogd: str, folder: Path) -> Iterator[None]:
-    """rsyslogd, from its start to its orderly end."""
-    command = [rsyslogd, "-n", "-f", str(folder / "rsyslog.conf"), "-i", str(folder / "rsyslogd.pid")]
-    with (folder / "rsyslogd.log").open("ab") as said, subprocess.Popen(command, stdout=said, stderr=said) as process:
-        try:
-            yield
-            assert process.poll() is None, (folder / "rsyslogd.log").read_text()
-        finally:
-            process.terminate()
-            process.wait(30)
+@pytest.fixture
+def ends(rsyslogd: str, tmp_path: Path) -> Ends:
+    """Neither runs yet."""
+    return Ends(rsyslogd, tmp_path)
 
 
 def emitted(log: auditring.AuditLog, rows: int) -> None:
@@ -105,27 +102,42 @@ def emitted(log: auditring.AuditLog, rows: int) -> None:
     log.flush(30)
 
 
-def test_rotation_and_a_restart_lose_nothing_and_double_nothing(
-    rsyslogd: str, receiver: Receiver, tmp_path: Path
-) -> None:
-    """Each event is received once: rotations while it reads, its restart, and rotations while it is down."""
-    configured(tmp_path, receiver.server_address[1])
+def test_rotation_and_a_restart_lose_nothing_and_double_nothing(ends: Ends, tmp_path: Path) -> None:
+    """Each event arrives once: rotations while it reads, its restart, and rotations while it is down."""
     sink = JsonlSink(rotation=Rotation(rows=ROWS // 4))
-    with auditring.open(tmp_path / "audit", sinks=(sink,), balance=None) as log:
-        with running(rsyslogd, tmp_path):
+    with (
+        auditring.open(tmp_path / "audit", sinks=(sink,), balance=None) as log,
+        ends.running("receiver"),
+    ):
+        with ends.running("sender"):
             emitted(log, ROWS)
-            until(lambda: sum(receiver.ids().values()) >= ROWS)
+            until(lambda: ends.ids().total() >= ROWS)
             emitted(log, ROWS)
         emitted(log, ROWS)
-        with running(rsyslogd, tmp_path):
+        with ends.running("sender"):
             emitted(log, ROWS)
             log.close(30)
             written = ids_in(tmp_path / "audit")
-            until(lambda: sum(receiver.ids().values()) >= len(written))
+            until(lambda: ends.ids().total() >= len(written))
     assert len(list((tmp_path / "audit" / "jsonl").glob("*.jsonl"))) > 12
     assert len(written) > 4 * ROWS
-    assert max(map(len, receiver.lines)) > 1 << 13
-    assert receiver.ids() == Counter(written)
+    assert max(map(len, ends.gathered.read_bytes().splitlines())) > 1 << 13
+    assert ends.ids() == Counter(written)
+
+
+def test_a_receiver_that_is_killed_costs_nothing(ends: Ends, tmp_path: Path) -> None:
+    """Nothing is missing when it is back; what was not acknowledged may be there twice."""
+    with auditring.open(tmp_path / "audit", sinks=(JsonlSink(),), balance=None) as log, ends.running("sender"):
+        with ends.running("receiver", signal.SIGKILL):
+            emitted(log, ROWS)
+            until(lambda: ends.ids().total() >= ROWS // 2)
+        emitted(log, ROWS)
+        with ends.running("receiver"):
+            emitted(log, ROWS)
+            log.close(30)
+            written = ids_in(tmp_path / "audit")
+            until(lambda: set(ends.ids()) >= set(written))
+    assert set(ends.ids()) == set(written)
 
 
 def ids_in(root: Path) -> list[str]:

@@ -429,6 +429,33 @@ def test_a_setting_that_cannot_be_is_an_error_with_a_suggestion(make: Any, said:
         make()
 
 
+def test_a_deployments_file_says_it_all(tmp_path: Path, kept: Keeping) -> None:
+    """Its levels as tables, its checkpoint and its policy, as those of every sink."""
+    (tmp_path / "auditring.toml").write_text("""
+path = "audit"
+
+[[sink]]
+kind = "log"
+name = "siem"
+log_at = "debug"
+structured = true
+checkpoint = { age = "500ms" }
+except = [
+    { log_at = "OFF", action = "Read" },
+    { log_at = "ERROR", outcome = ["denied", "failure"] },
+]
+""")
+    (tmp_path / "auditring.toml").chmod(0o600)
+    logging.getLogger(ROOT).setLevel(logging.DEBUG)
+    with auditring.open_from(tmp_path / "auditring.toml") as log:
+        play(log)
+        log.flush(30)
+        assert log.stats().sinks["siem"].filtered == 1
+    levels = {(record.action, record.levelname) for record in kept.records}  # type: ignore[attr-defined]  # ours
+    assert {("OperationDenied", "ERROR"), ("ClientAccept", "DEBUG")} <= levels
+    assert "Read" not in kept.actions()
+
+
 def test_it_can_be_had_by_its_kind_and_from_a_table() -> None:
     """As a deployment's file names it."""
     kind = registry.load("log")

@@ -12,12 +12,14 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 
 import auditring
 import deadlines
 from auditring import Rotation, verify, watch
+from auditring.health import HealthBoard
 from auditring.recovery import recover
 from auditring.sinks import Batching, JsonlSink, ParquetSink
 from sealed_rows import lines_of, rows_of
@@ -233,6 +235,35 @@ def test_a_sealed_file_that_is_taken_away_is_told_of(tmp_path: Path, take: Take)
     assert row["resource"] == str(file.relative_to(path))
     assert '"firstSeq":0' in str(row["context"])
     assert not verify.check(path).complete
+
+
+def test_lines_that_are_compressed_anew_after_a_crash_are_not_taken_for_replaced(tmp_path: Path) -> None:
+    """As long as the plain ones lie there, too; from then on their compressed form is missed as any other."""
+    path, name = tmp_path / "audit", f"{UUID(int=7)}-{0:016}.jsonl"
+    plain, packed = path / "jsonl" / name, path / "jsonl" / "closed" / f"{name}.zst"
+    packed.parent.mkdir(parents=True)
+    for file in (plain, packed):
+        file.write_bytes(b"half of it")
+    found: list[dict[str, Any]] = []
+
+    def tell(action: str, **fields: object) -> None:
+        found.append({"action": action, **fields})
+
+    looker = watch.Watch(path, path / "journal", [], HealthBoard(), tell)
+    looker.look()
+    again = packed.with_name(".again.tmp")
+    again.write_bytes(b"all of it")
+    again.rename(packed)
+    looker.look()
+    plain.unlink()
+    looker.look()
+    assert not found
+    # Its folder has not changed since, and is looked at all the same.
+    looker.look()
+    packed.unlink()
+    looker.look()
+    assert [(one["action"], one["what"]) for one in found] == [("auditring.FileVanished", "deleted")]
+    looker.stop()
 
 
 def time_after_last_look(log: auditring.AuditLog) -> None:

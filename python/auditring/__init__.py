@@ -94,7 +94,7 @@ __all__ = [
     "open_from",
 ]
 
-_ROOMS = frozenset({"asgi", "deployment", "query", "sinks"})
+_ROOMS = frozenset({"asgi", "deployment", "exposition", "metrics", "query", "sinks"})
 
 
 def __getattr__(name: str) -> object:

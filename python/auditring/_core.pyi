@@ -16,6 +16,7 @@ __all__ = [
     "ArrowSchema",
     "Authorizer",
     "Broker",
+    "Directory",
     "Follower",
     "LineWriter",
     "Living",
@@ -47,6 +48,7 @@ __all__ = [
     "processes",
     "sample_by",
     "schema",
+    "scope_columns",
 ]
 
 SCHEMA_VERSION: int
@@ -133,6 +135,23 @@ def literal(text: str) -> str:
 
 def sample_by() -> list[str]:
     """What a sample can go by, in order."""
+
+def scope_columns() -> list[str]:
+    """The columns that rows can be counted by, beside action and outcome."""
+
+@final
+class Directory:
+    """An audit directory that is looked at again and again: each look reads what has come since the last one."""
+
+    def __new__(cls, root: str) -> Self: ...
+    def read(self) -> dict[str, Any]:
+        """Looks once, without the GIL, at all processes that ever were. Safe from any thread.
+
+        `samples`: counters, each `(name, labels, value)`, none of them ever less than before. `sinks`: by name,
+        `pending`, `oldest_ns` and `last_success_ns`. `processes`: how many, by state. `in_ring`, `ring_bytes`,
+        `ring_used`, `ring_high_water`, `pressure`, `journal_bytes`. `unreadable`: what cannot be read, with the
+        reason; the last numbers of it stay. Raises `OSError` where the directory cannot be listed.
+        """
 
 def outside(root: str, *, unreadable: list[tuple[Path, str]] | None = None) -> list[dict[str, Any]]:
     """The balance of every process under `root`, read from its files alone.
@@ -365,6 +384,8 @@ class Log:
         required: Sequence[str] = ...,
         by_agent: Sequence[str] = ...,
         lanes: int | None = None,
+        label_scopes: Sequence[tuple[str, str]] = ...,
+        label_scope_limit: int = 0,
     ) -> Self:
         """`sinks`: names, each with its own policy in its journaled form, empty where it has none.
 
@@ -372,6 +393,7 @@ class Log:
         `droppable` and `protected`: seconds to wait for space (`None`: for ever), then raise (`True`) or drop.
         `lanes`: of the ring; by default one where there is a GIL, else one a processor, at most 8.
         `power_seconds`: what was written is durable after so long, and no sink has it before; `None`: no such promise.
+        `label_scopes`: by what rows are counted beside action and outcome: labels, each with its column.
         """
     @property
     def process(self) -> str:
@@ -501,7 +523,13 @@ class Log:
         offered, claimed, accepted, torn, off, dropped, refused, born, journaled, in_ring (int); lost (dict by cause);
         actions (dict of (action, outcome) to int: journaled at the primary tap + off + dropped); journal_bytes,
         blocked_ns, waits, next_seq, durable_seq, durable_lag_ns (int); alive (bool); over_budget (bool: the journal's
-        budget is used up).
+        budget is used up); scope_labels (tuple); scoped (dict of (action, outcome, values, None past the limit) to
+        int: journaled at the primary tap); ring_bytes, ring_used, ring_high_water (int); clock (`tsc`, `monotonic`).
+        """
+    def time_of(self, seq: int) -> int | None:
+        """When the first row at or behind `seq` happened, in nanoseconds since the epoch; `None` where there is none.
+
+        As its batch in the journal says. Raises `OSError`.
         """
     def close_sessions(self, timeout: float = 2.0) -> int:
         """Ends every open session with status `ProxyShutdown`; returns how many there were.
@@ -510,10 +538,11 @@ class Log:
         """
     def close(self) -> None:
         """No emit is accepted from now on; the pump drains, writes `ProxyCleanShutdown` and ends. Idempotent."""
-    def finish(self) -> bool:
+    def finish(self, *, leave: bool = False) -> bool:
         """After pump and followers have ended: stores the totals, removes ring and journal if every sink is past.
 
-        Returns whether nothing is left. Raises `OSError`.
+        `leave`: where others are not, lets go of the directory, for whoever drives them. Returns whether nothing is
+        left. Raises `OSError`.
         """
     def forked(self) -> bytes | None:
         """In a forked child: lets go of the parent's ring, files and locks without touching them.

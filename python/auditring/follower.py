@@ -12,7 +12,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from auditring import _core
 from auditring.exceptions import FileGone, SinkAhead, SinkError, SinkRejected
@@ -20,6 +20,7 @@ from auditring.health import HealthBoard
 from auditring.outage import Outage
 from auditring.sinks.base import Checkpoint, Sink, hurry, missing_of
 from auditring.threads import started
+from auditring.timing import Timings
 
 __all__ = ["SinkFollower", "declined"]
 
@@ -109,6 +110,10 @@ class SinkFollower:
         """Everything was delivered and committed."""
         self.vanished: tuple[float, str] | None = None
         """When a file that the sink had open was taken away last, and which."""
+        self.commits = Timings()
+        """How long it took each time to make rows safe."""
+        self.last_success_ns: int | None = None
+        """When rows were last made safe, in nanoseconds since the epoch."""
         self._rows = rows
         self._tell = tell
         self._watch = watch
@@ -145,6 +150,16 @@ class SinkFollower:
     def alive(self) -> bool:
         """Whether the thread runs."""
         return self._thread.is_alive()
+
+    def known(self) -> dict[str, Any]:
+        """What only who drives a sink knows of it, as `SinkStats` has it."""
+        return {
+            "failures": self.failures,
+            "failing": self.failed is not None,
+            "last_success_ns": self.last_success_ns,
+            "commits": self.commits.histogram(),
+            "counters": dict(getattr(self.sink, "counters", {})),
+        }
 
     def start(self) -> None:
         """Starts the thread; again, after it has given up on the sink while the log was closed. Raises `OSError`."""
@@ -384,7 +399,10 @@ class SinkFollower:
     def _commit(self) -> None:
         """Makes what was written safe, then moves the cursor; where nothing was written there is nothing to do."""
         if self._rows.position > self._rows.cursor:
+            began = time.perf_counter()
             self._rows.commit(self._call(self.sink.commit))
+            self.commits.add(time.perf_counter() - began)
+            self.last_success_ns = time.time_ns()
         with self._changed:
             self._safe, self._totals = self._rows.cursor, self._rows.totals
             self._changed.notify_all()

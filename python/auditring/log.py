@@ -24,6 +24,7 @@ from auditring.config import Retention, Seconds, seconds, unknown_key
 from auditring.exceptions import AuditError, ConfigError, LogClosed, PolicyLocked
 from auditring.log_events import LogEvents
 from auditring.metrics import LogCollector
+from auditring.metrics.of_log import Source
 from auditring.policy import Policy, PolicyDiff, check_windows, diff
 from auditring.redaction import Redact
 from auditring.running import Running
@@ -264,7 +265,15 @@ class AuditLog(LogEvents):
 
     def collector(self) -> LogCollector:
         """The balance for Prometheus: `prometheus_client.REGISTRY.register(log.collector())`."""
-        return LogCollector(self.stats, self.health, lambda: self.pressure)
+        return LogCollector(
+            Source(
+                stats=self.stats,
+                health=self.health,
+                pressure=lambda: self.pressure,
+                root=self._root,
+                name=lambda: (self.process, self._settings["instance"], self._settings["host"]),
+            )
+        )
 
     # What can be changed
 

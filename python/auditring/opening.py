@@ -20,6 +20,7 @@ from auditring.probing import Probe
 from auditring.probing import probe as probed
 from auditring.probing import required as waited_for
 from auditring.redaction import RedactionKey, check_ring, read_key, reference
+from auditring.scoping import check_scopes
 from auditring.sinks import ParquetSink, Sink
 from auditring.sinks.base import digest_of, policy_of
 
@@ -59,6 +60,8 @@ def open(  # noqa: A001, PLR0913 - the public name: auditring.open; every settin
     balance: Seconds | None = 60.0,
     retention: Retention | None = None,
     exempt: Sequence[Exempt] = (),
+    label_scopes: Mapping[str, str] | None = None,
+    label_scope_limit: int = 100,
 ) -> AuditLog:
     """Opens a log in directory `path` and records `ProxyStartup`; `None` makes a log that keeps nothing.
 
@@ -84,6 +87,9 @@ def open(  # noqa: A001, PLR0913 - the public name: auditring.open; every settin
     balance stands, at most, and once at the end; `None` is never. `retention`: when sealed files of
     the directory are deleted; `None` is never. `exempt`: what auditors of other processes write to Kafka, which taps of
     this one do not audit, but count; of its own sinks that is known.
+    `label_scopes`: by what else the metrics count events: labels, each with the column that it shows
+    (`virtual_cluster`, `listener`, `server`); past `label_scope_limit` combinations of values all others are counted as
+    `other`.
 
     Raises `ConfigError` and `SinkError` before anything is touched, and `OSError`.
     """
@@ -143,14 +149,21 @@ def open(  # noqa: A001, PLR0913 - the public name: auditring.open; every settin
         + ([] if (digest := digest_of(sink)) is None else [digest])
         for sink, own in [*owned, *((sink, policy_of(sink)) for sink in apart)]
     ]
+    scopes = check_scopes(label_scopes, label_scope_limit)
     # What was not said is not in the digest, which so stays what it was before it could be.
-    more = {"retention": retention, "exempt": list(exempt) or None}
+    more = {
+        "retention": retention,
+        "exempt": list(exempt) or None,
+        "label_scopes": [scopes, label_scope_limit] if scopes else None,
+    }
     said |= {name: repr(value) for name, value in more.items() if value is not None}
     said = {name: value for name, value in said.items() if name != "by_agent" or apart}
     settings["startup"] = _startup(said, durability)
     settings["exempt"] = tuple(exempt)
     settings["key"] = key
     settings["lanes"] = _LANES
+    settings["label_scopes"] = scopes
+    settings["label_scope_limit"] = label_scope_limit
     root = None if path is None else Path(path).absolute()
     probed(chosen, probe, root)
     return AuditLog(root, chosen, settings, lock_policy=lock_policy, redact=policy.redact, retention=retention)

@@ -97,6 +97,7 @@ class Running:
         self._dropped_at = 0.0
         self._damaged = "", -STAYS
         self._sink_losses: dict[str, tuple[int, float]] = {}
+        self._oldest: dict[str, tuple[int, int]] = {}
         self._finished = root is None
         self._closing = False
         self._notes: tuple[str, ...] = ()
@@ -239,15 +240,34 @@ class Running:
     def stats(self) -> Stats:
         """The balance now; what the sinks have is read first, so that a sink is never ahead of the journal."""
         own = list(self._followers)
-        passed = [(one.sink.name, one.totals, one.failures, getattr(one.sink, "counters", {})) for one in own]
-        passed += [(name, self.core.cursor_of(name)[1], 0, {}) for name in self._elsewhere()]
+        passed = [(one.sink.name, one.cursor, one.totals, one.known()) for one in own]
+        for name in self._elsewhere():
+            cursor, totals = self.core.cursor_of(name)
+            passed.append((name, cursor, totals, {}))
         core = self.core.stats()
         core["alive"] = core["alive"] and not self._closing
         sinks = {
-            name: SinkStats.from_totals(totals, journaled=core["journaled"], failures=n, counters=counters)
-            for name, totals, n, counters in passed
+            name: SinkStats.from_totals(
+                totals, journaled=core["journaled"], **self._lag(name, cursor, core["next_seq"]), **more
+            )
+            for name, cursor, totals, more in passed
         }
         return Stats.from_core(core, sinks)
+
+    def _lag(self, sink: str, cursor: int, next_seq: int) -> dict[str, int | None]:
+        """Since when the sink is behind. The journal is asked once for each place of its cursor."""
+        if cursor >= next_seq:
+            return {"oldest_ns": None, "lag_ns": 0}
+        known = self._oldest.get(sink)
+        if known is None or known[0] != cursor:
+            try:
+                oldest_ns = self.core.time_of(cursor)
+            except OSError:
+                return {"oldest_ns": None, "lag_ns": None}
+            if oldest_ns is None:
+                return {"oldest_ns": None, "lag_ns": 0}
+            known = self._oldest[sink] = cursor, oldest_ns
+        return {"oldest_ns": known[1], "lag_ns": max(0, time.time_ns() - known[1])}
 
     def health(self) -> Health:
         """What is wrong now."""
@@ -398,7 +418,7 @@ class Running:
 
     def _finish(self) -> None:
         try:
-            self.core.finish()
+            self.core.finish(leave=True)
         except OSError as error:
             raise CloseIncomplete(
                 f"everything is in its sink, but {self.core.directory} is not removed: {error}"

@@ -6,7 +6,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
-__all__ = ["Equation", "Health", "Problem", "SinkStats", "Stats", "balance"]
+__all__ = ["Equation", "Health", "Histogram", "Problem", "SinkStats", "Stats", "balance"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -28,6 +28,28 @@ class Equation:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Histogram:
+    """How long something took, time after time."""
+
+    bounds: tuple[float, ...]
+    """Of the buckets, in seconds, each included."""
+    counts: tuple[int, ...]
+    """How often, for each bucket; the last one is for what took longer than all bounds."""
+    sum: float
+    """All of it together, in seconds."""
+
+    @property
+    def count(self) -> int:
+        """How often in all."""
+        return sum(self.counts)
+
+    def __add__(self, other: "Histogram") -> "Histogram":
+        """Both together; their bounds are the same."""
+        counts = tuple(mine + theirs for mine, theirs in zip(self.counts, other.counts, strict=True))
+        return Histogram(bounds=self.bounds, counts=counts, sum=self.sum + other.sum)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class SinkStats:
     """What became of the journaled events at one sink, up to its last commit."""
 
@@ -43,29 +65,25 @@ class SinkStats:
     """How often the sink has failed in this process; every failure was followed by another try."""
     counters: Mapping[str, int] = dataclasses.field(default_factory=dict)
     """What the sink counts of its own."""
+    failing: bool = False
+    """The last try failed."""
+    oldest_ns: int | None = None
+    """When the first event happened that is not yet safe in the sink, in nanoseconds since the epoch."""
+    lag_ns: int | None = 0
+    """How old that is; 0 where there is none, `None` where the journal could not be asked."""
+    last_success_ns: int | None = None
+    """When the sink last made rows safe, in nanoseconds since the epoch; `None` where it has not yet."""
+    commits: Histogram | None = None
+    """How long it took each time: to seal a table, or to flush lines."""
 
     @classmethod
-    def from_totals(
-        cls,
-        totals: Mapping[str, int],
-        *,
-        journaled: int,
-        failures: int = 0,
-        counters: Mapping[str, int] | None = None,
-    ) -> "SinkStats":
-        """From a cursor's totals, where what was lost stands as `lost_<cause>`."""
+    def from_totals(cls, totals: Mapping[str, int], *, journaled: int, **more: Any) -> "SinkStats":  # noqa: ANN401 - the fields beyond the totals
+        """From a cursor's totals, where what was lost stands as `lost_<cause>`; `more` is what they do not tell."""
         lost = {key.removeprefix("lost_"): n for key, n in totals.items() if key.startswith("lost_") and n}
-        passed = {name: totals.get(name, 0) for name in ("delivered", "merged", "sampled_out")}
+        passed: dict[str, Any] = {name: totals.get(name, 0) for name in ("delivered", "merged", "sampled_out")}
         filtered = totals.get("filtered_out", totals.get("filtered", 0))
         pending = journaled - sum(passed.values()) - filtered - sum(lost.values())
-        return cls(
-            **passed,
-            filtered=filtered,
-            lost=MappingProxyType(lost),
-            pending=pending,
-            failures=failures,
-            counters=dict(counters or {}),
-        )
+        return cls(**passed, filtered=filtered, lost=MappingProxyType(lost), pending=pending, **more)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,6 +107,17 @@ class Stats:
     """By cause: `unreadable`, `journal_gone`, `ring_gone`."""
     actions: Mapping[tuple[str, str], int]
     """By (action, outcome): journaled at the primary tap, off, or dropped; so true also where rows are not kept."""
+    scope_labels: tuple[str, ...]
+    """By what else events are counted: the labels of `label_scopes`."""
+    scoped: Mapping[tuple[str, str, tuple[str, ...] | None], int]
+    """By (action, outcome, values of those labels), of what was journaled at the primary tap and has any of them; the
+    values are `None` for all that there was no room for."""
+    ring_bytes: int
+    ring_used: int
+    ring_high_water: int
+    """The most of the ring that was ever in use, when the pump looked or a call found no room."""
+    clock: str
+    """What stamps the events: `tsc` or `monotonic`."""
     journal_bytes: int
     blocked_ns: int
     """For how long producers have waited for room in the ring, all together."""
@@ -105,11 +134,12 @@ class Stats:
     @classmethod
     def from_core(cls, core: Mapping[str, Any], sinks: Mapping[str, SinkStats]) -> "Stats":
         """From the core's counters and the sinks' totals."""
-        names = {field.name for field in dataclasses.fields(cls)} - {"sinks", "lost", "actions"}
+        names = {field.name for field in dataclasses.fields(cls)} - {"sinks", "lost", "actions", "scoped"}
         return cls(
             **{name: core[name] for name in names},
             lost=MappingProxyType({cause: n for cause, n in core["lost"].items() if n}),
             actions=MappingProxyType(dict(core["actions"])),
+            scoped=MappingProxyType(dict(core["scoped"])),
             sinks=MappingProxyType(dict(sinks)),
         )
 

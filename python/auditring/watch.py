@@ -61,6 +61,11 @@ class _Folder:
     """Inode, length and time of the last change, by name: an inode alone may be given to the next file at once."""
 
 
+def _is_being_compressed(folder: Path, name: str) -> bool:
+    """Whether it is the compressed form of lines that lie there plain, too: until those go it may be made anew."""
+    return folder.name == "closed" and (folder.parent / name.removesuffix(".zst")).exists()
+
+
 class Watch:
     """Watches one audit directory for the log of one process."""
 
@@ -188,8 +193,10 @@ class Watch:
             # Dates are folders in `events`, all else that counts is a file.
             only_folders = folder.name == "events"
             entries = [entry for entry in os.scandir(folder) if entry.is_dir(follow_symlinks=False) is only_folders]
-            now = _Folder(changed_ns, settled, {})
-            for entry in entries:
+            # Looked at first: one whose plain form has gone is not made anew any more.
+            whole = [entry for entry in entries if not _is_being_compressed(folder, entry.name)]
+            now = _Folder(changed_ns, settled and len(whole) == len(entries), {})
+            for entry in whole:
                 # What goes while we look is seen to be gone, and is no reason to take the folder for gone.
                 with contextlib.suppress(FileNotFoundError):
                     now.files[entry.name] = _identity(entry)

@@ -228,7 +228,7 @@ def test_credentials_that_are_taken_and_given_back(
     }
     config |= {"log_level": 7}
     secrets = {"sasl.password": Secret(file=str(secret))}
-    sink = KafkaSink(broker.sasl, topic, config=config, secrets=secrets)
+    sink = KafkaSink(broker.sasl, topic, config=config, secrets=secrets, timeout=2)
     with opened(place, sink) as log:
         emit(log, 50)
         log_is_well(log)
@@ -337,3 +337,32 @@ def test_a_log_that_is_closed_while_the_broker_is_away(broker: Broker, topic: st
             log.close(30)
     log.close(PATIENCE)
     whole(messages(broker.plain, topic), place)
+
+
+def test_sinks_that_share_a_producer(broker: Broker, topic: str, place: Path) -> None:
+    """As an agent's do: each moves its own cursor, whatever becomes of the producer that they have together."""
+    with (
+        KafkaSink(broker.plain, topic, config=QUICK, timeout=2).shared() as template,
+        opened(place / "one", template) as one,
+        opened(place / "two", template) as two,
+    ):
+        pool = template._pool  # noqa: SLF001 - nobody else can count them
+        assert pool is not None
+        for log in (one, two):
+            emit(log, 3000)
+        for log in (one, two):
+            log_is_well(log)
+        assert pool.members == 2
+        broker.kill()
+        for log in (one, two):
+            emit(log, 3000, "conn-2")
+            failed(log, "no broker answers")
+        broker.start()
+        for log in (one, two):
+            log_is_well(log)
+        assert pool.members == 2
+    assert pool.members == 0
+    got = messages(broker.plain, topic)
+    for number in ("one", "two"):
+        (process,) = {path.name[:36] for path in (place / number).glob("events/*/*.parquet")}
+        whole([one for one in got if one.event_id.startswith(process)], place / number)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from harness.broker import Broker
 
+SOON = 10.0
+"""Seconds after the last request in which the last row comes."""
 QUIET = 3.0
 """Seconds without a row that show that there will be none."""
 
@@ -36,10 +38,10 @@ class Audited:
         self.address = address
         self.audit = Audit(directory)
 
-    async def settled(self, seconds: float = PATIENCE) -> None:
-        """Waits until the log takes no more rows, and all that it has are in its sinks."""
+    async def settled(self) -> None:
+        """Fails unless the log takes no more rows ten seconds from now; then all that it has are in its sinks."""
         since, rows = time.monotonic(), -1
-        deadline = since + seconds
+        deadline = since + SOON + QUIET
         while time.monotonic() - since < QUIET:
             now = self.log.stats().next_seq
             if now != rows:

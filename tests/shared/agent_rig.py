@@ -5,7 +5,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,7 +25,11 @@ from auditring.sinks import JsonlSink, ParquetSink
 KINDS = {"parquet": ParquetSink, "jsonl": JsonlSink}
 name, path, rate = sys.argv[1], sys.argv[2], int(sys.argv[3])
 log = auditring.open(path, instance=name, when_full=auditring.WhenFull(wait=None), SETTINGS)
-asked, done = threading.Event(), 0
+asked, done, saying = threading.Event(), 0, threading.Lock()
+
+def say(*words):
+    with saying:
+        print(*words, flush=True)
 
 def emit():
     global done
@@ -33,7 +37,7 @@ def emit():
         for _ in range(max(1, rate // 100)):
             log.emit("com.example.Made", context={"n": f"{name}:{done}"})
             done += 1
-        print(done, flush=True)
+        say(done)
         asked.wait(0.01)
 
 thread = threading.Thread(target=emit)
@@ -46,11 +50,11 @@ for line in sys.stdin:
         log.attach_sink(KINDS[rest[0]]())
     elif verb == "close":
         break
-    print("did", verb, flush=True)
+    say("did", verb)
 asked.set()
 thread.join()
 log.close(30)
-print("closed", done, flush=True)
+say("closed", done)
 """
 
 
@@ -130,15 +134,21 @@ class HostProcess:
 class AgentProcess:
     """`auditring agent`."""
 
-    def __init__(self, path: Path, *options: str, sinks: tuple[str, ...] = ("parquet", "jsonl"), **env: str) -> None:
+    def __init__(
+        self,
+        path: Path | None,
+        *options: str,
+        sinks: tuple[str, ...] = ("parquet", "jsonl"),
+        env: Mapping[str, str] | None = None,
+    ) -> None:
         """Starts it."""
         chosen = [word for sink in sinks for word in ("--sink", sink)]
         self.said: list[str] = []
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "auditring", "agent", str(path), *chosen, *options],
+            [sys.executable, "-m", "auditring", "agent", *([] if path is None else [str(path)]), *chosen, *options],
             stderr=subprocess.PIPE,
             text=True,
-            env=env or None,
+            env=env,
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()

@@ -19,10 +19,12 @@ from auditring.agent.adopter import Adopter
 from auditring.agent.notify import Notifier
 from auditring.agent.process import Process, State
 from auditring.agent.single import Single
+from auditring.exposition import address, serve
 from auditring.health import HealthBoard
+from auditring.metrics import DirectoryCollector
 from auditring.redaction import RedactionKey
 from auditring.sinks.base import Sink, shared
-from auditring.stats import Health
+from auditring.stats import Health, SinkStats
 
 __all__ = ["Agent", "Status"]
 
@@ -59,8 +61,16 @@ class Status:
 class Agent:
     """Drives the sinks of every process of a directory that are left to an agent, until it is stopped."""
 
-    def __init__(self, root: Path, sinks: Sequence[Sink], *, keys: Sequence[RedactionKey] = ()) -> None:
-        """`sinks`: templates, as `auditring.open` takes them; `keys`: by which the dead hashed what they redacted."""
+    def __init__(
+        self, root: Path, sinks: Sequence[Sink], *, keys: Sequence[RedactionKey] = (), listen: str | None = None
+    ) -> None:
+        """`sinks`: templates, as `auditring.open` takes them; `keys`: by which the dead hashed what they redacted.
+
+        `listen`: where the metrics of the directory are served. Raises `ConfigError`.
+        """
+        if listen is not None:
+            address(listen)
+        self._listen = listen
         self.board = HealthBoard()
         self._root = root
         self._templates = sinks
@@ -92,6 +102,11 @@ class Agent:
             problems=len(self.health().problems),
         )
 
+    def _stats(self) -> list[tuple[str, SinkStats]]:
+        """What the directory's files do not tell of the sinks that are driven here."""
+        followers = [one for process in list(self._processes.values()) for one in list(process.followers.values())]
+        return [(one.sink.name, SinkStats.from_totals(one.totals, journaled=0, **one.known())) for one in followers]
+
     def run(self, *, once: bool = False) -> bool:
         """Works until it is stopped; `once`: until all that there was at the beginning is where it belongs.
 
@@ -103,6 +118,9 @@ class Agent:
             stack.callback(self._single.release)
             self._sinks = [stack.enter_context(shared(sink)) for sink in self._templates]
             self._adopter.start()
+            if self._listen is not None:
+                served = stack.enter_context(serve(DirectoryCollector(self._root, sinks=self._stats), self._listen))
+                _LOGGER.info("serving metrics on %s, port %d", served.host, served.port)
             self._notifier.ready()
             _LOGGER.info("following %s for %s", self._root, ", ".join(sink.name for sink in self._sinks))
             targets = self._targets() if once else {}
@@ -194,9 +212,8 @@ class Agent:
     # What is said
 
     def _tell(self, action: str, **fields: Any) -> None:  # noqa: ANN401 - the fields are the catalog's
-        said = ", ".join(f"{name}={value}" for name, value in fields.items())
-        level = logging.INFO if action == "auditring.SinkRecovered" else logging.WARNING
-        _LOGGER.log(level, "%s %s", action, said)
+        if action not in {"auditring.SinkFailed", "auditring.SinkRecovered"}:  # told as problems that come and go
+            _LOGGER.warning("%s %s", action, ", ".join(f"{name}={value}" for name, value in fields.items()))
 
     @staticmethod
     def _tell_of_state(process: Process) -> None:

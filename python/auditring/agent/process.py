@@ -34,6 +34,7 @@ _UNSHOWN: Final = (
     "it does not show how far it may be read: its auditring is older than the agent's, or its file .shown is gone"
 )
 _PATIENCE: Final = 3.0
+_PARTING: Final = 5.0
 _GIVEN_UP: Final = 5
 """Failures in a row after which a sink is not waited for by who wants to be done once."""
 
@@ -109,7 +110,8 @@ class Process:
         """Whether what there was at the beginning is done, as far as it can be."""
         if self.state is State.LIVING:
             target = self.target or 0
-            return all(one.cursor >= target or _hopeless(one) for one in self.followers.values())
+            # Before the first look at its list nobody knows which sinks are ours to drive.
+            return self._entered and all(one.cursor >= target or _hopeless(one) for one in self.followers.values())
         if self.state is State.DEAD:
             return any(map(_hopeless, self.followers.values())) and all(
                 one.finished or _hopeless(one) for one in self.followers.values()
@@ -149,8 +151,10 @@ class Process:
                 self._look_at_living()
             case State.LIVING:
                 self._leave_all()
+                self._since = time.monotonic()
                 self.state = State.DYING
-            case State.DYING if self._has_let_go():
+            case State.DYING if self._has_let_go() or time.monotonic() - self._since > _PARTING:
+                # A sink in a call that does not come back keeps its lock, and none of the others waiting.
                 self.state = State.UNBORN
             case State.DEAD:
                 self._look_at_dead(adopter)

@@ -112,8 +112,12 @@ def _opened(deployment: Deployment) -> tuple[Policy, str | None, list[Finding]]:
     if any(one.level == "wrong" for one in secrets):
         # The log's redactions want their key, so no log can be opened; its rules can be told all the same.
         return deployment.log.get("policy") or Policy(), None, secrets
-    with opening.open(**{**arguments, "path": None}) as log:
-        return log.policy, log.configuration_digest, secrets
+    try:
+        with opening.open(**{**arguments, "path": None}) as log:
+            return log.policy, log.configuration_digest, secrets
+    except ConfigError as error:
+        said = deployment.settings.get(str(error).partition(":")[0])
+        raise error if said is None else ConfigError(f"{said.origin}, {error}") from error
 
 
 def _looked_at(deployment: Deployment) -> Iterator[Finding]:
@@ -122,10 +126,11 @@ def _looked_at(deployment: Deployment) -> Iterator[Finding]:
     yield places.audit_directory(deployment.root)
     yield from places.room(deployment.root, journal_bytes(deployment), deployment.log.get("retention"))
     ring_dir: Path | None = deployment.log.get("ring_dir")
-    yield places.ring(deployment.root, ring_dir, ring_bytes(deployment))
     policy: Policy | None = deployment.log.get("policy")
+    redact = () if policy is None else policy.redact
+    yield places.ring(deployment.root, ring_dir, ring_bytes(deployment), redacts=bool(redact))
     try:
-        check_ring(policy.redact if policy is not None else (), ring_dir)
+        check_ring(redact, ring_dir)
     except ConfigError as error:
         yield wrong("ring", str(error))
     yield from places.clock()

@@ -16,9 +16,10 @@ from auditring.checking.findings import Finding, Findings, note, ok, wrong
 from auditring.checking.words import size
 from auditring.config import Retention
 
-__all__ = ["audit_directory", "clock", "configuration_file", "ring", "room"]
+__all__ = ["audit_directory", "clock", "configuration_file", "ring", "ring_place", "room"]
 
 _SHM: Final = Path("/dev/shm")  # noqa: S108 - where rings lie by default, for their owner alone
+_CONTAINERS: Final = ("/.dockerenv", "/run/.containerenv")
 _SOURCE: Final = Path("/sys/devices/system/clocksource/clocksource0/current_clocksource")
 _TIMEX: Final = 512
 """More bytes than the kernel's `struct timex` has."""
@@ -74,20 +75,32 @@ def room(root: Path, journal_bytes: int, retention: Retention | None) -> Finding
         yield wrong("disk", f"retention.max_bytes is {size(retention.max_bytes)}, more than the disk has room for")
 
 
-def ring(root: Path, ring_dir: Path | None, ring_bytes: int) -> Finding:
+def ring_place(root: Path, ring_dir: Path | None, *, redacts: bool) -> Path:
+    """Where the ring will lie if there is room, by the core's rules: in a container `/dev/shm` dies with process 1."""
+    if ring_dir is not None:
+        return ring_dir
+    contained = any(Path(mark).exists() for mark in _CONTAINERS)
+    return _SHM if redacts or (_SHM.is_dir() and not contained) else root
+
+
+def ring(root: Path, ring_dir: Path | None, ring_bytes: int, *, redacts: bool = False) -> Finding:
     """Whether the ring has its place, and whether that is memory."""
-    where = _SHM if ring_dir is None else ring_dir
-    if not where.is_dir() or not os.access(where, os.W_OK | os.X_OK):
-        said = f"{where} is no directory that user {os.geteuid()} can write to"
-        return wrong("ring", said) if ring_dir is not None else note("ring", f"{said}: the ring will lie in {root}")
-    disk = os.statvfs(where)
-    free = disk.f_bavail * disk.f_frsize
-    if free < ring_bytes:
+    place = ring_place(root, ring_dir, redacts=redacts)
+    where = _nearest(place) if place == root else place
+    elsewhere = f"the ring will lie in {root}" if ring_dir is None and place != root and not redacts else None
+    free = 0
+    said = f"{where} is no directory that user {os.geteuid()} can write to"
+    if where.is_dir() and os.access(where, os.W_OK | os.X_OK):
+        disk = os.statvfs(where)
+        free = disk.f_bavail * disk.f_frsize
         said = f"{where} has {size(free)} free, and a ring takes {size(ring_bytes)}"
-        return wrong("ring", said) if ring_dir is not None else note("ring", f"{said}: the ring will lie in {root}")
+    if free < ring_bytes:
+        return wrong("ring", said) if elsewhere is None else note("ring", f"{said}: {elsewhere}")
     if not _core.in_memory(str(where)):
-        return note("ring", f"{where} is not on tmpfs: an emit may wait for a page")
-    return ok("ring", f"{where} is memory, {size(free)} of it free; each process takes {size(ring_bytes)}")
+        return note("ring", f"it lies in {place}, which is not on tmpfs: an emit may wait for a page; see ring_dir")
+    return ok(
+        "ring", f"it lies in {place}, which is memory, {size(free)} of it free; each process takes {size(ring_bytes)}"
+    )
 
 
 def clock() -> Findings:

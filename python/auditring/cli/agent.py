@@ -36,6 +36,11 @@ __all__ = ["command"]
     help="A sink by its kind, with its own defaults: parquet, jsonl, … Once for each; by default parquet.",
 )
 @click.option(
+    "--listen",
+    metavar="HOST:PORT",
+    help="Serve the metrics of all processes there, as `auditring metrics` does; 127.0.0.1:9464 is this machine alone.",
+)
+@click.option(
     "--key",
     "keys",
     metavar="REF",
@@ -48,6 +53,7 @@ def command(
     directory: Path | None,
     config: Path | None,
     kinds: tuple[str, ...],
+    listen: str | None,
     keys: tuple[str, ...],
     *,
     once: bool,
@@ -90,9 +96,10 @@ def command(
         else:
             if directory is not None or kinds:
                 raise Complaint("--config says which directory and which sinks: leave DIR and --sink out")
-            root, chosen, key = _configured(config)
+            root, chosen, key, said = _configured(config)
             read += [] if key is None else [key]
-        agent = Agent(root.absolute(), chosen, keys=read)
+            listen = listen or said
+        agent = Agent(root.absolute(), chosen, keys=read, listen=listen)
     except (AuditError, OSError) as error:
         raise Complaint(str(error)) from error
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -117,17 +124,15 @@ def _sinks(kinds: tuple[str, ...]) -> list[Sink]:
     return [load(kind)() for kind in kinds]
 
 
-def _configured(path: Path) -> tuple[Path, list[Sink], RedactionKey | None]:
-    """What a deployment leaves to its agent: the directory, the sinks, and the key by which its proxies hash."""
+def _configured(path: Path) -> tuple[Path, list[Sink], RedactionKey | None, str | None]:
+    """What a deployment leaves to its agent: directory, sinks, the key by which its proxies hash, where it listens."""
     from auditring.deployment import load
     from auditring.redaction import read_key, reference
-    from auditring.sinks import ParquetSink
 
     deployment = load(path)
-    sinks = (ParquetSink(),) if deployment.sinks is None else deployment.sinks
-    chosen = [sink for sink in sinks if deployment.of_agent(sink.name)]
+    chosen = list(deployment.agent_sinks)
     if not chosen:
         raise Complaint(f"{path} leaves no sink to an agent: say which in its table [agent], sinks = true")
     policy = deployment.log.get("policy")
     where = None if policy is None else reference(policy.redact)
-    return deployment.root, chosen, None if where is None else read_key(where)
+    return deployment.root, chosen, None if where is None else read_key(where), deployment.agent.listen

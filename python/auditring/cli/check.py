@@ -37,8 +37,8 @@ def command(file: Path | None, *, no_probe: bool, as_json: bool) -> None:
     auditring check auditring.toml --json        for scripts
 
     Without FILE it is the one that AUDITRING_CONFIG names, else what the environment says alone. Each sink is asked for
-    real, secrets are read and never shown, and nothing is changed. Ends with 0 where all is well, with 1 where
-    something is wrong here and now, and with 2 where this is no configuration.
+    real, secrets are read and never shown, and nothing is changed. Run it as the user that the proxy runs as. Ends
+    with 0 where all is well, with 1 where something is wrong here and now, and with 2 where this is no configuration.
     """
     from auditring.checking import check
     from auditring.exceptions import AuditError, DeploymentError

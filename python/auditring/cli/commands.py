@@ -17,6 +17,7 @@ SUMMARIES = {
     "demo": "Audit a real Kafka proxy while clients use it, then ask DuckDB who read what.",
     "explain": "Which rule of a policy decides about an event, and why.",
     "hash": "What stands in the log for a value that was hashed, and where.",
+    "metrics": "What all processes of a directory add up to, for Prometheus.",
     "query": "Ask an audit directory: SQL, or a saved question.",
     "recover": "End the journals of processes that died, and bring their rows to the sinks.",
     "retention": "What retention would delete, and what it has deleted.",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -30,7 +32,8 @@ def command(directory: Path, form: Literal["table", "json"]) -> None:
     auditring stats audit/
     auditring stats audit/ --json | jq '.[].dropped'
 
-    Counted up to each process's last batch in the journal. The last line says whether all balances; the status is 1 if
+    Counted up to each process's last batch in the journal. The lag of a sink is the age of the oldest row that it
+    lacks; its last success, when it last made rows safe. The last line says whether all balances; the status is 1 if
     an equation does not hold, or a process's counters cannot be read: that one is named, and the others are counted.
     """
     from auditring import _core
@@ -80,7 +83,7 @@ def write_tables(processes: list[dict[str, Any]]) -> None:
     )
     sinks = [(process, name, sink) for process in processes for name, sink in sorted(process["sinks"].items())]
     write_table(
-        ["instance", "process", "sink", *_SINK_TERMS, "lost", "pending"],
+        ["instance", "process", "sink", *_SINK_TERMS, "lost", "pending", "lag", "last success"],
         [
             [
                 process["instance"],
@@ -89,6 +92,8 @@ def write_tables(processes: list[dict[str, Any]]) -> None:
                 *(sink[term] for term in _SINK_TERMS),
                 _lost(sink["lost"]),
                 sink["pending"],
+                _lag(sink),
+                _moment(sink["last_success_ns"]),
             ]
             for process, name, sink in sinks
         ],
@@ -105,6 +110,17 @@ def _names(process: Mapping[str, Any]) -> list[object]:
         # Without it nobody can tell; `auditring recover` says what to do.
         state = "unknown: its lock file is gone" if process["lockless"] else "dead, not recovered"
     return [process["instance"], process["process"], process["pid"], state]
+
+
+def _lag(sink: Mapping[str, Any]) -> str:
+    """How old the oldest row is that the sink lacks."""
+    if sink["oldest_ns"] is None:
+        return ""
+    return f"{max(0, time.time_ns() - sink['oldest_ns']) / 1e9:,.1f} s"
+
+
+def _moment(time_ns: int | None) -> str:
+    return "" if time_ns is None else f"{datetime.fromtimestamp(time_ns / 1e9, UTC):%Y-%m-%d %H:%M:%S}Z"
 
 
 def _lost(lost: Mapping[str, int]) -> object:

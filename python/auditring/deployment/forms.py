@@ -15,12 +15,13 @@ from typing import Final
 from auditring import written
 from auditring.config import Durability
 from auditring.exceptions import ConfigError
+from auditring.exposition import address
 
 __all__ = [
     "COUNT",
     "DURABILITY",
+    "LISTEN",
     "NAMES",
-    "NUMBER",
     "PATH",
     "PROBE",
     "SIZE",
@@ -90,12 +91,6 @@ def _count(value: object, _: Path) -> int:
     return value
 
 
-def _number(value: object, _: Path) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ConfigError(f"a number, not {shown(value)}")
-    return value
-
-
 def _size(value: object, _: Path) -> int:
     try:
         read = written.size("", value)
@@ -145,6 +140,12 @@ def _tables(value: object, _: Path) -> Sequence[Mapping[str, object]]:
     return value
 
 
+def _listen(value: object, base: Path) -> str:
+    text = _text(value, base)
+    address(text)
+    return text
+
+
 def _durability(value: object, base: Path) -> Durability:
     if value == Durability.PROCESS.name:
         return Durability.PROCESS
@@ -187,13 +188,6 @@ def _whole(text: str) -> object:
     return int(text) if re.fullmatch(r"-?[0-9]{1,30}", text) else text
 
 
-def _float(text: str) -> object:
-    try:
-        return float(text)
-    except ValueError:
-        return text
-
-
 def _listed(text: str) -> object:
     read = loose(text)
     return read if isinstance(read, list) else [one.strip() for one in text.split(",") if one.strip()]
@@ -211,12 +205,12 @@ def _probed(text: str) -> object:
 TEXT: Final = Form("a text", _text)
 PATH: Final = Form("a path", _path)
 COUNT: Final = Form("a whole number", _count, _whole)
-NUMBER: Final = Form("a number", _number, _float)
 SIZE: Final = Form("a size", _size)
 SPAN: Final = Form("a span of time", _span)
 SWITCH: Final = Form("true or false", _switch, _switched)
 NAMES: Final = Form("a list of names", _names, _listed)
 PROBE: Final = Form("true, false, or a list of names", _probe, _probed)
+LISTEN: Final = Form("`HOST:PORT`", _listen)
 TABLE: Final = Form("a table", _table, loose)
 TABLES: Final = Form("tables", _tables, loose)
 DURABILITY: Final = Form('`"process"` or `"power(…)"`', _durability)

@@ -11,6 +11,7 @@ from typing import Final
 from auditring.deployment.forms import (
     COUNT,
     DURABILITY,
+    LISTEN,
     NAMES,
     PATH,
     PROBE,
@@ -125,16 +126,30 @@ KEYS: Final = {
         *_policy("policy", "the log's"),
         _key("policy.redact", TABLES, "none", "Values that never reach the disk; see redaction.md."),
         _key("agent.sinks", PROBE, "`true`", "Which sinks the agent runs; the proxy opens without them."),
-        _key("agent.listen", TEXT, "nowhere", "Where the agent serves the metrics of all processes."),
+        _key("agent.listen", LISTEN, "nowhere", "Where the agent serves the metrics of all processes."),
         _key(
-            "metrics.listen", TEXT, "nowhere", "Where `auditring metrics` serves what this directory's processes count."
+            "metrics.listen",
+            LISTEN,
+            "nowhere",
+            "Where `auditring metrics` serves what this directory's processes count.",
         ),
         _key("metrics.label_scopes", TABLE, "none", 'Labels beside action and outcome: `{ vc = "virtual_cluster" }`.'),
+        _key(
+            "metrics.label_scope_limit",
+            COUNT,
+            "`100`",
+            "How many combinations of their values there are, past which all others are `other`.",
+        ),
     )
 }
 """By name; what is said of a sink is in `SINK`."""
 
-ELSEWHERE: Final = {"agent_sinks": "agent.sinks", "sinks": "sink"}
+ELSEWHERE: Final = {
+    "agent_sinks": "agent.sinks",
+    "label_scopes": "metrics.label_scopes",
+    "label_scope_limit": "metrics.label_scope_limit",
+    "sinks": "sink",
+}
 """Parameters of `auditring.open` that a file says under another name."""
 
 SINK: Final = {

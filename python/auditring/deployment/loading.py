@@ -42,7 +42,7 @@ class Metrics:
     """How what is counted is told."""
 
     listen: str | None = None
-    label_scopes: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Where `auditring metrics --config` serves it."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -148,7 +148,7 @@ def made(said: files.File, path: Path | None, environ: Mapping[str, str], mistak
         root=log.pop("path"),
         configured=configured,
         agent=Agent(**agent),
-        metrics=Metrics(**reader.group("metrics")),
+        metrics=Metrics(listen=reader.group("metrics").get("listen")),
         settings=settings,
         references=tuple(_places(settings, configured)),
         sha256=said.sha256,

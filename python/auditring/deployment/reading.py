@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from auditring.config import Exempt, Retention, WhenFull
-from auditring.deployment.keys import KEYS, Key
+from auditring.deployment.keys import ELSEWHERE, KEYS, Key
 from auditring.deployment.mistakes import Mistakes
 from auditring.deployment.settings import Setting, Source
 from auditring.policy import Keep, Policy, Rule
 from auditring.redaction import Redact
+from auditring.scoping import check_scopes
 from auditring.sinks.mapping import is_reference
 
 __all__ = ["Reader", "arguments"]
@@ -21,6 +22,7 @@ _PLAIN: Final = tuple(name for name in KEYS if "." not in name)
 _KEEPS: Final = ("read", "write", "request")
 _WHEN_FULL: Final = "when_full"
 _EXEMPT: Final = "exempt"
+_SCOPES: Final = {name: key for name, key in ELSEWHERE.items() if key.startswith("metrics.")}
 
 
 _Read = TypeVar("_Read")
@@ -126,6 +128,10 @@ def arguments(reader: Reader) -> dict[str, Any]:
     if (limits := reader.group("retention")) and reader.whole("retention"):
         with mistakes.at(reader.place_of("retention")):
             made["retention"] = Retention.from_mapping(limits)
+    made |= (scopes := {name: reader.values[key] for name, key in _SCOPES.items() if key in reader.values})
+    if scopes:
+        with mistakes.at(reader.place_of("metrics")):
+            check_scopes(scopes.get("label_scopes"), scopes.get("label_scope_limit", 1))
     if _EXEMPT in made:
         made[_EXEMPT] = list(reader.each(_EXEMPT, made[_EXEMPT], Exempt.from_mapping))
     if (policy := reader.policy()) is not None:

@@ -15,7 +15,7 @@ from typing import Any, Final
 from auditring.deployment.environment import ForSink, matched, normal
 from auditring.deployment.forms import SWITCH, loose
 from auditring.deployment.keys import SINK
-from auditring.deployment.literals import ADVICE, references, resolved, secrets_in
+from auditring.deployment.literals import ADVICE, hidden, references, resolved, secrets_in
 from auditring.deployment.mistakes import Mistakes
 from auditring.deployment.reading import Reader
 from auditring.deployment.settings import SINKS, Setting, Source, flat
@@ -165,7 +165,7 @@ def _made(number: int, table: _Table, base: Path, mistakes: Mistakes) -> Configu
         inner = table.source.place(f"{label}: {key}", *way, *key.split("."))
         mistakes.add(inner, f"is a secret in plain sight; {ADVICE}")
     source = dataclasses.replace(table.source, prefix=f"{label}: ")
-    common: dict[str, Any] = {key: table.values[key] for key in (_KIND, "name", _POLICY) if key in table.values}
+    common: dict[str, Any] = {key: hidden(table.values[key]) for key in (_KIND, "name", _POLICY) if key in table.values}
     said = flat(common, source, mistakes, SINK.keys(), way)
     said = {name: Setting(one.value, table.settings.get(name, one).origin) for name, one in said.items()}
     reader = Reader(said, SINK, source, base, mistakes)

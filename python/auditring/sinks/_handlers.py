@@ -5,6 +5,7 @@ one record, and under the handler's own lock, that call is taken down here inste
 meet it; and a forked child, in which nobody takes it away again, falls back to what the handler would have done.
 """
 
+import functools
 import logging
 import os
 import sys
@@ -19,34 +20,35 @@ def handlers_of(logger: logging.Logger) -> Iterator[logging.Handler]:
     """The handlers that a logger's records come to: its own and, as far as it propagates, those above it."""
     at: logging.Logger | None = logger
     while at is not None:
-        yield from at.handlers
+        # A copy: another thread may be changing them.
+        yield from tuple(at.handlers)
         at = at.parent if at.propagate else None
 
 
-def hand_over(logger: logging.Logger, record: logging.LogRecord) -> set[logging.Handler]:
-    """Gives a record to every handler that wants its level, and returns those.
+def hand_over(logger: logging.Logger, record: logging.LogRecord, used: set[logging.Handler]) -> None:
+    """Gives a record to every handler that wants its level, and adds those to `used`.
 
     Raises the first handler's error, when all have had the record; `LookupError` where there is no handler at all.
     """
     passed = logger.filter(record)
     if not passed:
-        return set()
+        return
     if isinstance(passed, logging.LogRecord):
         record = passed
-    there = list(handlers_of(logger))
-    if not there:
+    failed: BaseException | None = None
+    nobody = True
+    for handler in handlers_of(logger):
+        nobody = False
+        if record.levelno >= handler.level:
+            used.add(handler)
+            failed = _handed(handler, record) or failed
+    if nobody:
         raise LookupError(
             f"no handler takes what {logger.name} logs: give it or a logger above it one, a NullHandler if nobody "
             "shall have it, or turn it off (except_)"
         )
-    failed: BaseException | None = None
-    wanted = {handler for handler in there if record.levelno >= handler.level}
-    for handler in there:
-        if handler in wanted:
-            failed = _handed(handler, record) or failed
     if failed is not None:
         raise failed
-    return wanted
 
 
 def flush(handler: logging.Handler) -> None:
@@ -94,6 +96,8 @@ def _escape(character: str) -> str:
 class _Noticing:
     """Holds a handler's lock, and takes down what it, and the one that it feeds, tell `handleError`."""
 
+    __slots__ = ("_chain", "_own", "_process", "errors")
+
     def __init__(self, handler: logging.Handler) -> None:
         self.errors: list[BaseException] = []
         self._process = os.getpid()
@@ -109,7 +113,7 @@ class _Noticing:
         for handler in self._chain:
             handler.acquire()
             self._own.append(handler.__dict__.get("handleError"))
-            handler.__dict__["handleError"] = lambda record, handler=handler: self._note(handler, record)
+            handler.__dict__["handleError"] = functools.partial(self.note, handler)
         return self
 
     def __exit__(
@@ -122,7 +126,8 @@ class _Noticing:
                 handler.__dict__["handleError"] = own
             handler.release()
 
-    def _note(self, handler: logging.Handler, record: logging.LogRecord) -> None:
+    def note(self, handler: logging.Handler, record: logging.LogRecord) -> None:
+        """What stands in for `handleError`."""
         known = type(handler).handleError
         if os.getpid() != self._process:
             known(handler, record)

@@ -80,8 +80,8 @@ class _Reports:
 class Cluster:
     """A producer, and what it is told of the cluster that it writes to."""
 
-    def __init__(self, settings: Mapping[str, Any], secrets: Mapping[str, str]) -> None:
-        """Makes the producer; waits for nobody. Raises `SinkError`."""
+    def __init__(self, settings: Mapping[str, Any], secrets: Mapping[str, str], *, each: bool = False) -> None:
+        """Makes the producer; waits for nobody. Raises `SinkError`. `each`: reports of success call Python, too."""
         from confluent_kafka import KafkaException, Producer  # noqa: PLC0415 - only who has such a sink needs it
 
         self.exception = KafkaException
@@ -91,6 +91,8 @@ class Cluster:
             "on_delivery": self._reports.delivered,
             "error_cb": self._reports.client,
             "logger": Lines(secrets),
+            # Handled by confluent-kafka: librdkafka itself reports all, and what is under way is counted.
+            "delivery.report.only.error": not each,
         }
         try:
             self._producer: Producer = Producer({**settings, **callbacks})
@@ -161,6 +163,10 @@ class Cluster:
         """Raises the first failure that was reported, if there is one."""
         if self._reports.failed is not None:
             raise self._reports.failed
+
+    def explain(self, name: str, topic: str | None, said: str) -> SinkError:
+        """The sink's error for the one of that name, without secrets."""
+        return self._reports.explained(name, topic, said)
 
     def explained(self, error: "KafkaError", topic: str) -> SinkError:
         """The sink's error for one that `produce` raised."""

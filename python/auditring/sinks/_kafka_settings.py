@@ -119,8 +119,6 @@ def producer_settings(servers: str, config: Mapping[str, Any], secrets: Mapping[
         **secrets,
         "acks": "all",
         "enable.idempotence": True,
-        # Handled by confluent-kafka: reports without an error call no Python.
-        "delivery.report.only.error": True,
     }
 
 

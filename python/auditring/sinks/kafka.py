@@ -17,10 +17,11 @@ those that may come twice are marked and counted; what is under way is bounded i
 cluster that does not answer; secrets are read when a producer is made, and stand in no text.
 """
 
+import contextlib
 import copy
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, Self, get_args
 
 from auditring.config import Exempt, Seconds, positive, seconds, unknown_key
@@ -31,6 +32,7 @@ from auditring.sinks._kafka_probe import ask
 from auditring.sinks._kafka_producer import Cluster
 from auditring.sinks._kafka_sent import SentMark
 from auditring.sinks._kafka_settings import checked, own_client_id, producer_settings, try_settings
+from auditring.sinks._kafka_shared import Member, Pool
 from auditring.sinks._kafka_topics import TopicPattern
 from auditring.sinks._kafka_values import KafkaRecord, Serializer, Values
 from auditring.sinks.base import Batching, Checkpoint, RowBatch, Sink, SinkContext
@@ -135,6 +137,7 @@ class KafkaSink(Sink):
         self._limits = checkpoint or _CHECKPOINT
         try_settings(self._config, self._secrets)
         self._largest = int(self._config.get("message.max.bytes", _MESSAGE))
+        self._pool: Pool | None = None
         self._reset()
 
     @classmethod
@@ -160,7 +163,7 @@ class KafkaSink(Sink):
 
     def _reset(self) -> None:
         """As a sink is that was not opened."""
-        self._cluster: Cluster | None = None
+        self._cluster: Cluster | Member | None = None
         self._sent: SentMark | None = None
         self._closing: float | None = None
         self._next = 0
@@ -197,6 +200,16 @@ class KafkaSink(Sink):
         new._reset()  # noqa: SLF001 - likewise
         return new
 
+    @contextlib.contextmanager
+    def shared(self) -> Iterator[Self]:
+        """A template whose sinks have one producer together: for an agent, which drives those of many processes."""
+        template = self.fresh()
+        pool = template._pool = Pool()  # noqa: SLF001 - of the same class
+        try:
+            yield template
+        finally:
+            pool.end()
+
     def probe(self, root: object) -> None:
         """Asks the cluster whether it answers, and whether the topic is there and may be written to."""
         del root
@@ -223,7 +236,7 @@ class KafkaSink(Sink):
         self._counted = {name: said.get(name, 0) for name in _COUNTERS}
         self._kept = dict(self._counted)
         secrets = self._read_secrets()
-        cluster = self._cluster = Cluster(self._settings(secrets), secrets)
+        cluster = self._cluster = self._begun(self._settings(secrets), secrets)
         cluster.reach(_REACH, self._gives_up)
         if not self._pattern.fields:
             cluster.check(self._pattern.text, _REACH, self._gives_up)
@@ -310,6 +323,11 @@ class KafkaSink(Sink):
             settings |= {"batch.size": self._most, **({"batch.num.messages": 1} if self._is_least else {})}
         return settings
 
+    def _begun(self, settings: Mapping[str, Any], secrets: Mapping[str, str]) -> Cluster | Member:
+        if self._pool is None:
+            return Cluster(settings, secrets)
+        return self._pool.join(lambda: Cluster(settings, secrets, each=True), self._most)
+
     def _read_secrets(self) -> dict[str, str]:
         try:
             return {key: secret.read() for key, secret in self._secrets.items()}
@@ -331,7 +349,9 @@ class KafkaSink(Sink):
         self._counted["cut"] += made.cut
         return values
 
-    def _topic(self, cluster: Cluster, virtual_cluster: str | None, category: str, action: str, outcome: str) -> str:
+    def _topic(
+        self, cluster: Cluster | Member, virtual_cluster: str | None, category: str, action: str, outcome: str
+    ) -> str:
         topic = self._pattern.topic({
             "virtual_cluster": virtual_cluster,
             "category": category,
@@ -345,7 +365,7 @@ class KafkaSink(Sink):
         cluster.check(topic, _REACH, self._gives_up)
         return topic
 
-    def _wait(self, cluster: Cluster, message: tuple[Any, ...]) -> None:
+    def _wait(self, cluster: Cluster | Member, message: tuple[Any, ...]) -> None:
         """Waits for room; a cluster that takes nothing ends that, for messages fail after their time."""
         while True:
             cluster.serve(_FULL)

@@ -137,19 +137,19 @@ class LoggingSink(Sink):
             if not logger.isEnabledFor(level):
                 continue
             text = line.decode()
-            said = {
-                "event_id": f"{self._process}:{seq}",
-                "action": action,
-                "category": category,
-                "outcome": outcome,
-                "session": session,
-                "virtual_cluster": cluster,
-            }
+            record = logger.makeRecord(logger.name, level, "(audit)", 0, text, (), None)
+            record.__dict__.update(
+                event_id=f"{self._process}:{seq}",
+                action=action,
+                category=category,
+                outcome=outcome,
+                session=session,
+                virtual_cluster=cluster,
+            )
             if self._structured:
-                said["auditring"] = json.loads(text)
-            record = logger.makeRecord(logger.name, level, "(audit)", 0, text, (), None, None, said)
+                record.__dict__["auditring"] = json.loads(text)
             _date(record, time_ns)
-            self._used |= hand_over(logger, record)
+            hand_over(logger, record, self._used)
             self._handed.add(seq)
         return size
 

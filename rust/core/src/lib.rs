@@ -5,6 +5,7 @@ mod arrow;
 mod broker;
 mod change;
 mod declare;
+mod directory;
 mod errors;
 mod ffi;
 mod follower;
@@ -35,6 +36,8 @@ mod _core {
     #[pymodule_export]
     use crate::arrow::{ArrowSchema, RowBatch, schema};
     #[pymodule_export]
+    use crate::directory::Directory;
+    #[pymodule_export]
     use crate::follower::Follower;
     #[pymodule_export]
     use crate::kafka::{Tap, Topics, kafka_apis};
@@ -47,7 +50,7 @@ mod _core {
     #[pymodule_export]
     use crate::orphan::{Orphan, adopt_orphans};
     #[pymodule_export]
-    use crate::outside::{actions, columns, cursors, forget_sink, outside};
+    use crate::outside::{actions, columns, cursors, forget_sink, outside, scope_columns};
     #[pymodule_export]
     use crate::policy::{
         RedactionKey, check_policy, check_windows, compile_policy, explain, in_memory, judge, literal, sample_by,

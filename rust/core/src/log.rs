@@ -1,6 +1,6 @@
 //! A log: ring, pump and counters behind one object. Python owns the threads that drive them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -9,8 +9,10 @@ use std::time::{Duration, Instant};
 use auditring_event::record::Encoder;
 use auditring_event::sanitize::Marks;
 use auditring_event::{Context, Kind, Outcome, by_name, spec};
-use auditring_flow::{Born, Carry, Error, Journaled, Limits, Mailbox, Progress, Pump, Settings, Unsynced, retire};
-use auditring_journal::{Cursor, Lock, ProcessDir, fold, in_memory};
+use auditring_flow::{
+    Born, Carry, Error, Journaled, Limits, Mailbox, Progress, Pump, Settings, Unsynced, retire, used,
+};
+use auditring_journal::{Cursor, Followers, Lock, ProcessDir, fold, in_memory, time_of};
 use auditring_policy::Policy;
 use auditring_ring::{Clock, ClockKind, Identity, Kind as Edge, Ring};
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyTimeoutError, PyTypeError, PyValueError};
@@ -141,7 +143,7 @@ impl Log {
     #[pyo3(signature = (root, *, instance, host, policy, sinks, primary_tap=None, ring_dir=None, ring_bytes=16 << 20,
         droppable=(Some(0.05), false), protected=(Some(0.05), false), journal_bytes=4 << 30, segment_bytes=64 << 20,
         segment_seconds=10.0, power_seconds=None, balance_seconds=None, startup=vec![], key=None,
-        required=vec![], by_agent=vec![], lanes=None))]
+        required=vec![], by_agent=vec![], lanes=None, label_scopes=vec![], label_scope_limit=0))]
     #[allow(clippy::too_many_arguments, reason = "keyword-only, and called from one place")]
     fn new(
         py: Python<'_>,
@@ -165,6 +167,8 @@ impl Log {
         required: Vec<String>,
         by_agent: Vec<String>,
         lanes: Option<u32>,
+        label_scopes: Vec<(String, String)>,
+        label_scope_limit: u16,
     ) -> PyResult<Self> {
         let (droppable, protected) = (when_full(droppable)?, when_full(protected)?);
         Policy::parse(&policy).map_err(|error| PyValueError::new_err(error.to_string()))?;
@@ -207,10 +211,15 @@ impl Log {
                 // Nothing was accepted yet: without its ring the directory is swept by the next opener.
                 let _ = ring.unlink();
             }
-            pump.map(|(mut pump, held)| {
-                pump.balance_every(balance);
-                (process, ring, clock, pump, held)
-            })
+            let (mut pump, held) = pump?;
+            pump.balance_every(balance);
+            if !label_scopes.is_empty()
+                && let Err(error) = pump.scope_by(label_scopes, label_scope_limit)
+            {
+                // The birth batch is there: what is left is recovered by the next opener, as after any death.
+                return Err(error);
+            }
+            Ok::<_, Error>((process, ring, clock, pump, held))
         });
         let (process, ring, clock, pump, held) = made.map_err(os_error)?;
         let policies = pump.policies();
@@ -710,6 +719,14 @@ impl Log {
         }
         stats.set_item("lost", lost)?;
         stats.set_item("actions", actions)?;
+        stats.set_item("scope_labels", scope_labels(py, &journaled)?)?;
+        stats.set_item("scoped", scoped(py, &journaled, &declared)?)?;
+        let ring = self.shared.ring();
+        let bytes = ring.map_or(0, |ring| u64::from(ring.geometry().lane_bytes) * u64::from(ring.geometry().lanes));
+        stats.set_item("ring_bytes", bytes)?;
+        stats.set_item("ring_used", ring.map_or(0, |ring| used(ring)))?;
+        stats.set_item("ring_high_water", self.shared.progress.most_in_use())?;
+        stats.set_item("clock", self.clock())?;
         stats.set_item("journal_bytes", journaled.bytes)?;
         let (waits, blocked_ns) = self.shared.progress.waits();
         stats.set_item("waits", waits)?;
@@ -724,6 +741,13 @@ impl Log {
         stats.set_item("damaged", journaled.damaged)?;
         stats.set_item("let_go", journaled.let_go)?;
         Ok(stats)
+    }
+
+    /// When the first row at or behind `seq` happened, in nanoseconds since the epoch, as its batch in the journal says; None
+    /// where there is none.
+    fn time_of(&self, py: Python<'_>, seq: i64) -> PyResult<Option<i64>> {
+        let Some(machine) = &self.machine else { return Ok(None) };
+        py.detach(|| time_of(&machine.dir, seq)).map_err(os_error)
     }
 
     /// Ends every open session with status `ProxyShutdown`; returns how many there were. A full ring is waited for
@@ -774,22 +798,53 @@ impl Log {
         py.detach(|| enter(&machine.dir, sink, &policy, Some(by_agent))).map(drop).map_err(os_error)
     }
 
-    /// After pump and followers have ended: stores the totals, removes ring and journal if every sink is past.
-    fn finish(&self, py: Python<'_>) -> PyResult<bool> {
+    /// After pump and followers have ended: stores the totals, removes ring and journal if every sink is past. `leave`: where
+    /// others are not, the directory is let go of, for them and whoever drives them.
+    #[pyo3(signature = (*, leave=false))]
+    fn finish(&self, py: Python<'_>, leave: bool) -> PyResult<bool> {
         let Some(machine) = &self.machine else { return Ok(true) };
-        py.detach(|| finish(machine, &self.shared)).map_err(os_error)
+        let finish = || {
+            let removed = finish(machine, &self.shared)?;
+            if leave && !removed && !self.shared.progress.end_is_held_back() {
+                drop(lock(&machine.held).take());
+            }
+            Ok(removed)
+        };
+        py.detach(finish).map_err(|error: Error| os_error(error))
     }
 
     /// In a forked child: lets go of the parent's ring, files and locks without touching them. Returns the policy that was
     /// in force, unless another thread of the parent was about to change it.
     fn forked<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
         self.shared.shut(true);
+        Followers::close_holds_in_child();
         if let Some(lock) = self.machine.as_ref().and_then(|machine| machine.lock.upgrade()) {
             lock.close_in_child();
         }
         let stated = self.shared.policies.as_ref()?.in_force_now()?;
         Some(PyBytes::new(py, &stated.bytes))
     }
+}
+
+/// The labels by which rows are counted, beside action and outcome.
+fn scope_labels<'py>(py: Python<'py>, journaled: &Journaled) -> PyResult<Bound<'py, PyTuple>> {
+    PyTuple::new(py, journaled.scopes.labels.iter().map(|(label, _)| label))
+}
+
+/// Rows at the primary tap by action, outcome and values of those labels; None for all that is past the limit.
+fn scoped<'py>(
+    py: Python<'py>,
+    journaled: &Journaled,
+    declared: &HashMap<u16, String>,
+) -> PyResult<Bound<'py, PyDict>> {
+    let counts = PyDict::new(py);
+    for (code, outcome, scope, count) in &journaled.scoped {
+        let action = spec(*code).map(|spec| spec.name).or_else(|| declared.get(code).map(String::as_str));
+        let outcome = Outcome::from_number(*outcome).map_or("?", Outcome::word);
+        let values = journaled.scopes.get(*scope).map(|values| PyTuple::new(py, values)).transpose()?;
+        counts.set_item((action.unwrap_or("?"), outcome, values), count)?;
+    }
+    Ok(counts)
 }
 
 fn finish(machine: &Machine, shared: &Shared) -> Result<bool, auditring_flow::Error> {

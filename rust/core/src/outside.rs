@@ -97,6 +97,12 @@ fn words(column: Column) -> Vec<&'static str> {
     }
 }
 
+/// The columns that rows can be counted by, beside action and outcome.
+#[pyfunction]
+pub(crate) fn scope_columns() -> [&'static str; 3] {
+    auditring_flow::scope_columns()
+}
+
 /// How far each sink of each process under `root` is, and the seq behind the last row of each process that has gone.
 #[pyfunction]
 pub(crate) fn cursors(py: Python<'_>, root: PathBuf) -> PyResult<auditring_flow::Cursors> {
@@ -140,6 +146,8 @@ pub(crate) fn outside<'py>(
             let reached = sink.totals.get("forgotten_at").map_or(Ok(sink.cursor), |at| i64::try_from(*at))?;
             entry.set_item("reached", reached)?;
             entry.set_item("pending", sink.pending)?;
+            entry.set_item("oldest_ns", sink.oldest_ns)?;
+            entry.set_item("last_success_ns", sink.last_success_ns)?;
             for term in ["delivered", "merged", "sampled_out", "filtered_out"] {
                 entry.set_item(term, sink.totals.get(term).copied().unwrap_or(0))?;
             }

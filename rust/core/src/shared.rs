@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use auditring_event::{ACTIONS, CODES, Category, Definition, FREEFORM, OUTCOMES, Outcome, droppable};
-use auditring_flow::{Policies, Progress};
+use auditring_flow::{Policies, Progress, used};
 use auditring_kafka::{Guard, Topics as Names};
 use auditring_ring::{Clock, Kind as Edge, Refusal, Ring};
 use pyo3::prelude::*;
@@ -362,6 +362,9 @@ impl Shared {
         let (began, rule) = (Instant::now(), if via.droppable { self.droppable } else { self.protected });
         let waited = match refusal {
             Err(Refusal::Full) => {
+                if let Some(ring) = self.ring() {
+                    self.progress.in_use(used(ring));
+                }
                 let waited = self.wait(py, record, via, rule.wait, began);
                 self.progress.waited(began.elapsed());
                 waited

@@ -47,7 +47,7 @@ pub mod terminal;
 pub mod visible;
 
 pub use context::Context;
-pub use definition::{Definition, Definitions};
+pub use definition::{Definition, Definitions, UNDECLARED};
 pub use rowset::{Identity, RowRef, RowSet};
 pub use spec::*;
 

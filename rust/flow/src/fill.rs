@@ -12,10 +12,11 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 use auditring_event::record::{self, RecordView};
 use auditring_event::{Context, Definitions, code_of, row};
-use auditring_journal::{Tally, contexts};
+use auditring_journal::{ScopeFile, Scopes, Tally, contexts};
 use auditring_policy::{FirstTouch, Redacted, Redactor, session_hash, touch_key};
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::scoping::Scoping;
 use crate::timeline::Instant;
 
 const READ: u16 = code_of("Read");
@@ -35,6 +36,8 @@ struct Known {
     session: u64,
     /// Hash of the context's own tap; 0 without one.
     tap: u64,
+    /// What else its rows count as; none: nothing else.
+    scope: Option<u16>,
     /// It lacks what wants a key to be hashed.
     unhashed: bool,
 }
@@ -79,6 +82,7 @@ pub(crate) struct Fill {
     last_touch: u64,
     primary_tap: Option<u64>,
     redactor: Option<Box<Redactor>>,
+    scopes: Option<Scoping>,
 }
 
 impl Fill {
@@ -98,7 +102,18 @@ impl Fill {
             last_touch: 0,
             primary_tap: primary_tap.map(|tap| xxh3_64(tap.as_bytes())),
             redactor: redactor.map(Box::new),
+            scopes: None,
         }
+    }
+
+    /// From now on rows are counted by scope, too.
+    pub(crate) fn scope_by(&mut self, scopes: ScopeFile) {
+        self.scopes = Some(Scoping::new(scopes));
+    }
+
+    /// By what rows are counted, beside action and outcome.
+    pub(crate) fn scopes(&self) -> Option<&Scopes> {
+        self.scopes.as_ref().map(Scoping::scopes)
     }
 
     /// Whether anything is redacted.
@@ -214,7 +229,11 @@ impl Fill {
             None => true,
             Some(primary) => matches!(tap(record, known), 0) || tap(record, known) == primary,
         };
-        self.tally.row(code, record::outcome_number(record.bits()), primary);
+        let outcome = record::outcome_number(record.bits());
+        self.tally.row(code, outcome, primary);
+        if let Some(scope) = known.and_then(|known| known.scope).filter(|_| primary) {
+            self.tally.in_scope(code, outcome, scope);
+        }
         self.count += 1;
         self.time = (self.time.0.min(at.time_ns), self.time.1.max(at.time_ns));
         self.age = (self.age.0.min(at.age_ns), self.age.1.max(at.age_ns));
@@ -224,19 +243,19 @@ impl Fill {
 
     fn context(&mut self, id: u64, bytes: &[u8]) -> Known {
         let next = self.next_index();
-        let contexts = &mut self.contexts;
-        let known = *self.segment.entry(id).or_insert_with(|| Known::new(contexts, id, 0, next, bytes, false));
+        let (contexts, scopes) = (&mut self.contexts, &mut self.scopes);
+        let known = *self.segment.entry(id).or_insert_with(|| Known::new(contexts, scopes, id, 0, next, bytes, false));
         self.last = Some(known);
         known
     }
 
     fn redacted_context(&mut self, redactor: &mut Redactor, id: u64, marks: u64, bytes: &[u8]) -> Known {
         let next = self.next_index();
-        let contexts = &mut self.contexts;
+        let (contexts, scopes) = (&mut self.contexts, &mut self.scopes);
         let new = || {
             let mut other = Vec::new();
             let done = redactor.context(bytes, marks, &mut other);
-            Known::new(contexts, id, marks, next, &other, redactor.wants_key(done))
+            Known::new(contexts, scopes, id, marks, next, &other, redactor.wants_key(done))
         };
         let known = match marks {
             0 => *self.segment.entry(id).or_insert_with(new),
@@ -253,7 +272,15 @@ impl Fill {
 
 impl Known {
     /// Puts a context that the segment does not hold yet into its batch.
-    fn new(contexts: &mut Vec<u8>, id: u64, marks: u64, index: u32, bytes: &[u8], unhashed: bool) -> Self {
+    fn new(
+        contexts: &mut Vec<u8>,
+        scopes: &mut Option<Scoping>,
+        id: u64,
+        marks: u64,
+        index: u32,
+        bytes: &[u8],
+        unhashed: bool,
+    ) -> Self {
         contexts::push(contexts, index, id, bytes);
         let context = Context::decode(bytes).unwrap_or_default();
         Self {
@@ -261,6 +288,7 @@ impl Known {
             marks,
             index,
             session: session_hash(context.session.as_deref().unwrap_or_default()),
+            scope: scopes.as_mut().and_then(|scopes| scopes.of(&context)),
             tap: context.tap.map_or(0, |tap| xxh3_64(tap.as_bytes())),
             unhashed,
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use auditring_journal::counters::{self, Counters};
-use auditring_journal::{Cursor, Followers, Owner, Totals, fold, is_held, list, lock_is_gone, process_text};
+use auditring_journal::{Cursor, Followers, Owner, Totals, fold, is_held, list, lock_is_gone, process_text, time_of};
 
 use crate::Error;
 
@@ -44,6 +44,10 @@ pub struct SinkOutside {
     pub totals: BTreeMap<String, u64>,
     /// Rows that it still has to see.
     pub pending: u64,
+    /// When the first of them happened.
+    pub oldest_ns: Option<i64>,
+    /// When its cursor was stored last.
+    pub last_success_ns: Option<i64>,
 }
 
 /// How far each sink of each process is, by its cursor, and the seq behind the last row of each process that has gone.
@@ -77,7 +81,7 @@ pub fn cursors(root: &Path) -> Result<Cursors, Error> {
     Ok((open, gone))
 }
 
-fn terms(cells: &Counters) -> (BTreeMap<&'static str, u64>, BTreeMap<&'static str, u64>) {
+pub(crate) fn terms(cells: &Counters) -> (BTreeMap<&'static str, u64>, BTreeMap<&'static str, u64>) {
     let edge = |kind| cells.edge_total(kind, false);
     let (off, dropped, refused) = (edge(0), edge(1), edge(2));
     let claimed = cells.get(counters::CLAIMED);
@@ -136,14 +140,20 @@ fn journal(process: &[u8; 16], dir: &Path) -> Result<Outside, Error> {
     for entry in Followers::load(dir)?.entries {
         let cursor = Cursor::load(dir, &entry.name)?.unwrap_or_default();
         let seq = cursor.seq.max(entry.since_seq);
-        sinks.insert(
-            entry.name,
-            SinkOutside { required: entry.required, cursor: seq, totals: cursor.totals, pending: 0 },
-        );
+        let last_success_ns = Cursor::stored_ns(dir, &entry.name)?;
+        let sink = SinkOutside {
+            required: entry.required,
+            cursor: seq,
+            totals: cursor.totals,
+            last_success_ns,
+            ..SinkOutside::default()
+        };
+        sinks.insert(entry.name, sink);
     }
     let state = fold(dir)?;
     for sink in sinks.values_mut() {
         sink.pending = (state.next_seq - sink.cursor).max(0) as u64;
+        sink.oldest_ns = if sink.pending > 0 { time_of(dir, sink.cursor)? } else { None };
     }
     let (terms, lost) = terms(&state.cells);
     let (instance, host, pid) = match (owner, state.head) {
@@ -169,10 +179,10 @@ fn gone(process: String, totals: Totals) -> Outside {
     let cells: Vec<_> = totals.cells.into_iter().collect();
     let (terms, lost) = terms(&Counters::from_cells(&cells));
     let next_seq = totals.next_seq;
-    let sinks = totals.sinks.into_iter().map(|(name, totals)| {
-        let required = false;
-        (name, SinkOutside { required, cursor: next_seq, totals, pending: 0 })
-    });
+    let sinks = totals
+        .sinks
+        .into_iter()
+        .map(|(name, totals)| (name, SinkOutside { cursor: next_seq, totals, ..SinkOutside::default() }));
     Outside {
         process,
         instance: totals.instance,

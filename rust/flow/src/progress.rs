@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError, Weak};
 use std::time::{Duration, Instant};
 
-use auditring_journal::{Cursor, Show, Shown, SinkLock, bytes_held, free_bytes, holding, segments};
+use auditring_journal::{Cursor, Scopes, Show, Shown, SinkLock, bytes_held, free_bytes, holding, segments};
 
 /// How often what another process's journal weighs is looked at, and how often what it shows.
 const WEIGH: Duration = Duration::from_millis(500);
@@ -50,6 +50,10 @@ pub struct Journaled {
     pub lost: Vec<(&'static str, u64)>,
     /// Rows at the primary tap: code, outcome's number, how many.
     pub actions: Vec<(u16, u8, u64)>,
+    /// The same of those that have a scope: code, outcome's number, scope, how many; and the scopes.
+    pub scoped: Vec<(u16, u8, u16, u64)>,
+    /// By what rows are counted, beside action and outcome.
+    pub scopes: Arc<Scopes>,
     /// The journal's budget is used up: nothing more is taken out of the ring for now.
     pub over_budget: bool,
     /// Bytes of journal on disk.
@@ -146,6 +150,8 @@ pub struct Progress {
     dead: AtomicBool,
     blocked_ns: AtomicU64,
     waits: AtomicU64,
+    /// The most of the ring that was ever seen in use.
+    most_in_use: AtomicU64,
 }
 
 impl Default for Progress {
@@ -164,6 +170,7 @@ impl Default for Progress {
             dead: AtomicBool::new(false),
             blocked_ns: AtomicU64::new(0),
             waits: AtomicU64::new(0),
+            most_in_use: AtomicU64::new(0),
             disk: Mutex::default(),
         }
     }
@@ -518,6 +525,20 @@ impl Progress {
     pub fn waited(&self, time: Duration) {
         self.waits.fetch_add(1, Ordering::Relaxed);
         self.blocked_ns.fetch_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// So many bytes of the ring are in use: by the pump at each drain, and by a producer that finds no room.
+    pub fn in_use(&self, bytes: u64) {
+        // Few write and the most counts: a plain look before spares the line that others read.
+        if bytes > self.most_in_use.load(Ordering::Relaxed) {
+            self.most_in_use.fetch_max(bytes, Ordering::Relaxed);
+        }
+    }
+
+    /// The most of the ring that was ever seen in use.
+    #[must_use]
+    pub fn most_in_use(&self) -> u64 {
+        self.most_in_use.load(Ordering::Relaxed)
     }
 
     /// Producers' waits for space, and their sum in nanoseconds.

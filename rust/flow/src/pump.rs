@@ -19,8 +19,8 @@ use auditring_event::record::{Encoder, RecordView};
 use auditring_event::{Definitions, named};
 use auditring_journal::counters;
 use auditring_journal::{
-    BatchFlags, BatchMeta, Follower, Followers, LaneRange, ProcessDir, Writer, bytes_held, delete_oldest_before,
-    delete_passed, free_bytes, holding, segments,
+    BatchFlags, BatchMeta, Follower, Followers, LaneRange, ProcessDir, ScopeFile, Writer, bytes_held,
+    delete_oldest_before, delete_passed, free_bytes, holding, segments,
 };
 use auditring_policy::Policy;
 use auditring_ring::{Clock, OwnedConsumer, Position, Ring, consumer_of};
@@ -280,6 +280,17 @@ impl Pump {
         self.balance.every(period);
     }
 
+    /// From now on rows are counted by scope, too: each label with the column that it shows; past `limit` scopes all others
+    /// are one.
+    ///
+    /// # Errors
+    /// If the file that names the scopes cannot be made.
+    pub fn scope_by(&mut self, labels: Vec<(String, String)>, limit: u16) -> Result<(), Error> {
+        self.fill.scope_by(ScopeFile::create(&self.dir, labels, limit)?);
+        self.publish();
+        Ok(())
+    }
+
     /// Whether a ring waits until the one before is drained: there may be no third one as long, or nobody would drain it.
     #[must_use]
     pub fn is_replacing(&self) -> bool {
@@ -410,6 +421,9 @@ impl Pump {
         let mut waiting = false;
         for lane in self.lanes() {
             waiting |= self.consumer.poll(lane);
+        }
+        if waiting {
+            self.progress.in_use(used(&self.ring));
         }
         let posted = self.mailbox.peek();
         if self.must_roll(waiting || !posted.is_empty()) {
@@ -634,6 +648,13 @@ impl Pump {
         cells.add(counters::JOURNALED, u64::from(self.fill.count));
         self.fill.tally.drain(&mut cells);
         self.losses.cells(&mut cells);
+        let (waits, blocked_ns) = self.progress.waits();
+        let high_water = self.progress.most_in_use();
+        for (cell, value) in
+            [(counters::RING_HIGH_WATER, high_water), (counters::WAITS, waits), (counters::BLOCKED_NS, blocked_ns)]
+        {
+            cells.set(cell, value);
+        }
         let ((min_time_ns, max_time_ns), (min_age_ns, max_age_ns)) = self.fill.span(self.timeline.now());
         let meta = BatchMeta {
             flags,
@@ -761,6 +782,16 @@ impl Pump {
                 counters::Name::Journaled { code, outcome, primary: true } => Some((code, outcome, count)),
                 _ => None,
             }));
+            journaled.scoped.clear();
+            if let Some(scopes) = self.fill.scopes() {
+                if scopes.values.len() != journaled.scopes.values.len() || journaled.scopes.labels.is_empty() {
+                    journaled.scopes = Arc::new(scopes.clone());
+                }
+                journaled.scoped.extend(cells.iter().filter_map(|(cell, count)| match counters::name(cell) {
+                    counters::Name::Scoped { code, outcome, scope } => Some((code, outcome, scope, count)),
+                    _ => None,
+                }));
+            }
         });
     }
 
@@ -961,6 +992,11 @@ fn changes(record: &[u8]) -> Option<Vec<u8>> {
 
 fn lanes(ring: &Ring) -> Range<u32> {
     0..ring.geometry().lanes
+}
+
+/// Bytes of a ring that are in use.
+pub fn used(ring: &Ring) -> u64 {
+    lanes(ring).map(|lane| ring.lane(lane).used()).sum()
 }
 
 /// Claims that a batch holds of a lane.

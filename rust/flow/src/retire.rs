@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use auditring_journal::{Cursor, Followers, ProcessDir, Totals, fold, remove_remains};
+use auditring_event::Definitions;
+use auditring_journal::{Cursor, Followers, ProcessDir, Scopes, Totals, Walk, remove_remains};
 
 use crate::Error;
 
@@ -19,20 +20,32 @@ pub fn retire(root: &Path, process: &[u8; 16], held: &mut Option<ProcessDir>) ->
     };
     // Nobody is entered in between, to find nothing.
     let Some(_hold) = Followers::hold(dir)? else { return Ok(false) };
-    let state = fold(dir)?;
+    let mut walk = Walk::default();
+    walk.advance(dir)?;
+    let state = walk.state();
     let followers = Followers::load(dir)?;
     let passed = followers.passed(dir)?;
     if state.ending.is_none() || passed.is_none_or(|passed| passed < state.next_seq) {
         return Ok(false);
     }
-    let head = state.head.unwrap_or_default();
+    let head = state.head.clone().unwrap_or_default();
     let mut sinks = BTreeMap::new();
     for entry in followers.entries {
         let cursor = Cursor::load(dir, &entry.name)?.unwrap_or_default();
         sinks.insert(entry.name, cursor.totals);
     }
     let cells = state.cells.iter().collect();
-    let totals = Totals { instance: head.instance, host: head.host, next_seq: state.next_seq, cells, sinks };
+    let definitions = Definitions::decode(walk.definitions()).unwrap_or_default();
+    let totals = Totals {
+        instance: head.instance,
+        host: head.host,
+        next_seq: state.next_seq,
+        cells,
+        sinks,
+        declared: definitions.iter().map(|one| (one.code, one.name.clone())).collect(),
+        // Names of scopes are no reason to keep a journal.
+        scopes: Scopes::load(dir).unwrap_or_default(),
+    };
     totals.store(root, process)?;
     if let Some(dir) = held.take() {
         dir.remove()?;

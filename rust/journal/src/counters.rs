@@ -6,8 +6,9 @@
 //!   1  journaled      code << 4 | outcome << 1 | at the primary tap
 //!   2  edge seen      lane << 17 | code << 5 | outcome << 2 | kind
 //!   3  edge reported  likewise
+//!   4  scoped         scope << 15 | code << 3 | outcome
 //! ```
-//! Codes have 12 bits, lanes 8, outcomes 3, kinds 2. A cell keeps its number for ever; one that is not known is carried along.
+//! Codes have 12 bits, lanes 8, outcomes 3, kinds 2, scopes 13. A cell keeps its number for ever; one that is not known is carried along.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -34,16 +35,25 @@ pub const LOST_RING_GONE: Cell = 8;
 pub const LOST_BUDGET: Cell = 9;
 /// Rows that say [`LOST_RING_GONE`] with an unknown number (a reboot).
 pub const LOST_UNKNOWN: Cell = 10;
+/// Bytes: the most of the ring that was ever in use when the pump looked, or when a producer found no room. No sum.
+pub const RING_HIGH_WATER: Cell = 11;
+/// Emit calls that waited for room in the ring.
+pub const WAITS: Cell = 12;
+/// For how long, all together.
+pub const BLOCKED_NS: Cell = 13;
 
 const FAMILY: u32 = 28;
 const JOURNALED_BY: u32 = 1;
 const EDGE_SEEN: u32 = 2;
 const EDGE_REPORTED: u32 = 3;
+const SCOPED: u32 = 4;
 
 /// Codes that fit a cell.
 pub const CODES: u32 = 1 << 12;
 /// Lanes that fit a cell.
 pub const LANES: u32 = 1 << 8;
+/// Scopes that fit a cell.
+pub const SCOPES: u32 = 1 << 13;
 
 /// Rows in the journal by code, outcome, and whether at the primary tap.
 #[must_use]
@@ -62,6 +72,13 @@ pub const fn edge_seen(lane: u32, code: u16, outcome: u8, kind: u8) -> Cell {
 #[must_use]
 pub const fn edge_reported(lane: u32, code: u16, outcome: u8, kind: u8) -> Cell {
     edge(EDGE_REPORTED, lane, code, outcome, kind)
+}
+
+/// Rows at the primary tap by code and outcome, of one [scope](crate::Scopes).
+#[must_use]
+pub const fn scoped(code: u16, outcome: u8, scope: u16) -> Cell {
+    debug_assert!((scope as u32) < SCOPES && (code as u32) < CODES && outcome < 8);
+    SCOPED << FAMILY | (scope as u32 & 0x1fff) << 15 | (code as u32 & 0xfff) << 3 | (outcome as u32 & 7)
 }
 
 const fn edge(family: u32, lane: u32, code: u16, outcome: u8, kind: u8) -> Cell {
@@ -96,6 +113,15 @@ pub enum Name {
         /// Off 0, dropped 1, refused 2.
         kind: u8,
     },
+    /// Made by [`scoped`].
+    Scoped {
+        /// Catalog code.
+        code: u16,
+        /// Outcome.
+        outcome: u8,
+        /// Which scope.
+        scope: u16,
+    },
     /// Of a later release.
     Unknown(Cell),
 }
@@ -114,6 +140,11 @@ pub const fn name(cell: Cell) -> Name {
             code: (cell >> 5 & 0xfff) as u16,
             outcome: (cell >> 2 & 7) as u8,
             kind: (cell & 3) as u8,
+        },
+        SCOPED => Name::Scoped {
+            code: (cell >> 3 & 0xfff) as u16,
+            outcome: (cell & 7) as u8,
+            scope: (cell >> 15 & 0x1fff) as u16,
         },
         _ => Name::Unknown(cell),
     }

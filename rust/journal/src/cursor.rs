@@ -4,6 +4,7 @@
 //! together. The lock is `<sink>.lock`, never the file that is replaced.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -81,6 +82,15 @@ impl Cursor {
     /// If a sink cannot be called so.
     pub fn is_there(dir: &Path, sink: &str) -> Result<bool> {
         Ok(cursor_path(dir, sink)?.exists())
+    }
+
+    /// When the cursor of a sink was replaced last, in nanoseconds since the epoch: when its sink last worked.
+    ///
+    /// # Errors
+    /// If the system refuses. One that is not there never was.
+    pub fn stored_ns(dir: &Path, sink: &str) -> Result<Option<i64>> {
+        let meta = files::look(&cursor_path(dir, sink)?)?;
+        Ok(meta.map(|meta| meta.mtime().saturating_mul(1_000_000_000).saturating_add(meta.mtime_nsec())))
     }
 
     /// Removes the cursor of a sink, so that it holds nothing and begins anew if it ever comes back.

@@ -105,6 +105,11 @@ impl Followers {
         Ok(Brief::try_take(&dir.join(LOCK))?.map(Hold))
     }
 
+    /// In a forked child: closes the inherited descriptors of all holds, which are the parent's.
+    pub fn close_holds_in_child() {
+        Brief::close_all_in_child();
+    }
+
     /// Changes the list as it is by then; where `change` says that there is nothing to change nothing is written.
     ///
     /// # Errors

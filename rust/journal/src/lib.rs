@@ -10,7 +10,9 @@
 //!   <ordinal>-<first seq>.journal             the segments                                  head, batch, writer, reader
 //!   <sink>.cursor, <sink>.lock                how far a sink has come; who drives it        cursor
 //!                                             what of it was taken away is put back        vanish
+//!   scopes                                    by what else its rows are counted            scopes
 //! totals/<process uuid>                       last counters of a process that has gone      totals
+//! totals/.sums                                what many of them add up to, for metrics      sums
 //! ```
 //!
 //! What must always hold:
@@ -61,9 +63,11 @@ mod memory;
 mod process_dir;
 mod reader;
 mod retain;
+mod scopes;
 mod segment;
 mod shown;
 mod state;
+mod sums;
 mod tally;
 mod totals;
 mod vanish;
@@ -73,7 +77,7 @@ pub use batch::{Anchor, Batch, BatchFlags, BatchMeta, LaneRange, MAX_HEADER, MAX
 pub use counters::{Cell, Counters};
 pub use cursor::{Cursor, MAX_STATE, SinkLock};
 pub use error::{Error, Result};
-pub use fold::{fold, fold_checked};
+pub use fold::{Walk, fold, fold_checked, time_of};
 pub use followers::{Follower, Followers, Hold, Mark};
 pub use head::{LanePosition, MAX_HEAD, SegmentHead};
 pub use lock::Lock;
@@ -81,9 +85,11 @@ pub use memory::in_memory;
 pub use process_dir::{Owner, ProcessDir, is_held, list, lock_is_gone, process_text, purge, remove_remains, strangers};
 pub use reader::{Reader, Step};
 pub use retain::{Deleted, bytes_held, delete_oldest, delete_oldest_before, delete_passed, free_bytes, holding};
+pub use scopes::{OTHER, ScopeFile, Scopes};
 pub use segment::{SegmentName, segments};
 pub use shown::{Show, Shown};
 pub use state::{Ending, Gap, State};
+pub use sums::{Sample, Sums};
 pub use tally::Tally;
 pub use totals::Totals;
 pub use vanish::{What, descriptors, vanished};

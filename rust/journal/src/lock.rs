@@ -6,9 +6,9 @@
 //! A child inherits the descriptor, and with it the lock. So every lock can be [closed in the child](Lock::close_in_child).
 
 use std::fs::File;
-use std::os::fd::RawFd;
 #[cfg(target_os = "linux")]
 use std::os::fd::{AsFd, IntoRawFd};
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
@@ -121,24 +121,49 @@ impl Drop for Lock {
     }
 }
 
-/// A lock that is held for moments. It is given back and not only closed: a child that was forked meanwhile, and knows of no
-/// descriptor to close, would go on holding it.
+/// Descriptors of locks that are held for moments, by whichever thread: for a child that was forked meanwhile.
+static MOMENTS: [AtomicI32; 32] = [const { AtomicI32::new(CLOSED) }; 32];
+
+/// A lock that is held for moments. It is given back and not only closed, so that no copy of its descriptor holds it on.
 #[derive(Debug)]
-pub(crate) struct Brief(File);
+pub(crate) struct Brief {
+    file: File,
+    /// Where a child finds the descriptor; none where all places were taken.
+    place: Option<&'static AtomicI32>,
+}
 
 impl Brief {
     /// Takes it without waiting; `None`: another holds it. Its file is made if it is not there.
     pub(crate) fn try_take(path: &Path) -> Result<Option<Self>> {
         let file = files::open_lock(path, true)?;
-        let taken = system::try_lock(&file).map_err(|e| Error::io("lock", path, e.into()))?;
-        Ok(taken.then_some(Self(file)))
+        let free = |place: &&AtomicI32| {
+            place.compare_exchange(CLOSED, file.as_raw_fd(), Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        };
+        let brief = Self { place: MOMENTS.iter().find(free), file };
+        let taken = system::try_lock(&brief.file).map_err(|e| Error::io("lock", path, e.into()))?;
+        Ok(taken.then_some(brief))
+    }
+
+    /// See [`Lock::close_in_child`]: of all that are held at the moment.
+    pub(crate) fn close_all_in_child() {
+        for place in &MOMENTS {
+            let fd = place.swap(CLOSED, Ordering::Relaxed);
+            if fd != CLOSED {
+                // Whatever close says, the descriptor is gone; the parent's hold is not touched.
+                let _ = nix::unistd::close(fd);
+            }
+        }
     }
 }
 
 impl Drop for Brief {
     fn drop(&mut self) {
-        // Whatever it says, the descriptor is closed next, and there is nothing else to be done.
-        let _ = system::unlock(&self.0);
+        if let Some(place) = self.place {
+            place.store(CLOSED, Ordering::Relaxed);
+        }
+        // Whatever it says, the descriptor is closed next, and there is nothing else to be done. Of one that could not be
+        // had nothing is given back.
+        let _ = system::unlock(&self.file);
     }
 }
 

@@ -13,6 +13,7 @@ use crate::document;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::process_dir::{process_of, process_text};
+use crate::scopes::Scopes;
 
 const KIND: &str = "totals";
 const DIR: &str = "totals";
@@ -30,6 +31,12 @@ pub struct Totals {
     pub cells: BTreeMap<Cell, u64>,
     /// The totals of every sink's last cursor, by sink.
     pub sinks: BTreeMap<String, BTreeMap<String, u64>>,
+    /// What the declared events that are counted are called, by code.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub declared: BTreeMap<u16, String>,
+    /// By what else its rows were counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scopes: Option<Scopes>,
 }
 
 impl Totals {
@@ -48,19 +55,28 @@ impl Totals {
     /// # Errors
     /// If the directory or a file cannot be read, or is damaged.
     pub fn load_all(root: &Path) -> Result<Vec<([u8; 16], Self)>> {
-        let dir = root.join(DIR);
         let mut all = Vec::new();
         for process in Self::processes(root)? {
-            let path = dir.join(process_text(&process));
-            let totals: Option<Self> = document::load(&path, KIND)?;
-            if let Some(totals) = totals {
-                if !is_seq(totals.next_seq) {
-                    return Err(Error::damaged(&path, format!("{} is no seq", totals.next_seq)));
-                }
+            if let Some(totals) = Self::load(root, &process)? {
                 all.push((process, totals));
             }
         }
         Ok(all)
+    }
+
+    /// The totals of one process; none where it has none.
+    ///
+    /// # Errors
+    /// If they cannot be read, or are damaged.
+    pub fn load(root: &Path, process: &[u8; 16]) -> Result<Option<Self>> {
+        let path = root.join(DIR).join(process_text(process));
+        let totals: Option<Self> = document::load(&path, KIND)?;
+        match totals {
+            Some(totals) if !is_seq(totals.next_seq) => {
+                Err(Error::damaged(&path, format!("{} is no seq", totals.next_seq)))
+            }
+            totals => Ok(totals),
+        }
     }
 
     /// The processes that have totals, in the order of their UUIDs. What is no plain file says nothing.

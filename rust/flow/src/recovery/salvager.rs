@@ -9,7 +9,7 @@ use std::path::Path;
 use auditring_event::record::{Encoder, RecordView};
 use auditring_event::{Definitions, SCHEMA_VERSION, named};
 use auditring_journal::counters::{self, Counters};
-use auditring_journal::{Anchor, BatchFlags, BatchMeta, LanePosition, Owner, SegmentHead, State, Writer};
+use auditring_journal::{Anchor, BatchFlags, BatchMeta, LanePosition, Owner, ScopeFile, SegmentHead, State, Writer};
 use auditring_policy::{Key, Policy, Redactor};
 use auditring_ring::{EdgeCount, Found, Position, Ring};
 use uuid::Uuid;
@@ -107,6 +107,10 @@ impl Salvager {
         let losses = Losses::resumed(&state.cells, state.anchor.real_ns);
         let mut fill = Fill::new(primary_tap.as_deref(), redactor);
         fill.define(&definitions);
+        // Names of scopes are no reason not to recover: without them rows count as before, by action and outcome alone.
+        if let Ok(Some(scopes)) = ScopeFile::resume(dir, dir == into) {
+            fill.scope_by(scopes);
+        }
         let writer = Writer::resume(into, &head, state)?;
         Ok(Self {
             writer,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use auditring_journal::{Totals, process_text};
+use auditring_journal::{Scopes, Totals, process_text};
 
 #[test]
 fn totals_come_back_by_process() {
@@ -14,6 +14,11 @@ fn totals_come_back_by_process() {
         next_seq: n as i64,
         cells: BTreeMap::from([(5, n), (u32::MAX, u64::MAX)]),
         sinks: BTreeMap::from([("parquet".to_owned(), BTreeMap::from([("delivered".to_owned(), n)]))]),
+        declared: BTreeMap::from([(768, "com.example.Thing".to_owned())]),
+        scopes: Some(Scopes {
+            labels: vec![("vc".to_owned(), "virtual_cluster".to_owned())],
+            values: vec![vec!["payments".to_owned()]],
+        }),
     };
     totals(2).store(root.path(), &[2; 16]).unwrap();
     totals(1).store(root.path(), &[1; 16]).unwrap();
