@@ -17,9 +17,9 @@ export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
 RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust -type f \( -name '*.rs' -o -name '*.toml' \))
 TSAN_TARGET := $(shell uname -m)-unknown-linux-gnu
 PYTEST := $(BIN)/python -m pytest
-TORTURES := loom tsan asan fuzz kills agents power flood sinks disk kafka
+TORTURES := loom tsan asan fuzz kills agents power faults flood sinks disk kafka
 
-.PHONY: ci-tools help build demo test test-free-threaded test-rust test-python test-python-kafka test-python-rest lint lint-rust lint-python bench torture docs clean toolchain fuzz $(TORTURES:%=torture-%) torture-faults
+.PHONY: ci-tools help build demo test test-free-threaded test-rust test-python test-python-kafka test-python-rest lint lint-rust lint-python bench torture docs clean toolchain fuzz $(TORTURES:%=torture-%)
 
 help: ## what one can ask for
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -86,6 +86,7 @@ ci-tools:
 	    command -v java >/dev/null || missing+=(default-jre-headless); \
 	    command -v mvn >/dev/null || missing+=(maven); \
 	    command -v openssl >/dev/null || missing+=(openssl); \
+	    command -v systemd-analyze >/dev/null || missing+=(systemd); \
 	    command -v mkfs.ext4 >/dev/null || missing+=(e2fsprogs); \
 	    [[ -n "$$(compgen -G '/usr/lib/*/rsyslog/omrelp.so')" ]] || missing+=(rsyslog rsyslog-relp); \
 	    if (($${#missing[@]})); then \
@@ -181,9 +182,9 @@ POWER ?= --seconds 35
 torture-power: build
 	$(BIN)/python tests/torture/power.py $(POWER)
 
-# Every system call by every error: most of an hour, so not among the short forms; tests/test_syscalls.py has a few of its
-# cells. FAULTS=--short is a sample, drawn by a seed that is printed.
-FAULTS ?=
+# Every system call by every error; the short form is a sample, drawn by a seed that is printed. All of it takes most of an
+# hour: FAULTS=.
+FAULTS ?= --short
 torture-faults: build ci-tools
 	$(BIN)/python tests/torture/faults.py $(FAULTS)
 

@@ -123,7 +123,8 @@ def test_once_brings_all_that_is_there_and_ends(tmp_path: Path) -> None:
     living.until_emitted(100)
     had = living.accepted
     assert AgentProcess(path, "--once").end() == 0
-    assert all(lines(path)[f"living:{number}"] for number in range(had)), "also where nobody has died"
+    found = lines(path)
+    assert all(found[f"living:{number}"] for number in range(had)), "also where nobody has died"
     closed = {living.name: living.close()}
     assert AgentProcess(path, "--once").end() == 0
     whole(path, closed=closed, killed=killed)
@@ -150,10 +151,11 @@ def test_a_journal_that_is_full_for_its_sake_waits_for_it(tmp_path: Path) -> Non
 
 
 def test_one_that_cannot_be_followed_keeps_no_other_waiting(tmp_path: Path) -> None:
-    """A damaged list of sinks is told of, and the next process is followed all the same."""
+    """Of one that has died, and left a damaged list of sinks, it is told; the next is followed all the same."""
     path = tmp_path / "audit"
     bad = HostProcess("bad", path)
     bad.until_emitted(50)
+    bad.kill()
     (directory,) = (path / "journal").iterdir()
     (directory / "followers").write_bytes(b"nonsense")
     with agent(path) as one:
@@ -163,7 +165,6 @@ def test_one_that_cannot_be_followed_keeps_no_other_waiting(tmp_path: Path) -> N
         closed = good.close()
         until(lambda: sum(name.startswith("good:") for name in lines(path)) == closed)
         assert any(directory.name in line and "damaged" in line for line in one.said)
-        bad.kill()
 
 
 def test_it_takes_what_a_deployment_says_and_serves_its_metrics(tmp_path: Path) -> None:

@@ -124,6 +124,7 @@ def test_a_sinks_own_policy_is_entered_and_one_that_does_not_go_with_the_logs_is
         until(lambda: "ProxyCleanShutdown" in written(tmp_path))
         assert "com.example.Made" in written(tmp_path)
         assert "com.example.Off" not in written(tmp_path)
+        until(lambda: agent.health().ok and not any((tmp_path / "journal").iterdir()))
 
 
 def test_windows_that_an_agent_brings_are_told_of_as_over(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 import auditring
-from auditring import query, recovery
+from auditring import query, recovery, threads
 from auditring.cli.commands import auditring as cli
 from auditring.sinks import JsonlSink, ParquetSink
 from auditring.verify import check
@@ -308,7 +308,8 @@ def test_a_thread_that_could_not_be_had_for_the_dead_is_begun_when_it_can_be(
     """The log is open all the same, and says what waits."""
     killed(tmp_path, after=5)
     root = tmp_path / "audit"
-    real, refused = recovery.started, []
+    real = threads.started
+    refused: list[str] = []
 
     def no_thread(run: Callable[[], None], name: str) -> threading.Thread:
         if len(refused) < 2:

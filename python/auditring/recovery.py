@@ -89,6 +89,7 @@ class Orphans:
         self._following: list[SinkFollower] = []
         self._changed = threading.Condition()
         self._stopping = False
+        self._starting = threading.Lock()
         self._owed = False
         self._thread: threading.Thread | None = None
         self.results: list[Recovered] = []
@@ -120,13 +121,13 @@ class Orphans:
 
         Raises `OSError` where there is no thread to be had; `look_after` tries again.
         """
-        with self._changed:
+        with self._starting:
             self._owed = bool(self._orphans) or self._again is not None
             self._begin()
 
     def look_after(self) -> None:
         """Sees to it that the thread is begun that could not be. From any thread, now and then."""
-        with self._changed:
+        with self._starting:
             if not self._owed or self._stopping:
                 return
             try:

@@ -250,6 +250,9 @@ def test_credentials_that_are_taken_and_given_back(
     whole(messages(broker.plain, topic), place)
     told = [said, repr(sink), repr(secrets), caplog.text, *(str(one.value) for one in messages(broker.plain, topic))]
     assert not [one for one in told if first in one or second in one]
+    kept = [path for path in place.rglob("*") if path.is_file()]
+    assert len(kept) >= 1
+    assert [path for path in kept if planted.found_in(path.read_bytes())] == []
     with pytest.raises(ConfigError, match=r"sasl\.password is a secret") as error:
         KafkaSink(broker.sasl, topic, config={"sasl.password": first})
     assert first not in str(error.value)

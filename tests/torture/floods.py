@@ -253,18 +253,24 @@ def measure(folder: Path, given: argparse.Namespace, name: str) -> float:
     return takes
 
 
+def flooded(folder: Path, given: argparse.Namespace, attempt: int = 1) -> tuple[Figures, Found, float]:
+    """Ten times what is taken; what became of it, and how many times it was. Where it was not, on a slower disk."""
+    taken = measure(folder, given, f"measure-{attempt}") + RING / ROW / given.seconds
+    figures = live(folder, given, f"drop-{attempt}", rule=(0.05, "DROP"), rate=TIMES * MARGIN * taken)
+    there = found(folder / f"drop-{attempt}")
+    times = sum(figures.offered) / max(1, sum(there.reads))
+    if times >= TIMES or attempt == TRIES:
+        return figures, there, times
+    print(f"offered only {times:.1f} times what was taken: a slower disk", flush=True)
+    given.delay *= 2
+    return flooded(folder, given, attempt + 1)
+
+
 def drop(folder: Path, given: argparse.Namespace) -> None:
-    """Ten times what is taken, and what finds no room is dropped."""
-    for attempt in range(TRIES):
-        taken = measure(folder, given, f"measure-{attempt}") + RING / ROW / given.seconds
-        figures = live(folder, given, f"drop-{attempt}", rule=(0.05, "DROP"), rate=TIMES * MARGIN * taken)
-        there, stats = found(folder / f"drop-{attempt}"), figures.stats
-        offered, dropped = sum(figures.offered), stats["dropped"]
-        times = offered / max(1, sum(there.reads))
-        if times >= TIMES:
-            break
-        print(f"offered only {times:.1f} times what was taken: a slower disk", flush=True)
-        given.delay *= 2
+    """What finds no room is dropped."""
+    figures, there, times = flooded(folder, given)
+    stats = figures.stats
+    offered, dropped = sum(figures.offered), stats["dropped"]
     assert (stats["balanced"], stats["lost"]) == (True, {}), stats
     assert (stats["refused"], stats["torn"]) == (0, 0), stats
     assert there.denials == figures.denials, "a denial is lost"

@@ -181,6 +181,7 @@ class Agent:
                 room -= process.state is State.ADOPTING and not adopting
                 self._tell_of_state(process)
                 if name not in here and process.state in {State.UNBORN, State.LEFT, State.GONE}:
+                    process.forget()
                     del self._processes[name]
         now = time.monotonic()
         if now - self._cared_at >= _CARE:

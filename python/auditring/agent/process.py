@@ -187,6 +187,12 @@ class Process:
             self._orphan.close()
         return [one for one in self._leaving if one.alive or one.failed is not None]
 
+    def forget(self) -> None:
+        """It has gone, and with it what was wrong with it."""
+        parts = ["", ":shown", *(f":{sink.name}{what}" for sink in self._sinks for what in ("", ":policy"))]
+        for part in parts:
+            self._board.good(f"process:{self.name}{part}")
+
     def _begin(self) -> None:
         self._living = _core.Living.open(self._directory)
         if self._living is None:

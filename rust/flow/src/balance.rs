@@ -155,12 +155,12 @@ mod tests {
         let mut balance = Balance::default();
         assert!(!balance.is_time(true), "nobody wants rows");
         balance.every(Some(Duration::ZERO));
-        assert!(balance.is_time(false) && balance.begin(stand(5, 1), false));
+        assert!(balance.is_time(false) && balance.begin(stand(5, 1), 0, false));
         balance.made();
         balance.written();
-        assert!(!balance.begin(stand(5, 2), false), "the one row is our own");
-        assert!(balance.begin(stand(5, 2), true));
-        assert!(balance.begin(stand(5, 3), false) && balance.begin(stand(6, 3), false));
+        assert!(!balance.begin(stand(5, 2), 0, false), "the one row is our own");
+        assert!(balance.begin(stand(5, 2), 0, true));
+        assert!(balance.begin(stand(5, 3), 0, false) && balance.begin(stand(6, 3), 0, false));
         balance.every(Some(Duration::from_secs(3600)));
         assert!(!balance.is_time(false) && balance.is_time(true));
     }
@@ -169,9 +169,9 @@ mod tests {
     fn what_was_not_written_is_told_again() {
         let mut balance = Balance::default();
         balance.every(Some(Duration::ZERO));
-        assert!(balance.begin(stand(5, 1), false));
+        assert!(balance.begin(stand(5, 1), 0, false));
         balance.made();
         balance.abandon();
-        assert!(balance.begin(stand(5, 1), false));
+        assert!(balance.begin(stand(5, 1), 0, false));
     }
 }

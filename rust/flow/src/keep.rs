@@ -120,7 +120,9 @@ impl Keep {
                 Err(auditring_journal::Error::Damaged { path, .. }) => {
                     found.push(Vanished { path, kind: "journal", what: What::Replaced, restored: false });
                     self.followers.store(&dir)?;
-                    found.iter_mut().for_each(|one| one.restored = true);
+                    for one in found.iter_mut() {
+                        one.restored = true;
+                    }
                 }
                 // One that is not there is put back below; one that cannot be read now can be later.
                 _ => {}
