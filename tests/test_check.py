@@ -94,7 +94,7 @@ def test_mistakes_end_with_2(tmp_path: Path) -> None:
     assert run(tmp_path / "nowhere").exit_code == 2
     path = write(tmp_path, 'path = "a"\nrequired = ["kafka"]\n')
     done = run(path)
-    assert (done.exit_code, "auditring.toml:2, required: unknown key 'kafka'" in done.output) == (2, True)
+    assert (done.exit_code, "line 2, required: unknown key 'kafka'" in done.output) == (2, True)
     done = run(path, AUDITRING_RING_BYTES="5", AUDITRING_REQUIRED="parquet")
     assert (done.exit_code, "AUDITRING_RING_BYTES, ring_bytes: a power of two" in done.output) == (2, True)
 

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
@@ -249,6 +250,28 @@ class AcknowledgesEarly(FilingSink):
         super().forked()
 
 
+class LeavesItToAThread(AcknowledgesEarly):
+    """The same with a thread that is quick to do what was promised."""
+
+    def commit(self) -> bytes:
+        state = super().commit()
+        threading.Thread(target=self.spill).start()
+        return state
+
+
+class IsHonestEveryOtherTime(AcknowledgesEarly):
+    """The same but for every second commit."""
+
+    commits = 0
+
+    def commit(self) -> bytes:
+        state = super().commit()
+        self.commits += 1
+        if self.commits % 2 == 0:
+            self.spill()
+        return state
+
+
 class WritesToItsParents(FilingSink):
     """Says farewell in a forked child, over the parent's rows."""
 
@@ -273,7 +296,9 @@ WRONG: dict[str, type[FilingSink]] = {
     "acknowledgement": AcknowledgesEarly,
     "fork": WritesToItsParents,
 }
-for _sink in WRONG.values():
+EARLY = (LeavesItToAThread, IsHonestEveryOtherTime)
+"""Further ones that acknowledge too early."""
+for _sink in (*WRONG.values(), *EARLY):
     # Named in this module, where a process that a check starts finds them.
     globals()[f"Of{_sink.__name__}"] = type(f"Of{_sink.__name__}", (Filing,), {"sink": _sink, "__module__": __name__})
 
@@ -298,6 +323,13 @@ def test_a_wrong_sink_is_caught_by_the_check_of_its_rule(rule: str, tmp_path: Pa
     with pytest.raises(RuleBroken, match=rf"{re.escape(RULES[rule])} \(docs/sinks\.md#{rule}\)") as caught:
         getattr(kit_of(WRONG[rule]), f"test_{rule}")(tmp_path)
     assert caught.value.rule == rule
+
+
+@pytest.mark.parametrize("sink", EARLY)
+def test_an_early_acknowledgement_is_caught_however_soon_it_is_true(sink: type[FilingSink], tmp_path: Path) -> None:
+    """The process dies in the very moment, and not of one commit alone."""
+    with pytest.raises(RuleBroken, match="rows are gone"):
+        kit_of(sink).test_acknowledgement(tmp_path)
 
 
 @pytest.mark.parametrize("rule", RULES)

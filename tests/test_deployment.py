@@ -382,6 +382,27 @@ def test_a_file_that_others_may_change_is_refused(tmp_path: Path) -> None:
         deployment.load(tmp_path / "link.toml", environ={})
 
 
+def test_a_file_that_others_may_move_away_is_refused(tmp_path: Path) -> None:
+    """By any name on the way to it: a folder far above, a folder in which a link stands that another leads to."""
+    deep = tmp_path / "open" / "closed" / "deep"
+    deep.mkdir(parents=True)
+    path = write(deep, 'path = "a"\n', 0o600)
+    (tmp_path / "between").mkdir()
+    (tmp_path / "between" / "link.toml").symlink_to(path)
+    (tmp_path / "link.toml").symlink_to("between/link.toml")
+    for folder, found in (("open", path), ("between", tmp_path / "link.toml")):
+        deployment.load(found, environ={})
+        (tmp_path / folder).chmod(0o777)
+        with pytest.raises(DeploymentError, match=f"others may put another in its place .*{folder}"):
+            deployment.load(found, environ={})
+        (tmp_path / folder).chmod(0o1777)
+        deployment.load(found, environ={})
+    if os.geteuid() == 0:
+        os.chown(tmp_path / "between" / "link.toml", 65534, 65534, follow_symlinks=False)
+        with pytest.raises(DeploymentError, match="others may put another in its place"):
+            deployment.load(tmp_path / "link.toml", environ={})
+
+
 SECRETS = [
     'password = "hunter2"',
     'config = { "sasl.password" = "hunter2" }',
@@ -394,6 +415,11 @@ SECRETS = [
     "token = 12345",
     'client_secret = "hunter2"',
     'api_key = "hunter2"',
+    'pwd = "hunter2"',
+    'servers = "amqp://user:hunter2/3@example.com"',
+    'servers = [["https://user:hunter2@example.com"]]',
+    'dsn = "host=db user=audit password=hunter2"',
+    'dsn = "DefaultEndpointsProtocol=https;AccountName=a;AccountKey=hunter2=="',
 ]
 
 
@@ -432,6 +458,24 @@ def test_a_key_of_redaction_in_plain_sight_is_refused_and_not_repeated(tmp_path:
     assert "hunter2" not in found
     said = load(tmp_path, f'path = "a"\n{table}{{ env = "AUDIT_KEY" }}\n')
     assert said.log["policy"].redact[0].how == Hash("env:AUDIT_KEY")
+
+
+def test_names_of_no_sink_are_told_with_all_else(tmp_path: Path) -> None:
+    """Wherever sinks are named; one that is a mistake itself is not told of twice."""
+    text = 'path = "a"\nrequired = ["parket", "lines"]\nprobe = ["parquett"]\n[agent]\nsinks = ["parquet"]\n'
+    found = mistakes(
+        tmp_path, f'{text}[[sink]]\nkind = "parquet"\n[[sink]]\nkind = "jsonl"\nname = "lines"\ncompres = 1\n'
+    )
+    assert [one for one in found if "required: unknown key 'parket'; did you mean 'parquet'?" in one]
+    assert [one for one in found if "probe: unknown key 'parquett'; did you mean 'parquet'?" in one]
+    assert len(found) == 3
+
+
+def test_a_key_with_dots_is_said_but_once(tmp_path: Path) -> None:
+    """With its dots in quotes or without: which would win is for nobody to guess."""
+    table = 'path = "a"\n[[sink]]\nkind = "kafka"\nservers = "k:1"\n[sink.config]\n'
+    (found,) = mistakes(tmp_path, f'{table}"security.protocol" = "ssl"\nsecurity.protocol = "plaintext"\n')
+    assert "security.protocol is said twice" in found
 
 
 def test_the_file_is_read_once_and_never_again_while_a_log_is_open(tmp_path: Path) -> None:

@@ -57,7 +57,8 @@ EVERYTHING = {
 
 def test_every_key_has_a_variable(tmp_path: Path) -> None:
     """Those that `open` takes as they are, each as a text."""
-    said = load(tmp_path, **{f"AUDITRING_{name}": text for name, (text, _) in EVERYTHING.items()})
+    variables = {f"AUDITRING_{name}": text for name, (text, _) in EVERYTHING.items()}
+    said = load(tmp_path, '[[sink]]\nkind = "parquet"\n[[sink]]\nkind = "jsonl"\nname = "lines"\n', **variables)
     wanted = {name.lower(): value for name, (_, value) in EVERYTHING.items()}
     assert {**said.log, "path": None} == wanted
     assert said.root == tmp_path / "audit"
@@ -202,6 +203,10 @@ def test_variables_alone_make_a_sink(tmp_path: Path) -> None:
         ("AUDITRING_SINK__JSONL", "x", "there is no such variable"),
         ("AUDITRING_SINK__JSONL__COMPRES", "x", "unknown key 'compres'; did you mean 'compress'?"),
         ("AUDITRING_SINK__JSONL__KIND__X", "x", "kind is no table"),
+        ("AUDITRING_Read", "off", "there is no such variable; did you mean AUDITRING_READ?"),
+        ("AUDITRING_SINK__jsonl__COMPRESS", "1", "did you mean AUDITRING_SINK__JSONL__COMPRESS?"),
+        ("AUDITRING_CONFIG", "", "is empty; unset it, or name the file"),
+        ("AUDITRING_REQUIRED", " , ", "required: an empty text says nothing"),
         ("AUDITRING_DROP_TABLES", "x", "a key of a sink is AUDITRING_SINK__<name>__<KEY>"),
     ],
 )
@@ -209,6 +214,12 @@ def test_what_a_variable_cannot_say_is_a_mistake(tmp_path: Path, name: str, text
     """With its name, and what was probably meant."""
     found = mistakes(tmp_path, '[[sink]]\nkind = "jsonl"\n', **{name: text})
     assert any(told in one and (name in one or "SINK" in name) for one in found), found
+
+
+def test_two_variables_do_not_say_one_thing(tmp_path: Path) -> None:
+    """Which of them wins is for nobody to guess."""
+    (found,) = mistakes(tmp_path, AUDITRING_READ="all", AUDITRING_READ__KEEP="off")
+    assert found == "AUDITRING_READ__KEEP: says the same as AUDITRING_READ; unset one of them"
 
 
 def test_a_secret_in_a_variable_is_refused_and_one_by_reference_taken(tmp_path: Path) -> None:

@@ -1,14 +1,16 @@
 """A log and the sinks that it leaves to others: what is listed, who drives, and what is told of it."""
 
+import struct
 import time
 from pathlib import Path
 
 import pytest
 
 import auditring
-from auditring import AuditLog, ConfigError, Keep, Policy, Rule, _core
+from auditring import AuditLog, ConfigError, Exempt, Keep, Policy, Rule, _core
 from auditring.handover import Waiting
 from auditring.health import HealthBoard
+from auditring.kafka import Tap
 from auditring.sinks import JsonlSink, ParquetSink
 from auditring.sinks.base import Sink
 from deadlines import until
@@ -75,6 +77,34 @@ def test_a_sink_is_left_and_taken_back_with_all_that_it_had(tmp_path: Path) -> N
     log.close(30)
     assert "".join(one.read_text() for one in tmp_path.glob("jsonl/*.jsonl")).count("com.example.Made") == 2
     assert not any((tmp_path / "journal").iterdir())
+
+
+class _ToKafka(JsonlSink):
+    """Says that it writes to a cluster that may be proxied here."""
+
+    traffic = (Exempt(topic="audit", client_id="auditor-1"),)
+
+
+def test_a_sink_that_is_attached_is_known_to_the_loop_guard(tmp_path: Path) -> None:
+    """As one that the log was opened with is: else the log would audit what that sink writes, and that again."""
+
+    def text(value: str) -> bytes:
+        return struct.pack(">h", len(value)) + value.encode()
+
+    head = struct.pack(">hhi", 0, 3, 7) + text("auditor-1") + struct.pack(">hhi", -1, -1, 1000)
+    request = head + struct.pack(">i", 1) + text("audit") + struct.pack(">iii", 1, 0, 0)
+    body = struct.pack(">ii", 7, 1) + text("audit") + struct.pack(">iihqqi", 1, 0, 0, 5, -1, 0)
+    with auditring.open(tmp_path, sinks=()) as log:
+        for _ in range(2):
+            log.attach_sink(_ToKafka())
+            with log.session(authority="decision") as session, session.broker("kafka:9092") as broker:
+                tap = Tap(broker)
+                tap.from_client(struct.pack(">i", len(request)) + request)
+                tap.from_broker(struct.pack(">i", len(body)) + body)
+            log.release_sink("jsonl", timeout=30)
+        assert "Write" not in {action for action, _ in log.stats().actions}
+        assert log.stats().exempt > 0
+        log.attach_sink(_ToKafka())
 
 
 def test_a_sink_that_a_log_never_had_gets_what_the_journal_still_has(tmp_path: Path) -> None:

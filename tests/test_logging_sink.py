@@ -288,6 +288,22 @@ CONFIG: dict[str, Any] = {
 }
 
 
+def test_what_a_client_says_ends_no_line_and_drives_no_terminal(kept: Keeping) -> None:
+    """C1 controls, other ends of lines and marks of direction are escaped; the object is the same."""
+    hostile = "a\x1b[2J\x7f\x9b2J\x85{}\u2028\u2029\u202e\u2066\ufeff\r\n\u00e4\U0001f510"
+    with capture(sinks=(LoggingSink(),)) as audit:
+        with audit.log.session(id=hostile, authority="decision") as session:
+            session.operation_denied("WRITE", "Topic", hostile)
+        audit.log.flush(30)
+        (row,) = audit.rows("OperationDenied")
+    (record,) = [one for one in kept.records if one.name.endswith(".OperationDenied")]
+    text = record.getMessage()
+    assert text.splitlines() == [text]
+    assert not set(text) & set("\x1b\x7f\x9b\x85\u2028\u2029\u202e\u2066\ufeff")
+    assert "\u00e4\U0001f510" in text
+    assert json.loads(text)["session"] == row["session"]
+
+
 def test_it_works_under_dict_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also when that is applied again while the log runs, with its default of disabling what it does not name."""
     monkeypatch.chdir(tmp_path)

@@ -81,10 +81,13 @@ def test_a_broken_package_breaks_nobody_who_does_not_ask_for_it(install: Install
     install("sinks_lacking", {"lacking": "sinks_lacking:Nothing"})
     install("sinks_function", {"function": "sinks_function:make"}, source="def make(): ...\n")
     install("sinks_half", {"half": "sinks_half:Half"}, source="class Half:\n    def open(self, context): ...\n")
-    assert {"broken", "lacking", "function", "half"} <= set(registry.kinds())
+    install("sinks_script", {"script": "sinks_script:OwnSink"}, source="raise SystemExit(3)\n")
+    assert {"broken", "lacking", "function", "half", "script"} <= set(registry.kinds())
     assert registry.load("parquet") is ParquetSink
     with pytest.raises(ConfigError, match=r"'broken' of sinks_broken 1\.2 .*ModuleNotFoundError.*no_such_module"):
         registry.load("broken")
+    with pytest.raises(ConfigError, match=r"sinks_script 1\.2 .*SystemExit: 3"):
+        registry.load("script")
     with pytest.raises(ConfigError, match=r"sinks_lacking 1\.2 .*AttributeError"):
         registry.load("lacking")
     with pytest.raises(ConfigError, match=r"sinks_function 1\.2 .* is no class"):

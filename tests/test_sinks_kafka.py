@@ -1,15 +1,20 @@
 """The parts of the Kafka sink that need no broker: topics, values, marks, settings."""
 
 import json
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
 
-from auditring import ConfigError, Exempt, Secret, SinkRejected
+import auditring
+from auditring import ConfigError, Exempt, Keep, Secret, SinkError, SinkRejected
 from auditring.sinks import KafkaRecord, KafkaSink
 from auditring.sinks._kafka_cut import cut
 from auditring.sinks._kafka_sent import SentMark
+from auditring.sinks._kafka_shared import Pool
 from auditring.sinks._kafka_topics import TopicPattern
 from auditring.sinks._kafka_values import Values
 
@@ -57,6 +62,7 @@ def test_topics_have_an_end() -> None:
         ("{category}", "no text of its own"),
         ("..", "no name for a topic"),
         ("", "no text of its own"),
+        ("a.{category}", "too little text of its own"),
     ],
 )
 def test_a_pattern_that_cannot_be_is_an_error(pattern: str, said: str) -> None:
@@ -176,6 +182,10 @@ def test_the_mark_of_what_was_sent_outlives_the_process(tmp_path: Path) -> None:
         ({"queue_bytes": 1000}, "queue_bytes: at least"),
         ({"timeout": 0.5}, "timeout: at least a second"),
         ({"client_id": ""}, "client_id: what the id begins with"),
+        ({"client_id": "east*"}, "client_id: what the id begins with"),
+        ({"config": {"test.mock.num.brokers": 1}}, "a cluster in memory"),
+        ({"config": {"topic.acks": 0}}, "topic.acks cannot be set"),
+        ({"config": {"default.topic.config": {"message.timeout.ms": 0}}}, "default.topic.config cannot be set"),
         ({"exempt": Exempt(topic="audit", client_id="abc")}, "a sequence of Exempts"),
         ({"serializer": 3}, "serializer:"),
         ({"dialect": "klingon"}, "no 'klingon'"),
@@ -226,3 +236,77 @@ def test_an_exemption_names_somebody() -> None:
     for topic, client in (("*", "auditring-*"), ("audit", "*"), ("a*", "auditring"), ("audit", "a*b")):
         with pytest.raises(ConfigError, match=r"Exempt\.(topic|client_id)"):
             Exempt(topic=topic, client_id=client)
+    # What is said whole lets nothing else pass, however short it is; a sink's own topic may be, too.
+    assert KafkaSink("localhost:9092", "a").traffic[0].topic == "a"
+
+
+def test_a_list_of_exemptions_has_tables_in_it() -> None:
+    """Anything else is an error that says so."""
+    with pytest.raises(ConfigError, match="each a table"):
+        KafkaSink.from_mapping({"servers": "a:1", "exempt": ["audit"]})
+
+
+@pytest.fixture
+def mock() -> Iterator[str]:
+    """Where librdkafka's own cluster in memory answers, as any other does."""
+    cluster = Producer({"bootstrap.servers": "none", "test.mock.num.brokers": 1, "log_level": 0})
+    (broker,) = cluster.list_topics(timeout=30).brokers.values()
+    yield f"{broker.host}:{broker.port}"
+    del cluster
+
+
+def test_a_row_that_was_merged_comes_late_and_is_new(tmp_path: Path, mock: str) -> None:
+    """Its seq is less than those of rows before it, and it was never sent: it bears no mark, and is not counted."""
+    with auditring.open(tmp_path, sinks=(KafkaSink(mock),), read=Keep.COALESCE(window=0.05), balance=None) as log:
+        with log.session(id="one", authority="decision") as session:
+            for number in range(3):
+                session.read("orders", 0, number, number)
+                session.operation_denied("WRITE", "Topic", "salaries")
+                # The denial has gone, the window has not ended.
+                log.flush(30)
+        log.flush(30)
+        counters = dict(log.stats().sinks["kafka"].counters)
+        rows = log.stats().sinks["kafka"].delivered
+    consumer = Consumer({"bootstrap.servers": mock, "group.id": "test", "auto.offset.reset": "earliest"})
+    consumer.subscribe(["audit"])
+    got: list[Message] = []
+    deadline = time.monotonic() + 30
+    while len(got) < rows and time.monotonic() < deadline:
+        got += [one for one in consumer.consume(100, 0.1) if one.error() is None]
+    consumer.close()
+    assert counters["redelivered"] == 0
+    assert [dict(one.headers() or []) for one in got if "redelivered" in dict(one.headers() or [])] == []
+
+
+class _Silent:
+    """A producer of several sinks that has nothing to tell this one."""
+
+    exception = KafkaException
+    check = explain = staticmethod(lambda *said: SinkError(str(said)))
+
+    def __init__(self) -> None:
+        self.reports: list[Any] = []
+
+    def produce(self, *message: Any) -> None:  # noqa: ANN401 - librdkafka's own
+        self.reports.append(message[4])
+
+    def serve(self, seconds: float) -> None:
+        del seconds
+
+    def end(self) -> None: ...
+
+
+def test_a_failure_that_another_thread_took_is_a_failure() -> None:
+    """Sinks of one producer take each other's reports: also the last one, after this sink has looked for failures."""
+    silent: Any = _Silent()
+    pool = Pool()
+    member = pool.join(lambda: silent, 1000)
+    member.produce("audit", b"{}", "key", -1, None, None, 0, [])
+
+    def elsewhere() -> bool:
+        denied: Any = type("Message", (), {"topic": staticmethod(lambda: "audit")})()
+        silent.reports.pop()(KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED), denied)
+        return False
+
+    with pytest.raises(SinkError, match="TOPIC_AUTHORIZATION_FAILED"):
+        member.drain(elsewhere)

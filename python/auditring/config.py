@@ -206,7 +206,8 @@ class Exempt(_FromMapping):
         for name, value in given:
             if not isinstance(value, str) or not value.isascii():
                 raise ConfigError(f"Exempt.{name}: ASCII text, not {value!r}")
-            if len(value.replace("*", "")) < _LEAST_EXEMPT:
+            # What is said whole lets nothing else pass, however short it is.
+            if len(value.replace("*", "")) < (_LEAST_EXEMPT if "*" in value else 1):
                 raise ConfigError(
                     f"Exempt.{name}: {value!r} would let too much pass; give at least {_LEAST_EXEMPT} letters"
                 )

@@ -8,12 +8,12 @@ nothing here waits for ever for a disk or a sink that does not come back.
 import contextlib
 import hashlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from auditring import _core, directory
-from auditring.config import Retention
+from auditring.config import Exempt, Retention
 from auditring.exceptions import CloseIncomplete, ConfigError, JournalError
 from auditring.follower import SinkFollower, declined
 from auditring.handover import Waiting
@@ -88,8 +88,10 @@ class Running:
         """Opens the ring and the journal and starts the threads. Raises `OSError`."""
         exempt, settings = settings["exempt"], {key: one for key, one in settings.items() if key != "exempt"}
         self.core = _core.Log(None if root is None else str(root), **settings)
-        for one in (*exempt, *(one for sink in sinks for one in traffic_of(sink))):
-            self.core.exempt(one.topic, one.client_id)
+        self._exempt: set[Exempt] = set()
+        self._let_pass(exempt)
+        for sink in sinks:
+            self._let_pass(traffic_of(sink))
         self._board = HealthBoard()
         self._pump: Pump | None = None
         self._followers: list[SinkFollower] = []
@@ -190,11 +192,20 @@ class Running:
 
     def attach_sink(self, sink: Sink, form: bytes) -> bool:
         """Drives a sink beside the others, now or as soon as nobody else does; whether it is now. Raises `OSError`."""
+        # Before its first message: taps of connections that begin from now on know it.
+        self._let_pass(traffic_of(sink))
         self.core.assign(sink.name, by_agent=False, policy=form)
         if self._take(sink):
             return True
         self._waiting.add(sink)
         return False
+
+    def _let_pass(self, traffic: Iterable[Exempt]) -> None:
+        """Has taps not audit what auditors write; each is told to the core but once."""
+        for one in traffic:
+            if one not in self._exempt:
+                self._exempt.add(one)
+                self.core.exempt(one.topic, one.client_id)
 
     def release_sink(self, name: str, timeout: float | None) -> None:
         """Leaves a sink to an agent. Raises `TimeoutError` and `OSError`."""

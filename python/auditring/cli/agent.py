@@ -121,7 +121,16 @@ def _sinks(kinds: tuple[str, ...]) -> list[Sink]:
 
     if len(set(kinds)) < len(kinds):
         raise Complaint("a sink is named twice; one of a kind is all that an agent has by --sink")
-    return [load(kind)() for kind in kinds]
+    made: list[Sink] = []
+    for kind in kinds:
+        try:
+            made.append(load(kind)())
+        except TypeError as error:
+            raise Complaint(
+                f"a sink of kind {kind!r} cannot be had by its kind alone ({error}): say what it needs in a file, and "
+                "give that with --config"
+            ) from error
+    return made
 
 
 def _configured(path: Path) -> tuple[Path, list[Sink], RedactionKey | None, str | None]:

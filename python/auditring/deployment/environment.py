@@ -48,16 +48,26 @@ def by_name(environ: Mapping[str, str], mistakes: Mistakes) -> Variables:
     sinks, unknown = [], []
     ours = {name: text for name, text in environ.items() if name.startswith(PREFIX)}
     for name, text in sorted(ours.items()):
-        if name == CONFIG or _ignored(name):
+        if _ignored(name):
+            continue
+        if name == CONFIG:
+            if not text:
+                # Else whoever meant a file would get none of what it says.
+                mistakes.add(name, "is empty; unset it, or name the file")
+            continue
+        if name != name.upper():
+            unknown.append(name)
             continue
         parts = tuple(name.removeprefix(PREFIX).lower().split(_APART))
         dotted = ".".join(parts)
         key = KEYS.get(SHORT.get(dotted, dotted))
         if key is not None and "." not in "".join(parts):
-            if text:
-                settings[key.name] = Setting(key.form.text(text), name)
-            else:
+            if not text:
                 mistakes.add(name, "is empty; unset it, or say something")
+            elif key.name in settings:
+                mistakes.add(name, f"says the same as {settings[key.name].origin}; unset one of them")
+            else:
+                settings[key.name] = Setting(key.form.text(text), name)
         elif parts[0] == SINKS and len(parts) > 2 and all(parts):  # noqa: PLR2004 - the word, a name and a key
             sinks.append(ForSink(name, parts[1:], text))
         else:
@@ -77,6 +87,8 @@ def _ignored(name: str) -> bool:
 
 
 def _meant(name: str) -> str:
+    if name != name.upper():
+        return f"did you mean {name.upper()}?"
     known = [CONFIG, *map(variable, KEYS), *map(variable, SHORT)]
     if near := difflib.get_close_matches(name, known, n=1, cutoff=_NEAR):
         return f"did you mean {near[0]}?"

@@ -10,6 +10,7 @@ import hashlib
 import os
 import stat
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -74,11 +75,26 @@ def exposed(path: Path, told: os.stat_result) -> str | None:
     """Why others may change what a file says; `None` where nobody may but its owner and root."""
     if told.st_mode & _OTHERS:
         return f"others may write to it (mode {stat.S_IMODE(told.st_mode):04o}; chmod go-w {path})"
-    # Where its name is, and where the file itself is that a link leads to.
-    for folder in {path.absolute().parent, path.resolve().parent}:
+    for place in _way(path.absolute()):
+        folder = place.parent
         of = folder.stat()
-        replaceable = of.st_mode & _OTHERS and not of.st_mode & stat.S_ISVTX
+        # In a folder such as /tmp nobody takes away what is not his own.
+        held = of.st_mode & stat.S_ISVTX and place.lstat().st_uid in {0, os.geteuid()}
         # What is mounted for reading alone nobody replaces from here.
-        if replaceable and not os.statvfs(folder).f_flag & os.ST_RDONLY:
+        if of.st_mode & _OTHERS and not held and not os.statvfs(folder).f_flag & os.ST_RDONLY:
             return f"others may put another in its place (mode {stat.S_IMODE(of.st_mode):04o}; chmod go-w {folder})"
     return None
+
+
+def _way(path: Path) -> Iterator[Path]:
+    """Every name by which a file is found, from its own up to the root's: folders above it, and where links lead."""
+    known, todo = {path.root}, [path]
+    while todo:
+        place = todo.pop()
+        if str(place) in known:
+            continue
+        known.add(str(place))
+        yield place
+        todo.append(place.parent)
+        if place.is_symlink():
+            todo.append(place.parent / place.readlink())

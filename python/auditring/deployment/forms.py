@@ -190,7 +190,8 @@ def _whole(text: str) -> object:
 
 def _listed(text: str) -> object:
     read = loose(text)
-    return read if isinstance(read, list) else [one.strip() for one in text.split(",") if one.strip()]
+    # A list without a name in it has to be written as one.
+    return read if isinstance(read, list) else [one.strip() for one in text.split(",") if one.strip()] or [""]
 
 
 def _switched(text: str) -> object:

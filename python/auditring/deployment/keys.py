@@ -32,8 +32,10 @@ PREFIX: Final = "AUDITRING_"
 CONFIG: Final = "AUDITRING_CONFIG"
 """The variable that names the file."""
 IGNORED: Final = {
+    "AUDITRING_ARGS": "what the agent's systemd unit calls it with; see agent.md",
     "AUDITRING_CLOCK": "forces the fallback of the clock; see operations.md",
     "AUDITRING_BENCH_*": "our own benchmarks",
+    "AUDITRING_DIR": "the directory that this unit gives it",
     "AUDITRING_EXAMPLES": "our own tests",
     "AUDITRING_KILLS_*": "our own tests",
     "AUDITRING_TEST_*": "our own tests",
@@ -98,7 +100,12 @@ KEYS: Final = {
         _key("instance", TEXT, "the host's name", "Which proxy this is."),
         _key("primary_tap", TEXT, "none", "The one tap that metrics and totals count."),
         _key("durability", DURABILITY, '`"process"`', "What an accepted event survives: see operations.md."),
-        _key("required", NAMES, "the first table sink", "Sinks without which the log would rather stop than go on."),
+        _key(
+            "required",
+            NAMES,
+            "the first table sink, else the first",
+            "Sinks without which the log would rather stop than go on.",
+        ),
         _key("probe", PROBE, "those on this machine", "Which sinks are asked at start whether they can be written to."),
         _key("lock_policy", SWITCH, "`false`", "Whether the policy can be changed while the log is open."),
         *_keep("read", '`"all"`', "`Read`"),

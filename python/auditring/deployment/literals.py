@@ -17,11 +17,14 @@ ADVICE: Final = (
     'a secret is named by where it is: { env = "NAME" }, or { file = "path" } of a file that is its owner\'s alone'
 )
 _NAMES: Final = re.compile(
-    r"(^|\.)(password|passwd|passphrase|secret|token|credentials?|authorization|hmac"
+    r"(^|\.)(passwords?|passwd|passphrase|pass|pwd|secret|tokens?|bearer|credentials?|authorization|hmac"
     r"|(api|private|secret|access|account)\.?key|key\.pem|jaas\.config)$"
 )
 _HIDDEN: Final = "[secret]"
-_ADDRESS: Final = re.compile(r"://[^/?#@\s]*:[^/?#@\s]+@")
+# A password may have signs in it that would have to be escaped; a port with a path behind it is none.
+_ADDRESS: Final = re.compile(r"://[^/?#@\s]*:(?!\d+[/?#])[^@\s]+@")
+_IN_WORDS: Final = re.compile(r"(?i)(^|[\s;&?])[a-z_ ]*(password|passwd|pwd|secret|accesskey|accountkey)\s*=\s*[^\s;&]")
+"""A text of settings, as drivers of databases and clouds take them."""
 
 
 def secrets_in(table: Mapping[str, object], way: tuple[str, ...] = ()) -> Iterator[str]:
@@ -55,7 +58,9 @@ def _is_secret(way: tuple[str, ...]) -> bool:
 
 def _in_address(value: object) -> bool:
     several = value if isinstance(value, list) else [value]
-    return any(isinstance(one, str) and _ADDRESS.search(one) for one in several)
+    if any(isinstance(one, list) and _in_address(one) for one in several):
+        return True
+    return any(isinstance(one, str) and (_ADDRESS.search(one) or _IN_WORDS.search(one)) for one in several)
 
 
 def resolved(value: object, base: Path) -> object:

@@ -26,6 +26,8 @@ __all__ = ["Agent", "Deployment", "Metrics", "load", "made"]
 _ENVIRONMENT: Final = "the environment"
 _AGENT: Final = "agent."
 _TABLES: Final = ("policy.redact",)
+_NAMING: Final = ("agent.sinks", "probe", "required")
+"""What names sinks."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -137,10 +139,13 @@ def made(said: files.File, path: Path | None, environ: Mapping[str, str], mistak
     if "path" not in settings and not (mistakes_of_file and said.sha256 is None):
         mistakes.add("path", "is missing: the audit directory has to be said")
     names = {"parquet"} if configured is None else {one.sink.name for one in configured}
-    if isinstance(apart := reader.values.get("agent.sinks"), tuple):
-        for name in apart:
-            if name not in names:
-                mistakes.add("", unknown_key(reader.place("agent.sinks"), name, names))
+    # Of a sink that is a mistake itself nothing more is said.
+    names |= {str(one.get("name", one.get("kind"))) for one in _each(tables)}
+    for key in _NAMING:
+        if isinstance(said_names := reader.values.get(key), tuple):
+            for name in said_names:
+                if name not in names:
+                    mistakes.add("", unknown_key(reader.place(key), name, names))
     mistakes.told(str(path or _ENVIRONMENT))
     agent = {"sinks": any(name.startswith(_AGENT) for name in settings), **reader.group("agent")}
     return Deployment(
@@ -154,6 +159,11 @@ def made(said: files.File, path: Path | None, environ: Mapping[str, str], mistak
         sha256=said.sha256,
         log=log,
     )
+
+
+def _each(tables: object) -> Iterator[Mapping[str, object]]:
+    """What of a list of tables are tables."""
+    yield from (one for one in tables if isinstance(one, Mapping)) if isinstance(tables, list) else ()
 
 
 def _refuse_secrets(tree: Mapping[str, Any], source: Source, mistakes: Mistakes) -> None:

@@ -100,7 +100,8 @@ def _overlay(started: list[_Table], said: Sequence[ForSink], source: Source, mis
         name, way = found
         for table in started:
             if table.name == name:
-                _say(table, way, one, mistakes)
+                with mistakes.at(one.variable):
+                    _say(table, way, one, mistakes)
                 break
 
 

@@ -8,12 +8,16 @@ meet it; and a forked child, in which nobody takes it away again, falls back to 
 import functools
 import logging
 import os
+import re
 import sys
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
-__all__ = ["flush", "hand_over", "handlers_of"]
+__all__ = ["flush", "hand_over", "handlers_of", "on_one_line"]
+
+_ACTING: Final = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
+"""Characters that JSON lets stand and that would end a line, drive a terminal or turn text round."""
 
 
 def handlers_of(logger: logging.Logger) -> Iterator[logging.Handler]:
@@ -86,6 +90,16 @@ def _tried(handler: logging.Handler, record: logging.LogRecord) -> BaseException
 def _escaped(text: str) -> str:
     """JSON text in ASCII: a character that is not is in JSON only within a string."""
     return "".join(one if one.isascii() else _escape(one) for one in text)
+
+
+def on_one_line(text: str) -> str:
+    """JSON text in which no character acts on whoever looks at it: such are in JSON's own escapes, so it says the same.
+
+    What a client calls itself comes to terminals, and to tools that know more ends of lines than one.
+    """
+    if text.isascii() and "\x7f" not in text:
+        return text
+    return _ACTING.sub(lambda found: _escape(found[0]), text)
 
 
 def _escape(character: str) -> str:

@@ -44,6 +44,14 @@ _OURS: Final = {
 }
 """Settings of librdkafka that are refused, and why."""
 
+_OURS_BEGIN: Final = {
+    "test.mock.": "it would send the rows to a cluster in memory, which keeps none of them",
+    "ut_": "it is for librdkafka's own tests",
+    "default.topic.config": "say its settings themselves",
+    "topic.": "say the setting without the word before it",
+}
+"""What the names of others begin with that are refused, and why."""
+
 SECRETS: Final = frozenset(
     {
         "sasl.password",
@@ -83,8 +91,8 @@ def checked(config: Mapping[str, Any] | None, secrets: Mapping[str, Secret] | No
     for key in keys:
         if not isinstance(key, str):
             raise ConfigError("config: librdkafka's settings have names of text, such as 'security.protocol'")
-        if key in _OURS:
-            raise ConfigError(f"config: {key} cannot be set: {_OURS[key]}")
+        if why := _refused(key):
+            raise ConfigError(f"config: {key} cannot be set: {why}")
     for key in given:
         if key in SECRETS:
             raise ConfigError(
@@ -96,6 +104,17 @@ def checked(config: Mapping[str, Any] | None, secrets: Mapping[str, Secret] | No
         if not isinstance(secret, Secret):
             raise ConfigError(f"secrets: {key} is given as a Secret, which says where it is, not as what it is")
     return given
+
+
+def _refused(key: str) -> str | None:
+    """Why a setting cannot be the caller's; `None` where it can."""
+    if key in _OURS:
+        return _OURS[key]
+    # topic.metadata.… and the like are settings of the client.
+    return next(
+        (why for begin, why in _OURS_BEGIN.items() if key.startswith(begin) and not key.startswith("topic.metadata.")),
+        None,
+    )
 
 
 _OWN: dict[int, uuid.UUID] = {}

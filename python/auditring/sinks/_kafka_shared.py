@@ -158,6 +158,9 @@ class Member:
             self.serve(_SLICE)
             if self._under_way and stopping():
                 raise SinkError(f"{self._under_way} messages have no report yet, and the log is being closed")
+        # Another thread may have taken the last report since this one last looked.
+        if self._failed is not None:
+            raise self._failed
 
     def end(self) -> None:
         """Leaves it to the others."""

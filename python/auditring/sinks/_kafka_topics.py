@@ -12,14 +12,17 @@ from typing import Final
 from auditring.config import positive, unknown_key
 from auditring.exceptions import ConfigError
 
-__all__ = ["FIELDS", "TopicPattern"]
+__all__ = ["FIELDS", "OTHER", "TopicPattern"]
 
 FIELDS: Final = ("virtual_cluster", "category", "action", "outcome", "instance", "host")
 """What a pattern may name."""
 _LONGEST: Final = 249
 """Characters of a topic's name; Kafka's own limit."""
+_SHORTEST: Final = 3
+"""Letters of its own that a pattern has at least."""
 _NONE: Final = "none"
-_OTHER: Final = "other"
+OTHER: Final = "other"
+"""What stands in place of every value in the topic for all others."""
 _PART: Final = re.compile(r"\{([^{}]*)\}")
 _LEGAL: Final = re.compile(r"[A-Za-z0-9._-]*")
 _ILLEGAL: Final = re.compile(r"[^A-Za-z0-9._-]")
@@ -47,7 +50,12 @@ class TopicPattern:
                 )
         if not any(self._literals):
             raise ConfigError(f"topic: {pattern!r} has no text of its own; put one before it, as in 'audit.{pattern}'")
-        self.other = self._filled([_OTHER] * len(self.fields))
+        if self.fields and len("".join(self._literals)) < _SHORTEST:
+            raise ConfigError(
+                f"topic: {pattern!r} has too little text of its own, by which the loop guard knows the sink's topics: "
+                f"at least {_SHORTEST} letters"
+            )
+        self.other = self._filled([OTHER] * len(self.fields))
         if self.other in {".", ".."} or len("".join(self._literals)) > _LONGEST // 2:
             raise ConfigError(f"topic: {pattern!r} is no name for a topic")
         self.most = most

@@ -33,7 +33,7 @@ from auditring.sinks._kafka_producer import Cluster
 from auditring.sinks._kafka_sent import SentMark
 from auditring.sinks._kafka_settings import checked, own_client_id, producer_settings, try_settings
 from auditring.sinks._kafka_shared import Member, Pool
-from auditring.sinks._kafka_topics import TopicPattern
+from auditring.sinks._kafka_topics import OTHER, TopicPattern
 from auditring.sinks._kafka_values import KafkaRecord, Serializer, Values
 from auditring.sinks.base import Batching, Checkpoint, RowBatch, Sink, SinkContext
 from auditring.types import Dialect
@@ -113,8 +113,9 @@ class KafkaSink(Sink):
             raise ConfigError(f"serializer: what makes a message's value of a KafkaRecord, not {serializer!r}")
         if isinstance(exempt, Exempt) or not all(isinstance(one, Exempt) for one in exempt):
             raise ConfigError("exempt: a sequence of Exempts")
-        if not (str(client_id).isascii() and 0 < len(str(client_id)) <= _PREFIX):
-            raise ConfigError(f"client_id: what the id begins with, ASCII of 1 to {_PREFIX} letters")
+        begin = str(client_id)
+        if not (begin.isascii() and begin.isprintable() and "*" not in begin and 0 < len(begin) <= _PREFIX):
+            raise ConfigError(f"client_id: what the id begins with, ASCII of 1 to {_PREFIX} letters, none of them '*'")
         positive("queue_bytes", queue_bytes)
         if queue_bytes < _LEAST_QUEUE:
             raise ConfigError(f"queue_bytes: at least {_LEAST_QUEUE}, not {queue_bytes}")
@@ -156,6 +157,8 @@ class KafkaSink(Sink):
         if "exempt" in said:
             if not isinstance(said["exempt"], list):
                 raise ConfigError("kafka sink: exempt: a list of tables")
+            if not all(isinstance(one, Exempt | Mapping) for one in said["exempt"]):
+                raise ConfigError("kafka sink: exempt: each a table, { topic = …, client_id = … }")
             said["exempt"] = [one if isinstance(one, Exempt) else Exempt.from_mapping(one) for one in said["exempt"]]
         if "policy" in said and not isinstance(said["policy"], Policy):
             said["policy"] = Policy.from_mapping(_table(said, "policy"))
@@ -168,6 +171,8 @@ class KafkaSink(Sink):
         self._closing: float | None = None
         self._next = 0
         self._safe = 0
+        self._again = 0
+        """Rows below this may have been sent before this beginning."""
         self._counted = dict.fromkeys(_COUNTERS, 0)
         self._kept = dict(self._counted)
         self._most = self._largest
@@ -233,6 +238,8 @@ class KafkaSink(Sink):
             self._closing = time.monotonic() + _AT_LAST
         said = json.loads(state) if state else {}
         self._safe = self._next = said.get("next", 0)
+        # Since a beginning each row comes once: one that was merged comes behind rows of a greater seq, and is new.
+        self._again = 0 if self._sent is None else self._sent.seq
         self._counted = {name: said.get(name, 0) for name in _COUNTERS}
         self._kept = dict(self._counted)
         secrets = self._read_secrets()
@@ -250,7 +257,7 @@ class KafkaSink(Sink):
         if cluster is None or sent is None:
             raise SinkError("the sink was not started")
         rows = batch.records(self._dialect)
-        again = sent.seq
+        again = self._again
         values = self._values(rows)
         sent.rise(self._next)
         produce, process, schema, instance = cluster.produce, self._process, self._schema, self._instance
@@ -352,15 +359,17 @@ class KafkaSink(Sink):
     def _topic(
         self, cluster: Cluster | Member, virtual_cluster: str | None, category: str, action: str, outcome: str
     ) -> str:
-        topic = self._pattern.topic({
+        values = {
             "virtual_cluster": virtual_cluster,
             "category": category,
             "action": action,
             "outcome": outcome,
             "instance": self._instance,
             "host": self._host,
-        })  # fmt: skip
-        if topic == self._pattern.other:
+        }
+        topic = self._pattern.topic(values)
+        # One whose values are called so is there by itself.
+        if topic == self._pattern.other and any(values[name] != OTHER for name in self._pattern.fields):
             self._counted["folded"] += 1
         cluster.check(topic, _REACH, self._gives_up)
         return topic

@@ -24,7 +24,7 @@ from typing import Any, Final, Self, get_args
 from auditring.config import unknown_key
 from auditring.exceptions import ConfigError, SinkError
 from auditring.policy import Policy
-from auditring.sinks._handlers import flush, hand_over, handlers_of
+from auditring.sinks._handlers import flush, hand_over, handlers_of, on_one_line
 from auditring.sinks._levels import LogAt, level_of, levels
 from auditring.sinks._loggers import ROOT, logger_of, made
 from auditring.sinks.base import Batching, Checkpoint, RowBatch, Sink, SinkContext
@@ -136,7 +136,7 @@ class LoggingSink(Sink):
                 )
             if not logger.isEnabledFor(level):
                 continue
-            text = line.decode()
+            text = on_one_line(line.decode())
             record = logger.makeRecord(logger.name, level, "(audit)", 0, text, (), None)
             record.__dict__.update(
                 event_id=f"{self._process}:{seq}",

@@ -77,16 +77,20 @@ def _made(made: type[Sink], values: Mapping[str, object], base: Path) -> Sink:
 
 
 def dotted(value: object) -> object:
-    """A table by whose keys somebody else's settings are named, which have dots: `sasl.username` is one key."""
+    """A table by whose keys somebody else's settings are named, which have dots: `sasl.username` is one key.
+
+    Raises `ConfigError` where one key is said in two ways.
+    """
     if not isinstance(value, Mapping):
         return value
     flat: dict[str, object] = {}
     for key, one in value.items():
         inner = one if is_reference(one) else dotted(one)
-        if isinstance(inner, Mapping) and not is_reference(one):
-            flat |= {f"{key}.{name}": at for name, at in inner.items()}
-        else:
-            flat[str(key)] = inner
+        table = isinstance(inner, Mapping) and not is_reference(one)
+        found = {f"{key}.{name}": at for name, at in inner.items()} if table else {str(key): inner}  # type: ignore[union-attr]  # which table says
+        if twice := flat.keys() & found.keys():
+            raise ConfigError(f"{min(twice)} is said twice, with its dots in quotes and without")
+        flat |= found
     return flat
 
 

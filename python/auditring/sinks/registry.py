@@ -78,8 +78,8 @@ def _loaded(point: EntryPoint) -> type[Sink]:
     where = f"sink kind {point.name!r} of {_package(point)} ({point.value})"
     try:
         loaded: object = point.load()
-    except Exception as error:
-        # Whatever a module does when it is imported is its own.
+    except (Exception, SystemExit) as error:
+        # Whatever a module does when it is imported is its own, also where it is a script that ends.
         raise ConfigError(f"{where} cannot be loaded: {type(error).__name__}: {error}") from error
     if not inspect.isclass(loaded):
         raise ConfigError(f"{where} is no class")

@@ -50,20 +50,24 @@ class Given:
         """Every `event_id` in the order in which it was given, as often as it was."""
         return [one for said in self if said["call"] == "write" for one in said["ids"]]
 
-    def committed(self) -> set[str]:
-        """Those of which a `commit` has said that they are safe."""
+    def committed(self, *, last: bool = False) -> set[str]:
+        """Those that a `commit` has said to be safe. `last`: also one behind which nothing was taken down."""
         safe: set[str] = set()
         open_: dict[str, list[str]] = {}
+        asked: dict[str, list[str]] = {}
         for said in self:
             ids = open_.setdefault(said["of"], [])
             if said["call"] == "start":
                 ids.clear()
+                asked[said["of"]] = []
             elif said["call"] == "write":
                 ids += said["ids"]
+            elif said["call"] == "commit":
+                asked[said["of"]] = list(ids)
             elif said["call"] == "committed":
-                safe.update(ids)
+                safe.update(asked.pop(said["of"], ()))
                 ids.clear()
-        return safe
+        return safe.union(*asked.values()) if last else safe
 
 
 class Between(Sink):
@@ -119,11 +123,13 @@ class Between(Sink):
         return size
 
     def commit(self) -> bytes:
-        """Takes down that what was given is safe, when the sink has said so."""
+        """Takes down that what was given is to be safe, and that it is, when the sink has said so."""
         self._hook("before", "commit", None)
+        self._given.add(call="commit", of=self._process)
         state = self.inner.commit()
-        self._given.add(call="committed", of=self._process)
+        # At once: whatever else is done here would give a thread of the sink the time to keep a promise that it broke.
         self._hook("after", "commit", state)
+        self._given.add(call="committed", of=self._process)
         return state
 
     def hurry(self) -> None:

@@ -3,6 +3,7 @@
 What must always hold: it dies where the scene says, by `SIGKILL`, so nothing of it is flushed, closed or tidied up.
 """
 
+import functools
 import importlib.util
 import json
 import os
@@ -64,23 +65,24 @@ def _until_killed_in_a_checkpoint(kit: "SinkConformance", folder: Path) -> None:
         log.flush(PATIENCE)
 
 
-def _until_killed_by_a_commit(kit: "SinkConformance", folder: Path) -> None:
-    """Dies in the moment in which the second `commit` returns."""
+def _until_killed_by_a_commit(kit: "SinkConformance", folder: Path, last: int) -> None:
+    """Dies in the moment in which this `commit` returns."""
     commits = 0
+    # Nothing else runs between the return and the end, or a thread of the sink could do meanwhile what it had promised.
+    sys.setswitchinterval(PATIENCE)
 
     def hook(when: str, call: str, what: object) -> None:
         nonlocal commits
         del what
         if (when, call) == ("after", "commit"):
             commits += 1
-            if commits > 1:
+            if commits >= last:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     with followed(kit, "acknowledgement", folder, hook) as log:
-        emit(log, _ROWS)
-        log.flush(PATIENCE)
-        emit(log, _ROWS)
-        log.flush(PATIENCE)
+        for _ in range(last):
+            emit(log, _ROWS)
+            log.flush(PATIENCE)
 
 
 def _until_both_have_closed(kit: "SinkConformance", folder: Path) -> None:
@@ -105,7 +107,8 @@ def _until_both_have_closed(kit: "SinkConformance", folder: Path) -> None:
 
 _SCENES: Final = {
     "restart": _until_killed_in_a_checkpoint,
-    "acknowledgement": _until_killed_by_a_commit,
+    "second": functools.partial(_until_killed_by_a_commit, last=2),
+    "third": functools.partial(_until_killed_by_a_commit, last=3),
     "fork": _until_both_have_closed,
 }
 
