@@ -123,7 +123,8 @@ def test_once_brings_all_that_is_there_and_ends(tmp_path: Path) -> None:
     living.until_emitted(100)
     had = living.accepted
     assert AgentProcess(path, "--once").end() == 0
-    assert all(lines(path)[f"living:{number}"] for number in range(had)), "also where nobody has died"
+    found = lines(path)
+    assert all(found[f"living:{number}"] for number in range(had)), "also where nobody has died"
     closed = {living.name: living.close()}
     assert AgentProcess(path, "--once").end() == 0
     whole(path, closed=closed, killed=killed)
