@@ -483,3 +483,34 @@ def test_a_client_that_proves_itself_again_and_again_costs_no_memory() -> None:
         before = resident()
         prove(20_000)
         assert resident() - before < 8 << 20
+
+
+class Unending(JsonlSink):
+    """A sink that has everything and cannot end, as long as it is told so."""
+
+    refuses = True
+
+    def fresh(self) -> "Unending":
+        """Itself, so that it can be told."""
+        return self
+
+    def close(self) -> None:
+        """Fails."""
+        if self.refuses:
+            raise OSError(5, "not yet")
+        super().close()
+
+
+def test_a_log_whose_sink_could_not_end_is_ended_by_closing_it_again(tmp_path: Path) -> None:
+    """Its cursor is past everything, and the journal stays all the same: the sink goes on from there."""
+    sink = Unending()
+    log = auditring.open(tmp_path, sinks=(sink,), balance=None)
+    log.emit("com.example.Thing")
+    with pytest.raises(auditring.CloseIncomplete, match="not yet"):
+        log.close()
+    assert len(list((tmp_path / "journal").iterdir())) == 1
+    sink.refuses = False
+    log.close()
+    assert not list((tmp_path / "journal").iterdir())
+    assert sum(line["action"] == "com.example.Thing" for line in lines(tmp_path)) == 1
+    assert log.stats().balanced

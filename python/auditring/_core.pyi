@@ -541,11 +541,11 @@ class Log:
         """
     def close(self) -> None:
         """No emit is accepted from now on; the pump drains, writes `ProxyCleanShutdown` and ends. Idempotent."""
-    def finish(self, *, leave: bool = False) -> bool:
+    def finish(self, *, leave: bool = False, behind: bool = False) -> bool:
         """After pump and followers have ended: stores the totals, removes ring and journal if every sink is past.
 
-        `leave`: where others are not, lets go of the directory, for whoever drives them. Returns whether nothing is
-        left. Raises `OSError`.
+        `leave`: where others are not, lets go of the directory, for whoever drives them. `behind`: one of ours is not
+        at its end, whatever its cursor says; only the ring goes. Returns whether nothing is left. Raises `OSError`.
         """
     def forked(self) -> bytes | None:
         """In a forked child: lets go of the parent's ring, files and locks without touching them.

@@ -409,7 +409,7 @@ class Running:
             self._leave_orphans(_left(deadline))
             return
         with contextlib.suppress(OSError):  # only the ring goes now; what lags says more
-            self.core.finish()
+            self.core.finish(behind=True)
         names = ", ".join(
             f"{one.sink.name} at seq {one.cursor}" + (f" ({one.failed!r})" if one.failed else "") for one in behind
         )

@@ -101,7 +101,7 @@ class Cell:
 
 _TORN_BATCHES: Final = ("writev:error=ENOSPC:when=2+4",)
 _EMPTY_SEGMENTS: Final = ("writev:error=ENOSPC:when=2..14",)
-_FAILED_SYNCS: Final = ("fsync:error=EIO:when=2+3",)
+_FAILED_SYNCS: Final = ("fsync:error=EIO:when=2..11+3",)
 _FAILED_SEGMENTS: Final = ("fdatasync:error=EIO:when=1+2",)
 
 PLACES: Final[dict[str, dict[str, tuple[str, ...]]]] = {

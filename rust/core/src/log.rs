@@ -799,12 +799,13 @@ impl Log {
     }
 
     /// After pump and followers have ended: stores the totals, removes ring and journal if every sink is past. `leave`: where
-    /// others are not, the directory is let go of, for them and whoever drives them.
-    #[pyo3(signature = (*, leave=false))]
-    fn finish(&self, py: Python<'_>, leave: bool) -> PyResult<bool> {
+    /// others are not, the directory is let go of, for them and whoever drives them. `behind`: one of ours is not at its end,
+    /// whatever its cursor says; only the ring goes.
+    #[pyo3(signature = (*, leave=false, behind=false))]
+    fn finish(&self, py: Python<'_>, leave: bool, behind: bool) -> PyResult<bool> {
         let Some(machine) = &self.machine else { return Ok(true) };
         let finish = || {
-            let removed = finish(machine, &self.shared)?;
+            let removed = finish(machine, &self.shared, behind)?;
             if leave && !removed && !self.shared.progress.end_is_held_back() {
                 drop(lock(&machine.held).take());
             }
@@ -847,7 +848,7 @@ fn scoped<'py>(
     Ok(counts)
 }
 
-fn finish(machine: &Machine, shared: &Shared) -> Result<bool, auditring_flow::Error> {
+fn finish(machine: &Machine, shared: &Shared, behind: bool) -> Result<bool, auditring_flow::Error> {
     if shared.progress.end_is_held_back() {
         // Its syncer goes on trying: the ring is left until the final row is durable.
         return Ok(false);
@@ -856,7 +857,8 @@ fn finish(machine: &Machine, shared: &Shared) -> Result<bool, auditring_flow::Er
     drop(lock(&machine.pump).take());
     let mut held = lock(&machine.held);
     if held.is_none() {
-        return Ok(true);
+        // What could not be removed the last time.
+        return retire(&machine.root, machine.process.as_bytes(), &mut held);
     }
     let state = fold(&machine.dir)?;
     if let (Some(_), Some(ring)) = (state.ending, shared.ring()) {
@@ -866,6 +868,10 @@ fn finish(machine: &Machine, shared: &Shared) -> Result<bool, auditring_flow::Er
             path: ring.path().to_owned(),
             source,
         })?;
+    }
+    if behind {
+        // A cursor may be past all of it although its follower could not make sure of that: who tries again finds it there.
+        return Ok(false);
     }
     retire(&machine.root, machine.process.as_bytes(), &mut held)
 }
