@@ -51,6 +51,18 @@ def test_a_flood_of_json_lines_is_compared_with_its_own_bytes() -> None:
     assert int(said) > 2_000 * 100
 
 
+def test_what_sinks_cost_is_measured_while_they_work() -> None:
+    """Every kind at once, one away and one slow: nothing is dropped, and who is away has nothing."""
+    said = run(
+        "import all_sinks, pathlib, tempfile\n"
+        "for sinks in (False, True):\n"
+        "    with tempfile.TemporaryDirectory() as folder:\n"
+        "        at = pathlib.Path(folder, 'audit')\n"
+        "        print(all_sinks.emit(at, sinks=sinks, seconds=1.0, rate=2_000)['events'])\n"
+    )
+    assert all(int(events) >= 1_000 for events in said.split())
+
+
 def test_who_waits_for_the_disk_is_counted_in_the_lines() -> None:
     """Of every event that was waited for there is a line, whoever shared the wait; the bare loop wrote its bytes."""
     run(

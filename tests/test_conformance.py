@@ -296,7 +296,7 @@ WRONG: dict[str, type[FilingSink]] = {
     "acknowledgement": AcknowledgesEarly,
     "fork": WritesToItsParents,
 }
-EARLY = (LeavesItToAThread, IsHonestEveryOtherTime)
+EARLY: tuple[type[FilingSink], ...] = (LeavesItToAThread, IsHonestEveryOtherTime)
 """Further ones that acknowledge too early."""
 for _sink in (*WRONG.values(), *EARLY):
     # Named in this module, where a process that a check starts finds them.

@@ -1,18 +1,20 @@
 """A log and the sinks that it leaves to others: what is listed, who drives, and what is told of it."""
 
 import struct
+import threading
 import time
 from pathlib import Path
+from typing import Self
 
 import pytest
 
 import auditring
-from auditring import AuditLog, ConfigError, Exempt, Keep, Policy, Rule, _core
+from auditring import AuditLog, ConfigError, Durability, Exempt, Keep, Policy, Rule, _core
 from auditring.handover import Waiting
 from auditring.health import HealthBoard
 from auditring.kafka import Tap
 from auditring.sinks import JsonlSink, ParquetSink
-from auditring.sinks.base import Sink
+from auditring.sinks.base import RowBatch, Sink, SinkContext
 from deadlines import until
 
 
@@ -171,3 +173,79 @@ def test_a_sink_that_cannot_be_taken_is_told_of_and_tried_again() -> None:
     began = time.monotonic()
     until(lambda: time.monotonic() - began > 0.3)
     assert len(tries) == before
+
+
+class Stuck(JsonlSink):
+    """One whose writes do not come back before they are let."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stuck, self.writing, self.free = threading.Event(), threading.Event(), threading.Event()
+
+    def fresh(self) -> Self:
+        """The one and only."""
+        return self
+
+    def write(self, batch: RowBatch) -> int:
+        """Waits, while it is stuck."""
+        if self.stuck.is_set():
+            self.writing.set()
+            self.free.wait()
+        return super().write(batch)
+
+
+def test_a_sink_that_lets_go_late_is_not_the_logs_any_more(tmp_path: Path) -> None:
+    """What was released is an agent's, whenever the call that it was in comes back; the log closes without it."""
+    sink = Stuck()
+    log = auditring.open(tmp_path, sinks=(sink,))
+    log.flush(30)
+    sink.stuck.set()
+    log.emit("com.example.Made")
+    sink.writing.wait()
+    with pytest.raises(TimeoutError, match="let go of when it does"):
+        log.release_sink("jsonl", timeout=0)
+    sink.free.set()
+    until(lambda: listed(log)["jsonl"] == (True, True, False))
+    until(lambda: "jsonl" in log.stats().sinks)
+    log.close(30)
+    assert log.health().ok
+
+
+class Unopened(JsonlSink):
+    """One that cannot be opened."""
+
+    def open(self, context: SinkContext) -> None:
+        """Refuses."""
+        raise PermissionError(f"not for {context.instance}")
+
+
+def test_a_sink_that_could_not_be_taken_back_stays_an_agents(tmp_path: Path) -> None:
+    """Or nobody would drive it."""
+    with auditring.open(tmp_path, sinks=(), agent_sinks=("jsonl",)) as log:
+        with pytest.raises(PermissionError):
+            log.attach_sink(Unopened())
+        assert listed(log)["jsonl"] == (True, True, False)
+        assert log.attach_sink(JsonlSink())
+
+
+def test_a_sink_that_is_attached_goes_by_the_policy_that_the_journal_has(tmp_path: Path) -> None:
+    """And it is said where that is another one than its own."""
+    narrow = JsonlSink(policy=Policy(rules=(Rule(action=("com.example.Made",), keep=Keep.OFF),)))
+    with auditring.open(tmp_path, sinks=(), agent_sinks=("jsonl",)) as log:
+        log.attach_sink(narrow)
+        assert any("jsonl goes by the policy that the journal has had" in note for note in log.health().notes)
+
+
+def test_a_log_that_survives_a_loss_of_power_closes_when_its_end_does(tmp_path: Path) -> None:
+    """Whoever brings its rows to their sinks: its directory and its ring are let go of."""
+    log = auditring.open(tmp_path, sinks=(), agent_sinks=("jsonl",), durability=Durability.POWER(3600))
+    log.emit("com.example.Made")
+    log.close(30)
+    ((_, directory, held, _),) = _core.processes(tmp_path)
+    assert not held
+    shown = _core.Living.open(directory)
+    assert shown is not None
+    rows = _core.Follower.of_living(shown, "jsonl")
+    until(lambda: rows.next(100, 1.0, partial=True) is not None or rows.ended)
+    assert rows.ended
+    rows.close()

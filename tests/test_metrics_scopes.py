@@ -10,6 +10,7 @@ import auditring
 from auditring import Keep
 from auditring.exceptions import ConfigError
 from auditring.metrics import DirectoryCollector
+from deadlines import until
 from scrapes import scraped, value
 
 TWO = {"vc": "virtual_cluster", "door": "listener"}
@@ -107,3 +108,19 @@ def test_a_mistake_is_an_error_before_anything_is_touched(tmp_path: Path, scopes
     with pytest.raises(ConfigError, match=said):
         auditring.open(tmp_path / "audit", label_scopes=scopes, label_scope_limit=limit)
     assert not (tmp_path / "audit").exists()
+
+
+def test_names_of_scopes_that_are_taken_away_are_put_back(tmp_path: Path) -> None:
+    """Or rows would count once more, without their scope."""
+    with auditring.open(tmp_path, label_scopes={"vc": "virtual_cluster"}) as log:
+        with log.session(virtual_cluster="a") as session:
+            session.read("t", 0, 0, 0)
+        log.flush(30)
+        (file,) = tmp_path.glob("journal/*/scopes")
+        file.unlink()
+        until(file.exists)
+        with log.session(virtual_cluster="b") as session:
+            session.read("t", 0, 0, 0)
+        log.flush(30)
+        assert events(scraped(DirectoryCollector(tmp_path)), "Read") == {(("vc", "a"),): 1, (("vc", "b"),): 1}
+        assert "scopes was deleted, and put back" in str(log.health())

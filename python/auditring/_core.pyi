@@ -508,8 +508,11 @@ class Log:
         """The sinks that the journal is kept for: name, left to an agent, required, driven by somebody now."""
     def cursor_of(self, sink: str) -> tuple[int, dict[str, int]]:
         """What a sink's cursor says: next seq, and what became of the rows before it. Raises `OSError`."""
-    def assign(self, sink: str, *, by_agent: bool, policy: bytes = ...) -> None:
-        """Says whose turn it is at a sink; one that is not there is entered, with its own policy. Raises `OSError`."""
+    def assign(self, sink: str, *, by_agent: bool, policy: bytes = ...) -> bool:
+        """Says whose turn it is at a sink; one that is not there is entered, with its own policy.
+
+        Whether it has that policy. Raises `OSError`.
+        """
     def sync(self, seq: int, timeout: float | None = None) -> None:
         """Waits, without the GIL, until the rows before `seq`, which are journaled, are on the disk itself.
 
@@ -650,8 +653,11 @@ class Orphan:
     @property
     def policy(self) -> bytes:
         """The log's policy, in its journaled form, as its last segment has it."""
-    def enter(self, sink: str, policy: bytes) -> None:
-        """Enters a sink, where it is not there, which is owed what its journal still has. Raises `OSError`."""
+    def enter(self, sink: str, policy: bytes) -> bool:
+        """Enters a sink, where it is not there, which is owed what its journal still has; whether it has that policy.
+
+        Raises `OSError`.
+        """
     @property
     def held(self) -> bool:
         """Whether it is in our hands: not let go of, nor its journal removed."""
@@ -694,7 +700,7 @@ class Living:
     def sinks(self) -> list[tuple[str, bool, bool, bool]]:
         """The sinks that its journal is kept for: name, left to an agent, required, driven by somebody now."""
     def enter(self, sink: str, policy: bytes) -> bool:
-        """Enters a sink, if it is not there, with its own policy; whether it is left to an agent. Raises `OSError`."""
+        """Enters a sink, if it is not there, with its own policy; whether it has that policy. Raises `OSError`."""
 
 def processes(root: str | PathLike[str]) -> list[tuple[str, Path, bool, bool]]:
     """Each process whose journal is under `root`: UUID, directory, whether it is held, whether nobody can tell."""

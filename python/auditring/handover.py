@@ -92,7 +92,10 @@ class Waiting:
     def drop(self, name: str) -> bool:
         """Waits for it no longer; whether it did."""
         with self._changed:
-            return self._sinks.pop(name, None) is not None
+            dropped = self._sinks.pop(name, None) is not None
+        if dropped:
+            self._board.good(f"handover:{name}")
+        return dropped
 
     def stop(self) -> None:
         """The log is being closed: nothing more is taken."""

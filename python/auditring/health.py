@@ -34,6 +34,12 @@ class HealthBoard:
         with self._lock:
             self._problems.pop(component, None)
 
+    def forget(self, component: str) -> None:
+        """A component is no more, nor is anything of it (`component:…`)."""
+        with self._lock:
+            for name in [name for name in self._problems if f"{name}:".startswith(f"{component}:")]:
+                del self._problems[name]
+
     @contextlib.contextmanager
     def told(self, component: str, advice: str) -> Iterator[None]:
         """Around work that comes again: what fails in it goes no further, and is a problem until it works again."""

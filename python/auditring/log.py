@@ -371,6 +371,7 @@ class AuditLog(LogEvents):
             known = [one.name for one in self._sinks]
             if name not in known:
                 raise unknown_key("sink", name, known)
+            running.leave_to_agent(name)
             self._sinks = tuple(one for one in self._sinks if one.name != name)
             self._settings = {**self._settings, "by_agent": [*self._settings["by_agent"], name]}
         running.release_sink(name, limit)

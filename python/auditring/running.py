@@ -63,6 +63,9 @@ _EVENTS_ADVICE: Final = "look at the other problems: the library itself had more
 _BLIND: Final = "{} may leave out protected events (allow_blind_spots)"
 _DRIVEN: Final = "the sink {} is driven by an agent"
 _WAITING: Final = "the sink {} is driven by somebody else, and taken over when that lets go of it"
+_OTHER_POLICY: Final = (
+    "the sink {} goes by the policy that the journal has had for it, not by the one that it was given"
+)
 _UNDRIVEN: Final = 5.0
 """Seconds for which nobody need drive a sink that is left to an agent: it may be starting anew."""
 _AGENT_ADVICE: Final = (
@@ -95,6 +98,8 @@ class Running:
         self._board = HealthBoard()
         self._pump: Pump | None = None
         self._followers: list[SinkFollower] = []
+        self._parting: list[SinkFollower] = []
+        """Released, and in a call that has not come back: they let go when it does, and nobody waits for them."""
         self._drops = 0
         self._dropped_at = 0.0
         self._damaged = "", -STAYS
@@ -167,9 +172,12 @@ class Running:
         if self.policy.allow_blind_spots:
             self._tell("auditring.BlindSpots", policy=settings["policy"].decode())
         for sink, policy in settings["sinks"]:
-            if policy and Policy.from_journaled(policy).allow_blind_spots:
-                self._notes = (*self._notes, _BLIND.format(f"the policy of sink {sink}"))
-                self._tell("auditring.BlindSpots", policy=policy.decode(), sink=sink)
+            self._tell_of_blind_spots(sink, policy)
+
+    def _tell_of_blind_spots(self, sink: str, policy: bytes) -> None:
+        if policy and Policy.from_journaled(policy).allow_blind_spots:
+            self._notes = (*self._notes, _BLIND.format(f"the policy of sink {sink}"))
+            self._tell("auditring.BlindSpots", policy=policy.decode(), sink=sink)
 
     def _opened(self, sink: Sink, context: SinkContext) -> SinkFollower:
         """A follower that was not started. Raises `BlockingIOError` where somebody else drives the sink."""
@@ -186,7 +194,12 @@ class Running:
             follower = self._opened(sink, self._context)
         except BlockingIOError:
             return False
-        follower.start()
+        try:
+            follower.start()
+        except OSError:
+            # Or nobody could ever drive it.
+            follower.release()
+            raise
         self._followers.append(follower)
         return True
 
@@ -194,11 +207,24 @@ class Running:
         """Drives a sink beside the others, now or as soon as nobody else does; whether it is now. Raises `OSError`."""
         # Before its first message: taps of connections that begin from now on know it.
         self._let_pass(traffic_of(sink))
-        self.core.assign(sink.name, by_agent=False, policy=form)
-        if self._take(sink):
-            return True
-        self._waiting.add(sink)
-        return False
+        agents = {name for name, by_agent, *_ in self.core.sinks() if by_agent}
+        fits = self.core.assign(sink.name, by_agent=False, policy=form)
+        try:
+            if not (driven := self._take(sink)):
+                self._waiting.add(sink)
+        except BaseException:
+            if sink.name in agents:
+                self.core.assign(sink.name, by_agent=True)
+            raise
+        if fits:
+            self._tell_of_blind_spots(sink.name, form)
+        else:
+            self._notes = (*self._notes, _OTHER_POLICY.format(sink.name))
+        return driven
+
+    def leave_to_agent(self, name: str) -> None:
+        """Says that it is an agent's turn at a sink, as soon as its lock is free. Raises `OSError`."""
+        self.core.assign(name, by_agent=True)
 
     def _let_pass(self, traffic: Iterable[Exempt]) -> None:
         """Has taps not audit what auditors write; each is told to the core but once."""
@@ -208,15 +234,21 @@ class Running:
                 self.core.exempt(one.topic, one.client_id)
 
     def release_sink(self, name: str, timeout: float | None) -> None:
-        """Leaves a sink to an agent. Raises `TimeoutError` and `OSError`."""
-        self.core.assign(name, by_agent=True)
+        """Lets go of a sink that is left to an agent. Raises `TimeoutError`."""
         if self._waiting.drop(name):
             return
         for follower in [one for one in self._followers if one.sink.name == name]:
-            if not follower.leave(timeout):
-                raise TimeoutError(f"sink {name!r} is in a call that does not come back; it is let go of when it does")
             self._followers.remove(follower)
+            if not follower.leave(timeout):
+                self._parting.append(follower)
+                raise TimeoutError(f"sink {name!r} is in a call that does not come back; it is let go of when it does")
             self._board.good(f"sink:{name}")
+
+    def _look_at_parting(self) -> None:
+        for follower in [one for one in self._parting if not one.alive]:
+            with contextlib.suppress(ValueError):  # another thread has seen to it
+                self._parting.remove(follower)
+                self._board.good(f"sink:{follower.sink.name}")
 
     @property
     def policy(self) -> Policy:
@@ -366,8 +398,13 @@ class Running:
                 follower.start()
         for follower in self._followers:
             self._see_out(self._pump, follower, deadline)
+        for follower in list(self._parting):
+            left = _left(deadline)
+            follower.join(_PATIENCE if left is None else min(left, _PATIENCE))
+        self._look_at_parting()
         behind = [follower for follower in self._followers if not follower.finished]
         if not behind:
+            self._end_on_disk(deadline)
             self._finish()
             self._leave_orphans(_left(deadline))
             return
@@ -391,6 +428,21 @@ class Running:
             why = "has not finished" if pump.alive else f"ended by {pump.failed!r}"
             kept = f"what was accepted is kept in the ring {self.core.ring_path} for the next opener"
             raise CloseIncomplete(f"the pump {why}; {kept}")
+
+    def _end_on_disk(self, deadline: float | None) -> None:
+        """Waits until what is promised to survive a loss of power does, also where no sink of ours has waited for it.
+
+        Without that the directory would be held on, for the syncer to go on in, as long as this process lives. Raises
+        `CloseIncomplete`.
+        """
+        if self._power is None:
+            return
+        try:
+            self.core.sync(self.core.stats()["next_seq"], _left(deadline))
+        except OSError as error:  # a time-out, too
+            raise CloseIncomplete(
+                f"not everything is on the disk itself: {error}; it is kept in {self.core.directory}"
+            ) from error
 
     @staticmethod
     def _see_out(pump: Pump, follower: SinkFollower, deadline: float | None) -> None:
@@ -442,7 +494,7 @@ class Running:
         Returns the policy that the child goes by, in its journaled form.
         """
         form = self.core.forked()
-        for follower in self._followers:
+        for follower in (*self._followers, *self._parting):
             follower.forked()
         if self._orphans is not None:
             self._orphans.forked()
@@ -529,6 +581,7 @@ class Running:
     def _look_after_sinks(self, counted: Mapping[str, Any]) -> None:
         """Threads that have died, sinks that hang, and rows that a sink will not get."""
         now = time.monotonic()
+        self._look_at_parting()
         if not self._closing:
             with self._board.told("followers", _FOLLOWERS_ADVICE):
                 self._look_elsewhere(now)

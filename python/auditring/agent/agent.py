@@ -8,6 +8,7 @@ it had taken, or is said to have not.
 import contextlib
 import dataclasses
 import logging
+import os
 import threading
 import time
 from collections.abc import Sequence
@@ -141,6 +142,7 @@ class Agent:
                 raise NotADirectoryError(f"{self._root} is no directory")
             text = f"waiting for {self._root}: no log has been opened there yet"
             if (self._root / "journal").is_dir():
+                self._require_own()
                 if self._single.take():
                     return True
                 text = f"waiting: agent {self._single.holder()} has {self._root}"
@@ -155,6 +157,15 @@ class Agent:
             self._notifier.alive()
             self._stopping.wait(_LOOK)
         return False
+
+    def _require_own(self) -> None:
+        """Raises `PermissionError` before anything is made in a directory whose processes could not touch it then."""
+        owner = (self._root / "journal").stat().st_uid
+        if owner != os.geteuid():
+            raise PermissionError(
+                f"{self._root} belongs to user {owner}, and this agent runs as {os.geteuid()}: "
+                "run it as the user that the proxies run as"
+            )
 
     def _targets(self) -> dict[str, int]:
         """How far each journal is at the beginning."""

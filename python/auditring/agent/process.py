@@ -29,9 +29,18 @@ __all__ = ["Process", "State"]
 _FIRST_DELAY: Final = 1.0
 _LONGEST_DELAY: Final = 60.0
 _ADVICE: Final = "look at the cause; nothing is lost as long as the journal has room, and it is tried again by itself"
-_LOCKLESS: Final = "its lock file is gone, so nobody can tell whether it lives: `auditring recover` says what to do"
+_LOCKLESS: Final = (
+    "its lock file is gone or cannot be asked, so nobody can tell whether it lives: `auditring recover` says what to do"
+)
 _UNSHOWN: Final = (
     "it does not show how far it may be read: its auditring is older than the agent's, or its file .shown is gone"
+)
+_OTHER_POLICY: Final = (
+    "the policy of sink {!r} here is not the one that the process's journal has for it: its rows go by the journal's"
+)
+_POLICY_ADVICE: Final = (
+    "give the proxies the sink with the same policy (agent_sinks=), not its name alone; a sink's policy stays what it "
+    "was when the sink was entered, until the process ends"
 )
 _PATIENCE: Final = 3.0
 _PARTING: Final = 5.0
@@ -87,6 +96,8 @@ class Process:
         self._orphan: _core.Orphan | None = None
         self._entered = False
         self._unfit: set[str] = set()
+        self._unopened: dict[str, tuple[float, float]] = {}
+        """Sinks that could not be opened: when each is tried again, and how long is waited after that."""
         self._since = 0.0
         self._leaving: list[SinkFollower] = []
         self._not_before = 0.0
@@ -113,15 +124,14 @@ class Process:
             # Before the first look at its list nobody knows which sinks are ours to drive.
             return self._entered and all(one.cursor >= target or _hopeless(one) for one in self.followers.values())
         if self.state is State.DEAD:
-            return any(map(_hopeless, self.followers.values())) and all(
-                one.finished or _hopeless(one) for one in self.followers.values()
-            )
+            hopeless = bool(self._unopened) or any(map(_hopeless, self.followers.values()))
+            return hopeless and all(one.finished or _hopeless(one) for one in self.followers.values())
         return self.state in {State.LEFT, State.GONE} or (self.state is State.UNBORN and self.problem is None)
 
     @property
     def done(self) -> bool:
         """Whether nothing of it is left that this agent should have brought to a sink."""
-        if self.problem is not None or any(map(_hopeless, self.followers.values())):
+        if self.problem is not None or self._unopened or any(map(_hopeless, self.followers.values())):
             return False
         return self.state in {State.LIVING, State.GONE, State.UNBORN, State.LEFT}
 
@@ -134,7 +144,9 @@ class Process:
         try:
             self._look(adopter, held=held, lockless=lockless, room=room)
         except Exception as error:  # noqa: BLE001 - whatever it is, the others are not kept waiting for it
-            self._bad(f"{type(error).__name__}: {error}")
+            # One that was removed meanwhile has nothing wrong with it.
+            if self._directory.exists():
+                self._bad(f"{type(error).__name__}: {error}")
         else:
             if self.problem is not None and self.state in {State.LIVING, State.DEAD}:
                 self._good()
@@ -178,6 +190,10 @@ class Process:
         """The agent is being stopped: its sinks are to let go."""
         self._leave_all()
 
+    def forget(self) -> None:
+        """It is not there any more: nothing that was wrong with it is."""
+        self._board.forget(f"process:{self.name}")
+
     def join(self, timeout: float) -> list[SinkFollower]:
         """Waits for its sinks; those that have not let go, or not with everything safe."""
         deadline = time.monotonic() + timeout
@@ -186,12 +202,6 @@ class Process:
         if self._orphan is not None:
             self._orphan.close()
         return [one for one in self._leaving if one.alive or one.failed is not None]
-
-    def forget(self) -> None:
-        """It has gone, and with it what was wrong with it."""
-        parts = ["", ":shown", *(f":{sink.name}{what}" for sink in self._sinks for what in ("", ":policy"))]
-        for part in parts:
-            self._board.good(f"process:{self.name}{part}")
 
     def _begin(self) -> None:
         self._living = _core.Living.open(self._directory)
@@ -218,7 +228,7 @@ class Process:
             if mine is not None and not by_agent:
                 self._leave(mine)
             elif mine is None and by_agent and not driven:
-                self._drive(sink, living)
+                self._try(sink, living)
         component = f"process:{self.name}:shown"
         if living.shown or not self.followers or time.monotonic() - self._since < _PATIENCE:
             self._board.good(component)
@@ -254,7 +264,7 @@ class Process:
         waiting = False
         for sink in self._sinks:
             if sink.name not in self.followers and sink.name not in self._unfit:
-                waiting |= not self._drive(sink, orphan)
+                waiting |= not self._try(sink, orphan)
         if waiting or not all(one.finished for one in self.followers.values()):
             return
         self.followers = {}
@@ -275,18 +285,44 @@ class Process:
         adopter.finish(orphan, done)
 
     def _enter_all(self, of: "_core.Living | _core.Orphan") -> None:
-        """The journal is kept for all our sinks from now on, but for one whose policy does not go with the log's."""
+        """The journal is kept for all our sinks from now on, but for one whose policy does not go with the log's.
+
+        One that it is kept for already goes by the policy that stands there, whatever ours says.
+        """
         self._unfit = set()
+        listed = set(of.sinks if isinstance(of, _core.Orphan) else (name for name, *_ in of.sinks()))
         for sink in self._sinks:
             component = f"process:{self.name}:{sink.name}:policy"
             try:
-                of.enter(sink.name, self._form(sink, of.policy))
+                fits = of.enter(sink.name, self._form(sink, of.policy))
             except ConfigError as error:
+                # Where its own process has entered it nothing depends on what we could have entered it with.
+                if sink.name in listed:
+                    continue
                 self._unfit.add(sink.name)
                 self._board.bad(component, str(error), _ADVICE)
             else:
-                self._board.good(component)
+                if fits:
+                    self._board.good(component)
+                else:
+                    self._board.bad(component, _OTHER_POLICY.format(sink.name), _POLICY_ADVICE)
         self._entered = True
+
+    def _try(self, sink: Sink, of: "_core.Living | _core.Orphan") -> bool:
+        """Begins to drive a sink; whether it is driven. What it cannot be opened for keeps no other one waiting."""
+        again, delay = self._unopened.get(sink.name, (0.0, _FIRST_DELAY))
+        if time.monotonic() < again:
+            return False
+        component = f"process:{self.name}:{sink.name}:open"
+        try:
+            driven = self._drive(sink, of)
+        except Exception as error:  # noqa: BLE001 - a third party's sink may raise whatever it likes
+            self._board.bad(component, f"{type(error).__name__}: {error}", _ADVICE)
+            self._unopened[sink.name] = time.monotonic() + delay, min(delay * 2, _LONGEST_DELAY)
+            return False
+        self._unopened.pop(sink.name, None)
+        self._board.good(component)
+        return driven
 
     def _drive(self, sink: Sink, of: "_core.Living | _core.Orphan") -> bool:
         """Begins to drive a sink; `False` where somebody else does."""

@@ -86,8 +86,10 @@ def dotted(value: object) -> object:
     flat: dict[str, object] = {}
     for key, one in value.items():
         inner = one if is_reference(one) else dotted(one)
-        table = isinstance(inner, Mapping) and not is_reference(one)
-        found = {f"{key}.{name}": at for name, at in inner.items()} if table else {str(key): inner}  # type: ignore[union-attr]  # which table says
+        if isinstance(inner, Mapping) and not is_reference(one):
+            found = {f"{key}.{name}": at for name, at in inner.items()}
+        else:
+            found = {str(key): inner}
         if twice := flat.keys() & found.keys():
             raise ConfigError(f"{min(twice)} is said twice, with its dots in quotes and without")
         flat |= found

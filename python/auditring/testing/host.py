@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -105,7 +106,7 @@ def _until_both_have_closed(kit: "SinkConformance", folder: Path) -> None:
         emit(log, _ROWS)
 
 
-_SCENES: Final = {
+_SCENES: Final[Mapping[str, Callable[[Any, Path], None]]] = {
     "restart": _until_killed_in_a_checkpoint,
     "second": functools.partial(_until_killed_by_a_commit, last=2),
     "third": functools.partial(_until_killed_by_a_commit, last=3),

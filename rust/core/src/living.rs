@@ -6,6 +6,7 @@ use std::sync::Arc;
 use auditring_flow::Progress;
 use auditring_journal::{
     Follower as Entry, Followers, Reader, SegmentHead, SinkLock, Step, is_held, list, lock_is_gone, process_text,
+    require_own,
 };
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -34,7 +35,9 @@ pub(crate) fn processes(py: Python<'_>, root: PathBuf) -> PyResult<Vec<Found>> {
     let look = || {
         let mut found = Vec::new();
         for (process, dir) in list(&root)? {
-            let (held, lockless) = (is_held(&dir)?, lock_is_gone(&dir)?);
+            // Where its lock cannot be asked nobody can tell either, and the others are looked at all the same.
+            let asked = is_held(&dir).and_then(|held| Ok((held, lock_is_gone(&dir)?)));
+            let (held, lockless) = asked.unwrap_or((false, true));
             if dir.is_dir() {
                 found.push((process_text(&process), dir, held, lockless));
             }
@@ -56,22 +59,23 @@ pub(crate) fn listed(dir: &Path) -> auditring_journal::Result<Vec<Listed>> {
 }
 
 /// Enters a sink that is not there, with its own policy in its journaled form; one that is there is as it was, but for whose
-/// turn it is: `by_agent`, unless that is for the list to say. Returns whose turn it is then.
+/// turn it is: `by_agent`, unless that is for the list to say. Returns whether the policy is the one that stands there (a sink
+/// goes by that, whoever drives it), or it is not the caller's turn to have one.
 pub(crate) fn enter(dir: &Path, name: &str, policy: &[u8], by_agent: Option<bool>) -> auditring_journal::Result<bool> {
-    Followers::change(dir, |followers| {
+    Followers::amend(dir, |followers| {
         let Some(entry) = followers.entries.iter_mut().find(|entry| entry.name == name) else {
-            let by_agent = by_agent.unwrap_or(true);
             followers.entries.push(Entry {
                 name: name.to_owned(),
                 policy: policy.to_owned(),
-                by_agent,
+                by_agent: by_agent.unwrap_or(true),
                 ..Entry::default()
             });
-            return (true, by_agent);
+            return (true, true);
         };
         let wanted = by_agent.unwrap_or(entry.by_agent);
         let changed = std::mem::replace(&mut entry.by_agent, wanted) != wanted;
-        (changed, wanted)
+        let others = by_agent.is_none() && !entry.by_agent;
+        (changed, others || entry.policy == policy)
     })
 }
 
@@ -96,10 +100,11 @@ impl Living {
 
 #[pymethods]
 impl Living {
-    /// Of a process's directory; none where it is not born yet.
+    /// Of a process's directory; none where it is not born yet. Another user's is refused: what is made in there would be ours,
+    /// and its process could neither read nor replace it.
     #[staticmethod]
     fn open(py: Python<'_>, directory: PathBuf) -> PyResult<Option<Self>> {
-        let head = py.detach(|| head(&directory)).map_err(os_error)?;
+        let head = py.detach(|| require_own(&directory).and_then(|()| head(&directory))).map_err(os_error)?;
         Ok(head.map(|head| Self { progress: Arc::new(Progress::of_living(&directory)), dir: directory, head }))
     }
 
@@ -152,7 +157,7 @@ impl Living {
     }
 
     /// Enters a sink for which the journal is kept from now on, with its own policy in its journaled form; one that is there
-    /// is as it was. Returns whether it is left to an agent.
+    /// is as it was. Returns whether it has that policy.
     fn enter(&self, py: Python<'_>, sink: &str, policy: &[u8]) -> PyResult<bool> {
         check(policy)?;
         py.detach(|| enter(&self.dir, sink, policy, None)).map_err(os_error)

@@ -790,12 +790,12 @@ impl Log {
     }
 
     /// Says whose turn it is at a sink: an agent's, or this process's. One that is not there is entered, with its own policy
-    /// in its journaled form.
+    /// in its journaled form. Returns whether it has that policy.
     #[pyo3(signature = (sink, *, by_agent, policy=Vec::new()))]
-    fn assign(&self, py: Python<'_>, sink: &str, by_agent: bool, policy: Vec<u8>) -> PyResult<()> {
-        let Some(machine) = &self.machine else { return Ok(()) };
+    fn assign(&self, py: Python<'_>, sink: &str, by_agent: bool, policy: Vec<u8>) -> PyResult<bool> {
+        let Some(machine) = &self.machine else { return Ok(true) };
         check(&policy)?;
-        py.detach(|| enter(&machine.dir, sink, &policy, Some(by_agent))).map(drop).map_err(os_error)
+        py.detach(|| enter(&machine.dir, sink, &policy, Some(by_agent))).map_err(os_error)
     }
 
     /// After pump and followers have ended: stores the totals, removes ring and journal if every sink is past. `leave`: where

@@ -144,10 +144,10 @@ impl Orphan {
         Ok(followers.entries.into_iter().map(|entry| entry.name).collect())
     }
 
-    /// Enters a sink, where it is not there, which is owed what its journal still has.
-    fn enter(&self, py: Python<'_>, sink: &str, policy: &[u8]) -> PyResult<()> {
+    /// Enters a sink, where it is not there, which is owed what its journal still has. Returns whether it has that policy.
+    fn enter(&self, py: Python<'_>, sink: &str, policy: &[u8]) -> PyResult<bool> {
         check(policy)?;
-        py.detach(|| enter(&self.dir, sink, policy, None)).map(drop).map_err(os_error)
+        py.detach(|| enter(&self.dir, sink, policy, None)).map_err(os_error)
     }
 
     /// The log's policy, in its journaled form, as its last segment has it.

@@ -241,6 +241,12 @@ impl One {
             cursors.push((Cursor::stored_ns(dir, &entry.name)?, Cursor { seq, ..cursor }, entry.name));
         }
         self.walk.advance(dir)?;
+        let scopes = Scopes::load(dir)?;
+        if !dir.exists() {
+            // Removed meanwhile, and the file of the scopes may have been gone before it was read: then rows would count once
+            // with their scope, of the last look or of the totals, and once more without.
+            return Ok(());
+        }
         let state = self.walk.state();
         let processes = &mut reading.processes;
         match (alive, state.ending) {
@@ -250,7 +256,6 @@ impl One {
         }
         let definitions = Definitions::decode(self.walk.definitions()).unwrap_or_default();
         let name = |code| definitions.get(code).map(|one| one.name.as_str());
-        let scopes = Scopes::load(dir)?;
         let mut samples = counted(&state.cells, name, scopes.as_ref());
         for (_, cursor, name) in &cursors {
             of_sink(name, &cursor.totals, &mut samples);

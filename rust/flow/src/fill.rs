@@ -16,6 +16,8 @@ use auditring_journal::{ScopeFile, Scopes, Tally, contexts};
 use auditring_policy::{FirstTouch, Redacted, Redactor, session_hash, touch_key};
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::Error;
+use crate::keep::Vanished;
 use crate::scoping::Scoping;
 use crate::timeline::Instant;
 
@@ -114,6 +116,11 @@ impl Fill {
     /// By what rows are counted, beside action and outcome.
     pub(crate) fn scopes(&self) -> Option<&Scopes> {
         self.scopes.as_ref().map(Scoping::scopes)
+    }
+
+    /// Puts the file of the scopes back where it was taken away.
+    pub(crate) fn keep(&mut self) -> Result<Option<Vanished>, Error> {
+        self.scopes.as_mut().map_or(Ok(None), Scoping::keep)
     }
 
     /// Whether anything is redacted.

@@ -320,7 +320,11 @@ impl Pump {
     /// Looks whether the journal is still where it was, and puts back what was taken away of it: nothing of that is lost, as
     /// long as this process lives. Returns what was found, and why something could not be put back.
     pub fn keep(&mut self, held: &ProcessDir) -> (Vec<Vanished>, Result<(), Error>) {
-        let (found, mut result) = self.keep.look(held, &self.progress, self.unfollowed.max(self.let_go));
+        let (mut found, mut result) = self.keep.look(held, &self.progress, self.unfollowed.max(self.let_go));
+        result = result.and_then(|()| {
+            found.extend(self.fill.keep()?);
+            Ok(())
+        });
         result = result.and_then(|()| Ok(self.progress.show()?));
         if !self.ended {
             result = result.and_then(|()| self.followed_by());

@@ -5,7 +5,10 @@
 //! has no scope, and its rows count as what is left when all scopes are taken from the whole.
 
 use auditring_event::Context;
-use auditring_journal::{ScopeFile, Scopes};
+use auditring_journal::{ScopeFile, Scopes, What};
+
+use crate::Error;
+use crate::keep::Vanished;
 
 /// Reads a column of a context.
 type Read = fn(&Context) -> Option<&str>;
@@ -43,6 +46,13 @@ impl Scoping {
 
     pub(crate) fn scopes(&self) -> &Scopes {
         self.file.scopes()
+    }
+
+    /// Puts its file back where it was taken away.
+    pub(crate) fn keep(&mut self) -> Result<Option<Vanished>, Error> {
+        let found = self.file.restore()?;
+        let told = |what: What| Vanished { path: self.file.path().to_owned(), kind: "journal", what, restored: true };
+        Ok(found.map(told))
     }
 
     pub(crate) fn of(&mut self, context: &Context) -> Option<u16> {

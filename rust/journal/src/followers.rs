@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::cursor::{Cursor, check_name, is_seq};
 use crate::document;
 use crate::error::{Error, Result};
+use crate::files;
 use crate::lock::Brief;
 
 const KIND: &str = "followers";
@@ -115,6 +116,27 @@ impl Followers {
     /// # Errors
     /// If it is held for too long, cannot be read or written, or says what cannot be: the old list is in force then.
     pub fn change<T>(dir: &Path, change: impl FnOnce(&mut Self) -> (bool, T)) -> Result<T> {
+        Self::held(dir, |_| Ok(()), change)
+    }
+
+    /// The same of a list that is there. Every process is born with one, so one that is not has been taken away: whoever made
+    /// another would let go of all who stand in it, and its process puts it back.
+    ///
+    /// # Errors
+    /// As [`Followers::change`], and where it is not there.
+    pub fn amend<T>(dir: &Path, change: impl FnOnce(&mut Self) -> (bool, T)) -> Result<T> {
+        let there = |path: &Path| match files::look(path)? {
+            Some(_) => Ok(()),
+            None => Err(Error::io("change", path, std::io::ErrorKind::NotFound.into())),
+        };
+        Self::held(dir, there, change)
+    }
+
+    fn held<T>(
+        dir: &Path,
+        check: impl FnOnce(&Path) -> Result<()>,
+        change: impl FnOnce(&mut Self) -> (bool, T),
+    ) -> Result<T> {
         let until = Instant::now() + PATIENCE;
         let _hold = loop {
             if let Some(hold) = Self::hold(dir)? {
@@ -125,6 +147,7 @@ impl Followers {
             }
             sleep(POLL);
         };
+        check(&dir.join(FILE))?;
         let mut followers = Self::load(dir)?;
         let (changed, answer) = change(&mut followers);
         if changed {

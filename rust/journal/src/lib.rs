@@ -82,7 +82,9 @@ pub use followers::{Follower, Followers, Hold, Mark};
 pub use head::{LanePosition, MAX_HEAD, SegmentHead};
 pub use lock::Lock;
 pub use memory::in_memory;
-pub use process_dir::{Owner, ProcessDir, is_held, list, lock_is_gone, process_text, purge, remove_remains, strangers};
+pub use process_dir::{
+    Owner, ProcessDir, is_held, list, lock_is_gone, process_text, purge, remove_remains, require_own, strangers,
+};
 pub use reader::{Reader, Step};
 pub use retain::{Deleted, bytes_held, delete_oldest, delete_oldest_before, delete_passed, free_bytes, holding};
 pub use scopes::{OTHER, ScopeFile, Scopes};

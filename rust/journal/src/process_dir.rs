@@ -309,6 +309,14 @@ fn is_passing(name: &str) -> bool {
     name.starts_with(DEAD) || name.starts_with(TEMPORARY)
 }
 
+/// Refuses a process's directory that is another user's, or a link to one: what we made in there its owner could not touch.
+///
+/// # Errors
+/// If it is, or is not there.
+pub fn require_own(dir: &Path) -> Result<()> {
+    files::own_dir(dir).map(drop)
+}
+
 /// Whether somebody holds a process's directory: whether the process lives, or is being recovered. Asks without taking.
 ///
 /// # Errors

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::counters::SCOPES;
 use crate::error::{Error, Result};
 use crate::files;
+use crate::vanish::{What, vanished};
 
 const FILE: &str = "scopes";
 const HEAD: &str = "auditring scopes 1 ";
@@ -32,6 +33,20 @@ pub const OTHER: u16 = 0;
 struct Head {
     labels: Vec<(String, String)>,
     limit: u16,
+}
+
+impl Head {
+    fn line(&self, path: &Path) -> Result<String> {
+        let json = serde_json::to_string(self)
+            .map_err(|error| Error::damaged(path, format!("it cannot be written as JSON: {error}")))?;
+        Ok(format!("{HEAD}{json}\n"))
+    }
+}
+
+/// The line of a scope; none where its values have no JSON.
+fn line(values: &[String]) -> Option<String> {
+    let json = serde_json::to_string(values).ok()?;
+    Some(format!("{:08x} {json}\n", crc32fast::hash(json.as_bytes())))
 }
 
 /// The scopes of a process.
@@ -101,9 +116,7 @@ impl ScopeFile {
     pub fn create(dir: &Path, labels: Vec<(String, String)>, limit: u16) -> Result<Self> {
         let path = dir.join(FILE);
         let head = Head { labels: labels.clone(), limit: limit.min(SCOPES as u16 - 1) };
-        let json = serde_json::to_string(&head)
-            .map_err(|error| Error::damaged(&path, format!("it cannot be written as JSON: {error}")))?;
-        let line = format!("{HEAD}{json}\n");
+        let line = head.line(&path)?;
         let file = files::create_new(&path)?;
         file.write_all_at(line.as_bytes(), 0).map_err(|e| Error::io("write", &path, e))?;
         let scopes = Scopes { labels, values: Vec::new() };
@@ -150,12 +163,26 @@ impl ScopeFile {
 
     /// Writes a line over whatever half of one was left there.
     fn append(&mut self, values: &[String]) -> bool {
-        let (Some(file), Ok(json)) = (&self.file, serde_json::to_string(values)) else { return false };
-        let line = format!("{:08x} {json}\n", crc32fast::hash(json.as_bytes()));
+        let (Some(file), Some(line)) = (&self.file, line(values)) else { return false };
         // What the system refuses now it may take another time; nobody reads beyond the last whole line.
         let written = file.write_all_at(line.as_bytes(), self.len).is_ok();
         self.len += if written { line.len() as u64 } else { 0 };
         written
+    }
+
+    /// Puts the file back where it was taken away, or its numbers would mean nothing to anybody; what became of it.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub fn restore(&mut self) -> Result<Option<What>> {
+        let Some(file) = &self.file else { return Ok(None) };
+        let Some(what) = vanished(file, &self.path)? else { return Ok(None) };
+        let mut text = self.head.line(&self.path)?;
+        text.extend(self.scopes.values.iter().filter_map(|values| line(values)));
+        files::replace(&self.path, text.as_bytes())?;
+        self.file = Some(files::open_lock(&self.path, false)?);
+        self.len = text.len() as u64;
+        Ok(Some(what))
     }
 
     /// The file.
@@ -187,6 +214,17 @@ mod tests {
         let read = Scopes::load(dir.path()).unwrap().unwrap();
         assert_eq!(&read, file.scopes());
         assert_eq!((read.get(2).unwrap(), read.get(OTHER), read.get(3)), (&one("b\n\"")[..], None, None));
+    }
+
+    #[test]
+    fn a_file_that_was_taken_away_is_put_back_with_all_that_stood_in_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut file = ScopeFile::create(dir.path(), labels(), 9).unwrap();
+        assert_eq!((file.number(one("a")), file.restore().unwrap()), (1, None));
+        std::fs::remove_file(file.path()).unwrap();
+        assert_eq!((file.number(one("b")), file.restore().unwrap()), (2, Some(What::Deleted)));
+        assert_eq!((file.number(one("c")), file.restore().unwrap()), (3, None));
+        assert_eq!(Scopes::load(dir.path()).unwrap().unwrap().values, ["a", "b", "c"].map(one));
     }
 
     #[test]

@@ -39,6 +39,8 @@ impl Stock {
             next_seq: 99,
             cells: (1..9).map(|cell| (cell, u64::from(cell) * 7)).collect(),
             sinks: [(SINK.to_owned(), cursor.totals.clone())].into(),
+            declared: [(4096, "com.example.Declared".to_owned())].into(),
+            scopes: None,
         };
         let id = 0x0011_2233_4455_6677_8899_aabb_ccdd_eeff_u128.to_be_bytes();
         totals.store(&root, &id)?;

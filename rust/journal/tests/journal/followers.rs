@@ -78,3 +78,15 @@ fn a_change_waits_for_another_one_and_loses_nothing_of_it() {
     drop(hold);
     assert!(Followers::hold(path).unwrap().is_some());
 }
+
+#[test]
+fn a_list_that_was_taken_away_is_not_made_anew_by_a_change() {
+    let dir = tempfile::tempdir().unwrap();
+    let add = |list: &mut Followers| (true, list.entries.push(entry("agents", 0)));
+    assert!(Followers::amend(dir.path(), add).is_err());
+    assert!(!Followers::is_there(dir.path()));
+    Followers { entries: vec![entry("own", 7)] }.store(dir.path()).unwrap();
+    Followers::amend(dir.path(), add).unwrap();
+    let names: Vec<_> = Followers::load(dir.path()).unwrap().entries.into_iter().map(|one| one.name).collect();
+    assert_eq!(names, ["own", "agents"]);
+}
