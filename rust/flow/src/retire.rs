@@ -47,8 +47,11 @@ pub fn retire(root: &Path, process: &[u8; 16], held: &mut Option<ProcessDir>) ->
         scopes: Scopes::load(dir).unwrap_or_default(),
     };
     totals.store(root, process)?;
-    if let Some(dir) = held.take() {
-        dir.remove()?;
+    if let Some(dir) = held.as_ref() {
+        // Refused, it is held on to, and asked for again.
+        dir.bury()?;
     }
+    *held = None;
+    remove_remains(root, process)?;
     Ok(true)
 }

@@ -451,3 +451,27 @@ fn what_is_recovered_is_judged_by_the_policy_that_was_in_force_last() {
         assert_eq!(remains.story().0, [(1, 0), (2, 1), (3, 2)]);
     }
 }
+
+#[test]
+fn a_directory_that_cannot_be_removed_is_held_on_to_and_one_that_was_half_removed_is_removed() {
+    let mut rig = rig();
+    rig.reads(0..10);
+    rig.pump();
+    let remains = rig.die();
+    let mut held = ProcessDir::adopt(&remains.dir).unwrap();
+    recover(&mut held, "", None).unwrap();
+    remains.deliver_all();
+    let process = fold(&remains.dir).unwrap().head.unwrap().process;
+    let dead = remains.dir.with_file_name(format!(".dead-{}", remains.dir.file_name().unwrap().to_string_lossy()));
+    std::fs::create_dir(&dead).unwrap();
+    std::fs::write(dead.join("in the way"), b"").unwrap();
+    retire(&remains.root(), &process, &mut held).unwrap_err();
+    assert!(held.is_some() && remains.dir.is_dir(), "whoever asks again finds it");
+    std::fs::remove_dir_all(&dead).unwrap();
+    assert!(retire(&remains.root(), &process, &mut held).unwrap());
+    assert!(held.is_none() && !remains.dir.exists() && !dead.exists());
+    // As when only its name could be changed.
+    std::fs::create_dir(&dead).unwrap();
+    assert!(retire(&remains.root(), &process, &mut held).unwrap());
+    assert!(!dead.exists());
+}

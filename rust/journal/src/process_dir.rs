@@ -208,11 +208,20 @@ impl ProcessDir {
     /// # Errors
     /// If the system refuses; the directory may be under its dead name then: see [`remove_remains`].
     pub fn remove(self) -> Result<()> {
+        let dead = self.bury()?;
+        dead.parent().map_or(Ok(()), files::sync_dir)?;
+        files::remove_all(&dead)
+    }
+
+    /// The first step of it: the directory goes under its dead name, which it returns. What is left is [`remove_remains`].
+    ///
+    /// # Errors
+    /// If the system refuses: then it is as it was, and still held.
+    pub fn bury(&self) -> Result<PathBuf> {
         let name = self.path.file_name().unwrap_or_default().to_string_lossy();
         let dead = self.path.with_file_name(format!("{DEAD}{name}"));
         fs::rename(&self.path, &dead).map_err(|e| Error::io("rename", &self.path, e))?;
-        dead.parent().map_or(Ok(()), files::sync_dir)?;
-        files::remove_all(&dead)
+        Ok(dead)
     }
 }
 
@@ -225,6 +234,7 @@ pub fn remove_remains(root: &Path, process: &[u8; 16]) -> Result<()> {
     if !files::real_dir(&dead)? {
         return Ok(());
     }
+    files::sync_dir(&root.join(JOURNAL))?;
     files::remove_all(&dead)
 }
 
