@@ -18,6 +18,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::files;
@@ -29,8 +30,11 @@ const MAGIC: &[u8; 8] = b"auditshw";
 const LEN: usize = 64;
 const CRC: usize = 40;
 const OVER: u64 = 1;
-/// How often a file that is being written is looked at anew.
-const TRIES: usize = 100;
+/// How often a file that is being written is looked at anew: at once, and then so long after, for its writer may have lost
+/// its processor in the middle.
+const TRIES: u32 = 120;
+const AT_ONCE: u32 = 100;
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// What is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,12 +56,12 @@ impl Shown {
     /// If it cannot be read or is damaged.
     pub fn load(dir: &Path) -> Result<Option<Self>> {
         let path = dir.join(FILE);
-        for _ in 0..TRIES {
+        for attempt in 0..TRIES {
             let Some(bytes) = files::read(&path, LEN as u64)? else { return Ok(None) };
             if let Some(shown) = Self::decode(&bytes) {
                 return Ok(Some(shown));
             }
-            std::thread::yield_now();
+            if attempt < AT_ONCE { std::thread::yield_now() } else { std::thread::sleep(PAUSE) }
         }
         Err(Error::damaged(&path, "its checksum is wrong"))
     }
