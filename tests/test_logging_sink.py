@@ -28,8 +28,12 @@ ROOT = "auditring.audit"
 
 @pytest.fixture(autouse=True)
 def _as_before() -> Iterator[None]:
-    """What a test does to the loggers of ours is undone."""
+    """What a test does to the loggers of ours, and `dictConfig` to all others, is undone."""
+    others = [one for one in logging.root.manager.loggerDict.values() if isinstance(one, logging.Logger)]
+    before = [(one, one.disabled) for one in others]
     yield
+    for other, disabled in before:
+        other.disabled = disabled
     for logger in _loggers.made():
         for handler in logger.handlers:
             handler.close()

@@ -31,7 +31,7 @@ def scribbled(root: Path, monkeypatch: pytest.MonkeyPatch, at: int, data: bytes)
         go_on.wait(60)
 
     # The pump's thread calls it between two runs: as long as it does not come back nothing is taken out of the ring.
-    monkeypatch.setattr(Pump, "_watch", hold)
+    monkeypatch.setattr(Pump, "_keep_up", hold)
     assert held.wait(30)
     for name in ("before", "poison-poison", "after"):
         log.emit("com.example.Thing", context={"name": name})

@@ -261,7 +261,8 @@ def judge(path: Path, told: list[int], said: dict[str, int], mode: str) -> None:
             assert not missing, f"thread {number}: {len(missing)} acknowledged denials are missing"
             assert len(there) <= count + 1, f"thread {number}: {len(there)} denials, {count} acknowledged"
         if said:
-            assert reads + said["dropped"] == said["reads"], (reads, said, lost)
+            # A call may be counted as dropped and be there all the same, one a thread at most: twice, never not at all.
+            assert 0 <= reads + said["dropped"] - said["reads"] <= THREADS, (reads, said, lost)
             assert said["dropped"] == lost["dropped Read"], (said, lost)
             assert said["refused"] == said["raised"], said
 
