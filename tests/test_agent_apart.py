@@ -1,33 +1,17 @@
 """What an agent meets that is not as it should be: it is told of, does no harm, and keeps nobody else waiting."""
 
 import os
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 import auditring
+from agent_rig import running
 from auditring import AuditLog, Keep, Policy, Rule, _core
 from auditring.agent import Agent
 from auditring.sinks import JsonlSink, ParquetSink
-from auditring.sinks.base import Sink, SinkContext
+from auditring.sinks.base import SinkContext
 from deadlines import until
-
-
-@contextmanager
-def running(root: Path, *sinks: Sink) -> Iterator[Agent]:
-    """An agent in a thread of its own."""
-    agent = Agent(root, sinks)
-    thread = threading.Thread(target=agent.run)
-    thread.start()
-    try:
-        yield agent
-    finally:
-        agent.stop()
-        thread.join(30)
-    assert not thread.is_alive()
 
 
 def problems(agent: Agent) -> dict[str, str]:

@@ -11,25 +11,11 @@ from typing import Self
 import pytest
 
 import auditring
+from agent_rig import running
 from auditring import Keep, Policy, Retention, Rule, _core
-from auditring.agent import Agent
 from auditring.sinks import JsonlSink, ParquetSink
 from auditring.sinks.base import RowBatch, Sink
 from deadlines import until
-
-
-@contextlib.contextmanager
-def running(root: Path, *sinks: Sink) -> Iterator[Agent]:
-    """An agent in a thread of this process; its hosts may be logs of this process, too."""
-    agent = Agent(root, sinks)
-    thread = threading.Thread(target=agent.run)
-    thread.start()
-    try:
-        yield agent
-    finally:
-        agent.stop()
-        thread.join(30)
-        assert not thread.is_alive()
 
 
 def written(root: Path) -> str:

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from auditring.agent import Agent
+from auditring.sinks.base import Sink
 from deadlines import until
 
-__all__ = ["AgentProcess", "HostProcess", "lines", "settled", "tables"]
+__all__ = ["AgentProcess", "HostProcess", "lines", "running", "settled", "tables"]
 
 ACTION = "com.example.Made"
 _HOST = """
@@ -220,3 +222,17 @@ def lines(path: Path) -> Counter[str]:
             if event["action"] == ACTION:
                 found[event["context"]["n"]] += 1
     return found
+
+
+@contextmanager
+def running(root: Path, *sinks: Sink) -> Iterator[Agent]:
+    """An agent in a thread of this process; its hosts may be logs of this process, too."""
+    agent = Agent(root, sinks)
+    thread = threading.Thread(target=agent.run)
+    thread.start()
+    try:
+        yield agent
+    finally:
+        agent.stop()
+        thread.join(30)
+        assert not thread.is_alive()
