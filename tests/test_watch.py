@@ -1,5 +1,6 @@
 """What is taken away under a running host is noticed, told, and made anew; no row is lost that a sink had to write."""
 
+import errno
 import os
 import shutil
 import signal
@@ -31,11 +32,20 @@ Take = Callable[[Path], None]
 
 
 def delete(path: Path) -> None:
-    """Takes it away for good."""
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
+    """Takes it away for good, once more where the host put something back meanwhile."""
+    if not path.is_dir():
         path.unlink()
+        return
+    for _ in range(100):
+        try:
+            shutil.rmtree(path)
+        except OSError as error:
+            if error.errno not in {errno.ENOTEMPTY, errno.ENOENT}:
+                raise
+        else:
+            return
+    message = f"{path} came back a hundred times"
+    raise AssertionError(message)
 
 
 def move(path: Path) -> None:
@@ -52,7 +62,7 @@ def replace_by_file(path: Path) -> None:
 def replace_by_folder(path: Path) -> None:
     """Puts a folder in its place."""
     delete(path)
-    path.mkdir()
+    path.mkdir(exist_ok=True)  # the host may have been quicker
 
 
 MOUNT, UMOUNT = (shutil.which(name) or "" for name in ("mount", "umount"))
