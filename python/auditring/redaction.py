@@ -15,6 +15,7 @@ from typing import Final, Self
 from auditring import _core
 from auditring.config import unknown_key
 from auditring.exceptions import ConfigError
+from auditring.secrets import contents
 
 __all__ = ["Drop", "Hash", "How", "Redact", "RedactionKey", "Truncate", "check_ring", "read_key", "reference", "same"]
 
@@ -23,6 +24,7 @@ RedactionKey = _core.RedactionKey
 
 _LEAST_KEY: Final = 16
 _MOST_KEY: Final = 4096
+# A group may share a key: its processes hash alike.
 _OTHERS: Final = stat.S_IRWXO | stat.S_IWGRP
 _TMPFS: Final = Path("/dev/shm")  # noqa: S108 - where rings lie, for their owner alone
 _ID: Final = "id"
@@ -166,7 +168,7 @@ def read_key(reference: str) -> RedactionKey:
     scheme, _, rest = Hash(reference).key.partition(":")
     if scheme == _ID:
         raise ConfigError(f"{reference}: that is what a key is called, not where it is; say 'env:NAME' or 'file:/path'")
-    key = _from_environment(rest) if scheme == "env" else _from_file(rest)
+    key = _from_environment(rest) if scheme == "env" else contents(rest, of="key", most=_MOST_KEY, closed_to=_OTHERS)
     if len(key) < _LEAST_KEY:
         raise ConfigError(f"{reference}: the key has fewer than {_LEAST_KEY} bytes; make one: openssl rand -hex 32")
     return RedactionKey(key)
@@ -177,27 +179,6 @@ def _from_environment(name: str) -> bytes:
     if value is None:
         raise ConfigError(f"env:{name}: there is no such variable; export {name}=$(openssl rand -hex 32), and keep it")
     return value
-
-
-def _from_file(path: str) -> bytes:
-    try:
-        # Not to wait for somebody to write into a pipe.
-        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError as error:
-        raise ConfigError(f"file:{path}: {error.strerror}") from error
-    try:
-        told = os.fstat(file)
-        if not stat.S_ISREG(told.st_mode):
-            raise ConfigError(f"file:{path}: not a file")
-        if told.st_mode & _OTHERS:
-            raise ConfigError(
-                f"file:{path}: mode {stat.S_IMODE(told.st_mode):04o} lets others at the key; chmod 600 {path}"
-            )
-        if told.st_size > _MOST_KEY:
-            raise ConfigError(f"file:{path}: {told.st_size} bytes are no key; at most {_MOST_KEY}")
-        return os.read(file, _MOST_KEY).removesuffix(b"\n").removesuffix(b"\r")
-    finally:
-        os.close(file)
 
 
 def check_ring(redact: Sequence[Redact], ring: str | os.PathLike[str] | None) -> None:

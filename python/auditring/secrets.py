@@ -9,13 +9,12 @@ import dataclasses
 import os
 import stat
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Final, Self
 
 from auditring.config import unknown_key
 from auditring.exceptions import ConfigError
 
-__all__ = ["Secret", "scrubbed"]
+__all__ = ["Secret", "contents", "scrubbed"]
 
 _MOST: Final = 64 << 10
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
@@ -62,7 +61,10 @@ class Secret:
 
     def read(self) -> str:
         """What is there now, without a newline at its end. Raises `ConfigError`, which says nothing of it."""
-        value = _of_variable(self.env) if self.env is not None else _of_file(self.file or "")
+        if self.env is not None:
+            value = _of_variable(self.env)
+        else:
+            value = contents(self.file or "", of="secret", most=_MOST, closed_to=_OTHERS)
         try:
             text = value.decode()
         except UnicodeDecodeError:
@@ -86,7 +88,11 @@ def _of_variable(name: str) -> bytes:
     return value.removesuffix(b"\n")
 
 
-def _of_file(path: str) -> bytes:
+def contents(path: str, *, of: str, most: int, closed_to: int) -> bytes:
+    """A small file that only those can get at who may, without a newline at its end: what it holds is `of` this kind.
+
+    No bit of `closed_to` may be set in its mode. Raises `ConfigError`, which says nothing of what is in it.
+    """
     try:
         # Not to wait for somebody to write into a pipe. Links are followed: that is how secrets are mounted.
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -96,13 +102,13 @@ def _of_file(path: str) -> bytes:
         told = os.fstat(file)
         if not stat.S_ISREG(told.st_mode):
             raise ConfigError(f"file:{path}: not a file")
-        if told.st_mode & _OTHERS:
+        if told.st_mode & closed_to:
             mode = f"{stat.S_IMODE(told.st_mode):04o}"
-            raise ConfigError(f"file:{path}: mode {mode} lets others at the secret; chmod 600 {Path(path).name}")
-        if told.st_size > _MOST:
-            raise ConfigError(f"file:{path}: {told.st_size} bytes are no secret; at most {_MOST}")
+            raise ConfigError(f"file:{path}: mode {mode} lets others at the {of}; chmod 600 {path}")
+        if told.st_size > most:
+            raise ConfigError(f"file:{path}: {told.st_size} bytes are no {of}; at most {most}")
         value = b""
-        while part := os.read(file, _MOST + 1 - len(value)):
+        while part := os.read(file, most + 1 - len(value)):
             value += part
         return value.removesuffix(b"\n").removesuffix(b"\r")
     finally:
