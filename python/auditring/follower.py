@@ -16,6 +16,7 @@ from typing import Any, Final, TypeVar
 
 from auditring import _core
 from auditring.exceptions import FileGone, SinkAhead, SinkError, SinkRejected
+from auditring.forking import calling
 from auditring.health import HealthBoard
 from auditring.outage import Outage
 from auditring.sinks.base import Checkpoint, Sink, hurry, missing_of
@@ -313,7 +314,7 @@ class SinkFollower:
     def _let_go(self) -> None:
         """Whoever drives the sink next finds neither file nor lock in our hands, also where the sink has failed."""
         try:
-            self.sink.close()
+            self._call(self.sink.close)
         except Exception as error:  # noqa: BLE001 - a third party's sink may raise whatever it likes
             self._health.bad(self._component, f"{type(error).__name__}: {error}", _ADVICE)
         self._rows.close()
@@ -382,7 +383,8 @@ class SinkFollower:
         """Calls the sink, so that others see for how long it has been at it."""
         self._calling = call.__name__, time.monotonic()
         try:
-            return call(*args)
+            with calling():
+                return call(*args)
         finally:
             with self._changed:
                 self._calling, hangs, self._hangs = None, self._hangs, None

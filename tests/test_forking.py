@@ -1,0 +1,113 @@
+"""A fork beside sinks at work: the child inherits no lock that one of them held, and nobody waits for ever."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+DEADLINE = 60.0
+
+HEAD = """
+import logging, os, sys, threading, time
+import auditring
+from auditring.sinks import LoggingSink
+
+inside, forked = threading.Event(), threading.Event()
+stream = threading.Lock()  # such as a stream has: nobody makes it anew in a child
+parent = os.getpid()
+
+class Handler(logging.Handler):
+    def emit(self, record):
+        with stream:
+            if record.action == "com.example.Wait" and os.getpid() == parent:
+                inside.set()
+                at_work()
+
+def open_log():
+    logging.getLogger("auditring.audit").addHandler(Handler())
+    logging.getLogger("auditring.audit").setLevel("INFO")
+    return auditring.open(sys.argv[1], sinks=(LoggingSink(),), balance=None)
+"""
+
+IN_THE_MIDDLE = """
+def at_work():
+    time.sleep(0.1)
+
+log = open_log()
+log.emit("com.example.Wait")
+assert inside.wait(30)
+child = os.fork()
+if child == 0:
+    os._exit(0 if stream.acquire(timeout=5) else 7)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+log.close(30)
+"""
+
+THAT_HANGS = """
+def at_work():
+    assert forked.wait(30)
+
+log = open_log()
+log.emit("com.example.Wait")
+assert inside.wait(30)
+child = os.fork()
+if child == 0:
+    os._exit(0)
+forked.set()
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+log.emit("com.example.After")
+log.close(30)
+"""
+
+THAT_FORKS = """
+def at_work():
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+
+log = open_log()
+log.emit("com.example.Wait")
+log.flush(30)
+log.emit("com.example.After")
+log.close(30)
+"""
+
+FORKS_AT_ONCE = """
+def at_work():
+    pass
+
+def fork():
+    for _ in range(20):
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if stream.acquire(timeout=5) else 7)
+        codes.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+
+codes = []
+log = open_log()
+threads = [threading.Thread(target=fork) for _ in range(4)]
+for thread in threads:
+    thread.start()
+while any(thread.is_alive() for thread in threads):
+    log.emit("com.example.Load")
+    time.sleep(0.0005)
+print(sum(code == 0 for code in codes) // 80 - 1)
+log.close(30)
+"""
+
+
+@pytest.mark.parametrize(
+    "body", [IN_THE_MIDDLE, THAT_HANGS, THAT_FORKS, FORKS_AT_ONCE], ids=["middle", "hangs", "forks", "at-once"]
+)
+def test_a_fork_beside_a_sinks_call(tmp_path: Path, body: str) -> None:
+    """What ends within a moment is waited for, and so is no lock held in the child; what hangs is not, nor oneself."""
+    done = subprocess.run(
+        [sys.executable, "-c", HEAD + body, str(tmp_path / "audit")],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "0\n", "")
