@@ -17,7 +17,8 @@ export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
 RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust -type f \( -name '*.rs' -o -name '*.toml' \))
 TSAN_TARGET := $(shell uname -m)-unknown-linux-gnu
 PYTEST := $(BIN)/python -m pytest
-TORTURES := loom tsan asan fuzz kills agents power faults flood sinks disk kafka
+# Those that build beside those that mostly wait.
+TORTURES := kafka asan kills tsan agents fuzz faults loom power flood sinks disk
 
 .PHONY: ci-tools help build demo test test-free-threaded test-rust test-python test-python-kafka test-python-rest lint lint-rust lint-python bench torture docs clean toolchain fuzz $(TORTURES:%=torture-%)
 
@@ -137,7 +138,8 @@ lint-python: build
 	$(BIN)/python -m mypy.stubtest auditring._core
 	$(BIN)/python docs/generate.py --check
 
-torture: $(TORTURES:%=torture-%) ## what takes patience, in short forms: models, sanitizers, hostile files, kill -9, power cuts, failing calls, floods, full disks, a Kafka that is away
+torture: build ci-tools ## what takes patience, in short forms: models, sanitizers, hostile files, kill -9, power cuts, failing calls, floods, full disks, a Kafka that is away
+	$(MAKE) --no-print-directory --jobs=2 --output-sync=target $(TORTURES:%=torture-%)
 
 # Each has a target directory of its own, so that other flags do not throw away the builds above.
 torture-loom: toolchain
@@ -164,21 +166,21 @@ fuzz: toolchain ## ten million hostile files under AddressSanitizer (FUZZ="--see
 	    $(CARGO) run --package auditring-fuzz --locked --quiet --target $(TSAN_TARGET) $(FUZZ_BUILD) -- $(FUZZ)
 
 torture-fuzz:
-	$(MAKE) --no-print-directory fuzz FUZZ="--seconds 30" FUZZ_BUILD="--target-dir target/asan"
+	$(MAKE) --no-print-directory fuzz FUZZ="--seconds 20" FUZZ_BUILD="--target-dir target/asan"
 
 # Each life has a seed of its own, which a failure names. The short form ends by the clock, whatever the machine. The Kafka
 # proxy is killed once in tests/kafka; KILLS="--host kafka --kills 200" kills it under load.
-KILLS ?= --host threads --host uvicorn --seconds 60
+KILLS ?= --host threads --host uvicorn --seconds 40
 torture-kills: build
 	$(BIN)/python tests/torture/kills.py $(KILLS)
 
 # Agents that are killed, stopped, doubled and handed sinks to, and hosts that are killed under them.
-AGENTS ?= --kills 20 --seconds 60
+AGENTS ?= --kills 20 --seconds 30
 torture-agents: build
 	PYTHONPATH=tests/shared $(BIN)/python tests/torture/agents.py $(AGENTS)
 
 # Power cuts want root, for a file system of their own; elsewhere they say why they are skipped.
-POWER ?= --seconds 35
+POWER ?= --seconds 20
 torture-power: build
 	$(BIN)/python tests/torture/power.py $(POWER)
 
