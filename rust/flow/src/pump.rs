@@ -9,7 +9,9 @@
 //! - rows that wait in a window are told when it is over: by a later row, else by a batch without rows;
 //! - the anchor is taken after the tail was loaded, so every stamp of the batch lies before it.
 
-use std::io;
+mod batch;
+mod room;
+
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,10 +20,7 @@ use std::time::{Duration, Instant as Clockwork};
 use auditring_event::record::{Encoder, RecordView};
 use auditring_event::{Definitions, named};
 use auditring_journal::counters;
-use auditring_journal::{
-    BatchFlags, BatchMeta, Follower, Followers, LaneRange, ProcessDir, ScopeFile, Writer, bytes_held,
-    delete_oldest_before, delete_passed, free_bytes, holding, segments,
-};
+use auditring_journal::{BatchFlags, Follower, Followers, LaneRange, ProcessDir, ScopeFile, Writer, free_bytes};
 use auditring_policy::Policy;
 use auditring_ring::{Clock, OwnedConsumer, Position, Ring, consumer_of};
 use xxhash_rust::xxh3::xxh3_128;
@@ -40,7 +39,7 @@ use crate::rolls::Rolls;
 use crate::select::policy_in;
 use crate::syncer::{Syncer, Unsynced, Untold};
 use crate::ticks::Ticks;
-use crate::timeline::{Timeline, Told, journaled};
+use crate::timeline::{Timeline, Told};
 
 /// A batch ends when its rows have reached this.
 const BATCH_BYTES: usize = 1 << 20;
@@ -50,17 +49,10 @@ const BUSY_BYTES: usize = 256 << 10;
 const NAP: Duration = Duration::from_millis(10);
 /// The same while next to nothing comes: what a quiet host pays for the pump is its wake-ups.
 const QUIET_NAP: Duration = Duration::from_millis(50);
-/// How often budget and disk are looked at.
-const LOOK: Duration = Duration::from_millis(100);
 /// Free space that the journal leaves for sealing, at most; a quarter of what is free at the start where that is less.
 const RESERVE: u64 = 32 << 20;
-/// `ENOSPC`, the same number wherever this runs.
-const ENOSPC: i32 = 28;
 /// How long a claim may stay open after the ring was closed.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// How long the list of followers may be in somebody's hands before the journal's budget is kept all the same: whoever is
-/// stopped in the middle of a change must not let the journal grow without an end.
-const HOLD_UP: Duration = Duration::from_secs(5);
 /// Bits of a lane's count of claims.
 const CLAIMS: u32 = u32::MAX >> 1;
 /// Less than this in a batch is next to nothing.
@@ -559,206 +551,6 @@ impl Pump {
         self.lanes().map(|at| lane(self.consumer.released(at), self.consumer.position(at))).collect()
     }
 
-    fn fill_from_ring(&mut self) {
-        if self.fill.redacts() {
-            // What is in front of the tail that was loaded had been declared before: it must be known to be redacted.
-            self.learn();
-            self.fill.define(&self.definitions);
-        }
-        // Each lane comes to its share of a batch, then whoever has more.
-        let count = self.ring.geometry().lanes;
-        for turn in 0..count {
-            self.take((self.first + turn) % count, BATCH_BYTES * (turn as usize + 1) / count as usize);
-        }
-        for turn in 0..count {
-            self.take((self.first + turn) % count, BATCH_BYTES);
-        }
-    }
-
-    /// Takes records out of a lane until the batch has so many bytes.
-    fn take(&mut self, lane: u32, bytes: usize) {
-        while self.fill.bytes() < bytes {
-            let Some(payload) = self.consumer.next(lane) else { break };
-            let taken = RecordView::parse(payload).is_ok_and(|record| {
-                let at = self.timeline.at(record.stamp());
-                self.fill.push(&record, at)
-            });
-            if !taken {
-                // Decoding is a pure function: a second try would fail alike.
-                let row = unreadable(payload);
-                self.own(&row);
-            }
-        }
-    }
-
-    /// Adds a row that was never in the ring, stamped now.
-    fn own(&mut self, record: &[u8]) {
-        if let Ok(record) = RecordView::parse(record) {
-            self.fill.push(&record, self.timeline.now());
-        }
-    }
-
-    /// Writes the batch that is filled, then gives the ring's space back and tells everybody.
-    fn write(&mut self, flags: BatchFlags, posted: usize) -> Result<(), Error> {
-        let result = self.append(flags);
-        if let Err(error) = result {
-            self.lanes().for_each(|lane| self.consumer.rewind(lane));
-            self.fill.abandon();
-            self.timeline.abandon();
-            self.losses.abandon();
-            self.balance.abandon();
-            self.unreadable = 0;
-            self.changing = None;
-            return Err(error);
-        }
-        self.lanes().for_each(|lane| self.consumer.release(lane));
-        self.mailbox.taken(posted);
-        self.first = (self.first + 1) % self.ring.geometry().lanes;
-        let (rows, age_ns) = (self.fill.count > 0, self.fill.age.1);
-        self.fill.clear();
-        self.clocks.written();
-        self.losses.written();
-        self.balance.written();
-        self.unreadable = 0;
-        if let Some(policy) = self.changing.take() {
-            self.policies.settle(&policy);
-            self.ticks.go_by(&self.policies.in_force().policy);
-            self.fill.forget_touches();
-        }
-        if rows {
-            self.ticks.rows(age_ns);
-        } else {
-            self.ticks.told(self.timeline.now().age_ns);
-        }
-        self.progress.space();
-        self.publish();
-        self.syncer.written();
-        if !rows {
-            // No number has moved, but what waits may have closed.
-            self.progress.nudge();
-        }
-        Ok(())
-    }
-
-    fn append(&mut self, flags: BatchFlags) -> Result<(), Error> {
-        let lanes = self.ranges();
-        let state = self.writer.state();
-        let mut cells = state.cells.clone();
-        let claims: u64 = lanes.iter().map(claims).sum();
-        cells.add(counters::CLAIMED, claims);
-        cells.add(counters::ACCEPTED, claims);
-        cells.add(counters::LOST_UNREADABLE, self.unreadable);
-        cells.add(counters::BORN, u64::from(self.fill.count) + self.unreadable - claims);
-        cells.add(counters::JOURNALED, u64::from(self.fill.count));
-        self.fill.tally.drain(&mut cells);
-        self.losses.cells(&mut cells);
-        let (waits, blocked_ns) = self.progress.waits();
-        let high_water = self.progress.most_in_use();
-        for (cell, value) in
-            [(counters::RING_HIGH_WATER, high_water), (counters::WAITS, waits), (counters::BLOCKED_NS, blocked_ns)]
-        {
-            cells.set(cell, value);
-        }
-        let ((min_time_ns, max_time_ns), (min_age_ns, max_age_ns)) = self.fill.span(self.timeline.now());
-        let meta = BatchMeta {
-            flags,
-            process: self.ring.identity().process,
-            batch_no: state.batch_no,
-            generation: self.ring.identity().generation,
-            lanes,
-            first_seq: state.next_seq,
-            rows: self.fill.count,
-            anchor: journaled(self.timeline.last()),
-            min_time_ns,
-            max_time_ns,
-            min_age_ns,
-            max_age_ns,
-            cells: cells.changed(),
-        };
-        // Read after the records were: whoever used a code had appended its definition before.
-        let definitions = self.ring.definitions_since(self.defined);
-        self.writer.append(&meta, &self.fill.contexts, &definitions, &self.fill.rows)?;
-        self.defined += definitions.len();
-        Ok(())
-    }
-
-    /// Takes in what was declared since the last look.
-    fn learn(&mut self) {
-        let definitions = self.ring.definitions_since(self.learnt);
-        self.learnt += definitions.len();
-        for one in Definitions::decode(&definitions).unwrap_or_default().iter() {
-            self.definitions.insert(one.clone());
-        }
-    }
-
-    /// Whether the next batch belongs into a new segment. A segment without a batch is never rolled for its age or size.
-    fn must_roll(&self, something: bool) -> bool {
-        let due = self.writer.len() >= self.limits.segment_bytes || self.writer.age() >= self.limits.segment_age;
-        self.writer.is_poisoned() || self.distrusted || (something && due && !self.fresh())
-    }
-
-    fn roll(&mut self) -> Result<(), Error> {
-        // A segment that was begun for a batch that could not be written holds nothing that the next one does not.
-        let empty = self.fresh().then(|| self.writer.path().to_owned());
-        let mut head = self.writer.next_head();
-        head.definitions = self.ring.definitions();
-        let stated = self.policies.in_force();
-        if head.policy != stated.bytes {
-            head.policy_digest = Policy::digest(&stated.bytes);
-            head.policy.clone_from(&stated.bytes);
-        }
-        let ended = self.writer.len();
-        while let Err(error) = self.writer.roll(&head) {
-            // A name that a try left, which failed and could not even remove it, is passed over.
-            if error.kind() != io::ErrorKind::AlreadyExists {
-                return Err(error.into());
-            }
-            head.ordinal += 1;
-        }
-        if let Some(row) = self.rolls.done(&self.progress) {
-            // A full mailbox has told of worse.
-            let _ = self.mailbox.post(row);
-        }
-        self.uncut_bytes += ended;
-        self.defined = head.definitions.len();
-        // Directly behind: whatever fails next, the new segment holds no context yet.
-        self.fill.begin_segment();
-        self.distrusted = false;
-        if let Some(empty) = empty {
-            // It is only in the way, and goes with those around it at the latest.
-            if let Err(source) = std::fs::remove_file(&empty) {
-                let path = empty.clone();
-                let error = Error::Io { what: "remove a segment that was never of use", path, source };
-                self.rolls.failed(&error, &self.progress);
-            }
-            self.syncer.removed(&empty);
-            self.keep.forget(&empty);
-        }
-        self.syncer.begin(self.writer.sync_handle(), (head.batch_no, head.first_seq));
-        self.keep.begin(self.writer.sync_handle());
-        self.look_at_bytes();
-        Ok(())
-    }
-
-    /// Whether the segment holds no batch yet.
-    fn fresh(&self) -> bool {
-        let state = self.writer.state();
-        state.head.as_ref().is_some_and(|head| head.batch_no == state.batch_no)
-    }
-
-    /// What the journal and the disk have room for. A question that is refused leaves the last answer.
-    fn look_at_bytes(&mut self) {
-        self.looked_at_bytes = Clockwork::now();
-        if let Ok(bytes) = bytes_held(&self.dir) {
-            self.sealed_bytes = bytes.saturating_sub(self.writer.len());
-        }
-        self.free_bytes = free_bytes(&self.dir).unwrap_or(self.free_bytes);
-        let half = self.limits.journal_bytes / 2;
-        let held = if self.is_half() { holding(&self.dir, half).unwrap_or(None) } else { None };
-        let rows = held.map_or(0, |seq| self.writer.state().next_seq - seq.min(self.writer.state().next_seq));
-        self.progress.press(held, rows);
-    }
-
     fn publish(&mut self) {
         let state = self.writer.state();
         let cells = &state.cells;
@@ -799,150 +591,9 @@ impl Pump {
         });
     }
 
-    /// At the budget, or where the disk has only what sealing needs, nothing more is written until every required sink has
-    /// passed a segment: the ring fills, and `when_full` speaks. For sinks that are not required the oldest segments go; what
-    /// such a sink lacks then its follower counts, by the journal's own names, when it comes there. A log that is closing
-    /// goes on, so that it can end.
-    fn over_budget(&mut self) -> Result<bool, Error> {
-        if self.looked_at_bytes.elapsed() >= LOOK {
-            self.look_at_bytes();
-        }
-        if self.is_half() && self.uncut_bytes >= self.slack() && self.ticks.take_uncut() {
-            // Whoever holds the journal back may wait for a window's end to commit at.
-            self.cut()?;
-        }
-        if !self.is_over() {
-            return Ok(self.show_over(false));
-        }
-        self.make_room()?;
-        let large = self.writer.len() >= self.slack() || self.writer.len() >= self.sealed_bytes;
-        if self.is_over() && large && !self.fresh() && !self.writer.is_poisoned() {
-            // The segment being written could never go: it ends here, so that it goes once it is passed.
-            self.roll()?;
-            self.make_room()?;
-        }
-        let full = self.free_bytes < self.reserve;
-        let followers = self.followers()?;
-        // Where no sink is required the budget is kept by deleting alone: there is nothing that waiting would bring.
-        let waits = followers.entries.iter().any(|entry| entry.required) || (!followers.entries.is_empty() && full);
-        let over = self.is_over() && waits && !self.ring.is_closed();
-        if over {
-            // Followers may be waiting for the disk.
-            self.syncer.unsynced().hasten();
-        }
-        if over && self.ticks.take_uncut() {
-            // Followers commit at cuts, and nothing goes before they have: they are not kept waiting for a window's end.
-            self.cut()?;
-        }
-        if over && full {
-            return Err(Error::Io {
-                what: "write a batch and leave the sinks room to seal their files in",
-                path: self.dir.clone(),
-                source: io::Error::from_raw_os_error(ENOSPC),
-            });
-        }
-        Ok(self.show_over(over))
-    }
-
-    /// Whom the journal is kept for. Where the file was taken away nothing goes on that account: it will be put back.
-    fn followers(&self) -> Result<Followers, Error> {
-        let followers = Followers::load(&self.dir)?;
-        Ok(if followers.entries.is_empty() { self.keep.followers() } else { followers })
-    }
-
-    /// Deletes what every sink has passed, then, while that is not enough, what every required one has.
-    fn make_room(&mut self) -> Result<(), Error> {
-        let hold = Followers::hold(&self.dir)?;
-        if hold.is_some() {
-            self.held_up = None;
-        } else if self.held_up.get_or_insert_with(Clockwork::now).elapsed() < HOLD_UP {
-            // It is being changed: a moment later it is known for whom what is kept.
-            return Ok(());
-        }
-        let followers = self.followers()?;
-        let marks = followers.marks(&self.dir)?;
-        if let Some(passed) = marks.iter().map(|mark| mark.seq).min() {
-            delete_passed(&self.dir, passed, 1)?;
-            self.look_at_bytes();
-        }
-        let before = marks.iter().filter(|mark| mark.required).map(|mark| mark.seq).min().unwrap_or(i64::MAX);
-        // Some room at a time, or each batch would have to wait for a little of it.
-        while self.is_over_with(self.slack()) {
-            // Before it goes: whoever misses it asks whether it was on purpose.
-            let let_go = self.let_go;
-            if let [_, next, ..] = segments(&self.dir)?[..]
-                && next.first_seq <= before
-                && marks.iter().any(|mark| !mark.required && mark.seq < next.first_seq)
-            {
-                self.show_let_go(let_go.max(next.first_seq));
-            }
-            let Some(gone) = delete_oldest_before(&self.dir, before)? else {
-                self.show_let_go(let_go);
-                break;
-            };
-            let end = gone.first_seq.saturating_add_unsigned(gone.rows);
-            for mark in marks.iter().filter(|mark| !mark.required && mark.seq < end) {
-                let from = mark.seq.max(gone.first_seq);
-                self.losses.let_go(&mark.name, from.abs_diff(end), from..end);
-                self.show_let_go(self.let_go.max(end));
-            }
-            if marks.is_empty() {
-                self.unfollowed = end;
-                self.show_let_go(self.let_go.max(end));
-                self.losses.unfollowed(gone.rows);
-            }
-            self.look_at_bytes();
-        }
-        Ok(())
-    }
-
-    fn show_let_go(&mut self, seq: i64) {
-        if self.let_go != seq {
-            self.let_go = seq;
-            self.progress.publish(|journaled| journaled.let_go = seq);
-            self.show();
-        }
-    }
-
     /// Those who follow from outside see it, too. What could not be shown is shown, or told of, when the journal is looked at.
     fn show(&self) {
         let _ = self.progress.show();
-    }
-
-    /// A batch without rows at which followers may commit.
-    fn cut(&mut self) -> Result<(), Error> {
-        self.uncut_bytes = 0;
-        self.write(BatchFlags::CUT, 0)
-    }
-
-    fn is_half(&self) -> bool {
-        self.sealed_bytes + self.writer.len() >= self.limits.journal_bytes / 2
-    }
-
-    fn is_over(&self) -> bool {
-        self.is_over_with(0)
-    }
-
-    fn is_over_with(&self, slack: u64) -> bool {
-        self.sealed_bytes + self.writer.len() + slack >= self.limits.journal_bytes || self.free_bytes < self.reserve
-    }
-
-    /// A part of the budget that is worth making room for.
-    fn slack(&self) -> u64 {
-        self.limits.journal_bytes / 8
-    }
-
-    fn show_over(&mut self, over: bool) -> bool {
-        if self.over != over {
-            self.over = over;
-            self.progress.publish(|journaled| journaled.over_budget = over);
-            self.show();
-            if over {
-                // Who waits for a few thousand rows more would wait in vain.
-                self.progress.nudge();
-            }
-        }
-        over
     }
 
     /// What no producer can have left in front of a lane stays there for ever. It is declared, so that the host goes on with
