@@ -10,20 +10,25 @@
 //! seldom while nothing comes; how far it may be read is what that process shows; and the lock's file, which nobody else
 //! would put back where it is taken away, is made sure of at each commit.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod making;
+mod place;
+
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant as Clockwork};
 
-use auditring_event::arrow::{RecordBatch, Table};
+use auditring_event::Malformed;
 use auditring_event::row::RowView;
-use auditring_event::{Malformed, RowSet};
-use auditring_journal::{BatchFlags, Cursor, Followers, Reader, SinkLock, Step, delete_passed};
+use auditring_journal::{BatchFlags, Cursor, Followers, Reader, SinkLock, Step};
 
 use crate::Error;
 use crate::progress::{Held, Progress};
 use crate::select::{Chosen, Declined, Selector};
+
+use making::Making;
+pub use making::{Batch, Form};
 
 const DAY_NS: i64 = 86_400_000_000_000;
 /// The longest wait for another look at the journal: what is written is announced, so this is only a backstop.
@@ -38,64 +43,6 @@ const MANY: usize = 4096;
 /// A batch ends past so many bytes of rows, or of what they have become: a session's context is in each of its rows.
 const MOST_BYTES: usize = 64 << 20;
 
-/// What a sink takes its rows as.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Form {
-    /// As they are: the sink makes of them what it likes.
-    #[default]
-    Rows,
-    /// As Arrow, and as nothing else: made as the journal is read, while each batch of it is warm, and no row is kept.
-    Table,
-}
-
-/// Rows handed to a sink.
-#[derive(Debug)]
-pub struct Batch {
-    /// The rows; none of them where they were made into the table.
-    pub set: RowSet,
-    /// The rows as [`Form::Table`].
-    pub table: Option<RecordBatch>,
-    /// How many.
-    pub rows: usize,
-    /// Events that were merged into them, beside the first of each.
-    pub merged: u64,
-    /// First seq of the range.
-    pub first_seq: i64,
-    /// Last seq of the range, inclusive.
-    pub last_seq: i64,
-    /// Rows of the range that sampling left out.
-    pub sampled_out: u64,
-    /// Rows of the range that a rule or the sink left out.
-    pub filtered_out: u64,
-    /// Rows of the range that are damaged or gone.
-    pub lost: u64,
-    /// Those of them that were let go at the journal's budget.
-    pub lost_budget: u64,
-    /// Those of them that the sink has refused.
-    pub lost_rejected: u64,
-    /// Least and greatest wall time of the range, nanoseconds since the epoch.
-    pub time: (i64, i64),
-}
-
-impl From<Chosen> for Batch {
-    fn from(chosen: Chosen) -> Self {
-        Self {
-            rows: chosen.set.rows.len(),
-            set: chosen.set,
-            table: None,
-            first_seq: chosen.first_seq,
-            last_seq: chosen.next_seq - 1,
-            merged: chosen.merged,
-            sampled_out: chosen.sampled_out,
-            filtered_out: chosen.filtered_out,
-            lost: chosen.lost,
-            lost_budget: 0,
-            lost_rejected: 0,
-            time: chosen.time.unwrap_or((0, 0)),
-        }
-    }
-}
-
 /// Rows of a journal batch that are still to be chosen from.
 #[derive(Debug, Default)]
 struct Left {
@@ -106,51 +53,6 @@ struct Left {
     end: i64,
     /// Rows that lie there behind a jump and cannot be had: how many, and why.
     lost: Option<(u64, usize)>,
-}
-
-/// The batch in the making, as its [`Form`] wants it.
-#[derive(Debug, Default)]
-struct Making {
-    form: Form,
-    /// Rows that `chosen` no longer has.
-    rows: usize,
-    table: Option<Table>,
-    /// The batch is complete and may not grow.
-    done: Option<RecordBatch>,
-}
-
-impl Making {
-    fn of(form: Form) -> Self {
-        Self { form, ..Self::default() }
-    }
-
-    /// Takes over what was chosen; `expected` rows make the batch.
-    fn take(&mut self, set: &mut RowSet, expected: usize) -> Result<(), Error> {
-        if self.form == Form::Rows || set.rows.is_empty() {
-            return Ok(());
-        }
-        let table = self.table.get_or_insert_with(|| Table::new(expected));
-        table.append(set).map_err(Error::convert)?;
-        self.rows += set.rows.len();
-        set.rows.clear();
-        set.data.clear();
-        Ok(())
-    }
-
-    /// Bytes of text in the table.
-    fn bytes(&self) -> usize {
-        self.table.as_ref().map_or(0, Table::bytes)
-    }
-
-    fn finish(&mut self, set: &mut RowSet) -> Result<(), Error> {
-        if self.form == Form::Table && self.done.is_none() {
-            // Rows that closed without one that was chosen.
-            self.take(set, 0)?;
-            let table = self.table.take().unwrap_or_else(|| Table::new(0));
-            self.done = Some(table.finish(set).map_err(Error::convert)?);
-        }
-        Ok(())
-    }
 }
 
 /// The follower.
@@ -674,104 +576,5 @@ impl Follower {
             *total += count;
         }
         Ok(Some(Batch { table: making.done, rows, lost_budget: budget, lost_rejected: rejected, ..chosen.into() }))
-    }
-
-    /// All that was handed out is safe: the cursor moves there, and segments that every sink has passed go.
-    ///
-    /// # Errors
-    /// If the cursor cannot be stored, or what was handed out does not end at a cut; then it has not moved. If its name cannot
-    /// be made durable, or the segments do not go, it has: whoever drives another sink may delete on its account.
-    pub fn commit(&mut self, state: Vec<u8>) -> Result<(), Error> {
-        if !self.at_cut() {
-            return Err(Error::MidWindow(self.position));
-        }
-        let mut cursor = Cursor { seq: self.position, state, totals: self.cursor.totals.clone() };
-        for (name, count) in self.handed.iter().filter(|(_, count)| *count > 0) {
-            *cursor.totals.entry((*name).to_owned()).or_default() += count;
-        }
-        self.place(cursor)?;
-        self.rejected = self.rejected.split_off(&self.position);
-        self.cut = true;
-        self.handed = NOTHING;
-        self.boundary = false;
-        // A date that begins among what was gathered ends the next checkpoint, too.
-        self.cutting &= self.selector.has_windows() && !self.is_idle();
-        // What was gathered and not handed out begins the next checkpoint.
-        self.day = self.chosen.time.map(|(_, greatest)| greatest.div_euclid(DAY_NS));
-        if self.left.seq > self.chosen.next_seq {
-            self.jump(self.left.seq);
-        }
-        Cursor::make_durable(&self.dir)?;
-        self.undurable = false;
-        // Who is entered at this moment may be owed what would go; it goes with the next commit.
-        let Some(_hold) = Followers::hold(&self.dir)? else { return Ok(()) };
-        // A cursor of another sink that cannot be read is its own follower's to tell of: it holds what it is owed.
-        let marks = Followers::load(&self.dir)?.marks(&self.dir).unwrap_or_default();
-        if let Some(passed) = marks.iter().map(|mark| mark.seq).min() {
-            delete_passed(&self.dir, passed, 1)?;
-        }
-        Ok(())
-    }
-
-    /// The sink has all rows before `seq`, a cut, safe already, from before a crash that the cursor is behind. It moves there,
-    /// with an empty state, and with what became of the rows behind it; nothing of them is asked of the journal.
-    ///
-    /// # Errors
-    /// [`Error::NotAhead`] where the cursor is there already, or for a term that there is not; as [`Follower::commit`], and
-    /// [`Follower::rewind`].
-    pub fn advance(&mut self, seq: i64, totals: &BTreeMap<String, u64>) -> Result<(), Error> {
-        let known = |term: &String| NOTHING.iter().any(|(name, _)| name == term);
-        if seq <= self.cursor.seq || !totals.keys().all(known) {
-            return Err(Error::NotAhead(seq));
-        }
-        let mut cursor = Cursor { seq, state: Vec::new(), totals: self.cursor.totals.clone() };
-        for (name, count) in totals.iter().filter(|(_, count)| **count > 0) {
-            *cursor.totals.entry(name.clone()).or_default() += count;
-        }
-        self.place(cursor)?;
-        // Made durable by it.
-        self.rewind()
-    }
-
-    /// Puts a cursor in force; a loss of power may bring the one before it back.
-    fn place(&mut self, cursor: Cursor) -> Result<(), Error> {
-        if self.progress.is_elsewhere() && !self.lock.renew()? {
-            return Err(Error::SinkHeld { sink: self.sink.clone(), dir: self.dir.clone() });
-        }
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        cursor.place(&self.dir, &self.sink)?;
-        held.clone_from(&cursor);
-        drop(held);
-        self.undurable = true;
-        self.cursor = cursor;
-        Ok(())
-    }
-
-    /// Back to the cursor: what was not committed will be handed out again, the same, but for rows that say what no row can.
-    ///
-    /// # Errors
-    /// If the journal cannot be opened, or the cursor, where its name was not durable, cannot be stored anew.
-    pub fn rewind(&mut self) -> Result<(), Error> {
-        if self.undurable {
-            self.cursor.store(&self.dir, &self.sink)?;
-            self.undurable = false;
-        }
-        self.reader = reader(&self.dir, self.cursor.seq, &self.progress)?;
-        self.suspect = self.suspect.max(self.chosen.next_seq);
-        self.left = Left::default();
-        self.chosen = Chosen::at(self.cursor.seq);
-        self.making = Making::of(self.making.form);
-        self.selector.forget();
-        self.selector.begin(&mut self.chosen);
-        self.handed = NOTHING;
-        self.losing = [0; 3];
-        self.position = self.cursor.seq;
-        self.day = None;
-        self.boundary = false;
-        self.cutting = false;
-        self.cut = true;
-        self.ended = false;
-        self.spoilt = None;
-        Ok(())
     }
 }
