@@ -178,12 +178,25 @@ kind = "parquet"
     assert said.configured[0].settings["kind"].origin == "auditring.toml:3"
 
 
-def test_variables_alone_make_a_sink(tmp_path: Path) -> None:
-    """Where they say its kind."""
-    said = load(tmp_path, AUDITRING_PATH="a", AUDITRING_SINK__LINES__KIND="jsonl", AUDITRING_SINK__LINES__COMPRESS="1")
-    assert [sink.name for sink in said.sinks] == ["lines"]
+def test_variables_alone_add_a_sink_to_the_tables(tmp_path: Path) -> None:
+    """Where they say its kind; the tables stay, and can be spoken of, too."""
+    said = load(
+        tmp_path,
+        AUDITRING_PATH="a",
+        AUDITRING_SINK__LINES__KIND="jsonl",
+        AUDITRING_SINK__LINES__COMPRESS="1",
+        AUDITRING_SINK__PARQUET__COMPRESSION_LEVEL="5",
+    )
+    assert [sink.name for sink in said.sinks] == ["parquet", "lines"]
     assert said.configured is not None
-    assert said.configured[0].kind == "jsonl"
+    assert [one.kind for one in said.configured] == ["parquet", "jsonl"]
+    assert said.configured[0].settings["kind"].origin == "default"
+
+
+def test_a_file_that_lists_no_sink_has_none_but_what_variables_say(tmp_path: Path) -> None:
+    """An empty list is a list."""
+    said = load(tmp_path, 'path = "a"\nsink = []\n', AUDITRING_SINK__LINES__KIND="jsonl")
+    assert [sink.name for sink in said.sinks] == ["lines"]
 
 
 @pytest.mark.parametrize(

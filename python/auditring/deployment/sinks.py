@@ -28,6 +28,7 @@ __all__ = ["Configured", "sinks_of"]
 
 _KIND: Final = "kind"
 _POLICY: Final = "policy"
+_TABLES: Final = "parquet"
 _REFERENCE: Final = ("env", "file")
 
 
@@ -62,13 +63,19 @@ class _Table:
 def sinks_of(
     tables: object, source: Source, said: Sequence[ForSink], base: Path, mistakes: Mistakes
 ) -> tuple[Configured, ...] | None:
-    """All sinks; `None` where nobody has said anything of one, so that the default holds."""
+    """All sinks; `None` where nobody has said anything of one, so that the default holds.
+
+    What a file lists are all. Where none does, the environment adds to the default.
+    """
     if tables is None and not said:
         return None
     if tables is not None and not (isinstance(tables, list) and all(isinstance(one, Mapping) for one in tables)):
         mistakes.add(source.place(SINKS, SINKS), "each sink is a table of its own, under [[sink]]")
         return None
-    started = [_started(dict(copy.deepcopy(table)), source, number) for number, table in enumerate(tables or [])]
+    if tables is None:
+        started = [_Table({_KIND: _TABLES}, source, None, {_KIND: Setting(_TABLES, "default")})]
+    else:
+        started = [_started(dict(copy.deepcopy(table)), source, number) for number, table in enumerate(tables)]
     _overlay(started, said, source, mistakes)
     made = [one for number, table in enumerate(started, start=1) if (one := _made(number, table, base, mistakes))]
     names = [one.sink.name for one in made]
