@@ -22,7 +22,7 @@ from auditring.probing import required as waited_for
 from auditring.redaction import RedactionKey, check_ring, read_key, reference
 from auditring.scoping import check_scopes
 from auditring.sinks import ParquetSink, Sink
-from auditring.sinks.base import digest_of, policy_of
+from auditring.sinks.base import digest_of, policy_of, traffic_of
 
 __all__ = ["open"]
 
@@ -86,7 +86,7 @@ def open(  # noqa: A001, PLR0913 - the public name: auditring.open; every settin
     survives, by default the death of the process. `balance`: how often rows say how the
     balance stands, at most, and once at the end; `None` is never. `retention`: when sealed files of
     the directory are deleted; `None` is never. `exempt`: what auditors of other processes write to Kafka, which taps of
-    this one do not audit, but count; of its own sinks that is known.
+    this one do not audit, but count; of its own sinks, and of those given in `agent_sinks`, that is known.
     `label_scopes`: by what else the metrics count events: labels, each with the column that it shows
     (`virtual_cluster`, `listener`, `server`); past `label_scope_limit` combinations of values all others are counted as
     `other`.
@@ -159,7 +159,7 @@ def open(  # noqa: A001, PLR0913 - the public name: auditring.open; every settin
     said |= {name: repr(value) for name, value in more.items() if value is not None}
     said = {name: value for name, value in said.items() if name != "by_agent" or apart}
     settings["startup"] = _startup(said, durability)
-    settings["exempt"] = tuple(exempt)
+    settings["exempt"] = (*exempt, *(one for sink in apart for one in traffic_of(sink, elsewhere=True)))
     settings["key"] = key
     settings["lanes"] = _LANES
     settings["label_scopes"] = scopes

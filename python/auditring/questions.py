@@ -75,8 +75,8 @@ OF_PRINCIPALS = """list_has_any($principals, list_concat(
 """What one of `$principals` did, or who tried to pass for it. Each is a name or `Type:name`, and is met also where a
 session has proven several."""
 
-# The end of a row is never before its time, so the greater of two maxima is the greatest end. Where no row has an end of
-# its own, which is most of the time, two maxima cost less than a value chosen for every row.
+# The end of a row is never before its time, so the greater of two maxima is the greatest end. Where no row has an end
+# of its own, which is most of the time, two maxima cost less than a value chosen for every row.
 _WHO_TOUCHED = """
 SELECT principal, action, operation, outcome, authority, origin,
        sum(events_total)::BIGINT AS events,

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import auditring
+from agent_rig import running
 from auditring import Exempt, Keep
 from auditring.sinks import KafkaSink, ParquetSink
 from harness.audit import Audit
@@ -53,7 +54,7 @@ class Audited:
 
 @asynccontextmanager
 async def audited(
-    directory: Path, broker: Broker, *sinks: tuple[KafkaSink, int], request: Keep = Keep.OFF
+    directory: Path, broker: Broker, *sinks: tuple[KafkaSink, int], request: Keep = Keep.OFF, by_agent: bool = False
 ) -> AsyncIterator[list[Audited]]:
     """A proxy with a log for each sink serves on the sink's port while the body runs."""
     logs: list[auditring.AuditLog] = []
@@ -67,7 +68,10 @@ async def audited(
         ]
         for config, (sink, _) in zip(configs, sinks, strict=True):
             place = config.log.directory
-            logs.append(auditring.open(place, sinks=(ParquetSink(), sink), request=request, balance=0.5))
+            own, apart = ((), (sink,)) if by_agent else ((sink,), ())
+            logs.append(
+                auditring.open(place, sinks=(ParquetSink(), *own), agent_sinks=apart, request=request, balance=0.5)
+            )
         proxies = [Proxy(config, log) for config, log in zip(configs, logs, strict=True)]
         last = [Proxy(config, nothing) for config in configs]
         try:
@@ -150,6 +154,24 @@ async def test_a_client_that_copies_our_id_is_audited(broker: Broker, folder: Pa
         assert one.audit.actions("action = 'auditring.Exempted'") == {"auditring.Exempted": 1}
         assert before < end(broker.plain, audit_topic)
         assert len(passed) == 2
+
+
+async def test_a_hosts_taps_know_what_its_agent_writes(broker: Broker, folder: Path, topic: str) -> None:
+    """A sink that is given to the agent is known to the host, but for the end of its client's id."""
+    audit_topic = await asyncio.to_thread(broker.create_topic, f"{topic}.audit")
+    (port,) = free_ports(1)
+    sinks = [KafkaSink(f"127.0.0.1:{port}", audit_topic, config=QUICK) for _ in range(2)]
+    root = folder / "loops" / topic
+    async with audited(root, broker, (sinks[0], port), by_agent=True) as (one,):
+        with running(root / str(port), sinks[1]):
+            reports = await asyncio.to_thread(produce, {"bootstrap.servers": one.address}, topic, 50)
+            await one.settled()
+            assert await rate(broker.plain, [audit_topic], 1.0) == 0
+            assert end(broker.plain, audit_topic) > 0
+            assert one.log.stats().balanced
+            assert one.log.stats().exempt > 0
+            assert one.audit.actions(f"resource = '{audit_topic}' AND action = 'Write'") == {}
+            assert sum(one.audit.offsets("Write", topic).values()) == len(reports)
 
 
 async def test_two_proxies_that_audit_into_each_others_clusters(broker: Broker, folder: Path, topic: str) -> None:

@@ -193,9 +193,12 @@ def hurry(sink: Sink) -> None:
         told()
 
 
-def traffic_of(sink: Sink) -> tuple[Exempt, ...]:
-    """What a sink sends to a Kafka that may lie behind a tap of this very process: its `traffic`, if it has any."""
-    traffic: tuple[Exempt, ...] = getattr(sink, "traffic", ())
+def traffic_of(sink: Sink, *, elsewhere: bool = False) -> tuple[Exempt, ...]:
+    """What a sink sends to a Kafka that may lie behind a tap of this very process: its `traffic`, if it has any.
+
+    `elsewhere`: what it sends where another process drives it, its `traffic_elsewhere`.
+    """
+    traffic: tuple[Exempt, ...] = getattr(sink, "traffic_elsewhere" if elsewhere else "traffic", ())
     return traffic
 
 

@@ -198,6 +198,11 @@ class KafkaSink(Sink):
         """What taps of this process do not audit: its own messages, and those of the auditors that it names."""
         return (Exempt(topic=self._pattern.glob, client_id=own_client_id(self._prefix)), *self.exempt)
 
+    @property
+    def traffic_elsewhere(self) -> tuple[Exempt, ...]:
+        """What taps do not audit where an agent drives the sink, whose id is not known here but for its beginning."""
+        return (Exempt(topic=self._pattern.glob, client_id=f"{self._prefix}-*"), *self.exempt)
+
     def fresh(self) -> Self:
         """A sink of the same settings."""
         new = copy.copy(self)
