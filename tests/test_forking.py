@@ -9,7 +9,7 @@ import pytest
 DEADLINE = 60.0
 
 HEAD = """
-import logging, os, sys, threading, time
+import logging, os, signal, sys, threading, time
 import auditring
 from auditring.sinks import LoggingSink
 
@@ -97,10 +97,77 @@ print(sum(code == 0 for code in codes) // 80 - 1)
 log.close(30)
 """
 
+HANDLER_THAT_CLOSES = """
+def at_work():
+    time.sleep(0.3)
 
-@pytest.mark.parametrize(
-    "body", [IN_THE_MIDDLE, THAT_HANGS, THAT_FORKS, FORKS_AT_ONCE], ids=["middle", "hangs", "forks", "at-once"]
-)
+def ended(number, frame):
+    log.close(30)
+    print(0, flush=True)
+    os._exit(0)
+
+signal.signal(signal.SIGTERM, ended)
+log = open_log()
+log.emit("com.example.Wait")
+assert inside.wait(30)
+threading.Timer(0.05, os.kill, (parent, signal.SIGTERM)).start()
+if os.fork() == 0:
+    os._exit(0)
+time.sleep(30)
+"""
+
+HANDLER_THAT_FORKS = """
+def at_work():
+    pass
+
+def forks(number=0, frame=None):
+    if (child := os.fork()) == 0:
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+signal.signal(signal.SIGALRM, forks)
+log = open_log()
+codes = []
+for number in range(1, 101):
+    # Once each time: somewhere in the fork, its hooks among it.
+    signal.setitimer(signal.ITIMER_REAL, number * 0.0001)
+    log.emit("com.example.Load")
+    codes.append(forks())
+    signal.setitimer(signal.ITIMER_REAL, 0)
+print(sum(codes))
+log.close(30)
+"""
+
+INTERRUPTED = """
+def at_work():
+    time.sleep(0.3)
+
+log = open_log()
+log.emit("com.example.Wait")
+assert inside.wait(30)
+threading.Timer(0.05, os.kill, (parent, signal.SIGINT)).start()
+try:
+    if os.fork() == 0:
+        os._exit(0)
+    time.sleep(30)
+    print("the interrupt was forgotten")
+except KeyboardInterrupt:
+    print(0)
+log.close(30)
+"""
+
+BODIES = {
+    "middle": IN_THE_MIDDLE,
+    "hangs": THAT_HANGS,
+    "forks": THAT_FORKS,
+    "at-once": FORKS_AT_ONCE,
+    "handler-closes": HANDLER_THAT_CLOSES,
+    "handler-forks": HANDLER_THAT_FORKS,
+    "interrupted": INTERRUPTED,
+}
+
+
+@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
 def test_a_fork_beside_a_sinks_call(tmp_path: Path, body: str) -> None:
     """What ends within a moment is waited for, and so is no lock held in the child; what hangs is not, nor oneself."""
     done = subprocess.run(

@@ -25,6 +25,7 @@ VALUES = {"config", "exceptions", "policy", "redaction", "sealed", "secrets", "s
 
 MODULES: dict[str, set[str]] = {
     "exceptions": set(),
+    "forking": set(),
     "directory": {"exceptions"},
     "ledger": set(),
     "sealed": set(),
@@ -36,13 +37,13 @@ MODULES: dict[str, set[str]] = {
     "config": {"exceptions", "written"},
     "policy_diff": set(),
     "policy": {"_core", "config", "exceptions", "policy_diff", "redaction", "written"},
-    "redaction": {"_core", "config", "exceptions"},
+    "redaction": {"_core", "config", "exceptions", "secrets"},
     "sinks": {"_core", "sinks"} | VALUES,
     "threads": set(),
     "outage": set(),
     "timing": {"stats"},
     "scoping": {"_core", "config", "exceptions"},
-    "follower": {"_core", "health", "outage", "sinks", "threads", "timing"} | VALUES,
+    "follower": {"_core", "forking", "health", "outage", "sinks", "threads", "timing"} | VALUES,
     "pump": {"_core", "health", "threads"} | VALUES,
     "metrics": {"_core", "directory", "metrics"} | VALUES,
     "exposition": {"exceptions"},

@@ -381,9 +381,9 @@ class SinkFollower:
 
     def _call(self, call: Callable[..., T], *args: object) -> T:
         """Calls the sink, so that others see for how long it has been at it."""
-        self._calling = call.__name__, time.monotonic()
         try:
             with calling():
+                self._calling = call.__name__, time.monotonic()
                 return call(*args)
         finally:
             with self._changed:

@@ -2,51 +2,69 @@
 
 A child has its parent's memory and none of its threads: a lock that one of them held is held there for ever. What the
 library holds itself it makes anew in the child, but what a sink holds while it is called it cannot know: the lock of a
-stream that a handler writes to is of that kind. What must always hold: a fork waits for calls that have begun, keeps
-new ones waiting, and waits no longer than a moment, since a sink may hang; a call that forks does not wait for itself.
+stream that a handler writes to is of that kind. What must always hold: a fork waits for calls that have begun, and
+calls for forks, and nobody for anybody longer than a moment; so a call that hangs is waited for once, and not by every
+fork.
+
+There is no lock in here, and what is left behind expires by itself: hooks are interrupted by signal handlers, which may
+fork, end the log, or raise, wherever they like.
 """
 
+import _thread
 import contextlib
+import logging  # noqa: F401 - hooks run in the order of their coming, last first: its own takes a lock, after ours
 import os
 import threading
+import time
 from collections.abc import Iterator
 from typing import Final
 
 __all__ = ["calling"]
 
 _PATIENCE: Final = 0.5
-"""Seconds that a fork waits for calls. One that takes longer is with another machine or a disk that hangs."""
+"""Seconds from when a call or a fork began in which others wait for it."""
+_LOOK: Final = 0.001
+_AFTERWARDS: Final = 0.01
 
 
 class _Calls:
-    """The calls that are being made, by thread, and how many forks wait for them."""
+    """The calls and the forks that are being made: by thread, until when they are waited for."""
 
     def __init__(self) -> None:
-        self.reset(set())
-
-    def reset(self, made: set[int]) -> None:
-        """As if no other calls had ever been made."""
-        self.changed = threading.Condition(threading.Lock())
-        self.made = made
-        self.forks = 0
+        self.made: dict[int, float] = {}
+        self.forks: dict[int, float] = {}
+        self.interrupted = False
 
     def before(self) -> None:
-        """Waits until no other thread is in a call; from here on none begins."""
-        own = {threading.get_ident()}
-        with self.changed:
-            self.forks += 1
-            self.changed.wait_for(lambda: self.made <= own, _PATIENCE)
+        """Waits for the calls of other threads; from here on none begins."""
+        own = threading.get_ident()
+        self.forks[own] = time.monotonic() + _PATIENCE
+        try:
+            while _is_awaited(self.made, own):
+                time.sleep(_LOOK)
+        except KeyboardInterrupt:
+            # What a hook raises is printed and forgotten.
+            self.interrupted = True
 
     def in_parent(self) -> None:
-        """Calls go on."""
-        with self.changed:
-            # An interrupt may have come before it was counted.
-            self.forks = max(0, self.forks - 1)
-            self.changed.notify_all()
+        """Calls go on. An interrupt comes again, when all hooks have run."""
+        self.forks.pop(threading.get_ident(), None)
+        if self.interrupted:
+            self.interrupted = False
+            threading.Timer(_AFTERWARDS, _thread.interrupt_main).start()
 
     def in_child(self) -> None:
-        """Nobody is in a call but whom this thread is in one for; the lock may have been a dead thread's."""
-        self.reset(self.made & {threading.get_ident()})
+        """Nobody is in a call but this thread, if it was."""
+        own = threading.get_ident()
+        self.made = {thread: until for thread, until in self.made.items() if thread == own}
+        self.forks = {}
+        self.interrupted = False
+
+
+def _is_awaited(others: dict[int, float], own: int) -> bool:
+    now = time.monotonic()
+    # A copy is made in one step, which nobody comes between.
+    return any(thread != own and until > now for thread, until in tuple(others.items()))
 
 
 _CALLS: Final = _Calls()
@@ -55,15 +73,17 @@ os.register_at_fork(before=_CALLS.before, after_in_parent=_CALLS.in_parent, afte
 
 @contextlib.contextmanager
 def calling() -> Iterator[None]:
-    """A sink's call, which no fork shall happen in the middle of. Not to be entered twice by one thread."""
-    thread = threading.get_ident()
-    with _CALLS.changed:
-        _CALLS.changed.wait_for(lambda: not _CALLS.forks)
-        _CALLS.made.add(thread)
+    """A call of a sink, in whose middle no fork shall happen. Not to be entered twice by one thread."""
+    own = threading.get_ident()
+    patience = time.monotonic() + _PATIENCE
+    while True:
+        # Told before the look: of a call and a fork that begin at once at least one sees the other.
+        _CALLS.made[own] = time.monotonic() + _PATIENCE
+        if time.monotonic() >= patience or not _is_awaited(_CALLS.forks, own):
+            break
+        _CALLS.made.pop(own, None)
+        time.sleep(_LOOK)
     try:
         yield
     finally:
-        with _CALLS.changed:
-            _CALLS.made.discard(thread)
-            if _CALLS.forks:
-                _CALLS.changed.notify_all()
+        _CALLS.made.pop(own, None)

@@ -20,7 +20,7 @@ from confluent_kafka.admin import (
 )
 
 import auditring
-from auditring import ConfigError, Secret, SinkError, query
+from auditring import ConfigError, Secret, SinkError, _core, query
 from auditring.recovery import recover
 from auditring.sinks import JsonlSink, KafkaRecord, KafkaSink, ParquetSink
 from harness import planted
@@ -293,6 +293,7 @@ def test_a_host_that_is_killed(broker: Broker, topic: str, place: Path) -> None:
         host.kill()
         emitted = max([emitted, *(int(line) for line in host.stdout.read().splitlines()[:-1])])
     before = end(broker.plain, topic)
+    (edges,) = _core.cursors(str(place))[0].values()
     sink = KafkaSink(broker.plain, topic, config=QUICK)
     (result,) = recover(place, sinks=[ParquetSink(), sink])
     assert result.failed is None
@@ -301,6 +302,7 @@ def test_a_host_that_is_killed(broker: Broker, topic: str, place: Path) -> None:
     assert rows(place) >= emitted
     again = [one for one in got if "redelivered" in one.headers]
     assert sum(doubled(got).values()) <= len(again) < rows(place)
+    assert all(int(event_id.rpartition(":")[2]) >= edges["kafka"] for event_id in doubled(got))
     assert len(got) > before
     assert [one.event_id for one in got[:before]] == sorted(
         (one.event_id for one in got[:before]), key=lambda event_id: int(event_id.rpartition(":")[2])
@@ -335,7 +337,7 @@ def test_a_log_that_is_closed_while_the_broker_is_away(broker: Broker, topic: st
     log_is_well(log)
     with broker.paused():
         emit(log, 100, "conn-2")
-        until(lambda: log.stats().sinks["parquet"].pending >= 0, "")
+        until(lambda: log.stats().sinks["kafka"].pending > 0, "rows wait for Kafka")
         with pytest.raises(auditring.CloseIncomplete, match="kafka at seq"):
             log.close(30)
     log.close(PATIENCE)
