@@ -3,11 +3,10 @@
 Two would do no harm (each sink has a lock of its own), but neither would do all of the work.
 """
 
-import fcntl
 import os
 from pathlib import Path
 
-from auditring.sinks._files import open_plain
+from auditring.sinks._files import lock_at_once, open_plain
 
 __all__ = ["Single"]
 
@@ -24,17 +23,19 @@ class Single:
         """Whether it is ours, by now. Raises `OSError`."""
         fd = open_plain(self._path, os.O_RDWR)
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.fstat(fd).st_ino != self._path.stat().st_ino:
-                raise BlockingIOError  # noqa: TRY301 - taken away between the two: as good as another's
-            os.ftruncate(fd, 0)
-            os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
-        except (BlockingIOError, FileNotFoundError):
-            os.close(fd)
-            return False
+            # Taken away between the two it is as good as another's.
+            ours = lock_at_once(fd, self._path) and os.fstat(fd).st_ino == self._path.stat().st_ino
+            if ours:
+                os.ftruncate(fd, 0)
+                os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        except FileNotFoundError:
+            ours = False
         except BaseException:
             os.close(fd)
             raise
+        if not ours:
+            os.close(fd)
+            return False
         self._fd = fd
         return True
 

@@ -32,7 +32,7 @@ from auditring.ledger import Account, Entry, LedgerDamaged
 from auditring.retention.contents import describe, is_older
 from auditring.retention.stages import Warnings
 from auditring.retention.survey import Candidate, plan, survey
-from auditring.sinks._files import open_plain, own_directory
+from auditring.sinks._files import lock_at_once, open_plain, own_directory
 from auditring.threads import started
 
 __all__ = ["Keeper"]
@@ -116,16 +116,14 @@ class Keeper:
         own_directory(folder)
         self._lock = open_plain(folder / "lock", os.O_RDWR)
         try:
-            try:
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if not lock_at_once(self._lock, folder / "lock"):
                 yield None
-            else:
-                try:
-                    yield self._lock
-                finally:
-                    # A child that was forked at an unlucky moment may have a copy, which would go on holding it.
-                    fcntl.flock(self._lock, fcntl.LOCK_UN)
+                return
+            try:
+                yield self._lock
+            finally:
+                # A child that was forked at an unlucky moment may have a copy, which would go on holding it.
+                fcntl.flock(self._lock, fcntl.LOCK_UN)
         finally:
             self.forked()
 

@@ -8,6 +8,7 @@ was about is made anew, data or name.
 
 import contextlib
 import errno
+import fcntl
 import os
 import stat
 from datetime import UTC, datetime
@@ -19,6 +20,7 @@ __all__ = [
     "date_of",
     "day_of",
     "gone",
+    "lock_at_once",
     "make_directory",
     "open_plain",
     "own_directory",
@@ -134,6 +136,18 @@ def open_plain(path: Path, flags: int) -> int:
         return fd
     os.close(fd)
     raise OSError(errno.EINVAL, "it is no plain file", str(path))
+
+
+def lock_at_once(fd: int, path: Path) -> bool:
+    """Whether the lock of an open file is ours by now, and no other process's. Raises `OSError`, with its name."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        # Of a descriptor the system says no name.
+        raise OSError(error.errno, error.strerror, str(path)) from None
+    return True
 
 
 def probe_directory(path: Path) -> None:
