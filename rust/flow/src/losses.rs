@@ -127,7 +127,7 @@ impl Losses {
                 self.telling.insert(cell, count.count);
                 // In whichever lane: one row tells of all.
                 match kinds.iter_mut().find(|(of, _)| (of.code, of.outcome) == (count.code, count.outcome)) {
-                    Some((_, sum)) => *sum += lost,
+                    Some((_, sum)) => *sum = sum.saturating_add(lost),
                     None => kinds.push((*count, lost)),
                 }
             }

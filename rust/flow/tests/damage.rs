@@ -6,9 +6,10 @@ mod common;
 use std::fs;
 use std::sync::Arc;
 
+use auditring_event::code_of;
 use auditring_flow::{Error, Limits, Recovery, Salvage, Snapshot, adopt, outside};
 use auditring_journal::{BatchMeta, Cursor, LaneRange, Owner, ProcessDir, Reader, Step, Writer, fold, segments};
-use auditring_ring::{Identity, Ring};
+use auditring_ring::{Identity, Kind, Ring};
 use common::dead::{
     JUMP, Remains, SINK, actions, dense, rig, rig_of, ring_gone, with_ten_journaled_and_ten_in_the_ring,
 };
@@ -261,6 +262,17 @@ fn a_ring_that_took_the_place_of_a_deleted_one_has_the_rest() {
         remains.balanced();
         balanced_at_the_sink(&remains);
     }
+}
+
+#[test]
+fn counters_that_say_more_than_a_number_holds_stay_at_the_most() {
+    let rig = rig();
+    rig.reads(0..10);
+    for action in ["Read", "Write"] {
+        rig.ring.edge().add(0, code_of(action).into(), 0, Kind::Dropped, u64::MAX);
+    }
+    let remains = rig.die();
+    assert_eq!(remains.recover(), Salvage { rows: 10, dropped: u64::MAX, ..Salvage::default() });
 }
 
 #[test]

@@ -162,17 +162,17 @@ impl Salvager {
                 Some(Found::Torn(claims)) => {
                     self.count(counters::CLAIMED, claims);
                     self.count(counters::TORN, claims);
-                    self.salvage.torn += claims;
+                    self.salvage.torn = self.salvage.torn.saturating_add(claims);
                 }
                 // All of them are journaled, as a sink knows; the row says why seqs are left out.
                 Some(Found::Gone(0)) => self.tell("journal_gone", Some(0)),
                 Some(Found::Gone(claims)) => {
                     self.lost(counters::LOST_JOURNAL_GONE, "journal_gone", claims);
-                    self.salvage.journal_gone += claims;
+                    self.salvage.journal_gone = self.salvage.journal_gone.saturating_add(claims);
                 }
                 Some(Found::Unreadable(claims)) => {
                     self.lost(counters::LOST_UNREADABLE, "unreadable", claims);
-                    self.salvage.unreadable += claims;
+                    self.salvage.unreadable = self.salvage.unreadable.saturating_add(claims);
                 }
             }
             self.lanes[at].1 = scan.position();
@@ -241,7 +241,8 @@ impl Salvager {
             self.losses.see(seen);
         }
         for (lost, row) in self.losses.rest(&self.definitions, now) {
-            self.salvage.dropped += lost;
+            // A damaged table of counters says what it likes.
+            self.salvage.dropped = self.salvage.dropped.saturating_add(lost);
             self.own(&row);
         }
         let mut event = Encoder::new(named("auditring.Recovered"));
@@ -315,7 +316,7 @@ fn delivered(
                 let known = gone.min(born);
                 born -= known;
                 if !damaged {
-                    from.claims += known;
+                    from.claims = from.claims.saturating_add(known);
                     *to = *from;
                 }
             }
