@@ -50,6 +50,20 @@ def test_the_core_wants_no_gil_and_has_a_lane_for_each_processor(tmp_path: Path)
     assert done.stdout.split() == ["False", str(min(len(os.sched_getaffinity(0)), 8))], done.stderr
 
 
+def test_a_log_loads_nothing_that_may_bring_the_gil_back(tmp_path: Path) -> None:
+    """Compression is loaded where something is compressed; clients and commands where they are used."""
+    program = (
+        "import auditring, auditring.sinks, sys\n"
+        "with auditring.open(sys.argv[1], retention=auditring.Retention(max_bytes=1 << 40)) as log:\n"
+        "    log.session().read('orders', 0, 1, 2)\n"
+        "print([name for name in ('zstandard', 'confluent_kafka', 'duckdb', 'click') if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert done.stdout == "[]\n", done.stderr
+
+
 def test_threads_share_sessions_whose_context_changes(tmp_path: Path) -> None:
     """Each thread's rows stay in its order within a session, and no row has parts of two contexts."""
     each = 400

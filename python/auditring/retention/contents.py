@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-import zstandard
 
 from auditring.ledger import Entry
 from auditring.verify.chunks import chunks, parsed
@@ -114,6 +113,9 @@ def _newest_line(path: Path) -> int | None:
             file.seek(max(0, path.stat().st_size - _TAIL))
             tail = file.read()
         else:
+            # Where there is no GIL, importing it may bring that back: not before there is something to unpack.
+            import zstandard  # noqa: PLC0415
+
             tail = b""
             with zstandard.ZstdDecompressor().stream_reader(file) as plain:
                 for block in iter(lambda: plain.read(_BLOCK), b""):
