@@ -324,13 +324,13 @@ def test_threads_that_change_and_threads_that_emit_agree(  # noqa: C901 - two ki
                     session.write("orders", number, offset, offset)
                     session.operation_denied("READ", "Topic", f"{number}-{offset}")
                     offset += 1
-                    if offset % 50 == 0:
-                        time.sleep(0)
+                    if offset % 20 == 0:
+                        time.sleep(0.005)
                 denied[number] = offset
 
         def change(number: int) -> None:
             nonlocal changes
-            for at in range(15):
+            for at in range(40):
                 told = log.set_policy(policies[(number + at) % len(policies)], timeout=PATIENCE)
                 with changed:
                     changes += bool(told)
