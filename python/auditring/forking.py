@@ -63,8 +63,8 @@ class _Calls:
 
 def _is_awaited(others: dict[int, float], own: int) -> bool:
     now = time.monotonic()
-    # A copy is made in one step, which nobody comes between.
-    return any(thread != own and until > now for thread, until in tuple(others.items()))
+    # A copy is made in one step, which nobody comes between, with a GIL and without.
+    return any(thread != own and until > now for thread, until in others.copy().items())
 
 
 _CALLS: Final = _Calls()
