@@ -56,7 +56,8 @@ class _Calls:
     def in_child(self) -> None:
         """Nobody is in a call but this thread, if it was."""
         own = threading.get_ident()
-        self.made = {thread: until for thread, until in self.made.items() if thread == own}
+        until = self.made.get(own)
+        self.made = {} if until is None else {own: until}
         self.forks = {}
         self.interrupted = False
 
