@@ -214,23 +214,28 @@ impl Scratch {
             }
         }
         let from = if rng.bool() { 0 } else { harm::edge(rng, 20) as i64 };
-        match self.read(from, rng.bool(), world, &mut seen) {
+        match self.read(from, rng.bool(), worlds, &mut seen) {
             Ok(()) => Ok(seen),
             Err(Stopped::Broken(why)) => Err(why),
             Err(Stopped::Refused) => Ok(Seen { refused: true, ..seen }),
         }
     }
 
-    fn read(&self, from: i64, hold: bool, world: &World, seen: &mut Seen) -> Result<(), Stopped> {
+    fn read(&self, from: i64, hold: bool, worlds: &[World], seen: &mut Seen) -> Result<(), Stopped> {
         let mut reader = Reader::open(&self.dir, from)?;
         if hold {
             reader.hold()?;
         }
         let (mut buf, mut known) = (Vec::new(), Vec::<Option<Vec<u8>>>::new());
-        let mut next = from;
+        let (mut next, mut of) = (from, None);
         for _ in 0..64 + seen.size * STEPS_A_BYTE {
             match reader.next(&mut buf)? {
-                Step::Segment(_) => known.clear(),
+                Step::Segment(head) => {
+                    known.clear();
+                    // Harm may have put another process's journal in this one's place, from its head on. Then its rows are what
+                    // comes, under its name.
+                    of = worlds.iter().find(|world| world.process == head.process);
+                }
                 Step::Batch(meta, sections) => {
                     for entry in contexts::iter(&buf[sections.contexts]).flatten() {
                         let at = entry.index as usize;
@@ -248,6 +253,7 @@ impl Scratch {
                         let (row, rest) = left.split_at(view.len());
                         if !seen.forged {
                             let context = oracle::context_at(&known, &view);
+                            let world = of.ok_or_else(|| Stopped::Broken("a process that never was".into()))?;
                             oracle::row_of(world, seq, row, context).map_err(Stopped::Broken)?;
                         }
                         seen.rows += 1;
