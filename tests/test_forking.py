@@ -28,15 +28,19 @@ def open_log():
     logging.getLogger("auditring.audit").addHandler(Handler())
     logging.getLogger("auditring.audit").setLevel("INFO")
     return auditring.open(sys.argv[1], sinks=(LoggingSink(),), balance=None)
+
+def open_at_work():
+    log = open_log()
+    log.emit("com.example.Wait")
+    assert inside.wait(30)
+    return log
 """
 
 IN_THE_MIDDLE = """
 def at_work():
     time.sleep(0.1)
 
-log = open_log()
-log.emit("com.example.Wait")
-assert inside.wait(30)
+log = open_at_work()
 child = os.fork()
 if child == 0:
     os._exit(0 if stream.acquire(timeout=5) else 7)
@@ -48,9 +52,7 @@ THAT_HANGS = """
 def at_work():
     assert forked.wait(30)
 
-log = open_log()
-log.emit("com.example.Wait")
-assert inside.wait(30)
+log = open_at_work()
 child = os.fork()
 if child == 0:
     os._exit(0)
@@ -107,9 +109,7 @@ def ended(number, frame):
     os._exit(0)
 
 signal.signal(signal.SIGTERM, ended)
-log = open_log()
-log.emit("com.example.Wait")
-assert inside.wait(30)
+log = open_at_work()
 threading.Timer(0.05, os.kill, (parent, signal.SIGTERM)).start()
 if os.fork() == 0:
     os._exit(0)
@@ -142,9 +142,7 @@ INTERRUPTED = """
 def at_work():
     time.sleep(0.3)
 
-log = open_log()
-log.emit("com.example.Wait")
-assert inside.wait(30)
+log = open_at_work()
 threading.Timer(0.05, os.kill, (parent, signal.SIGINT)).start()
 try:
     if os.fork() == 0:
