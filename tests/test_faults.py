@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -20,6 +19,7 @@ import auditring
 import deadlines
 from auditring import Then, WhenFull, _core
 from auditring.sinks import Batching, JsonlSink, ParquetSink, RowBatch
+from tools import tool
 
 DEADLINE = 30.0
 wait_for = partial(deadlines.until, seconds=DEADLINE)
@@ -238,11 +238,7 @@ print(emitted, troubles, log.stats().durable_seq >= journaled, log.health().ok, 
 
 def test_a_segment_whose_fdatasync_failed_is_written_again(tmp_path: Path) -> None:
     """The error is seen in `health()`; then the segment lies elsewhere, `sync` keeps its promise, no row is lost."""
-    strace = shutil.which("strace")
-    if strace is None:
-        assert os.environ.get("CI") != "true", "CI has strace: `make ci-tools`"
-        pytest.skip("strace is not installed")
-    command = [strace, "-f", "-qq", "-o", str(tmp_path / "trace"), "-e", "trace=fdatasync,rename"]
+    command = [tool("strace"), "-f", "-qq", "-o", str(tmp_path / "trace"), "-e", "trace=fdatasync,rename"]
     command += ["-e", "inject=fdatasync:error=EIO:when=1", sys.executable, "-c", FAILING_DISK, str(tmp_path / "audit")]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=3 * DEADLINE)
     assert done.returncode == 0, done.stderr

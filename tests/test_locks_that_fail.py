@@ -1,14 +1,11 @@
 """Locks between processes that the system refuses, as a file system over a network may: named, and got over."""
 
-import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 import auditring
+from tools import tool
 
 HOST = """
 import sys, time
@@ -33,10 +30,7 @@ log.close(30)
 
 def under_strace(folder: Path, when: str, *command: str) -> "subprocess.CompletedProcess[str]":
     """Runs a command in which `flock` fails."""
-    if shutil.which("strace") is None:
-        assert os.environ.get("CI") != "true", "CI has strace: `make ci-tools`"
-        pytest.skip("strace is not installed")
-    strace = ["strace", "-f", "-o", str(folder / "trace"), "-e", "trace=flock", "-e"]
+    strace = [tool("strace"), "-f", "-o", str(folder / "trace"), "-e", "trace=flock", "-e"]
     return subprocess.run(
         [*strace, f"inject=flock:error=ENOLCK:when={when}", sys.executable, *command],
         capture_output=True,

@@ -1,9 +1,7 @@
 """What is deployed beside Prometheus: a real one scrapes a real log, evaluates alerts, and answers the dashboard."""
 
 import json
-import os
 import re
-import shutil
 import socket
 import subprocess
 import threading
@@ -25,21 +23,13 @@ from auditring.metrics.families import SPECS
 from auditring.sinks import JsonlSink
 from deadlines import until
 from scrapes import parsed
+from tools import tool
 
 ROOT = Path(__file__).parents[1]
 DEPLOY = ROOT / "deploy"
 ALERTS = DEPLOY / "prometheus" / "alerts.yml"
 DASHBOARD = DEPLOY / "grafana" / "dashboard.json"
 METRIC = re.compile(r"\bauditring_[a-z_]+")
-
-
-def tool(name: str) -> str:
-    """A program of Debian's package prometheus."""
-    found = shutil.which(name)
-    if found is None:
-        assert os.environ.get("CI") != "true", f"CI has {name}: `make ci-tools`"
-        pytest.skip(f"{name} is not installed (Debian: the package prometheus)")
-    return found
 
 
 def expressions() -> list[str]:
@@ -77,7 +67,7 @@ def series(text: str) -> set[str]:
 
 def test_the_alerts_hold() -> None:
     """The rules are well-formed, and their own tests pass."""
-    promtool = tool("promtool")
+    promtool = tool("promtool", "prometheus")
     tests = [path.name for path in sorted(ALERTS.parent.glob("*_test.yml"))]
     for arguments in (("check", "rules", ALERTS.name), ("test", "rules", *tests)):
         done = subprocess.run(
@@ -143,7 +133,7 @@ class Prometheus:
 @contextmanager
 def running(root: Path, ports: list[int]) -> Iterator[Prometheus]:
     """Prometheus, with our own alerts, only more impatient."""
-    program = tool("prometheus")
+    program = tool("prometheus", "prometheus")
     rules = re.sub(r"for: \d+m", "for: 1s", ALERTS.read_text())
     (root / "alerts.yml").write_text(rules)
     targets = json.dumps([f"127.0.0.1:{port}" for port in ports])

@@ -4,8 +4,6 @@ What must hold of every cell stands at the head of `tests/torture/fault_rig.py`;
 `make torture-faults FAULTS=`.
 """
 
-import os
-import shutil
 from collections.abc import Iterator
 
 import pytest
@@ -13,6 +11,7 @@ import pytest
 from fault_cells import Cell
 from fault_rig import UNUSED, Rig
 from fault_trace import forgotten
+from tools import tool
 
 SEED = 7
 
@@ -20,9 +19,7 @@ SEED = 7
 @pytest.fixture(scope="module")
 def rig() -> Iterator[Rig]:
     """A host to fail calls under."""
-    if shutil.which("strace") is None:
-        assert os.environ.get("CI") != "true", "CI has strace: `make ci-tools`"
-        pytest.skip("strace is not installed")
+    tool("strace")
     rig = Rig()
     yield rig
     rig.end()
