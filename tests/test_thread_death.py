@@ -39,9 +39,19 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
+OTHERS: set[threading.Thread] = set()
+"""Threads from before the test: a log whose `close` could not end leaves the thread of the sink that tries on."""
+
+
+@pytest.fixture(autouse=True)
+def _others() -> None:
+    OTHERS.clear()
+    OTHERS.update(threading.enumerate())
+
+
 def strike(name: str, error: type[BaseException]) -> None:
-    """Raises an error in a thread, wherever that is, as `PyThreadState_SetAsyncExc` does."""
-    (thread,) = [one for one in threading.enumerate() if one.name == name]
+    """Raises an error in a thread of this test's log, wherever that is, as `PyThreadState_SetAsyncExc` does."""
+    (thread,) = [one for one in threading.enumerate() if one.name == name and one not in OTHERS]
     assert thread.ident is not None
     assert ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(error)) == 1
 
