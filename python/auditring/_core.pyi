@@ -13,6 +13,7 @@ from auditring.types import Authority, ContextMap, Dialect, Outcome, Text
 
 __all__ = [
     "SCHEMA_VERSION",
+    "ArrowBatch",
     "ArrowSchema",
     "Authorizer",
     "Broker",
@@ -175,6 +176,13 @@ def cursors(root: str) -> tuple[dict[str, dict[str, int]], dict[str, int]]:
     """
 
 @final
+class ArrowBatch:
+    """A record batch, handed over by the C data interface."""
+
+    def __arrow_c_array__(self, requested_schema: object | None = None) -> tuple[object, object]: ...
+    def __arrow_c_schema__(self) -> object: ...
+
+@final
 class ArrowSchema:
     """An Arrow schema, handed over by the C data interface."""
 
@@ -212,6 +220,13 @@ class RowBatch:
     def max_time_ns(self) -> int: ...
     def __arrow_c_array__(self, requested_schema: object | None = None) -> tuple[object, object]: ...
     def __arrow_c_schema__(self) -> object: ...
+    def touched(self) -> ArrowBatch | None:
+        """Who touched what: the rows that name a resource, added up.
+
+        A row for each resource, principal, action, operation, outcome, authority, origin and tap that are met together,
+        with `events`, `records`, `bytes` (weighted sums), `first_seen`, `last_seen`. `None` where there are more than
+        65,536, or a sum is beyond 64 bits.
+        """
     def json_lines(self, dialect: Dialect | None = None) -> bytes:
         """Canonical JSON, one object a line, each line ended by a newline; UTF-8. A `dialect` names actions otherwise.
 

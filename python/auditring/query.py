@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from auditring import _core, directory
 from auditring.directory import NotAnAuditDirectory
-from auditring.sealed import list_sealed, unglobbed
+from auditring.sealed import SealedFile, list_sealed, unglobbed
 
 try:
     import duckdb
@@ -29,9 +29,7 @@ except ImportError as error:
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping, Sequence
-
-    from auditring.sealed import SealedFile
+    from collections.abc import Iterable, Mapping, Sequence
 
 __all__ = ["NotAnAuditDirectory", "QueryWarning", "connect", "refresh"]
 
@@ -42,8 +40,7 @@ _SOURCE = "SELECT getvariable('auditring_root'), getvariable('auditring_include_
 
 # Every row once, whole, under the columns of the schema, in their order: the fresh side comes first because it has all
 # of them also when nothing is sealed yet, or when every file was written before a column was added.
-_VIEW = """
-CREATE OR REPLACE VIEW events AS
+_ROWS = """
 SELECT *, process || ':' || seq AS event_id, "count" * weight AS events_total
 FROM (SELECT * FROM auditring_fresh {sealed})
 """
@@ -102,12 +99,13 @@ def _bind(con: duckdb.DuckDBPyConnection, root: Path, *, include_fresh: bool) ->
         # Bound before the view, and to the connection: DuckDB keeps the table alive as long as it is registered.
         con.register("auditring_fresh", fresh)
         try:
-            con.execute(_VIEW.format(sealed=_sealed(files)))
+            con.execute(f"CREATE OR REPLACE VIEW events AS {rows(file.path for file in files)}")
             con.execute(_PRIMARY_TAP.format(condition=_at_primary_tap(_primary_taps(journals, files))))
         except (duckdb.IOException, FileNotFoundError):
             if attempt == _ATTEMPTS or all(file.path.exists() for file in files):
                 raise
             continue
+        con.execute("SET VARIABLE auditring_sealed = $1", [[str(file.path) for file in files]])
         _warn(files, strangers, parquet=journals.parquet, unknown=journals.unknown, gone=journals.gone)
         return
 
@@ -122,11 +120,19 @@ def _fresh(journals: _core.Snapshot, files: Sequence[SealedFile]) -> pa.Table:
     return pa.Table.from_batches(batches, schema=schema())
 
 
-def _sealed(files: Sequence[SealedFile]) -> str:
-    if not files:
-        return ""
+def sealed(con: duckdb.DuckDBPyConnection) -> list[SealedFile] | None:
+    """The sealed files that the view `events` of a connection shows; `None` where `connect` has not made it."""
+    ((paths,),) = con.execute("SELECT getvariable('auditring_sealed')").fetchall()
+    if paths is None:
+        return None
+    return [file for file in map(SealedFile.from_path, map(Path, paths)) if file is not None]
+
+
+def rows(files: Iterable[Path]) -> str:
+    """The query that the view `events` is, over the fresh rows and those of these files."""
     # Literals, because a view cannot hold parameters.
-    return _SEALED.format(files=", ".join(_literal(unglobbed(str(file.path))) for file in files))
+    names = ", ".join(_literal(unglobbed(str(file))) for file in files)
+    return _ROWS.format(sealed=_SEALED.format(files=names) if names else "")
 
 
 def _primary_taps(journals: _core.Snapshot, files: Sequence[SealedFile]) -> dict[str, str]:

@@ -2,7 +2,8 @@
 
 A question is text and parameters; values never become part of the text. What must always hold: totals are sums of
 `events_total`, so they are right for merged and for sampled rows, and only the primary tap is counted, or one event
-that was seen at two places in the chain would count twice.
+that was seen at two places in the chain would count twice. Where the sums of whole files answer instead of their rows
+(`auditring.rollup`), the answer is the same.
 
     >>> from auditring import query, questions
     >>> con = query.connect("audit/")                                      # doctest: +SKIP
@@ -47,7 +48,12 @@ class Question:
 
     def on(self, con: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyRelation:
         """Put the question to a connection of `auditring.query.connect`."""
-        return con.sql(self.sql, params=dict(self.parameters))
+        bound = self.bound(con)
+        return con.sql(bound.sql, params=dict(bound.parameters))
+
+    def bound(self, con: duckdb.DuckDBPyConnection) -> Question:  # noqa: ARG002 - what others need
+        """The question as it is put to this connection, at its moment; the answer is the same, perhaps sooner."""
+        return self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,15 +83,27 @@ session has proven several."""
 
 # The end of a row is never before its time, so the greater of two maxima is the greatest end. Where no row has an end
 # of its own, which is most of the time, two maxima cost less than a value chosen for every row.
+_TOUCHES = """
+  SELECT principal, action, operation, outcome, authority, origin,
+         sum(events_total) AS events, sum(records * weight) AS records, sum(bytes * weight) AS bytes,
+         min("time") AS first_seen, greatest(max(end_time), max("time")) AS last_seen
+  FROM {source}
+  WHERE {where}
+  GROUP BY ALL
+"""
+# The same of whole files, as they have added it up themselves.
+_ROLLED = """
+  UNION ALL
+  SELECT principal, action, operation, outcome, authority, origin,
+         events, records, bytes, make_timestamptz(first_seen), make_timestamptz(last_seen)
+  FROM (SELECT {columns})
+  WHERE {tap}
+"""
 _WHO_TOUCHED = """
 SELECT principal, action, operation, outcome, authority, origin,
-       sum(events_total)::BIGINT AS events,
-       sum(records * weight)::BIGINT AS records,
-       sum(bytes * weight)::BIGINT AS bytes,
-       min("time") AS first_seen,
-       greatest(max(end_time), max("time")) AS last_seen
-FROM events
-WHERE {where}
+       sum(events)::BIGINT AS events, sum(records)::BIGINT AS records, sum(bytes)::BIGINT AS bytes,
+       min(first_seen) AS first_seen, max(last_seen) AS last_seen
+FROM ({touches})
 GROUP BY ALL
 ORDER BY events DESC, last_seen DESC, principal, action, operation, outcome, authority, origin
 {limit}
@@ -171,7 +189,38 @@ ORDER BY failures + denials DESC, bucket DESC, network
 
 def who_touched(resource: str, bounds: Bounds = _ALWAYS) -> Question:
     """Who did what to a resource, how often, and when first and last; refusals are among it."""
-    return _question(_WHO_TOUCHED, ["resource = $resource"], {"resource": resource}, bounds)
+    where, values = _bounded(["resource = $resource"], {"resource": resource}, bounds)
+    return _WhoTouched(*_touched("events", where, values, bounds), resource, where, bounds)
+
+
+@dataclass(frozen=True, slots=True)
+class _WhoTouched(Question):
+    """Reads of each file what it has added up itself, and rows only where that does not answer."""
+
+    resource: str
+    where: str
+    bounds: Bounds
+
+    def bound(self, con: duckdb.DuckDBPyConnection) -> Question:
+        """Over the rows of the files that are left, and the sums of the others."""
+        from auditring import query, touched  # noqa: PLC0415 - who only reads a question's text need not have DuckDB
+
+        files = query.sealed(con)
+        if files is None:
+            return self
+        looked = touched.look(files, self.resource, self.bounds.since, self.bounds.until)
+        columns = ", ".join(f"unnest($touched_{name}::{kind}[]) AS {name}" for name, kind in touched.COLUMNS.items())
+        sums = {f"touched_{name}": values for name, values in looked.sums.items()}
+        source = f"({query.rows(looked.unread)})"
+        rolled = _ROLLED.format(columns=columns, tap=_at_tap(self.bounds))
+        return Question(*_touched(source, self.where, {**self.parameters, **sums}, self.bounds, rolled))
+
+
+def _touched(
+    source: str, where: str, values: Mapping[str, object], bounds: Bounds, rolled: str = ""
+) -> tuple[str, Mapping[str, object]]:
+    touches = _TOUCHES.format(source=source, where=where) + rolled
+    return _WHO_TOUCHED.format(touches=touches, limit=_limit(bounds)), values
 
 
 def who_touched_offset(topic: str, partition: int, offset: int, bounds: Bounds = _ALWAYS) -> Question:
@@ -278,6 +327,13 @@ def statement(hashes: Sequence[str]) -> str:
 def _question(
     template: str, where: list[str], values: dict[str, object], bounds: Bounds, columns: str = ""
 ) -> Question:
+    condition, values = _bounded(where, values, bounds)
+    return Question(template.format(where=condition, limit=_limit(bounds), columns=columns), values)
+
+
+def _bounded(where: list[str], values: dict[str, object], bounds: Bounds) -> tuple[str, dict[str, object]]:
+    """The condition of a question, and its parameters, with those of the bounds."""
+    where, values = list(where), dict(values)
     if bounds.since is not None:
         # A merged row counts as long as it lasts, which is never longer than the longest window. The bound on `time`
         # is what lets DuckDB leave out files and row groups.
@@ -287,13 +343,17 @@ def _question(
     if bounds.until is not None:
         where.append('"time" < $until')
         values["until"] = bounds.until
-    if bounds.tap is None:
-        where.append("at_primary_tap(process, tap)")
-    else:
-        where.append("tap = $tap")
+    where.append(_at_tap(bounds))
+    if bounds.tap is not None:
         values["tap"] = bounds.tap
-    limit = ""
     if bounds.limit is not None:
-        limit = "LIMIT $limit"
         values["limit"] = bounds.limit
-    return Question(template.format(where=" AND ".join(where), limit=limit, columns=columns), values)
+    return " AND ".join(where), values
+
+
+def _at_tap(bounds: Bounds) -> str:
+    return "at_primary_tap(process, tap)" if bounds.tap is None else "tap = $tap"
+
+
+def _limit(bounds: Bounds) -> str:
+    return "" if bounds.limit is None else "LIMIT $limit"

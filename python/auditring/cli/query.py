@@ -239,6 +239,7 @@ def answered(asked: Asked, con: duckdb.DuckDBPyConnection, question: Question) -
 
 def give(asked: Asked, con: duckdb.DuckDBPyConnection, question: Question) -> int | None:
     """Write an answer where it was asked for; returns how many rows it had, if they were counted."""
+    question = question.bound(con)
     if asked.form == "parquet" and asked.target is not None:
         relation = con.sql(question.sql, params=dict(question.parameters))
         if relation is None:  # what DuckDB gives for a statement that is no query; its stub does not know

@@ -8,7 +8,8 @@ events/<UTC date>/<process>-<first seq>-<last seq>.parquet        sealed: closed
 What must always hold: whatever ends in `.parquet` is complete and never changes. A file says in its metadata which
 range of seq it covers and what was left out of it, so that `sum(count)` of its rows and these terms are exactly the
 length of the range; a checkpoint of which no row was kept is a file too. A row is in one file only: what a crash
-sealed before the cursor knew of it is recognised by its name and not written again.
+sealed before the cursor knew of it is recognised by its name and not written again. What a file says of who touched
+what is what its rows say (`auditring.rollup`).
 """
 
 import contextlib
@@ -17,6 +18,7 @@ import inspect
 import json
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -27,6 +29,7 @@ from auditring import _core
 from auditring.config import Rotation
 from auditring.exceptions import FileGone
 from auditring.policy import Policy
+from auditring.rollup import METADATA, Rollup
 from auditring.sinks._files import create, date_of, gone, own_directory, probe_directory, sync_directory
 from auditring.sinks._sealed import Terms, sealed_from
 from auditring.sinks.base import Batching, Checkpoint, RowBatch, Sink, SinkContext
@@ -129,7 +132,7 @@ class _OpenFile:
         """Whether the file was taken away, and how; from any thread."""
         return gone(self.path, self.fd, self._identity)
 
-    def seal(self, metadata: dict[str, str], path: Path) -> None:
+    def seal(self, metadata: Mapping[str | bytes, str | bytes], path: Path) -> None:
         """Ends the file and gives it its name; afterwards both are on disk."""
         self.writer.add_key_value_metadata(metadata)
         self.writer.close()
@@ -204,6 +207,7 @@ class ParquetSink(Sink):
         self._last = -1
         self._time_ns = 0
         self._terms = Terms()
+        self._rollup = Rollup()
 
     @property
     def checkpoint(self) -> Checkpoint:
@@ -247,7 +251,10 @@ class ParquetSink(Sink):
         if self._first is None:
             self._first = batch.first_seq
         file = self._opened()
-        return file.write(pa.record_batch(batch)) if batch.rows else 0
+        if not batch.rows:
+            return 0
+        self._rollup.add(batch)
+        return file.write(pa.record_batch(batch))
 
     def commit(self) -> bytes:
         """Seals the file; the state is empty."""
@@ -287,8 +294,8 @@ class ParquetSink(Sink):
             self._file.discard()
             self._file = None
 
-    def _metadata(self) -> dict[str, str]:
-        context = self._context
+    def _metadata(self) -> dict[str | bytes, str | bytes]:
+        context, rollup = self._context, self._rollup.encode()
         return {
             "auditring.schema_version": str(context.schema_version),
             "auditring.process": context.process,
@@ -298,4 +305,5 @@ class ParquetSink(Sink):
             "auditring.last_seq": str(self._last),
             **({} if context.primary_tap is None else {"auditring.primary_tap": context.primary_tap}),
             **{f"auditring.{term}": str(n) for term, n in self._terms.as_dict().items()},
+            **({} if rollup is None else {METADATA: rollup}),
         }

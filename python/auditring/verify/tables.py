@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from auditring import _core
+from auditring import _core, rollup
 from auditring.sealed import SealedFile
 from auditring.verify.report import Finding, Kind, Loss
 from auditring.verify.rows import REQUIRED, Rows
@@ -185,6 +185,7 @@ class _Examination:
     def everything(self, file: pq.ParquetFile) -> Table:
         """Read every page of every column."""
         rows = Rows(str(self.process), self.first, self.last)
+        sums = self.sums(file)
         whole = True
         for number in range(file.num_row_groups):
             try:
@@ -192,6 +193,7 @@ class _Examination:
                 group.validate()
                 rows.add(group)
                 stated = self.stated(file, number, group)
+                sums.add(group)
             except _DAMAGE as error:
                 whole = False
                 self.find(
@@ -202,15 +204,7 @@ class _Examination:
                 text = f"row group {number + 1} has `{name}` beyond its bounds in the footer, so readers pass it over"
                 self.find(Kind.ALTERED, text)
         if whole:
-            for text, first, last in rows.wrong(self.left_out):
-                self.find(Kind.ALTERED, text, first, last)
-            self.folder(rows.date)
-            for balance in rows.balances:
-                for text in balance.wrong():
-                    self.find(Kind.UNBALANCED, text, balance.seq, balance.seq)
-            if rows.disordered:
-                for text, first, last in self.doubled():
-                    self.find(Kind.DOUBLED, text, first, last)
+            self.hold(rows, sums)
         return self.result(
             readable=whole,
             rows=rows.rows,
@@ -222,6 +216,28 @@ class _Examination:
             events_lost=rows.events_lost,
             unknown_losses=rows.unknown_losses,
         )
+
+    def hold(self, rows: Rows, sums: _Sums) -> None:
+        """Hold what it says of itself against all of its rows."""
+        for text, first, last in rows.wrong(self.left_out):
+            self.find(Kind.ALTERED, text, first, last)
+        self.folder(rows.date)
+        for balance in rows.balances:
+            for text in balance.wrong():
+                self.find(Kind.UNBALANCED, text, balance.seq, balance.seq)
+        if rows.disordered:
+            for text, first, last in self.doubled():
+                self.find(Kind.DOUBLED, text, first, last)
+        if sums.wrong:
+            self.find(Kind.ALTERED, "its sums of who touched what are not those of its rows, and readers believe them")
+
+    def sums(self, file: pq.ParquetFile) -> _Sums:
+        """What it says of who touched what, to be held against its rows."""
+        try:
+            return _Sums(rollup.decode(file.metadata.metadata))
+        except ValueError as error:
+            self.find(Kind.ALTERED, str(error))
+            return _Sums(None)
 
     def stated(self, file: pq.ParquetFile, number: int, group: pa.Table) -> list[str]:
         """The columns of a row group that go beyond their bounds in the footer."""
@@ -269,6 +285,24 @@ class _Examination:
             **self.terms,  # type: ignore[arg-type]  # both by the names of its fields
             **held,  # type: ignore[arg-type]
         )
+
+
+class _Sums:
+    """What a file has added up, if it has, and what its rows come to."""
+
+    def __init__(self, said: pa.Table | None) -> None:
+        self._said = said
+        self._found: list[pa.Table] = []
+
+    def add(self, group: pa.Table) -> None:
+        """Takes a row group's rows."""
+        if self._said is not None:
+            self._found.append(rollup.of_rows(group))
+
+    @property
+    def wrong(self) -> bool:
+        """Whether it says something else than all of its rows."""
+        return self._said is not None and not rollup.same(self._said, rollup.together(self._found))
 
 
 def _newest(metadata: pq.FileMetaData) -> str | None:

@@ -3,6 +3,8 @@
 use arrow_array::Array;
 use arrow_array::StructArray;
 use arrow_array::ffi::{FFI_ArrowSchema, to_ffi};
+use arrow_schema::Schema;
+use auditring_event::arrow::RecordBatch;
 use auditring_event::json::Dialect;
 use auditring_event::{RowSet, arrow, json};
 use auditring_flow::Batch;
@@ -24,10 +26,19 @@ pub(crate) fn dialect(name: Option<&str>) -> PyResult<Dialect> {
     })
 }
 
-fn schema_capsule(py: Python<'_>) -> PyResult<Bound<'_, PyCapsule>> {
-    let schema = FFI_ArrowSchema::try_from(arrow::schema().as_ref()).map_err(failed)?;
+fn schema_capsule<'py>(py: Python<'py>, schema: &Schema) -> PyResult<Bound<'py, PyCapsule>> {
+    let schema = FFI_ArrowSchema::try_from(schema).map_err(failed)?;
     PyCapsule::new_with_value(py, schema, c"arrow_schema")
 }
+
+/// A batch as the C data interface has it: schema and columns.
+fn capsules(py: Python<'_>, batch: RecordBatch) -> PyResult<Capsules<'_>> {
+    let schema = schema_capsule(py, batch.schema_ref())?;
+    let (array, _) = to_ffi(&StructArray::from(batch).to_data()).map_err(failed)?;
+    Ok((schema, PyCapsule::new_with_value(py, array, c"arrow_array")?))
+}
+
+type Capsules<'py> = (Bound<'py, PyCapsule>, Bound<'py, PyCapsule>);
 
 /// An Arrow schema, handed over by the C data interface.
 #[pyclass(frozen, module = "auditring._core")]
@@ -37,7 +48,29 @@ pub(crate) struct ArrowSchema;
 #[allow(clippy::unused_self, reason = "the interface's methods have a receiver; the schema is one and the same")]
 impl ArrowSchema {
     fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {
-        schema_capsule(py)
+        schema_capsule(py, &arrow::schema())
+    }
+}
+
+/// A record batch, handed over by the C data interface.
+#[pyclass(frozen, module = "auditring._core")]
+pub(crate) struct ArrowBatch(RecordBatch);
+
+#[pymethods]
+impl ArrowBatch {
+    #[pyo3(signature = (requested_schema=None))]
+    fn __arrow_c_array__<'py>(
+        &self,
+        py: Python<'py>,
+        requested_schema: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<Capsules<'py>> {
+        // The interface lets a producer ignore a schema that it does not cast to.
+        drop(requested_schema);
+        capsules(py, self.0.clone())
+    }
+
+    fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {
+        schema_capsule(py, self.0.schema_ref())
     }
 }
 
@@ -73,6 +106,14 @@ impl RowBatch {
             return Err(PyRuntimeError::new_err("these rows are Arrow alone, as the sink's `batching.tables` says"));
         }
         Ok(&self.0.set)
+    }
+
+    /// The rows as Arrow.
+    fn table(&self, py: Python<'_>) -> PyResult<RecordBatch> {
+        match &self.0.table {
+            Some(batch) => Ok(batch.clone()),
+            None => py.detach(|| arrow::record_batch(&self.0.set)).map_err(failed),
+        }
     }
 }
 
@@ -150,19 +191,19 @@ impl RowBatch {
         &self,
         py: Python<'py>,
         requested_schema: Option<Bound<'py, PyAny>>,
-    ) -> PyResult<(Bound<'py, PyCapsule>, Bound<'py, PyCapsule>)> {
-        // The interface lets a producer ignore a schema that it does not cast to.
+    ) -> PyResult<Capsules<'py>> {
         drop(requested_schema);
-        let batch = match &self.0.table {
-            Some(batch) => batch.clone(),
-            None => py.detach(|| arrow::record_batch(&self.0.set)).map_err(failed)?,
-        };
-        let (array, _) = to_ffi(&StructArray::from(batch).to_data()).map_err(failed)?;
-        Ok((schema_capsule(py)?, PyCapsule::new_with_value(py, array, c"arrow_array")?))
+        capsules(py, self.table(py)?)
     }
 
     fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {
-        schema_capsule(py)
+        schema_capsule(py, &arrow::schema())
+    }
+
+    /// Who touched what: the rows that name a resource, added up; none where there would be too many sums.
+    fn touched(&self, py: Python<'_>) -> PyResult<Option<ArrowBatch>> {
+        let batch = self.table(py)?;
+        Ok(py.detach(|| arrow::touched(&batch)).map_err(failed)?.map(ArrowBatch))
     }
 
     /// Canonical JSON, one object a line, each line ended by a newline; UTF-8.

@@ -34,7 +34,7 @@ mod _core {
     use pyo3::prelude::*;
 
     #[pymodule_export]
-    use crate::arrow::{ArrowSchema, RowBatch, schema};
+    use crate::arrow::{ArrowBatch, ArrowSchema, RowBatch, schema};
     #[pymodule_export]
     use crate::directory::Directory;
     #[pymodule_export]

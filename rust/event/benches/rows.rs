@@ -94,6 +94,9 @@ fn benches(criterion: &mut Criterion) {
         });
     });
     group.bench_function("arrow", |b| b.iter_batched(|| (), |()| arrow::record_batch(&set), BatchSize::PerIteration));
+    let batch = arrow::record_batch(&set).expect("the rows are fine");
+    assert!(arrow::touched(&batch).expect("it is of the schema").is_some());
+    group.bench_function("touched", |b| b.iter(|| arrow::touched(&batch)));
     group.bench_function("json", |b| {
         let mut out = Vec::with_capacity(lines.len());
         b.iter(|| {

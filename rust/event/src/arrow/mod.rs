@@ -8,6 +8,7 @@ mod batch;
 mod interner;
 mod keys;
 mod text;
+mod touched;
 mod walk;
 
 use crate::spec::{COLUMNS, ColumnType};
@@ -15,6 +16,7 @@ use crate::{Malformed, RowSet};
 pub use arrow_array::RecordBatch;
 use arrow_schema::{ArrowError, DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 use std::sync::{Arc, LazyLock};
+pub use touched::{MOST_GROUPS, touched};
 
 static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
     let fields: Fields =
