@@ -112,6 +112,8 @@ pub struct Pump {
     /// What is kept back for sealing, or a full disk would never free itself.
     reserve: u64,
     looked_at_bytes: Clockwork,
+    /// Bytes of the segment being written at that time.
+    looked_at_len: u64,
     /// Bytes of segments that have ended since a cut was made for the budget's sake.
     uncut_bytes: u64,
     /// Rows before this seq were let go for the budget's sake.
@@ -214,6 +216,7 @@ impl Pump {
             free_bytes: u64::MAX,
             reserve: RESERVE.min(free_bytes(dir.path())? / 4),
             looked_at_bytes: Clockwork::now(),
+            looked_at_len: 0,
             uncut_bytes: 0,
             let_go: 0,
             over: false,

@@ -15,6 +15,10 @@ use crate::Error;
 
 /// How often budget and disk are looked at.
 const LOOK: Duration = Duration::from_millis(100);
+/// How often while both are far away and next to nothing is written: the looks are most of what an idle pump costs.
+const QUIET_LOOK: Duration = Duration::from_millis(500);
+/// More than this since the last look is not next to nothing; it is little of what the disk keeps for the sinks.
+const QUIET_BYTES: u64 = 256 << 10;
 /// `ENOSPC`, the same number wherever this runs.
 const ENOSPC: i32 = 28;
 /// How long the list of followers may be in somebody's hands before the journal's budget is kept all the same: whoever is
@@ -25,6 +29,7 @@ impl Pump {
     /// What the journal and the disk have room for. A question that is refused leaves the last answer.
     pub(super) fn look_at_bytes(&mut self) {
         self.looked_at_bytes = Clockwork::now();
+        self.looked_at_len = self.writer.len();
         if let Ok(bytes) = bytes_held(&self.dir) {
             self.sealed_bytes = bytes.saturating_sub(self.writer.len());
         }
@@ -40,7 +45,7 @@ impl Pump {
     /// such a sink lacks then its follower counts, by the journal's own names, when it comes there. A log that is closing
     /// goes on, so that it can end.
     pub(super) fn over_budget(&mut self) -> Result<bool, Error> {
-        if self.looked_at_bytes.elapsed() >= LOOK {
+        if self.looked_at_bytes.elapsed() >= if self.is_far() { QUIET_LOOK } else { LOOK } {
             self.look_at_bytes();
         }
         if self.is_half() && self.uncut_bytes >= self.slack() && self.ticks.take_uncut() {
@@ -148,6 +153,13 @@ impl Pump {
 
     fn is_half(&self) -> bool {
         self.sealed_bytes + self.writer.len() >= self.limits.journal_bytes / 2
+    }
+
+    /// Whether neither budget nor a full disk can be reached soon.
+    fn is_far(&self) -> bool {
+        // A segment that is begun is shorter than the last one was: then it wraps round, and is looked at.
+        let written = self.writer.len().wrapping_sub(self.looked_at_len);
+        written < QUIET_BYTES && !self.is_half() && self.free_bytes / 4 > self.reserve
     }
 
     fn is_over(&self) -> bool {
