@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from typing import TYPE_CHECKING, Any
 
@@ -197,6 +198,53 @@ async def test_only_a_valid_traceparent_is_believed(audit: Recording, header: st
     """By the rules of W3C Trace Context, version 00 and later ones."""
     await request(AuditMiddleware(answering(), audit.log), http(headers=[(b"traceparent", header.encode())]))
     assert (PARENT if valid else None) == audit.row()["context"].get("trace_id")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        None,
+        (),
+        ((b"x-request-id", b"req-7"), (b"traceparent", b"")),
+        [[b"x-request-id", b"req-7"], [b"x-request-id", b""]],
+        [
+            (b"x-request-id", b"req-7"),
+            "x-request-id",
+            (b"x-request-id",),
+            (b"x-request-id", 7),
+            ("x-request-id", "8"),
+            None,
+        ],
+        deque([(b"x-request-id", b"req-7")]),
+        7,
+    ],
+    ids=["none", "empty", "tuples", "lists", "what are no pairs", "another sequence", "no sequence"],
+)
+async def test_headers_that_are_none_are_passed_over(audit: Recording, headers: object) -> None:
+    """What a server puts there is no reason to fail."""
+    await request(AuditMiddleware(answering(), audit.log), {**http(), "headers": headers})
+    wanted = None if headers is None or headers in ((), 7) else "req-7"
+    assert audit.row()["context"].get("http.request.id") == wanted
+
+
+async def test_headers_of_a_response_that_can_be_read_once_are_the_server_s(audit: Recording) -> None:
+    """ASGI allows any iterable there."""
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append({**message, "headers": list(message.get("headers", ()))})
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001 - ASGI's form
+        headers = iter([(b"content-length", b"2"), (b"x", b"y")])
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+    async def receive() -> Message:
+        raise AssertionError
+
+    await AuditMiddleware(app, audit.log)(http(), receive, send)
+    assert sent[0]["headers"] == [(b"content-length", b"2"), (b"x", b"y")]
+    assert audit.row()["outcome"] == "success"
 
 
 # --- sessions ---------------------------------------------------------------------------------------------------------

@@ -37,6 +37,7 @@ __all__ = [
     "check_windows",
     "columns",
     "compile_policy",
+    "content_length",
     "cursors",
     "explain",
     "forget_sink",
@@ -47,6 +48,7 @@ __all__ = [
     "literal",
     "outside",
     "processes",
+    "request_ids",
     "sample_by",
     "schema",
     "scope_columns",
@@ -175,6 +177,18 @@ def cursors(root: str) -> tuple[dict[str, dict[str, int]], dict[str, int]]:
     Raises `OSError` when the directory, a cursor or totals cannot be read.
     """
 
+def content_length(headers: object) -> int | None:
+    """The `content-length` among the headers of an ASGI message; `None` where there is none, or no number that fits.
+
+    Raises nothing: what is no sequence of pairs of bytes has no headers.
+    """
+
+def request_ids(headers: object) -> tuple[str | bytes | None, str | None]:
+    """The `x-request-id` among the headers of an ASGI scope, and the trace id of a valid `traceparent`.
+
+    The last of each name that is not empty counts. An id that is no ASCII stays bytes. Raises nothing, as above.
+    """
+
 @final
 class ArrowBatch:
     """A record batch, handed over by the C data interface."""
@@ -225,7 +239,7 @@ class RowBatch:
 
         A row for each resource, principal, action, operation, outcome, authority, origin and tap that are met together,
         with `events`, `records`, `bytes` (weighted sums), `first_seen`, `last_seen`. `None` where there are more than
-        65,536, or a sum is beyond 64 bits.
+        16,384, or a sum is beyond 64 bits.
         """
     def json_lines(self, dialect: Dialect | None = None) -> bytes:
         """Canonical JSON, one object a line, each line ended by a newline; UTF-8. A `dialect` names actions otherwise.

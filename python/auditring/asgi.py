@@ -16,11 +16,12 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, MutableMapping
 from heapq import nsmallest
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
+from auditring._core import content_length, request_ids
 from auditring.exceptions import AuditError
 
 if TYPE_CHECKING:
@@ -45,12 +46,6 @@ _STATUS: Final = {code: f"HTTP_{code}" for code in range(400, 600)}
 # WebSocket close codes of a conversation that ended as it should: normal, going away, no code given.
 _ORDERLY: Final = frozenset({1000, 1001, 1005})
 _ABNORMAL: Final = 1006
-# https://www.w3.org/TR/trace-context/: version, trace id, parent id, flags; lower-case hex.
-_HEX: Final = b"0123456789abcdef"
-_DASH: Final = b"-"[0]
-_NO_TRACE: Final = b"0" * 32
-_NO_PARENT: Final = b"0" * 16
-_TRACEPARENT_LENGTH: Final = 55
 _USERINFO: Final = re.compile(r"^([a-z][a-z0-9+.-]*://)?[^/]*@", re.IGNORECASE)
 
 
@@ -305,7 +300,7 @@ class _Exchange:
         peer.last = now = perf_counter_ns()
         context = None
         outcome: Literal["denied", "failure"] | None = None
-        request_id, trace_id = _ids(scope.get("headers", ()))
+        request_id, trace_id = request_ids(scope.get("headers"))
         try:
             principal = middleware.principal(scope)
         except Exception as error:  # noqa: BLE001 - the host's callable must not cost the row; the row says so
@@ -360,7 +355,9 @@ class _Http(_Exchange):
             last = not message.get("more_body")
         elif kind == "http.response.start":
             code = int(message["status"])
-            self.whole = _whole(self.method, code, message.get("headers", ()))
+            # A client waits for no body here, whatever the headers say.
+            bodiless = code in _BODILESS or self.method == "HEAD"
+            self.whole = 0 if bodiless else content_length(message.get("headers"))
         elif kind == "http.response.pathsend":
             last = True
         # Before it is known whether it goes out: what is told to `receive` meanwhile is about the end of the response,
@@ -423,16 +420,6 @@ class _Socket(_Exchange):
             self.write(status)
 
 
-def _whole(method: str, code: int, headers: Sequence[tuple[bytes, bytes]]) -> int | None:
-    """How many bytes of its body a client waits for, where that is known when the response begins."""
-    if method == "HEAD" or code in _BODILESS:
-        return 0
-    for name, value in headers:
-        if name == b"content-length":
-            return int(value) if value.isdigit() else None
-    return None
-
-
 def _verdict(code: int, status: str | None) -> tuple[Literal["denied", "failure"], str, int | None]:
     """Outcome, status and code to record for a status code outside 100 … 399."""
     named = _STATUS.get(code) or f"HTTP_{code}"
@@ -444,49 +431,6 @@ def _verdict(code: int, status: str | None) -> tuple[Literal["denied", "failure"
 
 def _closing(code: int) -> str | None:
     return None if code in _ORDERLY else f"WS_{code}"
-
-
-def _ids(headers: Sequence[tuple[bytes, bytes]]) -> tuple[str | bytes | None, str | None]:
-    """`x-request-id` and the trace id of `traceparent`."""
-    request_id = traceparent = None
-    # From the end, where the proxies before us add theirs: the nearest one's counts, and there is less to look at.
-    for name, value in reversed(headers):
-        if name == b"x-request-id":
-            request_id = request_id or value
-        elif name == b"traceparent":
-            traceparent = traceparent or value
-        else:
-            continue
-        if request_id and traceparent:
-            break
-    trace_id = _trace_id(traceparent)
-    if not request_id:
-        return None, trace_id
-    try:
-        # Text is quicker for the log than bytes; what is no text goes as it is, and the log makes it safe.
-        return request_id.decode("ascii"), trace_id
-    except UnicodeDecodeError:
-        return request_id, trace_id
-
-
-def _trace_id(header: bytes | None) -> str | None:
-    """The trace id of a valid `traceparent`; by hand, which is a little quicker than a regular expression."""
-    if not header:
-        return None
-    if len(header) > _TRACEPARENT_LENGTH and header[55] == _DASH and header[:2] != b"00":
-        # Later versions may go on after a dash; version 00 may not.
-        header = header[:_TRACEPARENT_LENGTH]
-    trace = header[3:35]
-    if (
-        len(header) == _TRACEPARENT_LENGTH
-        and header[2] == header[35] == header[52] == _DASH
-        and header.translate(None, _HEX) == b"---"
-        and trace != _NO_TRACE
-        and header[36:52] != _NO_PARENT
-        and header[:2] != b"ff"
-    ):
-        return trace.decode()
-    return None
 
 
 def _address(address: Any) -> str | tuple[str, int] | None:  # noqa: ANN401 - what a server puts there

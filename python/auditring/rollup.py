@@ -47,7 +47,7 @@ _MOST_BYTES: Final = 1 << 20
 """Of a rollup as it stands in the file: whoever opens the file reads it, whatever the question."""
 _MOST_UNPACKED: Final = 64 << 20
 """Of one, whoever wrote it: ours are seldom a tenth of it."""
-_MOST_APART: Final = 1 << 18
+_MOST_APART: Final = 1 << 17
 """Sums of row groups that are kept before they are added up."""
 _MOST_INT: Final = (1 << 63) - 1
 

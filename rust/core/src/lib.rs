@@ -10,6 +10,7 @@ mod errors;
 mod ffi;
 mod follower;
 mod handle;
+mod headers;
 mod kafka;
 mod lines;
 mod living;
@@ -39,6 +40,8 @@ mod _core {
     use crate::directory::Directory;
     #[pymodule_export]
     use crate::follower::Follower;
+    #[pymodule_export]
+    use crate::headers::{content_length, request_ids};
     #[pymodule_export]
     use crate::kafka::{Tap, Topics, kafka_apis};
     #[pymodule_export]
