@@ -28,6 +28,7 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files of few rows have a rollup, too."""
     monkeypatch.setattr(rollup, "LEAST_ROWS", 1)
     monkeypatch.setattr(rollup, "_SHORTER", 0)
+    monkeypatch.setattr(rollup, "_MOST_FOR_A_ROW", 1 << 20)
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +53,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ):
         patch.setattr(rollup, "LEAST_ROWS", 1)
         patch.setattr(rollup, "_SHORTER", 0)
+        patch.setattr(rollup, "_MOST_FOR_A_ROW", 1 << 20)
         for number in range(30):
             with log.session(id=f"s-{number}", peer=("10.0.0.1", 1 + number), authority="decision") as session:
                 session.client_sasl_auth_success(f"user-{number % 7}", mechanism="PLAIN")
@@ -84,7 +86,10 @@ def unread(con: duckdb.DuckDBPyConnection, resource: str, bounds: Bounds = Bound
     """How many files are read for an answer."""
     files = sealed(con)
     assert files is not None
-    return len(touched.look(files, resource, bounds.since, bounds.until).unread)
+    moments = con.execute(
+        "SELECT epoch_us($1::TIMESTAMPTZ), epoch_us($2::TIMESTAMPTZ)", [bounds.since, bounds.until]
+    ).fetchall()
+    return len(touched.look(files, resource, *moments[0]).unread)
 
 
 def test_every_file_has_the_sums_of_its_rows(story: Path) -> None:
@@ -261,6 +266,28 @@ def test_verify_finds_sums_that_are_not_those_of_the_rows(log_of_one: Path) -> N
     assert "who touched what" in " ".join(wrong.text for wrong in check(root).wrong)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda table: table.slice(0, 0),
+        lambda table: table.drop_columns(["end_time"]),
+        lambda table: table.set_column(
+            table.schema.get_field_index("weight"), "weight", table.column("weight").cast(pa.string())
+        ),
+        lambda table: table.set_column(
+            table.schema.get_field_index("count"), "count", pa.array([float("nan")] * table.num_rows)
+        ),
+    ],
+    ids=["no rows", "no such column", "another type", "no number"],
+)
+def test_verify_finds_sums_of_what_are_no_such_rows(log_of_one: Path, change: Callable[[pa.Table], pa.Table]) -> None:
+    """A finding, and never an exception; what else is wrong with the file is told beside it."""
+    rewritten(log_of_one, pq.read_metadata(log_of_one).metadata[rollup.METADATA], change)
+    wrong = check(log_of_one.parents[2]).wrong
+    assert "who touched what" in " ".join(one.text for one in wrong)
+    assert {one.kind for one in wrong} <= {Kind.ALTERED, Kind.UNBALANCED, Kind.MISSING}
+
+
 def test_few_rows_and_many_sums_are_left_to_the_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A rollup is there only where it is worth more than it costs."""
     least, shorter, most = 32, 8, 1024
@@ -280,6 +307,10 @@ def test_few_rows_and_many_sums_are_left_to_the_rows(tmp_path: Path, monkeypatch
     assert has("short", 10, 10 * shorter)
     assert not has("long", 20, 20 * shorter - 20)
     assert not has("large", most, most * shorter)
+    monkeypatch.setattr(rollup, "_MOST_BYTES", 1 << 20)
+    assert has("large enough", most, most * shorter)
+    monkeypatch.setattr(rollup, "_MOST_FOR_A_ROW", 0.1)
+    assert not has("large for its rows", most, most * shorter)
 
 
 def made(sums: list[pa.Table], rows: int) -> rollup.Rollup:
@@ -377,3 +408,56 @@ def test_a_file_that_is_gone_is_told_by_whoever_reads_it(log_of_one: Path) -> No
     log_of_one.unlink()
     with pytest.raises(duckdb.IOException):
         questions.who_touched("orders").on(con).fetchall()
+
+
+# --- connections that are used in other ways -------------------------------------------------------------------------
+
+
+def test_an_answer_stays_that_of_its_moment(tmp_path: Path) -> None:
+    """Also where the connection moves on before it is fetched."""
+    with auditring.open(tmp_path, balance=None) as log, log.session(id="s") as session:
+        session.read("orders", 0, 1, 1)
+        log.flush(20)
+        session.read("orders", 0, 2, 2)
+        con = connect(tmp_path)
+        while both(con, "orders")[0][0][6] != 2:
+            refresh(con)
+        answer = questions.who_touched("orders").on(con)
+        filtered = answer.filter("events > 0")
+        log.flush(20)
+        session.read("orders", 0, 3, 3)
+        refresh(con)
+        assert [row[6] for row in answer.fetchall()] == [2]
+        assert [row[6] for row in filtered.fetchall()] == [2]
+
+
+def test_bounds_are_what_the_connection_takes_them_for(story: Path) -> None:
+    """Without a zone they are in its zone, and a date is its midnight."""
+    con = connect(story)
+    con.execute("SET TimeZone = 'America/New_York'")
+    ((middle,),) = con.execute("SELECT (min(time) + (max(time) - min(time)) / 2)::TIMESTAMP FROM events").fetchall()
+    for bound in (middle, middle + timedelta(hours=5), middle - timedelta(hours=5), middle.date()):
+        for bounds in (Bounds(since=bound), Bounds(until=bound)):
+            by_sums, by_rows = both(con, "orders", bounds)
+            assert by_sums == by_rows
+
+
+def test_another_view_of_that_name_is_asked_itself(story: Path) -> None:
+    """Whoever narrows what is seen has it seen narrowly."""
+    con = connect(story)
+    con.execute(f"CREATE OR REPLACE VIEW events AS SELECT * FROM ({rows(files_of(story))}) WHERE principal = 'user-1'")
+    assert {row[0] for row in questions.who_touched("orders").on(con).fetchall()} == {"user-1"}
+    refresh(con)
+    assert len({row[0] for row in questions.who_touched("orders").on(con).fetchall()}) > 1
+
+
+def test_what_is_no_text_is_refused_as_by_rows(story: Path) -> None:
+    """By DuckDB, in its words."""
+    con = connect(story)
+    question = questions.who_touched("p\udcff")
+    errors = []
+    for ask in (question.on, question.asked, lambda con: con.execute(question.sql, dict(question.parameters))):
+        with pytest.raises(duckdb.Error) as caught:
+            ask(con)
+        errors.append(str(caught.value))
+    assert len(set(errors)) == 1

@@ -47,6 +47,8 @@ FROM (SELECT * FROM auditring_fresh {sealed})
 _SEALED = "UNION ALL BY NAME SELECT * FROM read_parquet([{files}], union_by_name = true)"
 
 
+# Whoever makes another view of this name has it asked.
+_VIEWS = "SELECT list(sql) FROM duckdb_views() WHERE view_name = 'events'"
 # What saved questions count. A row without a tap is its process's only view of the event.
 _PRIMARY_TAP = "CREATE OR REPLACE MACRO at_primary_tap(of_process, tap) AS ({condition})"
 
@@ -106,6 +108,7 @@ def _bind(con: duckdb.DuckDBPyConnection, root: Path, *, include_fresh: bool) ->
                 raise
             continue
         con.execute("SET VARIABLE auditring_sealed = $1", [[str(file.path) for file in files]])
+        con.execute(f"SET VARIABLE auditring_view = ({_VIEWS})")
         _warn(files, strangers, parquet=journals.parquet, unknown=journals.unknown, gone=journals.gone)
         return
 
@@ -121,8 +124,9 @@ def _fresh(journals: _core.Snapshot, files: Sequence[SealedFile]) -> pa.Table:
 
 
 def sealed(con: duckdb.DuckDBPyConnection) -> list[SealedFile] | None:
-    """The sealed files that the view `events` of a connection shows; `None` where `connect` has not made it."""
-    ((paths,),) = con.execute("SELECT getvariable('auditring_sealed')").fetchall()
+    """The sealed files that the view `events` of a connection shows; `None` where the view is not that of `connect`."""
+    ours = f"getvariable('auditring_view') = ({_VIEWS})"
+    ((paths,),) = con.execute(f"SELECT getvariable('auditring_sealed') WHERE {ours}").fetchall() or [(None,)]
     if paths is None:
         return None
     return [file for file in map(SealedFile.from_path, map(Path, paths)) if file is not None]

@@ -48,12 +48,11 @@ class Question:
 
     def on(self, con: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyRelation:
         """Put the question to a connection of `auditring.query.connect`."""
-        bound = self.bound(con)
-        return con.sql(bound.sql, params=dict(bound.parameters))
+        return con.sql(self.sql, params=dict(self.parameters))
 
-    def bound(self, con: duckdb.DuckDBPyConnection) -> Question:  # noqa: ARG002 - what others need
-        """The question as it is put to this connection, at its moment; the answer is the same, perhaps sooner."""
-        return self
+    def asked(self, con: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+        """Put the question to a connection, which then has the answer, to be fetched at once."""
+        return con.execute(self.sql, dict(self.parameters))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,10 +94,12 @@ _TOUCHES = """
 _ROLLED = """
   UNION ALL
   SELECT principal, action, operation, outcome, authority, origin,
-         events, records, bytes, make_timestamptz(first_seen), make_timestamptz(last_seen)
-  FROM (SELECT {columns})
+         events, records, bytes, first_seen, last_seen
+  FROM auditring_touched
   WHERE {tap}
 """
+# A bound without a zone, or a date, is what DuckDB takes it for on this connection; what it does not take, it says.
+_TAKEN = "SELECT $resource::VARCHAR, epoch_us($since::TIMESTAMPTZ), epoch_us($until::TIMESTAMPTZ)"
 _WHO_TOUCHED = """
 SELECT principal, action, operation, outcome, authority, origin,
        sum(events)::BIGINT AS events, sum(records)::BIGINT AS records, sum(bytes)::BIGINT AS bytes,
@@ -201,19 +202,34 @@ class _WhoTouched(Question):
     where: str
     bounds: Bounds
 
-    def bound(self, con: duckdb.DuckDBPyConnection) -> Question:
-        """Over the rows of the files that are left, and the sums of the others."""
-        from auditring import query, touched  # noqa: PLC0415 - who only reads a question's text need not have DuckDB
+    def on(self, con: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyRelation:
+        """As of any question; the answer is that of the moment of the call."""
+        bound = self._bound(con)
+        if bound is None:
+            return super(_WhoTouched, self).on(con)
+        # What a relation reads is looked up when it is fetched, and the sums of these files go with this moment's rows.
+        return con.from_arrow(con.sql(bound.sql, params=dict(bound.parameters)).to_arrow_table())
+
+    def asked(self, con: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+        """As of any question."""
+        bound = self._bound(con)
+        return super(_WhoTouched, self).asked(con) if bound is None else bound.asked(con)
+
+    def _bound(self, con: duckdb.DuckDBPyConnection) -> Question | None:
+        """Over the rows of the files that are left, and the sums of the others; `None` where rows alone can answer."""
+        # Whoever only reads a question's text need not have DuckDB.
+        from auditring import query, touched  # noqa: PLC0415
 
         files = query.sealed(con)
         if files is None:
-            return self
-        looked = touched.look(files, self.resource, self.bounds.since, self.bounds.until)
-        columns = ", ".join(f"unnest($touched_{name}::{kind}[]) AS {name}" for name, kind in touched.COLUMNS.items())
-        sums = {f"touched_{name}": values for name, values in looked.sums.items()}
+            return None
+        given = {"resource": self.resource, "since": self.bounds.since, "until": self.bounds.until}
+        ((resource, since_us, until_us),) = con.execute(_TAKEN, given).fetchall()
+        looked = touched.look(files, resource, since_us, until_us)
+        con.register("auditring_touched", looked.sums)
+        rolled = _ROLLED.format(tap=_at_tap(self.bounds))
         source = f"({query.rows(looked.unread)})"
-        rolled = _ROLLED.format(columns=columns, tap=_at_tap(self.bounds))
-        return Question(*_touched(source, self.where, {**self.parameters, **sums}, self.bounds, rolled))
+        return Question(*_touched(source, self.where, self.parameters, self.bounds, rolled))
 
 
 def _touched(

@@ -6,7 +6,7 @@ sums are those of the file's rows, all of those that name a resource and no othe
 its rows are few, the sums are many, or one does not fit 64 bits. Whoever asks takes rows wherever a rollup is missing,
 is of another version, or does not answer the question.
 
-It stands under `auditring.touched`, as an Arrow stream, packed by zstd, in base64: readers of Parquet want text there.
+It stands under `auditring.touched.1` as an Arrow stream, packed by zstd, in base64: readers of Parquet want text.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ import binascii
 from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
+
+# What groups. Its first use would load it otherwise: in a sink's thread, where a fork may come, or at exit.
+import pyarrow.acero
 import pyarrow.compute as pc
 
 if TYPE_CHECKING:
@@ -27,28 +30,32 @@ __all__ = [
     "KEYS",
     "LEAST_ROWS",
     "METADATA",
+    "PLAIN",
     "TOUCHED",
     "Rollup",
     "decode",
     "fit",
     "of_rows",
-    "plain",
     "same",
     "together",
 ]
 
-METADATA: Final = b"auditring.touched"
-"""Where it stands in a file's key-value metadata."""
+METADATA: Final = b"auditring.touched.1"
+"""Where it stands in a file's key-value metadata; another form would have another number."""
 LEAST_ROWS: Final = 32_768
 """Rows of a file from which on it has a rollup: fewer are soon read."""
 _SHORTER: Final = 8
 """So many rows at least for each sum, or reading them takes hardly longer."""
 _MOST_BYTES: Final = 1 << 20
 """Of a rollup as it stands in the file: whoever opens the file reads it, whatever the question."""
+_MOST_FOR_A_ROW: Final = 1
+"""Bytes of a rollup for each row, which itself takes some ten."""
 _MOST_UNPACKED: Final = 64 << 20
 """Of one, whoever wrote it: ours are seldom a tenth of it."""
 _MOST_APART: Final = 1 << 17
 """Sums of row groups that are kept before they are added up."""
+_MOST_PARTS: Final = 256
+"""Row groups of which the same holds."""
 _MOST_INT: Final = (1 << 63) - 1
 
 KEYS: Final = ("resource", "principal", "action", "operation", "outcome", "authority", "origin", "tap")
@@ -70,7 +77,8 @@ TOUCHED: Final = pa.schema(
 `events`, `records` and `bytes` are sums with weights, the latter two null where no row has one; `last_seen` is the
 greatest end of a row.
 """
-_PLAIN: Final = pa.schema([pa.field(one.name, pa.string() if one.type == _WORD else one.type) for one in TOUCHED])
+PLAIN: Final = pa.schema([pa.field(one.name, pa.string() if one.type == _WORD else one.type) for one in TOUCHED])
+"""The same with its words as strings."""
 _SUMS: Final = ("events", "records", "bytes")
 _TOGETHER: Final = [*((name, "sum") for name in _SUMS), ("first_seen", "min"), ("last_seen", "max")]
 
@@ -92,14 +100,16 @@ class Rollup:
         if part is None:
             self._parts = None
             return
-        self._parts.append(pa.table(part))
-        self._apart += self._parts[-1].num_rows
-        if self._apart > _MOST_APART:
+        sums = pa.table(part)
+        if sums.num_rows:
+            self._parts.append(sums)
+            self._apart += sums.num_rows
+        if self._apart > _MOST_APART or len(self._parts) > _MOST_PARTS:
             self._add_up()
 
     def _add_up(self) -> pa.Table | None:
-        """Makes one part of all; none where there is nothing, or it would not hold."""
-        if not self._parts:
+        """Makes one part of all; none where it would not hold."""
+        if self._parts is None:
             return None
         sums = together(self._parts) if fit(self._parts) else None
         # It would be longer than it may, and be added up again and again.
@@ -111,16 +121,16 @@ class Rollup:
 
     def encode(self) -> bytes | None:
         """The value for the file's metadata; `None` where it is to have none."""
-        sums = self._add_up()
-        if sums is None or self._rows < max(LEAST_ROWS, sums.num_rows * _SHORTER):
+        sums = None if self._rows < LEAST_ROWS else self._add_up()
+        if sums is None or self._rows < sums.num_rows * _SHORTER:
             return None
         value = _encoded(sums)
-        return value if len(value) <= _MOST_BYTES else None
+        return value if len(value) <= min(_MOST_BYTES, self._rows * _MOST_FOR_A_ROW) else None
 
 
 def fit(parts: Sequence[pa.Table]) -> bool:
     """Whether their sums surely fit 64 bits: one that wraps round would be a lie."""
-    most = _MOST_INT // len(parts)
+    most = _MOST_INT // max(1, len(parts))
     return all(_largest(part.column(name)) <= most for part in parts for name in _SUMS)
 
 
@@ -132,6 +142,8 @@ def _largest(column: pa.ChunkedArray) -> int:
 
 def together(parts: Sequence[pa.Table]) -> pa.Table:
     """The sums of several parts in one, in the order of the keys; its words are plain strings."""
+    if not parts:
+        return PLAIN.empty_table()
     grouped = pa.concat_tables(parts).group_by(list(KEYS), use_threads=False).aggregate(_TOGETHER)
     columns = [grouped.column(name) for name in KEYS]
     columns += [grouped.column(f"{name}_{how}") for name, how in _TOGETHER]
@@ -214,9 +226,4 @@ def _numbered(rows: pa.Table) -> pa.Array:
 
 def same(one: pa.Table, other: pa.Table) -> bool:
     """Whether two of them say the same; words may be plain or numbered."""
-    return bool(_in_order(plain(one)).combine_chunks().equals(_in_order(plain(other)).combine_chunks()))
-
-
-def plain(table: pa.Table) -> pa.Table:
-    """A rollup with its words as strings."""
-    return table.cast(_PLAIN)
+    return bool(_in_order(one.cast(PLAIN)).combine_chunks().equals(_in_order(other.cast(PLAIN)).combine_chunks()))

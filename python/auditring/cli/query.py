@@ -239,14 +239,13 @@ def answered(asked: Asked, con: duckdb.DuckDBPyConnection, question: Question) -
 
 def give(asked: Asked, con: duckdb.DuckDBPyConnection, question: Question) -> int | None:
     """Write an answer where it was asked for; returns how many rows it had, if they were counted."""
-    question = question.bound(con)
     if asked.form == "parquet" and asked.target is not None:
-        relation = con.sql(question.sql, params=dict(question.parameters))
+        relation = question.on(con)
         if relation is None:  # what DuckDB gives for a statement that is no query; its stub does not know
             raise Complaint("this statement has no rows to write")
         output.write_parquet(asked.target, relation if asked.most is None else relation.limit(asked.most))
         return None
-    result = con.execute(question.sql, dict(question.parameters))
+    result = question.asked(con)
     rows = Rows(result, asked.most)
     columns = [str(column[0]) for column in result.description or []]
     with output.opened(asked.target) as out:

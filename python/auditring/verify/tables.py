@@ -294,15 +294,26 @@ class _Sums:
         self._said = said
         self._found: list[pa.Table] = []
 
+        self._lost = False
+
     def add(self, group: pa.Table) -> None:
         """Takes a row group's rows."""
-        if self._said is not None:
+        if self._said is None:
+            return
+        try:
             self._found.append(rollup.of_rows(group))
+        except _DAMAGE:  # columns of other types: no rows of which these could be the sums
+            self._lost = True
 
     @property
     def wrong(self) -> bool:
         """Whether it says something else than all of its rows."""
-        return self._said is not None and not rollup.same(self._said, rollup.together(self._found))
+        if self._said is None:
+            return False
+        try:
+            return self._lost or not rollup.same(self._said, rollup.together(self._found))
+        except _DAMAGE:
+            return True
 
 
 def _newest(metadata: pq.FileMetaData) -> str | None:

@@ -4,7 +4,7 @@
 //! no header.
 
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList, PySequence, PyString, PyTuple};
+use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 
 /// Length of a `traceparent` of version 00, <https://www.w3.org/TR/trace-context/>: version, trace id, parent id, flags.
 const TRACEPARENT: usize = 55;
@@ -59,12 +59,12 @@ fn each<'py>(
     backwards: bool,
     mut enough: impl FnMut(&[u8], &Bound<'py, PyBytes>) -> bool,
 ) {
-    // Servers give lists; who gives another sequence pays for a copy. What can be walked over but once is for the server.
+    // Servers give lists; who gives something else pays for a copy.
     let list = match headers.cast::<PyList>() {
         Ok(list) => list.clone(),
-        Err(_) => match headers.cast::<PySequence>().map(PySequenceMethods::to_list) {
-            Ok(Ok(list)) => list,
-            _ => return,
+        Err(_) => match copied(headers) {
+            Some(list) => list,
+            None => return,
         },
     };
     let length = list.len();
@@ -78,16 +78,23 @@ fn each<'py>(
     }
 }
 
-/// Name and value of a pair, which some servers make as a list.
+/// Name and value of a pair, which some servers make otherwise than as a tuple.
 fn parts<'py>(pair: &Bound<'py, PyAny>) -> Option<[Bound<'py, PyAny>; 2]> {
     match pair.cast::<PyTuple>() {
         Ok(pair) if pair.len() == 2 => Some([pair.get_item(0).ok()?, pair.get_item(1).ok()?]),
         Ok(_) => None,
         Err(_) => {
-            let pair = pair.cast::<PyList>().ok().filter(|pair| pair.len() == 2)?;
+            let pair = copied(pair).filter(|pair| pair.len() == 2)?;
             Some([pair.get_item(0).ok()?, pair.get_item(1).ok()?])
         }
     }
+}
+
+/// What an iterable has; none where it can be walked over but once, which is for whoever it was meant for.
+fn copied<'py>(iterable: &Bound<'py, PyAny>) -> Option<Bound<'py, PyList>> {
+    let walk = iterable.try_iter().ok().filter(|walk| !walk.is(iterable))?;
+    let items = walk.collect::<PyResult<Vec<_>>>().ok()?;
+    PyList::new(iterable.py(), items).ok()
 }
 
 /// The trace id of a valid `traceparent`.
