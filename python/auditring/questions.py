@@ -206,7 +206,7 @@ class _WhoTouched(Question):
         """As of any question; the answer is that of the moment of the call."""
         bound = self._bound(con)
         if bound is None:
-            return super(_WhoTouched, self).on(con)
+            return super(_WhoTouched, self).on(con)  # by name: a class with slots is made anew by the decorator
         # What a relation reads is looked up when it is fetched, and the sums of these files go with this moment's rows.
         return con.from_arrow(con.sql(bound.sql, params=dict(bound.parameters)).to_arrow_table())
 
