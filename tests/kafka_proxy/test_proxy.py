@@ -294,11 +294,18 @@ def test_topics_have_other_names_behind_the_proxy(tmp_path: Path, upstream: str)
         }
 
 
+ASKED = "SELECT count(*) FROM events WHERE action = 'RequestInject'"
+
+
 def test_the_probe_asks_on_its_own(tmp_path: Path, upstream: str) -> None:
     """Between the client's requests, of which none is disturbed; on the filter's account, not on the client's."""
     with running(tmp_path, cluster(upstream, "probe = {interval = 0.01}\n")) as proxy:
         assert produce(proxy.client(), ["probe"]) == {("probe", None): 30}
         assert consume(proxy.client(), "probe", 30) == 30
+        deadline = time.monotonic() + DEADLINE
+        # It asks as long as a client is there, which may have been a moment.
+        while proxy.rows(ASKED)[0][0] <= 10 and time.monotonic() < deadline:
+            assert consume(proxy.client(), "probe", 30) == 30
     rows = proxy.rows(
         "SELECT api, origin, filter, count(*), count(DISTINCT server_correlation_id) > 1 FROM events "
         "WHERE action = 'RequestInject' GROUP BY ALL"
