@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NotAnAuditDirectory", "QueryWarning", "connect", "refresh"]
 
-_ATTEMPTS = 20
+_ATTEMPTS = 200
 """Snapshots taken before giving up on files that go while they are being opened."""
 
 _SOURCE = "SELECT getvariable('auditring_root'), getvariable('auditring_include_fresh')"

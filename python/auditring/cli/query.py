@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 _CHUNK = 10_000
-_SNAPSHOTS = 20
+_SNAPSHOTS = 200
 """Snapshots that are taken for one answer while retention deletes files."""
 
 
