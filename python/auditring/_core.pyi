@@ -180,7 +180,7 @@ def cursors(root: str) -> tuple[dict[str, dict[str, int]], dict[str, int]]:
 def content_length(headers: object) -> int | None:
     """The `content-length` among the headers of an ASGI message; `None` where there is none, or no number that fits.
 
-    Raises nothing: what is no sequence of pairs of bytes has no headers.
+    Raises nothing: what is no pair of bytes is no header, and what can be walked over but once is left to the server.
     """
 
 def request_ids(headers: object) -> tuple[str | bytes | None, str | None]:
