@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -28,6 +27,8 @@ if TYPE_CHECKING:
 
 NOT_YET = {"NotLeaderOrFollower", "UnknownTopicOrPartition", "LeaderNotAvailable"}
 """What a broker says of a partition that it has not taken up again."""
+LARGE = 10_000
+"""Bytes of a record that is told from whatever else comes to a broker meanwhile."""
 
 
 def where_partitions_are(proxy: Proxy, topic: str) -> str:
@@ -112,21 +113,13 @@ def test_the_broker_is_killed(proxy: Proxy, broker: Broker) -> None:
 def test_requests_that_died_with_the_broker(proxy: Proxy, broker: Broker) -> None:
     """A broker that takes requests and is killed before it reads them: `forwarded`, and then once more, answered."""
     topic = broker.create_topic("died")
-    waiting = 0
-
-    def statistics(text: str) -> None:
-        nonlocal waiting
-        brokers = json.loads(text)["brokers"].values()
-        waiting = max((one["waitresp_cnt"] for one in brokers if one["nodeid"] == 1), default=0)
-
-    own = {"stats_cb": statistics, "statistics.interval.ms": 20}
-    producer = Producer(proxy.client(enable_idempotence=True, linger_ms=0, client_id="p") | own | QUICK)
+    producer = Producer(proxy.client(enable_idempotence=True, linger_ms=0, client_id="p") | QUICK)
     reports: list[Report] = []
     send(producer, topic, reports)
     assert producer.flush(PATIENCE) == 0
     with broker.paused():
-        send(producer, topic, reports)
-        until(lambda: producer.poll(0.05) is not None and waiting > 0, "the request is under way")
+        send(producer, topic, reports, size=LARGE)
+        until(lambda: producer.poll(0.05) is not None and broker.unread() > LARGE, "the broker's kernel has it")
         broker.kill()
     broker.start()
     assert producer.flush(PATIENCE) == 0

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from confluent_kafka import Producer, TopicCollection, TopicPartition
@@ -20,7 +21,6 @@ from harness.waiting import PATIENCE, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from harness.certs import Certificates
 
@@ -177,6 +177,16 @@ class Broker:
             yield
         finally:
             process.send_signal(signal.SIGCONT)  # does nothing if it was killed meanwhile
+
+    def unread(self) -> int:
+        """Bytes that its kernel holds for it at `plain`, of the connection with most: what came while it is paused."""
+        port = f":{self._ports['PLAIN']:04X}"
+        # A JVM listens for both families by one socket of the newer, where there is one. Columns: number, local and
+        # remote address, state (01 is connected), queue to be sent and queue to be read.
+        tables = (path.read_text().splitlines()[1:] for path in Path("/proc/net").glob("tcp*"))
+        rows = [line.split() for table in tables for line in table]
+        queues = [row[4].split(":") for row in rows if row[1].endswith(port) and row[3] == "01"]
+        return max((int(to_read, 16) for _, to_read in queues), default=0)
 
     def create_topic(self, name: str, partitions: int = 1, **config: str) -> str:
         """Makes a topic behind every proxy's back, and returns its name. Config `a.b` is spelled `a_b`."""
