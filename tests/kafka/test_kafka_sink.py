@@ -6,8 +6,9 @@ import json
 import logging
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from confluent_kafka.admin import (
@@ -30,6 +31,8 @@ from harness.topics import Got, doubled, end, messages
 from harness.waiting import PATIENCE, until
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from harness.broker import Broker
 
 _HOST = Path(__file__).resolve().parents[1] / "torture" / "kafka_host.py"
@@ -328,6 +331,29 @@ def test_a_broker_that_is_killed_and_comes_back(broker: Broker, topic: str, plac
     got = messages(broker.plain, topic)
     whole(got, place)
     assert sum(doubled(got).values()) <= counted
+
+
+class _Gapless(KafkaSink):
+    """A sink whose producer ends at a message that fails, as librdkafka does where it cannot go on in order.
+
+    The setting is refused to callers; here it brings about a fatal error, for which a broker must else lose its log.
+    """
+
+    def _settings(self, secrets: Mapping[str, str]) -> dict[str, Any]:
+        return super()._settings(secrets) | {"enable.gapless.guarantee": True}
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_producer_that_is_at_its_end(broker: Broker, topic: str, place: Path, *, shared: bool) -> None:
+    """After a fatal error no call of a producer works again: the sink says so, makes another, and nothing is lost."""
+    topic = broker.create_topic(f"{topic}-small", max_message_bytes="1100")
+    sink = _Gapless(broker.plain, topic, config=QUICK, timeout=2)
+    with sink.shared() if shared else nullcontext(sink) as mine, opened(place, mine) as log:
+        emit(log, 20_000)
+        failed(log, "the sink tries again by itself", "_GAPLESS_GUARANTEE: fatal: ")
+        broker.alter_topic(topic, max_message_bytes="1000000")
+        log_is_well(log)
+    whole(messages(broker.plain, topic), place)
 
 
 def test_a_log_that_is_closed_while_the_broker_is_away(broker: Broker, topic: str, place: Path) -> None:

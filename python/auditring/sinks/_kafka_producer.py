@@ -8,6 +8,7 @@ A producer that has failed is never used again: what it still has is purged, and
 arrive all the same, which is why rows that come again are marked.
 """
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -60,10 +61,14 @@ class _Reports:
             self.failed = self.explained(name, message.topic(), error.str())
 
     def client(self, error: "KafkaError") -> None:
-        """Something is wrong with connections, or with the producer as a whole."""
+        """Something is wrong with connections."""
         self.names[error.name()] = self.scrub(error.str())
-        if error.fatal() and self.failed is None:
+
+    def fatal(self, error: "KafkaError") -> SinkError:
+        """The producer has come to its end; why is what a message was told before, if one was."""
+        if self.failed is None:
             self.failed = failure(error.name(), None, f"fatal: {self.scrub(error.str())}")
+        return self.failed
 
     def explained(self, name: str, topic: str | None, said: str) -> SinkError:
         """The error of that name, or the one that explains it."""
@@ -148,7 +153,7 @@ class Cluster:
             try:
                 return question(max(0.05, min(look, deadline - time.monotonic())))
             except self.exception as error:
-                self._producer.poll(0)
+                self._poll(0)
                 name, said = error.args[0].name(), error.args[0].str()
                 if worst(self._reports.names) is not None or stopping() or time.monotonic() >= deadline:
                     raise self._reports.explained(name, topic, said) from None
@@ -156,8 +161,15 @@ class Cluster:
 
     def serve(self, seconds: float = 0) -> None:
         """Takes reports, and waits for some. Raises the first failure."""
-        self._producer.poll(seconds)
+        self._poll(seconds)
         self.raise_failure()
+
+    def _poll(self, seconds: float) -> None:
+        """Calls back. A fatal error does not come to `error_cb`, but is raised by whatever serves callbacks, once."""
+        try:
+            self._producer.poll(seconds)
+        except self.exception as error:
+            raise self._reports.fatal(error.args[0]) from None
 
     def raise_failure(self) -> None:
         """Raises the first failure that was reported, if there is one."""
@@ -171,20 +183,30 @@ class Cluster:
     def explained(self, error: "KafkaError", topic: str) -> SinkError:
         """The sink's error for one that `produce` raised."""
         self._reports.too_large = self._reports.too_large or error.name() == TOO_LARGE
+        if error.name() == "_FATAL":
+            # Why the producer has come to its end is told by its callbacks.
+            with contextlib.suppress(SinkError):
+                self._poll(0)
+        if self._reports.failed is not None:
+            return self._reports.failed
         return self._reports.explained(error.name(), topic, error.str())
 
     def drain(self, stopping: Callable[[], bool]) -> None:
         """Waits until every message is acknowledged. Raises the first failure, and when `stopping` says so."""
-        while left := self._producer.flush(_SLICE):
-            self.raise_failure()
-            if stopping():
-                raise SinkError(f"{left} messages have no report yet, and the log is being closed")
+        try:
+            while left := self._producer.flush(_SLICE):
+                self.raise_failure()
+                if stopping():
+                    raise SinkError(f"{left} messages have no report yet, and the log is being closed")
+        except self.exception as error:
+            raise self._reports.fatal(error.args[0]) from None
         self.raise_failure()
 
     def end(self) -> None:
         """Gives up what is under way, and lets go of the producer. What was sent may arrive all the same."""
         self._producer.purge(in_queue=True, in_flight=True, blocking=False)
-        self._producer.poll(0)
+        with contextlib.suppress(SinkError):  # it has failed already, or nobody waits for it
+            self._poll(0)
         del self.produce, self._producer
 
     def forked(self) -> None:

@@ -131,7 +131,10 @@ class Member:
     def explained(self, error: "KafkaError", topic: str) -> SinkError:
         """The sink's error for one that `produce` raised."""
         self.too_large = self.too_large or error.name() == TOO_LARGE
-        return self.explain(error.name(), topic, error.str())
+        explained = self._shared.cluster.explained(error, topic)
+        if error.name().startswith("_"):
+            self._shared.over = self._shared.over or explained
+        return explained
 
     def reach(self, patience: float, stopping: Callable[[], bool]) -> None:
         """Waits until a broker answers. Raises `SinkError`; then nobody goes on with this producer."""
