@@ -69,7 +69,10 @@ $(VENV)/.bench: $(VENV)/.built
 demo: build ## watch a Kafka proxy being audited, then ask DuckDB (ARGS="--http", ARGS="--firehose 1000000")
 	$(BIN)/auditring demo $(ARGS)
 
-test: test-rust test-python ## everything that is quick: Rust and Python
+# Two builds of which each ends in a link that one core alone can do, so side by side.
+test: ## everything that is quick: Rust and Python
+	$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-rust build ci-tools
+	$(MAKE) --no-print-directory test-python
 
 test-rust: $(BIN)/python
 	$(CARGO) test --workspace --locked --quiet
@@ -125,7 +128,8 @@ test-free-threaded: ## the core's tests on an interpreter without a GIL (PYTHON3
 	    $(VENV_FT)/bin/maturin develop --release --locked --quiet
 	$(VENV_FT)/bin/python -m pytest --quiet -p no:cacheprovider $(FREE_THREADED)
 
-lint: lint-rust lint-python ## formatting, clippy, ruff, mypy, the stubs and the page of events against the binary
+lint: ## formatting, clippy, ruff, mypy, the stubs and the page of events against the binary
+	$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint-rust lint-python
 
 lint-rust: $(BIN)/python
 	$(CARGO) fmt --all --check

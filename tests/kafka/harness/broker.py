@@ -30,7 +30,8 @@ SCRAM_USERS: Final = ("carla",)
 CLUSTER_ID: Final = "auditringAuditringAAAA"
 
 # SASL on CONTROLLER and INTERNAL: with plaintext the broker would be `User:ANONYMOUS` to its own authorizer, and hang
-# as soon as there is any ACL of the cluster. A short session: after `kill -9` the broker serves again in 2.5 s.
+# as soon as there is any ACL of the cluster. A short session: after `kill -9` the broker serves again in some 4 s; but
+# not so short that a busy machine, on which a heartbeat comes late, ends it.
 _PROPERTIES: Final = """
 process.roles=broker,controller
 node.id=1
@@ -80,7 +81,7 @@ num.io.threads=2
 log.cleaner.dedupe.buffer.size=2097152
 log.cleaner.backoff.ms=100
 log.index.size.max.bytes=1048576
-broker.session.timeout.ms=1000
+broker.session.timeout.ms=3000
 broker.heartbeat.interval.ms=200
 log.dirs={data}
 """
@@ -174,6 +175,8 @@ class Broker:
         assert process is not None
         process.send_signal(signal.SIGSTOP)
         try:
+            # The signal is there at once, but a thread that runs goes on until it is next looked at.
+            until(lambda: _all_stopped(process.pid), "every thread of the broker has stopped")
             yield
         finally:
             process.send_signal(signal.SIGCONT)  # does nothing if it was killed meanwhile
@@ -265,3 +268,12 @@ class Broker:
         )
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
         assert done.returncode == 0, f"the data folder was not formatted:\n{done.stdout}{done.stderr}"
+
+
+def _all_stopped(process: int) -> bool:
+    """Whether no thread of a process runs any more."""
+    try:
+        stats = [path.read_text() for path in Path(f"/proc/{process}/task").glob("*/stat")]
+    except OSError:  # a thread has just ended
+        return False
+    return all(stat.rpartition(")")[2].split()[0] == "T" for stat in stats)
