@@ -426,3 +426,25 @@ def test_killed_in_the_middle_of_deleting_nothing_is_unaccounted_for(tmp_path: P
         until(lambda: len(list((path / "journal").iterdir())) == 1)
         log.flush(30)
     sound(path)
+
+
+@pytest.mark.parametrize("left", [0, 20, None])
+def test_killed_while_an_account_was_being_written(tmp_path: Path, left: int | None) -> None:
+    """What was half written says nothing: what was there before is right, and the next retention removes the rest."""
+    path = tmp_path / "audit"
+    written(path, 2000)
+    with opened(path, retention=Retention(max_bytes=used(path) * 2 // 3)):
+        until(lambda: bool(ledger.load_all(path)[0]))
+    accounts, wrong = ledger.load_all(path)
+    assert wrong == []
+    account = path / "retention" / next(iter(accounts))
+    half = account.with_name(f".{account.name}.tmp")
+    half.write_bytes(account.read_bytes()[:left])
+    (path / "retention" / "lock").write_text(account.name)
+    assert ledger.load_all(path) == (accounts, [])
+    sound(path)
+    with opened(path, retention=Retention(max_bytes=1 << 40)):
+        until(lambda: not half.exists() and not pending(path))
+    ended, wrong = ledger.load_all(path)
+    assert (ended.keys(), wrong) == (accounts.keys(), [])
+    sound(path)

@@ -12,6 +12,7 @@ order in which they went, so that copies kept elsewhere can be proved to be the 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
 import hashlib
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-__all__ = ["FOLDER", "KINDS", "Account", "Entry", "Kind", "LedgerDamaged", "load", "load_all", "store"]
+__all__ = ["FOLDER", "KINDS", "Account", "Entry", "Kind", "LedgerDamaged", "load", "load_all", "store", "sweep"]
 
 FOLDER: Final = "retention"
 Kind = Literal["parquet", "jsonl"]
@@ -151,7 +152,12 @@ def load_all(root: Path) -> tuple[dict[str, dict[Kind, Account]], list[str]]:
     if folder.is_symlink():
         return {}, [f"{folder} is a symbolic link, and none is followed here"]
     try:
-        names = sorted(entry.name for entry in os.scandir(folder) if entry.name.count("-") == _DASHES)
+        names = sorted(
+            entry.name
+            for entry in os.scandir(folder)
+            # One with a dot before it is being written, or was when its writer was killed: nothing is known by it.
+            if entry.name.count("-") == _DASHES and not entry.name.startswith(".")
+        )
     except FileNotFoundError:
         return {}, []
     for name in names:
@@ -163,7 +169,7 @@ def load_all(root: Path) -> tuple[dict[str, dict[Kind, Account]], list[str]]:
 
 
 _DASHES: Final = 4
-"""Of a UUID; nothing else in the folder has as many."""
+"""Of a UUID; nothing else in the folder has as many, but what such a one is written to."""
 
 
 def store(root: Path, process: str, accounts: Mapping[Kind, Account]) -> None:
@@ -185,6 +191,13 @@ def store(root: Path, process: str, accounts: Mapping[Kind, Account]) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def sweep(root: Path) -> None:
+    """Removes what a writer that was killed has left half written; only the holder of retention's lock may."""
+    for beside in (root / FOLDER).glob(".*.tmp"):
+        with contextlib.suppress(OSError):  # a folder of that name: nobody looks at it
+            beside.unlink()
 
 
 def _read(path: Path) -> bytes:

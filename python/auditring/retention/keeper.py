@@ -132,6 +132,7 @@ class Keeper:
         ours = self._rows.process.encode()
         left = os.pread(lock, 64, 0)
         if self._first or (left and left != ours):
+            ledger.sweep(self._root)
             accounts, wrong = ledger.load_all(self._root)
             for process in accounts:
                 self._end(process)
