@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from auditring.agent import Agent
 from auditring.sinks.base import Sink
 from deadlines import until
+from sealed_rows import whole_lines
 
 __all__ = ["AgentProcess", "HostProcess", "lines", "running", "settled", "tables"]
 
@@ -217,7 +218,7 @@ def lines(path: Path) -> Counter[str]:
     """How often each event is in a line."""
     found: Counter[str] = Counter()
     for file in path.glob("jsonl/*.jsonl"):
-        for line in file.read_text().splitlines():
+        for line in whole_lines(file):
             event = json.loads(line)
             if event["action"] == ACTION:
                 found[event["context"]["n"]] += 1

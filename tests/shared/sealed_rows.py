@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-__all__ = ["lines_of", "rows_of"]
+__all__ = ["lines_of", "rows_of", "whole_lines"]
 
 
 def rows_of(root: Path, *actions: str) -> list[dict[str, Any]]:
@@ -18,5 +18,10 @@ def rows_of(root: Path, *actions: str) -> list[dict[str, Any]]:
 
 def lines_of(root: Path, folder: str = "jsonl") -> list[dict[str, Any]]:
     """Every line of the files in a folder of the directory, by seq."""
-    lines = [json.loads(line) for path in root.glob(f"{folder}/*.jsonl") for line in path.read_bytes().splitlines()]
+    lines = [json.loads(line) for path in root.glob(f"{folder}/*.jsonl") for line in whole_lines(path)]
     return sorted(lines, key=lambda line: line["seq"])
+
+
+def whole_lines(path: Path) -> list[bytes]:
+    """The lines of a file; one whose end is not there yet is being written at this moment."""
+    return path.read_bytes().rpartition(b"\n")[0].splitlines()
