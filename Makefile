@@ -174,17 +174,17 @@ torture-fuzz:
 
 # Each life has a seed of its own, which a failure names. The short form ends by the clock, whatever the machine. The Kafka
 # proxy is killed once in tests/kafka; KILLS="--host kafka --kills 200" kills it under load.
-KILLS ?= --host threads --host uvicorn --seconds 40
+KILLS ?= --host threads --host uvicorn --seconds 32
 torture-kills: build
 	$(BIN)/python tests/torture/kills.py $(KILLS)
 
 # Agents that are killed, stopped, doubled and handed sinks to, and hosts that are killed under them.
-AGENTS ?= --kills 20 --seconds 30
+AGENTS ?= --kills 20 --seconds 24
 torture-agents: build
 	PYTHONPATH=tests/shared $(BIN)/python tests/torture/agents.py $(AGENTS)
 
 # Power cuts want root, for a file system of their own; elsewhere they say why they are skipped.
-POWER ?= --seconds 20
+POWER ?= --seconds 16
 torture-power: build
 	$(BIN)/python tests/torture/power.py $(POWER)
 
@@ -200,7 +200,7 @@ torture-flood: build ci-tools
 	$(BIN)/python tests/torture/floods.py $(FLOOD)
 
 # Sinks that hang, raise and crawl, at a journal budget of next to nothing.
-SINKS ?= --seconds 20
+SINKS ?= --seconds 16
 torture-sinks: build
 	$(BIN)/python tests/torture/sinks.py $(SINKS)
 

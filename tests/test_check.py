@@ -2,6 +2,8 @@
 
 import json
 import os
+import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from auditring.checking.kept import kinds, said
 from auditring.checking.words import count, size, span
 from auditring.cli.commands import auditring as command_line
 from auditring.policy import Keep, Policy, Rule
+from auditring.sinks import JsonlSink
 
 CONFIG = """\
 path = "audit"
@@ -122,6 +125,26 @@ def test_sinks_are_left_alone_if_that_is_wanted(tmp_path: Path) -> None:
     path = write(tmp_path, 'path = "audit"\njournal_bytes = "1 MiB"\n[[sink]]\nkind = "jsonl"\npath = "lines"\n')
     assert run(path, "--no-probe").exit_code == 0
     assert found(asked(path, "--no-probe"), "sink jsonl") == [("note", "was not asked")]
+
+
+def test_a_sink_that_does_not_answer_keeps_the_others_from_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is left where it hangs, and named; so is one that ends its thread."""
+    path = write(tmp_path)
+    released = threading.Event()
+    monkeypatch.setattr(checking, "_PATIENCE", 3.0)
+    monkeypatch.setattr(JsonlSink, "probe", lambda _, __: released.wait())
+    try:
+        told = asked(path)
+    finally:
+        released.set()
+    hangs = "has not said within 3 s whether it can be written to; a log may wait as long"
+    assert found(told, "sink jsonl") == [("wrong", hangs)]
+    assert [level for level, _ in found(told, "sink parquet")] == ["ok"]
+    monkeypatch.undo()
+    monkeypatch.setattr(JsonlSink, "probe", lambda _, __: sys.exit(3))
+    assert found(asked(path), "sink jsonl") == [("wrong", "cannot be written to: SystemExit: 3")]
 
 
 def test_a_sink_of_which_only_the_proxy_knows_is_told_so(tmp_path: Path) -> None:

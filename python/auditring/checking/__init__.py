@@ -6,6 +6,7 @@ probe does; and whatever is said is of the very settings that `auditring.open_fr
 
 import dataclasses
 import os
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -136,11 +137,27 @@ def _looked_at(deployment: Deployment) -> Iterator[Finding]:
     yield from places.clock()
 
 
+_PATIENCE: Final = 30.0
+"""Seconds that a sink has to say whether it can be written to: more than the longest that one of ours waits."""
+
+
 def _asked(sink: Sink, root: Path) -> Finding:
-    """Whether rows could be written, as the sink itself finds out."""
+    """Whether rows could be written, as the sink itself finds out: in a thread that is left where it hangs."""
+    what = f"sink {sink.name}"
+    raised: list[BaseException] = []
+
+    def ask() -> None:
+        try:
+            sink.probe(root)
+        except BaseException as error:  # noqa: BLE001 - a sink that somebody else wrote raises what it likes
+            raised.append(error)
+
     began = time.monotonic()
-    try:
-        sink.probe(root)
-    except Exception as error:  # noqa: BLE001 - a sink that somebody else wrote raises what it likes
-        return wrong(f"sink {sink.name}", f"cannot be written to: {type(error).__name__}: {error}")
-    return ok(f"sink {sink.name}", f"can be written to; it said so within {(time.monotonic() - began) * 1000:.0f} ms")
+    thread = threading.Thread(target=ask, name=f"auditring-check-{sink.name}", daemon=True)
+    thread.start()
+    thread.join(_PATIENCE)
+    if raised:
+        return wrong(what, f"cannot be written to: {type(raised[0]).__name__}: {raised[0]}")
+    if thread.is_alive():
+        return wrong(what, f"has not said within {_PATIENCE:g} s whether it can be written to; a log may wait as long")
+    return ok(what, f"can be written to; it said so within {(time.monotonic() - began) * 1000:.0f} ms")
