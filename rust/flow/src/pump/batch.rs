@@ -5,14 +5,19 @@
 
 use std::io;
 
-use auditring_event::Definitions;
-use auditring_event::record::RecordView;
+use auditring_event::record::{Encoder, RecordView};
+use auditring_event::{Definitions, named};
 use auditring_journal::{BatchFlags, BatchMeta, counters};
 use auditring_policy::Policy;
+use xxhash_rust::xxh3::xxh3_128;
 
-use super::{BATCH_BYTES, Pump, claims, unreadable};
+use super::Pump;
+use super::lanes::claims;
 use crate::Error;
 use crate::timeline::journaled;
+
+/// A batch ends when its rows have reached this.
+const BATCH_BYTES: usize = 1 << 20;
 
 impl Pump {
     pub(super) fn fill_from_ring(&mut self) {
@@ -201,4 +206,11 @@ impl Pump {
         let state = self.writer.state();
         state.head.as_ref().is_some_and(|head| head.batch_no == state.batch_no)
     }
+}
+
+/// The row in place of a record that cannot be read.
+pub(crate) fn unreadable(payload: &[u8]) -> Vec<u8> {
+    let mut event = Encoder::new(named("auditring.Unreadable"));
+    event.int("length", payload.len() as i64).text("digest", &format!("{:032x}", xxh3_128(payload)));
+    event.to_vec()
 }
