@@ -1,13 +1,16 @@
 //! Where a follower stands: its cursor, moved over what is safe, and the way back to it.
 //!
-//! What must always hold: the cursor is stored before anybody acts on it, and nothing goes that another sink is owed.
+//! What must always hold: the cursor is stored before anybody acts on it, and nothing goes that another sink is owed. The
+//! lock's file, which in the directory of a process that lives elsewhere nobody else would put back where it is taken away, is
+//! made sure of at each commit there.
 
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
 use auditring_journal::{Cursor, Followers, delete_passed};
 
-use super::{DAY_NS, Follower, Left, Making, NOTHING, reader};
+use super::read::{DAY_NS, Left};
+use super::{Follower, Making, NOTHING, reader};
 use crate::Error;
 use crate::select::Chosen;
 
