@@ -122,7 +122,7 @@ def test_a_sink_that_a_log_never_had_gets_what_the_journal_still_has(tmp_path: P
 
 def test_who_drives_is_said_and_nobody_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A sink that an agent drives is a note; one that nobody drives is a problem after a moment."""
-    monkeypatch.setattr("auditring.running._UNDRIVEN", 0.0)
+    monkeypatch.setattr("auditring.looking._UNDRIVEN", 0.0)
     with auditring.open(tmp_path, sinks=(), agent_sinks=("jsonl",)) as log:
         until(lambda: any(one.component == "agent:jsonl" for one in log.health().problems))
         (directory,) = (tmp_path / "journal").iterdir()

@@ -61,8 +61,11 @@ MODULES: dict[str, set[str]] = {
     "agent": {"_core", "agent", "exposition", "follower", "health", "metrics", "sinks", "threads"} | VALUES,
     "handover": {"health", "sinks", "threads"} | VALUES,
     "watch": {"follower", "health", "ledger", "sinks", "threads"} | VALUES,
+    "driving": {"_core", "follower", "handover", "health", "sinks"} | VALUES,
+    "looking": {"_core", "driving", "health"},
     "running": {
-        *("_core", "directory", "follower", "handover", "health", "pump", "recovery", "retention", "sinks", "watch"),
+        *("_core", "directory", "driving", "follower", "health", "looking"),
+        *("pump", "recovery", "retention", "sinks", "watch"),
         *VALUES,
     },
     "log_events": {"_core"} | VALUES,
