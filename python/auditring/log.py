@@ -25,7 +25,8 @@ from auditring.exceptions import AuditError, ConfigError, LogClosed, PolicyLocke
 from auditring.log_events import LogEvents
 from auditring.metrics import LogCollector
 from auditring.metrics.of_log import Source
-from auditring.policy import Policy, PolicyDiff, check_windows, diff
+from auditring.policy import Policy, PolicyDiff, diff
+from auditring.policy.form import check_windows
 from auditring.redaction import Redact
 from auditring.running import Running
 from auditring.sinks import Sink

@@ -15,7 +15,8 @@ from auditring.config import Durability, Exempt, Retention, Seconds, WhenFull, c
 from auditring.exceptions import ConfigError
 from auditring.handover import named
 from auditring.log import AuditLog
-from auditring.policy import Keep, Policy, check_windows, drawn_seed, shorthand
+from auditring.policy import Keep, Policy, drawn_seed, shorthand
+from auditring.policy.form import check_windows
 from auditring.probing import Probe
 from auditring.probing import probe as probed
 from auditring.probing import required as waited_for

@@ -21,7 +21,8 @@ from auditring.agent.adopter import Adopted, Adopter
 from auditring.exceptions import ConfigError
 from auditring.follower import SinkFollower, declined
 from auditring.health import HealthBoard
-from auditring.policy import Policy, check_windows
+from auditring.policy import Policy
+from auditring.policy.form import check_windows
 from auditring.sinks.base import Sink, SinkContext, policy_of
 
 __all__ = ["Process", "State"]
