@@ -14,7 +14,7 @@ import pytest
 import auditring
 from auditring import Then, WhenFull
 from auditring.follower import Tally
-from auditring.log import _forget
+from auditring.open_logs import forget
 from auditring.pump import Pump
 from auditring.sinks import Checkpoint, JsonlSink, ParquetSink, RowBatch
 from deadlines import until
@@ -309,7 +309,7 @@ def test_a_dead_pump_hangs_no_caller(tmp_path: Path, monkeypatch: pytest.MonkeyP
         log.flush()
     with pytest.raises(auditring.CloseIncomplete, match="a bug"):
         log.close()
-    _forget(log)  # or the exit handler would try once more
+    forget(log)  # or the exit handler would try once more
 
 
 def test_a_ring_that_somebody_deletes_is_a_problem(tmp_path: Path) -> None:

@@ -6,10 +6,7 @@ closed when the interpreter exits.
 """
 
 import asyncio
-import atexit
 import logging
-import multiprocessing
-import multiprocessing.util
 import os
 import threading
 import time
@@ -18,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Literal, NoReturn, Protocol, Self, overload
 
-from auditring import redaction
+from auditring import open_logs, redaction
 from auditring._core import Authorizer, Broker, Plugin, Session
 from auditring.config import Retention, Seconds, seconds, unknown_key
 from auditring.exceptions import AuditError, ConfigError, LogClosed, PolicyLocked
@@ -87,7 +84,7 @@ class AuditLog(LogEvents):
         self._lock = threading.RLock()
         self._closed = False
         self._running: Running | None = Running(root, self._sinks, settings, retention)
-        _remember(self)
+        open_logs.remember(self, self._at_exit, self._forked)
 
     # What is recorded
 
@@ -410,7 +407,7 @@ class AuditLog(LogEvents):
             running = self._running
         if running is not None:
             running.close(limit)
-        _forget(self)
+        open_logs.forget(self)
 
     async def aclose(self, timeout: Seconds | None = None) -> None:  # noqa: ASYNC109 - the same signature as close
         """`close`, without blocking the event loop."""
@@ -462,7 +459,7 @@ class AuditLog(LogEvents):
         with self._lock:
             if self._running is None:
                 self._running = Running(self._root, self._sinks, self._settings, self._retention)
-                _remember(self)
+                open_logs.remember(self, self._at_exit, self._forked)
             return self._running
 
     def _at_exit(self) -> None:
@@ -482,34 +479,8 @@ class AuditLog(LogEvents):
             self._settings = {**self._settings, "policy": running.forked()}
 
 
-_OPEN: Final[set[AuditLog]] = set()
 _INHERITED: Final[list[Running]] = []
 """What a forked child must never finalise: it is the parent's."""
 
-
-def _remember(log: AuditLog) -> None:
-    """Closes the log at exit, if nobody does before; a child of `multiprocessing` has an exit of its own kind."""
-    if log not in _OPEN:
-        _OPEN.add(log)
-        # In its place among the host's exit handlers: what was registered after it may still use it.
-        atexit.register(log._at_exit)  # noqa: SLF001 - the module's own class
-    if multiprocessing.parent_process() is not None:
-        multiprocessing.util.Finalize(None, _close_all, exitpriority=100)
-
-
-def _forget(log: AuditLog) -> None:
-    _OPEN.discard(log)
-    atexit.unregister(log._at_exit)  # noqa: SLF001 - the module's own class
-
-
-def _close_all() -> None:
-    for log in list(_OPEN):
-        log._at_exit()  # noqa: SLF001 - the module's own class
-
-
-def _after_fork() -> None:
-    for log in list(_OPEN):
-        log._forked()  # noqa: SLF001 - the module's own class
-
-
-os.register_at_fork(after_in_child=_after_fork)
+# Behind the handlers of all that a log is made of.
+os.register_at_fork(after_in_child=open_logs.after_fork)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import auditring
-from auditring.log import _forget
+from auditring.open_logs import forget
 from auditring.testing.between import Between, Given, Hook, _nothing
 from auditring.testing.rules import RuleBroken
 
@@ -43,7 +43,7 @@ def followed(
         if not log.closed or log._running is not None:  # noqa: SLF001 - the kit is of the library
             with contextlib.suppress(auditring.AuditError, OSError):  # what went wrong before says more
                 log.close(1.0)
-            _forget(log)
+            forget(log)
 
 
 def emit(log: auditring.AuditLog, rows: int, *, name: str = "s") -> None:
