@@ -13,10 +13,10 @@ import pytest
 
 import auditring
 from auditring import Then, WhenFull
-from auditring.follower import Tally
 from auditring.open_logs import forget
 from auditring.pump import Pump
 from auditring.sinks import Checkpoint, JsonlSink, ParquetSink, RowBatch
+from auditring.tally import Tally
 from deadlines import until
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import auditring
-from auditring import Then, WhenFull, follower, pump, recovery
+from auditring import Then, WhenFull, follower, pump, recovery, tally
 from auditring.health import HealthBoard
 from auditring.recovery import recover
 from auditring.sinks import JsonlSink, ParquetSink, RowBatch
@@ -230,7 +230,7 @@ def test_a_panic_in_a_sinks_reader_is_no_end_of_the_sink(tmp_path: Path, monkeyp
     with auditring.open(tmp_path, sinks=(ParquetSink(), JsonlSink()), balance=None) as log:
         log.flush(30)
         monkeypatch.setattr(follower, "_IDLE", BEYOND)
-        monkeypatch.setattr(follower.Tally, "left", lambda *_: BEYOND)
+        monkeypatch.setattr(tally.Tally, "left", lambda *_: BEYOND)
         log.emit("com.example.Thing")
         until(lambda: log.stats().sinks["jsonl"].failures > 0 or log.stats().sinks["parquet"].failures > 0)
         monkeypatch.undo()

@@ -19,7 +19,8 @@ from auditring.exceptions import FileGone, SinkAhead, SinkError, SinkRejected
 from auditring.forking import calling
 from auditring.health import HealthBoard
 from auditring.outage import Outage
-from auditring.sinks.base import Checkpoint, Sink, hurry, missing_of
+from auditring.sinks.base import Sink, hurry, missing_of
+from auditring.tally import Losses, Tally
 from auditring.threads import started
 from auditring.timing import Timings
 
@@ -36,9 +37,6 @@ _LAST_DELAY: Final = 0.5
 _LAST_TRIES: Final = 5
 _HANG: Final = 30.0
 """Seconds that a sink may take for one call before it is said to hang."""
-_LOSSES: Final = 1.0
-"""Seconds between two rows about losses."""
-_CAUSES: Final = ("budget", "corrupt", "rejected")
 _HANGS: Final = "look at what the sink writes to; nothing is lost as long as the journal has room"
 _ADVICE: Final = "look at the cause; rows wait as long as the journal has room, and the sink is tried again by itself"
 
@@ -47,42 +45,6 @@ def declined(sink: Sink) -> list[tuple[str, str]]:
     """The kinds of rows that a sink is not interested in."""
     actions = [action["name"] for action in _core.actions()]
     return [(action, outcome) for action in actions for outcome in OUTCOMES if not sink.interested(action, outcome)]
-
-
-class Tally:
-    """What has gone into the checkpoint that is open, against its limits."""
-
-    def __init__(self, limits: Checkpoint, now: float) -> None:
-        """Begins a checkpoint."""
-        self._limits = limits
-        self._began = now
-        self._rows = 0
-        self._bytes = 0
-
-    def room(self, most: int) -> int:
-        """How many rows the next batch may have."""
-        return most if self._limits.rows is None else max(1, min(most, self._limits.rows - self._rows))
-
-    def room_after(self, batch: int, most: int) -> int:
-        """How many rows the batch after one of `batch` rows may have; 0 if that is for the next checkpoint to say."""
-        rows = self._limits.rows
-        return most if rows is None else max(0, min(most, rows - self._rows - batch))
-
-    def left(self, now: float) -> float | None:
-        """Seconds until the checkpoint is due by age; `None` if it never is."""
-        return None if self._limits.age is None else max(0.0, self._began + self._limits.age - now)
-
-    def add(self, rows: int, size: int) -> None:
-        """Counts a batch that was written."""
-        self._rows += rows
-        self._bytes += size
-
-    def full(self) -> bool:
-        """Whether rows or bytes have reached their limit."""
-        limits = self._limits
-        return (limits.rows is not None and self._rows >= limits.rows) or (
-            limits.bytes is not None and self._bytes >= limits.bytes
-        )
 
 
 class SinkFollower:
@@ -129,8 +91,8 @@ class SinkFollower:
         self._hangs: Outage | None = None
         self._ended = True
         self._abandoned = False
-        self._told = dict(self._totals), time.time_ns(), time.monotonic()
-        self._own = of is None
+        # Those of the dead are in their totals alone.
+        self._losses = Losses(sink.name, self._totals, tell) if of is None else None
         self._target = 0
         self._closing = False
         self._gone: FileGone | None = None
@@ -463,20 +425,5 @@ class SinkFollower:
         self._tell("auditring.SinkRecovered", sink=self.sink.name, attempts=attempts, duration_ns=lasted)
 
     def _tell_losses(self, now: float) -> None:
-        """Rows for what the cursor has counted as lost since the last; those of the dead are in their totals alone."""
-        told, since_ns, at = self._told
-        totals, until_ns = self._totals, time.time_ns()
-        lost = {cause: totals.get(f"lost_{cause}", 0) - told.get(f"lost_{cause}", 0) for cause in _CAUSES}
-        if not self._own or now - at < _LOSSES or not any(lost.values()):
-            return
-        self._told = totals, until_ns, now
-        for cause, rows in lost.items():
-            if rows:
-                self._tell(
-                    "auditring.EventsLost",
-                    lost=rows,
-                    cause=cause,
-                    sink=self.sink.name,
-                    from_ns=since_ns,
-                    to_ns=until_ns,
-                )
+        if self._losses is not None:
+            self._losses.tell(self._totals, now)
