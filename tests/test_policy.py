@@ -15,6 +15,7 @@ from auditring import ConfigError, Keep, Policy, Rotation, Rule, _core, query
 from auditring.policy import literal
 from auditring.sinks import Checkpoint, JsonlSink, ParquetSink
 from auditring.tail import Tail
+from deadlines import until
 from policies import METRICS
 from sealed_rows import rows_of
 
@@ -358,6 +359,7 @@ def test_a_sink_that_begins_again_at_its_cursor_comes_to_the_same_rows(tmp_path:
     )
     with auditring.open(tmp_path, sinks=sinks, segment_bytes=1 << 16) as log:
         traffic(log, sessions=200)
+        until(lambda: log.stats().sinks["jsonl"].failures == 3)
         log.flush(PATIENCE)
         stats = log.stats()
     assert stats.balanced

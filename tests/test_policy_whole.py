@@ -23,7 +23,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import auditring
-from auditring import ConfigError, Keep, Policy, Rotation, Rule, _core, verify
+from auditring import ConfigError, Keep, Policy, Rotation, Rule, WhenFull, _core, verify
 from auditring.recovery import recover
 from auditring.redaction import Drop, Hash, Redact, Truncate
 from auditring.sinks import Checkpoint
@@ -156,6 +156,7 @@ def opened(root: Path, whole: dict[str, Any], sinks: Sequence[Any]) -> auditring
         sinks=sinks,
         ring_bytes=1 << 20,
         ring_dir=RING,
+        when_full=WhenFull(wait=None),
         segment_bytes=whole["segment"],
         balance=0.01,
     )

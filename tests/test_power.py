@@ -107,7 +107,7 @@ def test_health_tells_of_a_disk_that_does_not_keep_the_promise(tmp_path: Path) -
         [*command, sys.executable, "-c", SLOW, str(tmp_path)], check=True, timeout=60, capture_output=True, text=True
     )
     told, well = done.stdout.splitlines()
-    assert re.match(r"durability \d rows have been waiting for the disk for up to 2\.\d s, not 0", told), told
+    assert re.match(r"durability \d rows have been waiting for the disk for up to [234]\.\d s, not 0", told), told
     assert well == "0 True"
 
 
@@ -148,18 +148,22 @@ def test_those_who_wait_share_a_sync(tmp_path: Path, interval: str) -> None:
     """32 threads that each wait ten times need far fewer than 320 times `fdatasync`, under both promises."""
     root, calls = tmp_path / "audit", tmp_path / "calls"
     command = ["strace", "-f", "-y", "-o", str(calls), "-e", "trace=fdatasync"]
+    # A disk that is slower than any delay of the threads: whoever comes meanwhile shares the next one.
+    command += ["-e", "inject=fdatasync:delay_enter=100000"]
     subprocess.run([*command, sys.executable, "-c", WAITERS, str(root), interval], check=True, timeout=60)
     syncs = re.findall(r"fdatasync\(\d+<[^>]*\.journal", calls.read_text())
-    assert 10 <= len(syncs) < 200, len(syncs)
+    assert 10 <= len(syncs) < 160, len(syncs)
     assert sum(line["action"] == "Read" for line in lines_of(root)) == 320
 
 
 FAILING = """
 import sys, time
 import auditring
-from auditring import Durability
+from auditring import Durability, pump
 from auditring.sinks import JsonlSink
 
+# Between the refusal and the next try there is time to look.
+pump._FIRST_DELAY = 3.0
 log = auditring.open(
     sys.argv[1], sinks=[JsonlSink()], segment_age=3600, balance=None, durability=Durability.POWER(3600)
 )

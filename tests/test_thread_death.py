@@ -18,7 +18,7 @@ from auditring.health import HealthBoard
 from auditring.recovery import recover
 from auditring.sinks import JsonlSink, ParquetSink, RowBatch
 from auditring.verify import check
-from deadlines import until
+from deadlines import flushed, until
 from sealed_rows import lines_of, rows_of
 from valves import JsonlValve
 
@@ -234,7 +234,7 @@ def test_a_panic_in_a_sinks_reader_is_no_end_of_the_sink(tmp_path: Path, monkeyp
         log.emit("com.example.Thing")
         until(lambda: log.stats().sinks["jsonl"].failures > 0 or log.stats().sinks["parquet"].failures > 0)
         monkeypatch.undo()
-        log.flush(30)
+        until(lambda: flushed(log))
         until(lambda: log.health().ok)
     lines = lines_of(tmp_path)
     assert [line["seq"] for line in lines] == list(range(len(lines)))

@@ -349,7 +349,7 @@ def test_a_producer_that_waits_for_room_lets_go_of_the_gil(tmp_path: Path) -> No
     thread = threading.Thread(target=other)
     with auditring.open(tmp_path, ring_bytes=MIB, when_full=WhenFull(wait=None)) as log:
         thread.start()
-        emitted = flood(log, lambda: log.stats().waits > 100)
+        emitted = flood(log, lambda: log.stats().waits > 100 and steps > 10)
         done.set()
         thread.join(30)
         log.flush(60)

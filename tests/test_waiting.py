@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -95,12 +96,20 @@ def waits_in(call: str) -> None:
     until(stands)
 
 
+def _reached(seen: Callable[[], int], count: int) -> bool:
+    return seen() >= count
+
+
 @contextmanager
-def signalled(number: signal.Signals, call: str = "session.read(", times: int = 1) -> Iterator[None]:
-    """Sends signals to this process when its main thread waits in that call."""
+def signalled(
+    number: signal.Signals, call: str = "session.read(", times: int = 1, seen: Callable[[], int] = lambda: 0
+) -> Iterator[None]:
+    """Sends signals to this process when its main thread waits in that call, each when the one before was `seen`."""
 
     def send() -> None:
-        for _ in range(times):
+        for sent in range(times):
+            # Two that come at once would be one.
+            until(partial(_reached, seen, sent))
             waits_in(call)
             os.kill(os.getpid(), number)
 
@@ -158,7 +167,7 @@ def test_a_handler_that_returns_ends_no_wait(
             raise Woken
 
     handler(signal.SIGUSR1, third)
-    with refused_once(log), signalled(signal.SIGUSR1, times=3), pytest.raises(Woken):
+    with refused_once(log), signalled(signal.SIGUSR1, times=3, seen=lambda: calls), pytest.raises(Woken):
         session.read("orders", 0, 1, 1)
     assert calls == 3
 
@@ -217,16 +226,19 @@ def test_the_second_interrupt_ends_a_wait_in_a_task(full: tuple[auditring.AuditL
     """`asyncio.run` cancels the task at the first Ctrl-C, which a task in a call cannot see, and then raises."""
     log, session = full
     cancelled = []
+    tasks: list[asyncio.Task[None]] = []
 
     async def host() -> None:
         task = asyncio.current_task()
         assert task is not None
+        tasks.append(task)
         try:
             session.read("orders", 0, 1, 1)
         finally:
             cancelled.append(task.cancelling())
 
-    with refused_once(log), signalled(signal.SIGINT, times=2), pytest.raises(KeyboardInterrupt):
+    sent_twice = signalled(signal.SIGINT, times=2, seen=lambda: sum(task.cancelling() for task in tasks))
+    with refused_once(log), sent_twice, pytest.raises(KeyboardInterrupt):
         asyncio.run(host())
     assert cancelled == [1]
 

@@ -369,8 +369,10 @@ class SinkFollower:
             self.last_success_ns = time.time_ns()
         with self._changed:
             self._safe, self._totals = self._rows.cursor, self._rows.totals
-            self._changed.notify_all()
+        # Before anybody is woken who waits for that: a sink that has what was wanted of it is well.
         self._recovered()
+        with self._changed:
+            self._changed.notify_all()
 
     def _linger(self, seconds: float) -> None:
         """Lets rows gather, unless somebody waits for them."""
@@ -401,6 +403,8 @@ class SinkFollower:
     def _trouble(self, error: BaseException) -> None:
         cause = f"{type(error).__name__}: {error}"
         now = time.monotonic()
+        # Before anybody hears of the failure: who has waited for it finds what health says of it.
+        self._health.bad(self._component, cause, _ADVICE)
         with self._changed:
             self.failed = error
             self.failures += 1
@@ -408,7 +412,6 @@ class SinkFollower:
             self._outage.attempts += 1
             attempts, due = self._outage.attempts, self._outage.is_due(now)
             self._changed.notify_all()
-        self._health.bad(self._component, cause, _ADVICE)
         if due:
             self._tell("auditring.SinkFailed", reason=cause, sink=self.sink.name, attempts=attempts, at_seq=self.cursor)
 

@@ -229,7 +229,11 @@ class Orphans:
             with self._changed:
                 following, self._following = self._following, []
             for follower in following:
-                follower.release()
+                if follower.alive:
+                    # Something else has ended this: the lock goes when the thread does, or two could drive the sink.
+                    follower.abandon()
+                else:
+                    follower.release()
                 # What is wrong with it is said of the process.
                 self._board.good(f"{component}:{follower.sink.name}")
         if failed is None:

@@ -3,7 +3,9 @@
 import time
 from collections.abc import Callable
 
-__all__ = ["until"]
+import auditring
+
+__all__ = ["flushed", "until"]
 
 
 def until(holds: Callable[[], bool], seconds: float = 30.0) -> None:
@@ -12,3 +14,12 @@ def until(holds: Callable[[], bool], seconds: float = 30.0) -> None:
     while not holds():
         assert time.monotonic() < deadline, "the condition never came to hold"
         time.sleep(0.005)
+
+
+def flushed(log: auditring.AuditLog) -> bool:
+    """Whether every sink has what there is; `False` where one has failed meanwhile, which tries again."""
+    try:
+        log.flush(30.0)
+    except auditring.SinkError:
+        return False
+    return True

@@ -181,11 +181,10 @@ fn what_is_shown_is_the_budget_and_what_was_let_go_of() {
     assert_eq!((shown.journal_bytes, shown.let_go), (budget, rig.pump.progress().journaled().let_go));
     assert!(shown.let_go > 0 && !shown.over_budget && shown.batches == u64::MAX);
     let mut late = rig.follow(OTHER);
-    let began = Instant::now();
-    while late.next(1000, SOON, true).unwrap().is_some() || late.boundary() {
+    // What was let go of is not waited for: without any patience all comes at once.
+    while late.next(1000, Duration::ZERO, true).unwrap().is_some() || late.boundary() {
         late.commit(Vec::new()).unwrap();
     }
-    assert!(began.elapsed() < Duration::from_secs(2), "what was let go of is not waited for");
     late.commit(Vec::new()).unwrap();
     let [had, lost] = ["delivered", "lost_budget"].map(|name| total(&dir, OTHER, name).cast_signed());
     assert_eq!((had + lost, lost >= shown.let_go), (rig.pump.progress().next_seq(), true));

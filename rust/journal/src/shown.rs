@@ -58,6 +58,10 @@ impl Shown {
         let path = dir.join(FILE);
         for attempt in 0..TRIES {
             let Some(bytes) = files::read(&path, LEN as u64)? else { return Ok(None) };
+            if bytes.is_empty() {
+                // It was made a moment ago, and its writer has not come to write it.
+                return Ok(None);
+            }
             if let Some(shown) = Self::decode(&bytes) {
                 return Ok(Some(shown));
             }
