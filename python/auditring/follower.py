@@ -19,7 +19,7 @@ from auditring.exceptions import FileGone, SinkAhead, SinkError, SinkRejected
 from auditring.forking import calling
 from auditring.health import HealthBoard
 from auditring.outage import Outage
-from auditring.sinks.base import Sink, hurry, missing_of
+from auditring.sinks.base import Sink, hurry, missing_of, unhurry
 from auditring.tally import Losses, Tally
 from auditring.threads import started
 from auditring.timing import Timings
@@ -126,6 +126,8 @@ class SinkFollower:
 
     def start(self) -> None:
         """Starts the thread; again, after it has given up on the sink while the log was closed. Raises `OSError`."""
+        if self._closing:
+            unhurry(self.sink)
         with self._changed:
             self._ended = False
             self._thread = started(self._run, f"auditring-{self.sink.name}")
@@ -135,20 +137,21 @@ class SinkFollower:
         if self.alive:
             self._thread.join(timeout)
 
-    def ask(self, target: int) -> None:
-        """Wants everything below seq `target` made safe as soon as possible."""
+    def ask(self, target: int) -> int:
+        """Wants everything below seq `target` made safe as soon as possible; how often the sink has failed by now."""
         with self._changed:
             self._target = max(self._target, target)
+            failures = self.failures
             self._changed.notify_all()
         self._rows.wake()
+        return failures
 
-    def wait(self, target: int, timeout: float | None) -> None:
+    def wait(self, target: int, timeout: float | None, failures: int) -> None:
         """Waits until everything below `target` is safe.
 
-        Raises `TimeoutError`, and `SinkError` when the sink fails meanwhile.
+        Raises `TimeoutError`, and `SinkError` when the sink has failed more often than `failures`.
         """
         with self._changed:
-            failures = self.failures
             deadline = None if timeout is None else time.monotonic() + timeout
             while self.cursor < target and self.failures == failures and self.alive:
                 left = _LOOK if deadline is None else min(_LOOK, deadline - time.monotonic())
@@ -222,12 +225,12 @@ class SinkFollower:
                 self._health.bad(self._component, said, _HANGS)
                 if self._hangs.is_due(now):
                     self._tell("auditring.SinkFailed", reason=said, sink=self.sink.name, attempts=0, at_seq=self.cursor)
-            self._tell_losses(now)
+            self._tell_losses(self._totals, now)
 
     def last_words(self) -> None:
         """The log is about to take no more rows: what was lost until now is told."""
         with self._changed:
-            self._tell_losses(math.inf)
+            self._tell_losses(self._totals, math.inf)
 
     def _run(self) -> None:
         """Follows until the final row, through any number of failures; a sink may raise whatever it likes."""
@@ -367,11 +370,11 @@ class SinkFollower:
             self._rows.commit(self._call(self.sink.commit))
             self.commits.add(time.perf_counter() - began)
             self.last_success_ns = time.time_ns()
+        totals = self._rows.totals
+        # Before anybody sees that it is safe: a sink that has what was wanted of it is well.
+        self._recovered(totals)
         with self._changed:
-            self._safe, self._totals = self._rows.cursor, self._rows.totals
-        # Before anybody is woken who waits for that: a sink that has what was wanted of it is well.
-        self._recovered()
-        with self._changed:
+            self._safe, self._totals = self._rows.cursor, totals
             self._changed.notify_all()
 
     def _linger(self, seconds: float) -> None:
@@ -415,18 +418,19 @@ class SinkFollower:
         if due:
             self._tell("auditring.SinkFailed", reason=cause, sink=self.sink.name, attempts=attempts, at_seq=self.cursor)
 
-    def _recovered(self) -> None:
+    def _recovered(self, totals: dict[str, int]) -> None:
         with self._changed:
             outage, self._outage, self.failed = self._outage, None, None
-            self._tell_losses(time.monotonic())
+            self._tell_losses(totals, time.monotonic())
         if outage is not None:
             self._well(outage, outage.attempts)
 
     def _well(self, outage: Outage, attempts: int) -> None:
-        self._health.good(self._component)
         lasted = outage.lasted_ns(time.monotonic())
         self._tell("auditring.SinkRecovered", sink=self.sink.name, attempts=attempts, duration_ns=lasted)
+        # Then only: who closes a log that is well again has the row of it.
+        self._health.good(self._component)
 
-    def _tell_losses(self, now: float) -> None:
+    def _tell_losses(self, totals: dict[str, int], now: float) -> None:
         if self._losses is not None:
-            self._losses.tell(self._totals, now)
+            self._losses.tell(totals, now)

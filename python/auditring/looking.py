@@ -119,14 +119,16 @@ class Lookout:
         listed = {name: held for name, _, _, held in self._core.sinks() if name not in own}
         for name in self._apart.keys() - listed.keys():
             self._board.good(f"agent:{name}")
-        known, self._apart = self._apart, {}
+        apart: dict[str, tuple[bool, float]] = {}
         for name, held in listed.items():
-            was_held, since = known.get(name, (held, now))
-            self._apart[name] = held, now if held != was_held else since
-            if held or now - self._apart[name][1] < _UNDRIVEN:
+            was_held, since = self._apart.get(name, (held, now))
+            apart[name] = held, now if held != was_held else since
+            if held or now - apart[name][1] < _UNDRIVEN:
                 self._board.good(f"agent:{name}")
             else:
                 self._board.bad(f"agent:{name}", f"nobody drives the sink {name}", _AGENT_ADVICE)
+        # As a whole, for another thread may be looking, too.
+        self._apart = apart
 
     def at_ring(self, counted: Mapping[str, Any], refused: str | None) -> None:
         """Whether it is there, is whole, and has room."""

@@ -232,10 +232,9 @@ class Running:
         target = self.journaled(timeout)
         self.core.sync_soon()
         followers = list(self._driven.followers)
-        for follower in followers:
-            follower.ask(target)
-        for follower in followers:
-            follower.wait(target, _left(deadline))
+        failures = [follower.ask(target) for follower in followers]
+        for follower, before in zip(followers, failures, strict=True):
+            follower.wait(target, _left(deadline), before)
 
     def sync(self, timeout: float | None) -> None:
         """Waits until what was accepted before the call is on the disk. Raises what `journaled` does, and `OSError`."""

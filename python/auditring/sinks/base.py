@@ -16,8 +16,8 @@ A sink that raises loses nothing: the follower counts the failure, waits, goes b
 with the state of the last commit. A sink that finds its file taken away raises `FileGone`, which is told of as such,
 and begins another at the next `start`; one with a method `missing`, which returns such an error, is asked twice a
 second. One with a method `hurry` is told, from another thread, that the log is being closed: a call that waits for
-another machine then gives up soon, and raises. So any call but `close` may raise, and `start` must cope with whatever
-an interrupted `write` or `commit` left behind.
+another machine then gives up soon, and raises; where the close is tried again its `unhurry` says that there is time. So
+any call but `close` may raise, and `start` must cope with whatever an interrupted `write` or `commit` left behind.
 
 An agent drives the sinks of many processes, a `fresh()` one each. What all of them can have in common (a Kafka
 producer, a pool of connections) a sink offers by a method `shared()`: a context manager that the agent enters once, on
@@ -57,6 +57,7 @@ __all__ = [
     "policy_of",
     "shared",
     "traffic_of",
+    "unhurry",
 ]
 
 
@@ -107,7 +108,7 @@ class Sink(Protocol):
     """A destination for rows. Inherit from it for the defaults, or bring all of it.
 
     The object given to `auditring.open` is a template: the log works with `fresh()` ones, one in each process. It may
-    have a `policy`, too: see `policy_of`; and `missing` and `hurry`: see `missing_of` and `hurry`.
+    have a `policy`, too: see `policy_of`; and `missing`, `hurry`, `unhurry`: see `missing_of`, `hurry`, `unhurry`.
     """
 
     name: str
@@ -189,6 +190,16 @@ def hurry(sink: Sink) -> None:
     A call of its that waits for another machine gives up soon, and raises. From another thread.
     """
     told = getattr(sink, "hurry", None)
+    if told is not None:
+        told()
+
+
+def unhurry(sink: Sink) -> None:
+    """Has a sink know, if it wants to, that a close that did not wait for it is tried again, and there is time.
+
+    Before its next `start`.
+    """
+    told = getattr(sink, "unhurry", None)
     if told is not None:
         told()
 

@@ -309,6 +309,10 @@ class KafkaSink(Sink):
         """The log is being closed: what waits for the cluster gives up soon. From another thread."""
         self._closing = time.monotonic() + _CLOSING
 
+    def unhurry(self) -> None:
+        """The close is tried again, and there is time."""
+        self._closing = None
+
     def close(self) -> None:
         """Lets go of the producer; nothing is under way."""
         self._end()

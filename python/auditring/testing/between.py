@@ -13,7 +13,7 @@ from typing import Any, Self
 import pyarrow as pa
 
 from auditring.policy import Policy  # noqa: TC001 - as everywhere here: imports are plain
-from auditring.sinks.base import Batching, Checkpoint, RowBatch, Sink, SinkContext, hurry, policy_of
+from auditring.sinks.base import Batching, Checkpoint, RowBatch, Sink, SinkContext, hurry, policy_of, unhurry
 
 __all__ = ["Between", "Given", "Hook"]
 
@@ -135,6 +135,10 @@ class Between(Sink):
     def hurry(self) -> None:
         """The sink's."""
         hurry(self.inner)
+
+    def unhurry(self) -> None:
+        """The sink's."""
+        unhurry(self.inner)
 
     def close(self) -> None:
         """The sink's."""

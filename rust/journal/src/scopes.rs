@@ -112,13 +112,15 @@ impl ScopeFile {
     /// Begins a new file. Each label stands beside its column; past `limit` scopes all others are one.
     ///
     /// # Errors
-    /// If there is one, or the system refuses.
+    /// If the system refuses.
     pub fn create(dir: &Path, labels: Vec<(String, String)>, limit: u16) -> Result<Self> {
         let path = dir.join(FILE);
         let head = Head { labels: labels.clone(), limit: limit.min(SCOPES as u16 - 1) };
         let line = head.line(&path)?;
-        let file = files::create_new(&path)?;
-        file.write_all_at(line.as_bytes(), 0).map_err(|e| Error::io("write", &path, e))?;
+        // Whoever looks meanwhile finds none, or one with its head. What is counted by it is not journaled yet, so its name need
+        // not be safe.
+        files::place(&path, line.as_bytes())?;
+        let file = files::open_lock(&path, false)?;
         let scopes = Scopes { labels, values: Vec::new() };
         Ok(Self { path, file: Some(file), len: line.len() as u64, head, scopes, numbers: HashMap::new() })
     }

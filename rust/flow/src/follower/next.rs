@@ -70,8 +70,12 @@ impl Follower {
             let wanted = self.reader.next_seq() + more as i64;
             let moved = self.progress.wait(left.min(LOOK), wanted, &mut self.nudges, |_| true);
             // Nothing, or a nudge: once more for what was written and not announced, then the caller has its turn.
-            if !moved && !self.step()? {
-                if let Some(cause) = self.progress.held_back() {
+            if !moved {
+                if self.step()? {
+                    if self.gather_to(max_rows, to_cut)? {
+                        return self.hand_out();
+                    }
+                } else if let Some(cause) = self.progress.held_back() {
                     return Err(Error::HeldBack(cause));
                 }
                 return if partial { self.hand_out() } else { Ok(None) };
