@@ -29,7 +29,7 @@ from kafka.errors import ClusterAuthorizationFailedError
 
 from harness import acls, java, planted
 from harness.clients import QUICK, camel, produce, results, sasl
-from harness.waiting import PATIENCE
+from harness.waiting import PATIENCE, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -66,6 +66,13 @@ def scram_of(client: AdminClient, user: str) -> Any:  # noqa: ANN401 - confluent
     described = client.describe_user_scram_credentials([user])
     assert isinstance(described, dict)
     return described[user].result(PATIENCE)
+
+
+def known(client: AdminClient, user: str) -> bool:
+    """Whether the broker has heard of any credentials of a user."""
+    described = client.describe_user_scram_credentials([user])
+    assert isinstance(described, dict)
+    return results(described) == {user: None}
 
 
 def outcome(error: str | None) -> str:
@@ -230,7 +237,7 @@ def test_what_is_refused_to_bob(through: Proxy, broker: Broker) -> None:
     ]
 
 
-def test_scram_credentials(through: Proxy) -> None:
+def test_scram_credentials(through: Proxy, broker: Broker) -> None:
     """Set, used, looked at, removed: who, for which mechanism, how many iterations; never what makes a password."""
     client = admin(through)
     salt = os.urandom(24)
@@ -240,6 +247,8 @@ def test_scram_credentials(through: Proxy) -> None:
     delete = UserScramCredentialDeletion("dave", SHA_512)
     upsert = UserScramCredentialUpsertion("dave", info, planted.password("dave").encode(), salt)
     assert list(results(client.alter_user_scram_credentials([upsert])).values()) == [None]
+    # The controller has it first; the audited description is to be the only one that the proxy sees.
+    until(lambda: known(broker.admin(), "dave"), "the broker has heard of dave's credentials")
     described = scram_of(client, "dave")
     assert [one.iterations for one in described.scram_credential_infos] == [4096]
     assert list(results(client.alter_user_scram_credentials([delete])).values()) == [None]
