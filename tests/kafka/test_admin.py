@@ -48,12 +48,9 @@ def through(broker: Broker, proxy_for: Callable[..., Proxy]) -> Proxy:
 @pytest.fixture
 def locked(broker: Broker) -> Iterator[None]:
     """The cluster is nobody's but the administrator's."""
-    client = broker.admin()
-    nobody = acls.rule(ResourceType.BROKER, "kafka-cluster", "nobody", AclOperation.ALL)
-    assert list(results(client.create_acls([nobody])).values()) == [None]
+    acls.create(broker, acls.rule(ResourceType.BROKER, "kafka-cluster", "nobody", AclOperation.ALL))
     yield
-    every = acls.every(ResourceType.BROKER)
-    client.delete_acls([every])[every].result(PATIENCE)
+    acls.delete(broker, acls.every(ResourceType.BROKER))
 
 
 def admin(proxy: Proxy, user: str = "admin") -> AdminClient:
@@ -170,10 +167,12 @@ def test_acls(through: Proxy, broker: Broker) -> None:
     every = acls.every(ResourceType.TOPIC, topic)
     client = admin(through)
     assert list(results(client.create_acls([binding])).values()) == [None]
+    acls.created(broker, binding)
     (report,) = produce(bob, topic, 1)
     assert report.error == "TOPIC_AUTHORIZATION_FAILED"
     assert client.describe_acls(every).result(PATIENCE) == [binding]
     assert client.delete_acls([every])[every].result(PATIENCE) == [binding]
+    acls.deleted(broker, every)
     (report,) = produce(bob, topic, 1)
     assert report.error is None
     audit = through.stop()
@@ -196,9 +195,7 @@ def test_acls(through: Proxy, broker: Broker) -> None:
 def test_what_is_refused_to_bob(through: Proxy, broker: Broker) -> None:
     """Everything that wants rights on the cluster: denied, with the name of the refusal, and by whom."""
     topic = broker.create_topic("not-bobs")
-    own = acls.rule(ResourceType.TOPIC, "bobs-own", "nobody", AclOperation.ALL)
-    root = broker.admin()
-    assert list(results(root.create_acls([own])).values()) == [None]
+    acls.create(broker, acls.rule(ResourceType.TOPIC, "bobs-own", "nobody", AclOperation.ALL))
     bob = admin(through, "bob")
     scram = UserScramCredentialDeletion("carla", ScramMechanism.SCRAM_SHA_256)
     binding = acls.rule(ResourceType.TOPIC, topic, "bob", AclOperation.ALL)
@@ -317,6 +314,8 @@ def test_a_command_of_kafka_itself(through: Proxy, broker: Broker, folder: Path)
     where = ("--bootstrap-server", through.address(), "--command-config", config)
     acl = ("--topic", topic, "--allow-principal", "User:alice", "--producer", "--force")
     java.run("AclCommand", *where, "--add", *acl)
+    needed = (AclOperation.CREATE, AclOperation.DESCRIBE, AclOperation.WRITE)
+    acls.created(broker, *(acls.rule(ResourceType.TOPIC, topic, "alice", operation) for operation in needed))
     listed = java.run("AclCommand", *where, "--list", "--topic", topic)
     java.run("AclCommand", *where, "--remove", *acl)
     java.run("ConfigCommand", *where, "--alter", "--topic", topic, "--add-config", "retention.ms=1234567")

@@ -16,7 +16,7 @@ from kafka import KafkaConsumer, KafkaProducer
 from kafka import TopicPartition as KafkaPythonPartition
 
 from harness import acls, java, planted
-from harness.clients import produce, results, sasl
+from harness.clients import produce, sasl
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,9 +60,7 @@ async def test_aiokafka(proxy: Proxy, broker: Broker) -> None:
 async def test_aiokafka_logs_in_and_is_denied(through: Proxy, broker: Broker) -> None:
     """By SCRAM, as it speaks it; and the refusal of the broker is its exception."""
     topic = broker.create_topic("not-carlas")
-    rule = acls.rule(ResourceType.TOPIC, topic, "carla", AclOperation.DESCRIBE)
-    admin = broker.admin()
-    assert list(results(admin.create_acls([rule])).values()) == [None]
+    acls.create(broker, acls.rule(ResourceType.TOPIC, topic, "carla", AclOperation.DESCRIBE))
     producer = AIOKafkaProducer(
         bootstrap_servers=through.address(),
         security_protocol="SASL_PLAINTEXT",

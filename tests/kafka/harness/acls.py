@@ -1,4 +1,12 @@
-"""The broker's own ACLs, in short."""
+"""The broker's own ACLs, in short.
+
+The controller answers for a change, and the broker's authorizer hears of it some moments later. Who acts on a change
+waits until the broker shows it: it answers for a description from what its authorizer has.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from confluent_kafka.admin import (
     AclBinding,
@@ -8,6 +16,11 @@ from confluent_kafka.admin import (
     ResourcePatternType,
     ResourceType,
 )
+
+from harness.waiting import PATIENCE, until
+
+if TYPE_CHECKING:
+    from harness.broker import Broker
 
 
 def rule(kind: ResourceType, name: str, user: str, operation: AclOperation, *, deny: bool = False) -> AclBinding:
@@ -21,3 +34,29 @@ def every(kind: ResourceType, name: str | None = None) -> AclBindingFilter:
     anything = AclOperation.ANY, AclPermissionType.ANY
     # None is what says "any"; the stubs of confluent-kafka do not know it.
     return AclBindingFilter(kind, name, ResourcePatternType.ANY, None, None, *anything)  # type: ignore[arg-type]
+
+
+def create(broker: Broker, *rules: AclBinding) -> None:
+    """Makes rules behind every proxy's back; they are in force."""
+    for future in broker.admin().create_acls(list(rules)).values():
+        future.result(PATIENCE)
+    created(broker, *rules)
+
+
+def created(broker: Broker, *rules: AclBinding) -> None:
+    """Waits until rules that somebody has made are in force."""
+    admin, wanted = broker.admin(), set(rules)
+    anything = every(ResourceType.ANY)
+    until(lambda: wanted <= set(admin.describe_acls(anything).result(PATIENCE)), f"the broker goes by {rules}")
+
+
+def delete(broker: Broker, which: AclBindingFilter) -> None:
+    """Removes rules behind every proxy's back; they are in force no more."""
+    broker.admin().delete_acls([which])[which].result(PATIENCE)
+    deleted(broker, which)
+
+
+def deleted(broker: Broker, which: AclBindingFilter) -> None:
+    """Waits until rules that somebody has removed are in force no more."""
+    admin = broker.admin()
+    until(lambda: not admin.describe_acls(which).result(PATIENCE), f"the broker goes by {which} no more")
