@@ -69,6 +69,6 @@ def test_two_virtual_clusters(broker: Broker, proxy_for: Callable[..., Proxy], t
     told = {name: clients.produce(proxy.client(name), topic, 10) for name in ("left", "right")}
     audit = proxy.stop()
     for name, reports in told.items():
-        offsets = audit.offsets("Write", topic, f"virtual_cluster = '{name}'")
+        offsets = audit.offsets("Write", topic, f"virtual_cluster = '{name}' AND outcome = 'success'")
         assert offsets == Counter(report.at for report in reports)
     assert audit.rows("*", where="session IS NOT NULL AND virtual_cluster IS NULL") == []

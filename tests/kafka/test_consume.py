@@ -173,6 +173,6 @@ def test_a_topic_that_was_made_anew(proxy: Proxy, broker: Broker) -> None:
     assert ids[0] != ids[1]
     audit = proxy.stop()
     for topic_id in ids:
-        offsets = audit.offsets("Read", "anew", f"object_ref->>'topicId' = '{topic_id}'")
+        offsets = audit.offsets("Read", "anew", f"object_ref->>'topicId' = '{topic_id}' AND outcome = 'success'")
         assert offsets == Counter((0, offset) for offset in range(4))
     assert audit.offsets("Write", "anew") == Counter({(0, offset): 2 for offset in range(4)})

@@ -10,7 +10,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from auditring import query, questions
 from harness.clients import QUICK, produce, read, results
-from harness.waiting import PATIENCE
+from harness.waiting import PATIENCE, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,7 +53,8 @@ def test_administration_under_two_names(proxy_for: Callable[..., Proxy], broker:
     proxy = proxy_for(log={"primary_tap": "client"}, renaming=renaming)
     admin = AdminClient(proxy.client() | QUICK)
     assert results(admin.create_topics([NewTopic("ledger", 1, 1)], request_timeout=PATIENCE)) == {"ledger": None}
-    assert "payments.ledger" in Producer({"bootstrap.servers": broker.plain}).list_topics(timeout=PATIENCE).topics
+    behind = Producer({"bootstrap.servers": broker.plain})
+    until(lambda: "payments.ledger" in behind.list_topics(timeout=PATIENCE).topics, "the broker has it")
     assert results(admin.delete_topics(["ledger"])) == {"ledger": None}
     audit = proxy.stop()
     for tap, name in (("client", "ledger"), ("broker", "payments.ledger")):

@@ -143,5 +143,5 @@ def test_two_producers_and_their_sessions(proxy: Proxy, broker: Broker) -> None:
     assert [producer.flush(PATIENCE) for producer in producers.values()] == [0, 0]
     audit = proxy.stop()
     for name, reports in told.items():
-        assert audit.offsets("Write", topic, f"client_id = '{name}'") == places(reports)
+        assert audit.offsets("Write", topic, f"client_id = '{name}' AND outcome = 'success'") == places(reports)
     assert audit.one("count(DISTINCT session)", where="action = 'Write'") == (2,)

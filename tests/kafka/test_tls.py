@@ -60,8 +60,9 @@ def test_without_a_certificate_of_the_client(
 def test_with_a_good_certificate(mutual: Proxy, certificates: Certificates, topic: str) -> None:
     """One session from the connection on; the certificate is described as openssl describes it."""
     reports = produce(mutual.client() | tls(certificates, certificates.alice), topic, 3)
+    told = [report.at for report in reports]
     audit = mutual.stop()
-    assert audit.offsets("Write", topic, "principal = 'alice'") == Counter(report.at for report in reports)
+    assert audit.offsets("Write", topic, "principal = 'alice' AND outcome = 'success'") == Counter(told)
     columns = ("principal", "principals", "mechanism", "authority", "outcome", "action")
     logins = audit.rows("DISTINCT " + ", ".join(columns), where="category = 'authentication'", order="1")
     assert logins == [("alice", ["User:alice"], "TLS", "decision", "success", "ClientTlsAuthSuccess")]

@@ -13,9 +13,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from confluent_kafka import Producer, TopicCollection, TopicPartition
-from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic, ResourceType
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewTopic,
+    OffsetSpec,
+    ResourceType,
+)
 
 from harness import jars, planted
+from harness.clients import results
 from harness.ports import free_ports
 from harness.waiting import PATIENCE, until
 
@@ -192,10 +201,16 @@ class Broker:
         return max((int(to_read, 16) for _, to_read in queues), default=0)
 
     def create_topic(self, name: str, partitions: int = 1, **config: str) -> str:
-        """Makes a topic behind every proxy's back, and returns its name. Config `a.b` is spelled `a_b`."""
+        """Makes a topic behind every proxy's back, and returns its name. Config `a.b` is spelled `a_b`.
+
+        The controller answers for it before the broker knows of it, and the broker knows of it before it leads it: it
+        is made when each of its partitions can be used.
+        """
         settings = {key.replace("_", "."): value for key, value in config.items()}
         admin = self.admin()
         admin.create_topics([NewTopic(name, partitions, config=settings)])[name].result(PATIENCE)
+        latest = {TopicPartition(name, partition): OffsetSpec.latest() for partition in range(partitions)}
+        until(lambda: set(results(admin.list_offsets(latest)).values()) == {None}, f"the broker leads {name}")
         return name
 
     def alter_topic(self, name: str, **config: str) -> None:
@@ -209,9 +224,10 @@ class Broker:
         admin.incremental_alter_configs([topic])[topic].result(PATIENCE)
 
     def delete_topic(self, name: str) -> None:
-        """Removes a topic behind every proxy's back."""
+        """Removes a topic behind every proxy's back; one that is then made under the name is not taken for it."""
         admin = self.admin()
         admin.delete_topics([name])[name].result(PATIENCE)
+        until(lambda: name not in admin.list_topics(timeout=PATIENCE).topics, f"{name} is not there any more")
 
     def topic_id(self, name: str) -> str:
         """The id of a topic, as Kafka writes it."""
