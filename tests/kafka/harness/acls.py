@@ -38,7 +38,8 @@ def every(kind: ResourceType, name: str | None = None) -> AclBindingFilter:
 
 def create(broker: Broker, *rules: AclBinding) -> None:
     """Makes rules behind every proxy's back; they are in force."""
-    for future in broker.admin().create_acls(list(rules)).values():
+    admin = broker.admin()  # which takes its futures with it
+    for future in admin.create_acls(list(rules)).values():
         future.result(PATIENCE)
     created(broker, *rules)
 
@@ -52,7 +53,8 @@ def created(broker: Broker, *rules: AclBinding) -> None:
 
 def delete(broker: Broker, which: AclBindingFilter) -> None:
     """Removes rules behind every proxy's back; they are in force no more."""
-    broker.admin().delete_acls([which])[which].result(PATIENCE)
+    admin = broker.admin()
+    admin.delete_acls([which])[which].result(PATIENCE)
     deleted(broker, which)
 
 

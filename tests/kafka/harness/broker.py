@@ -209,7 +209,9 @@ class Broker:
         settings = {key.replace("_", "."): value for key, value in config.items()}
         admin = self.admin()
         admin.create_topics([NewTopic(name, partitions, config=settings)])[name].result(PATIENCE)
-        latest = {TopicPartition(name, partition): OffsetSpec.latest() for partition in range(partitions)}
+        # The stubs of confluent-kafka say nothing of it.
+        spec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+        latest = {TopicPartition(name, partition): spec for partition in range(partitions)}
         until(lambda: set(results(admin.list_offsets(latest)).values()) == {None}, f"the broker leads {name}")
         return name
 
