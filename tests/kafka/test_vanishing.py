@@ -89,7 +89,7 @@ def test_a_client_that_does_not_wait(proxy: Proxy, broker: Broker, topic: str) -
 
 
 def test_the_broker_is_killed(proxy: Proxy, broker: Broker) -> None:
-    """An idempotent producer goes on over `kill -9` of the broker: every offset once, and what failed says so."""
+    """An idempotent producer goes on over `kill -9` of the broker: every offset is there, and what failed says so."""
     topic = broker.create_topic("killed")
     reports: list[Report] = []
     producer = Producer(proxy.client(enable_idempotence=True, linger_ms=1) | QUICK)
@@ -107,7 +107,14 @@ def test_the_broker_is_killed(proxy: Proxy, broker: Broker) -> None:
     assert told == Counter((0, offset) for offset in range(count))
     assert sorted(read({"bootstrap.servers": broker.plain}, topic)) == sorted(told)
     audit = proxy.stop()
-    assert audit.offsets("Write", topic) == told
+    audited = audit.offsets("Write", topic)
+    assert audited.keys() == told.keys()
+    # An answer that the proxy saw last and the client never: it sends again by another connection, and the broker
+    # answers with the same offset. Within one session none is there twice.
+    assert set(audited.values()) <= {1, 2}
+    for (session,) in audit.rows("DISTINCT session", where="action = 'Write'", order="1"):
+        once = audit.offsets("Write", topic, f"session = '{session}' AND outcome = 'success'")
+        assert set(once.values()) <= {1}
 
 
 def test_requests_that_died_with_the_broker(proxy: Proxy, broker: Broker) -> None:
@@ -158,9 +165,9 @@ def test_no_broker_at_all(proxy_for: Callable[..., Proxy], broker: Broker) -> No
 
 def test_the_proxy_stops_under_load(proxy_for: Callable[..., Proxy], broker: Broker, topic: str) -> None:
     """What was answered before it stopped is there; what it let through without an answer is `forwarded`."""
-    proxy = proxy_for(plain={"bootstrap": broker.plain})
+    proxy = proxy_for(drain=60, plain={"bootstrap": broker.plain})
     reports: list[Report] = []
-    producer = Producer(proxy.client(linger_ms=1, retries=0, message_timeout_ms=3_000) | QUICK)
+    producer = Producer(proxy.client(linger_ms=1, retries=0, message_timeout_ms=60_000) | QUICK)
     stopped = threading.Event()
 
     def load() -> None:
@@ -178,11 +185,13 @@ def test_the_proxy_stops_under_load(proxy_for: Callable[..., Proxy], broker: Bro
     producer.purge()
     producer.flush(PATIENCE)
     told = Counter(report.at for report in reports if report.error is None)
-    assert audit.offsets("Write", topic) == told
-    written = len(read({"bootstrap.servers": broker.plain}, topic))
-    assert written >= told.total()
+    audited = audit.offsets("Write", topic)
+    # An answer that the proxy has seen may not come to the client any more.
+    assert told <= audited
+    written = Counter(read({"bootstrap.servers": broker.plain}, topic))
+    assert audited <= written
     forwarded = audit.one("coalesce(sum(records), 0)", where="action = 'Write' AND outcome = 'forwarded'")[0]
-    assert written <= told.total() + forwarded
+    assert written.total() <= audited.total() + forwarded
     writers = "session IN (SELECT session FROM events WHERE action = 'Write')"
     assert audit.rows("initiator", "status", where=f"action = 'ClientClose' AND {writers}") == [("proxy", None)]
 
