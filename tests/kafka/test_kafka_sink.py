@@ -74,14 +74,15 @@ def rows(place: Path) -> int:
 
 
 def whole(got: list[Got], place: Path) -> None:
-    """Fails unless every event of the directory has a message, and what came twice bears the mark."""
+    """Fails unless every event of the directory has a message, and what came twice bears the mark.
+
+    Either of the two has it: what a killed host had under way may come to the broker after what is sent in its place.
+    """
     with query.connect(place) as con:
         wanted = {event_id for (event_id,) in con.execute("SELECT event_id FROM events").fetchall()}
     assert {one.event_id for one in got} == wanted
-    seen: set[str] = set()
-    for one in got:
-        assert one.event_id not in seen or one.headers["redelivered"] == "1"
-        seen.add(one.event_id)
+    marked = {one.event_id for one in got if one.headers.get("redelivered") == "1"}
+    assert doubled(got).keys() <= marked
 
 
 def test_a_message_says_what_it_is(broker: Broker, topic: str, place: Path) -> None:
@@ -379,11 +380,19 @@ def test_sinks_that_share_a_producer(broker: Broker, topic: str, place: Path) ->
     ):
         pool = template._pool  # noqa: SLF001 - nobody else can count them
         assert pool is not None
+
+        def both_in() -> bool:
+            # A failure takes the producer from both; who has nothing to send makes none anew.
+            for log in (one, two):
+                emit(log, 1, "conn-3")
+                log_is_well(log)
+            return pool.members == 2
+
         for log in (one, two):
             emit(log, 3000)
         for log in (one, two):
             log_is_well(log)
-        assert pool.members == 2
+        until(both_in, "both have a producer together")
         broker.kill()
         for log in (one, two):
             emit(log, 3000, "conn-2")
@@ -391,7 +400,7 @@ def test_sinks_that_share_a_producer(broker: Broker, topic: str, place: Path) ->
         broker.start()
         for log in (one, two):
             log_is_well(log)
-        assert pool.members == 2
+        until(both_in, "both have a producer together again")
     assert pool.members == 0
     got = messages(broker.plain, topic)
     for number in ("one", "two"):
