@@ -23,11 +23,11 @@ USERS = '[users]\nalice = "alice-pass"\nbob = "bob-pass"\n'
 class Running:
     """A proxy on an event loop of its own."""
 
-    def __init__(self, directory: Path, clusters: str) -> None:
+    def __init__(self, directory: Path, clusters: str, *, drain: int = 2) -> None:
         """`clusters` is the TOML of what is to be served; the users of `USERS` are in users.toml."""
         (directory / "users.toml").write_text(USERS)
         path = directory / "proxy.toml"
-        path.write_text(f'drain = 2\n[log]\ndirectory = "audit"\nprimary_tap = "client"\n{clusters}')
+        path.write_text(f'drain = {drain}\n[log]\ndirectory = "audit"\nprimary_tap = "client"\n{clusters}')
         self.config = load(path)
         kept = self.config.log
         self.log = auditring.open(kept.directory, primary_tap=kept.primary_tap, request=Keep.ALL, balance=None)
@@ -71,9 +71,9 @@ class Running:
 
 
 @contextmanager
-def running(directory: Path, clusters: str) -> Iterator[Running]:
+def running(directory: Path, clusters: str, *, drain: int = 2) -> Iterator[Running]:
     """The proxy, stopped at the end."""
-    one = Running(directory, clusters)
+    one = Running(directory, clusters, drain=drain)
     try:
         yield one
     finally:
