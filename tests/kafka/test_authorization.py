@@ -99,7 +99,7 @@ def test_both_in_one_request(guarded: Proxy, broker: Broker) -> None:
         sasl_mechanism="SCRAM-SHA-256",
         sasl_plain_username="alice",
         sasl_plain_password=planted.password("alice"),
-        linger_ms=1_000,
+        linger_ms=60_000,  # its flush is what sends them
     )
     for topic in (ours, theirs):
         assert producer.partitions_for(topic) == {0}

@@ -58,7 +58,7 @@ def test_the_first_read_tells_where_the_log_starts(proxy: Proxy, broker: Broker,
 
 def test_a_fetch_that_starts_inside_a_batch(proxy: Proxy, broker: Broker, topic: str) -> None:
     """The broker returns whole batches, so the audit has more than the application was given, never less."""
-    produce(direct(broker) | {"linger.ms": 500}, topic, 100)
+    produce(direct(broker) | {"linger.ms": 60_000}, topic, 100)  # its flush is what sends them
     got = read(proxy.client(), topic, start=40)
     assert got == [(0, offset) for offset in range(40, 100)]
     audit = proxy.stop()

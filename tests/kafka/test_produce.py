@@ -10,7 +10,7 @@ from confluent_kafka import KafkaError, Message, Producer
 
 from harness import clients, planted
 from harness.clients import camel, produce, send
-from harness.waiting import PATIENCE
+from harness.waiting import PATIENCE, until
 
 if TYPE_CHECKING:
     from harness.broker import Broker
@@ -42,7 +42,7 @@ def test_every_acknowledged_offset(proxy: Proxy, broker: Broker, acks: str) -> N
 
 def test_offsets_are_of_records_in_batches(proxy: Proxy, topic: str) -> None:
     """One batch of a hundred records is one row; a hundred batches of one are a hundred."""
-    produce(proxy.client(linger_ms=500), topic, 100)
+    produce(proxy.client(linger_ms=60_000), topic, 100)  # its flush is what sends them
     many = Producer(proxy.client(linger_ms=0, batch_num_messages=1) | clients.QUICK)
     reports: list[Report] = []
     for _ in range(100):
@@ -86,7 +86,8 @@ def test_without_acknowledgement(proxy: Proxy, broker: Broker, topic: str) -> No
     )
     assert rows == [("forwarded", None, 0, None, None)]
     assert audit.one("sum(records)", where="action = 'Write'") == (50,)
-    assert len(clients.read({"bootstrap.servers": broker.plain}, topic)) == 50
+    # Who was not to answer may still be about it.
+    until(lambda: len(clients.read({"bootstrap.servers": broker.plain}, topic)) == 50, "the broker has them all")
 
 
 def test_idempotent_producer(proxy: Proxy, broker: Broker) -> None:
