@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 pytest.importorskip("kio")
@@ -117,6 +117,7 @@ def refused(_: Any) -> Answer:
     return Answer(response(HEARTBEAT, 4))
 
 
+@settings(deadline=None)  # the machine may stall in any example
 @given(cuts=st.lists(st.integers(1, 400), max_size=12), held=st.booleans())
 def test_frames_pass_as_they_came_however_they_are_cut(cuts: list[int], held: bool) -> None:  # noqa: FBT001
     """Whether somebody looks at them or not."""
