@@ -46,10 +46,14 @@ def flooded(tmp_path: Path) -> Iterator[tuple[auditring.AuditLog, auditring.Sess
     """Such a log that raises, and an open session of it."""
     log = full_log(tmp_path / "audit", tmp_path, WhenFull(wait=0.01, then=Then.RAISE))
     session = log.session(id="victim", authority="decision")
-    with pytest.raises(auditring.AuditUnavailable):
-        deny(session)
-    # The first refusal may be a slow pump's: only at its budget does it make no room any more.
-    wait_for(lambda: any(problem.component == "journal" for problem in log.health().problems))
+
+    def at_budget() -> bool:
+        with pytest.raises(auditring.AuditUnavailable):
+            deny(session)
+        return any(problem.component == "journal" for problem in log.health().problems)
+
+    # The first refusals may be a slow pump's: only at its budget does it make no room any more.
+    wait_for(at_budget)
     with pytest.raises(auditring.AuditUnavailable):
         deny(session)
     yield log, session

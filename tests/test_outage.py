@@ -34,7 +34,6 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("auditring.outage._FIRST", 0.2)
     monkeypatch.setattr("auditring.outage._LONGEST", 0.4)
     monkeypatch.setattr(follower, "_LONGEST_DELAY", 0.05)
-    monkeypatch.setattr(follower, "_HANG", 0.3)
 
 
 @pytest.mark.usefixtures("quick")
@@ -56,26 +55,30 @@ def test_a_sink_that_fails_for_long_is_told_of_again_and_again_but_not_each_time
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_sink_that_hangs_is_told_of_though_it_never_raises(tmp_path: Path) -> None:
+def test_a_sink_that_hangs_is_told_of_though_it_never_raises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Health and rows name the call that does not come back, and its end."""
     valve = JsonlValve(hangs=True)
+    monkeypatch.setattr(follower, "_HANG", 0.3)
     with auditring.open(tmp_path, sinks=(ParquetSink(), valve), balance=None) as log:
-        until(lambda: any("write has not come back" in problem.cause for problem in log.health().problems))
-        assert [problem.component for problem in log.health().problems] == ["sink:jsonl"]
+        said = "write has not come back"
+        until(lambda: any(one.component == "sink:jsonl" and said in one.cause for one in log.health().problems))
         until(lambda: _count(log, tmp_path) >= 2)
+        # What takes longer than usual from here on, as everything may on a machine that is busy, is no second hang.
+        monkeypatch.setattr(follower, "_HANG", 60.0)
         valve.opened.set()
         until(lambda: log.health().ok)
-    assert len([line for line in lines_of(tmp_path) if line["action"] == "auditring.SinkRecovered"]) == 1
+    recovered = [line for line in lines_of(tmp_path) if line["action"] == "auditring.SinkRecovered"]
+    assert len([line for line in recovered if line["resource"] == "jsonl"]) == 1
     assert log.stats().sinks["jsonl"].failures == 0
 
 
 def _count(log: auditring.AuditLog, root: Path) -> int:
-    """Reports that the other sink has."""
+    """Reports of the one that hangs, which the other has; a slow one of that other may be taken for a hang, too."""
     log.emit("com.example.Thing")
     # The one that hangs keeps it from ending; the other is asked all the same.
     with contextlib.suppress(TimeoutError):
         log.flush(0.1)
-    return len(rows_of(root, "auditring.SinkFailed"))
+    return len([row for row in rows_of(root, "auditring.SinkFailed") if row["resource"] == "jsonl"])
 
 
 def test_rows_about_losses_come_once_a_second_and_add_up(tmp_path: Path) -> None:
