@@ -29,6 +29,10 @@ def open_log():
     logging.getLogger("auditring.audit").setLevel("INFO")
     return auditring.open(sys.argv[1], sinks=(LoggingSink(),), balance=None)
 
+def wait_for_calls():
+    # A fork waits for a call for a moment only, and on a busy machine a call may take longer than that.
+    auditring.forking._PATIENCE = 30
+
 def open_at_work():
     log = open_log()
     log.emit("com.example.Wait")
@@ -40,6 +44,7 @@ IN_THE_MIDDLE = """
 def at_work():
     time.sleep(0.1)
 
+wait_for_calls()
 log = open_at_work()
 child = os.fork()
 if child == 0:
@@ -88,6 +93,7 @@ def fork():
         codes.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 
 codes = []
+wait_for_calls()
 log = open_log()
 threads = [threading.Thread(target=fork) for _ in range(4)]
 for thread in threads:
@@ -143,8 +149,8 @@ def at_work():
     time.sleep(0.3)
 
 log = open_at_work()
-threading.Timer(0.05, os.kill, (parent, signal.SIGINT)).start()
 try:
+    threading.Timer(0.05, os.kill, (parent, signal.SIGINT)).start()
     if os.fork() == 0:
         os._exit(0)
     time.sleep(30)

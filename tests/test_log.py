@@ -32,8 +32,9 @@ def actions_of(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def run_script(root: Path, body: str, **env: str) -> subprocess.CompletedProcess[str]:
-    """Runs `body` in an interpreter of its own, with `log` open in `root`."""
-    head = "import auditring, os, sys, threading\nlog = auditring.open(sys.argv[1], balance=None)\n"
+    """Runs `body` in an interpreter of its own, with `log` open in `root`; it waits for room, and drops nothing."""
+    given = "balance=None, when_full=auditring.WhenFull(wait=None)"
+    head = f"import auditring, os, sys, threading\nlog = auditring.open(sys.argv[1], {given})\n"
     return subprocess.run(
         [
             sys.executable,
@@ -162,7 +163,8 @@ def test_a_log_of_nothing_keeps_nothing_and_starts_no_thread() -> None:
         log.emit("com.example.Thing", context={"a": 1})
         log.flush()
         log.sync()
-        assert set(threading.enumerate()) == before
+        # Of others one may end meanwhile, such as an earlier test has left.
+        assert set(threading.enumerate()) <= before
         assert log.path is None
         assert log.health().ok
 
@@ -448,4 +450,4 @@ def test_a_start_that_fails_leaves_no_thread(tmp_path: Path) -> None:
     before = set(threading.enumerate())
     with pytest.raises(OSError, match="jsonl"):
         auditring.open(tmp_path, sinks=(JsonlSink(),), probe=False)
-    assert set(threading.enumerate()) == before
+    assert set(threading.enumerate()) <= before
