@@ -16,7 +16,7 @@ from auditring import Keep, recovery
 from auditring.directory import NotAnAuditDirectory
 from auditring.metrics import DirectoryCollector
 from auditring.sinks import JsonlSink, ParquetSink
-from deadlines import until
+from deadlines import flushed, until
 from scrapes import Scrape, gone_back, scraped, value
 
 HOST = """
@@ -233,7 +233,7 @@ def test_a_sink_that_is_down_grows_old(tmp_path: Path) -> None:
             assert ("auditring_sink_last_success_timestamp_seconds", (("sink", "jsonl"),)) not in each
         assert value(seen, "sink_lag_seconds", sink="jsonl") > value(first, "sink_lag_seconds", sink="jsonl")
         Stuck.broken.clear()
-        log.flush(30)
+        until(lambda: flushed(log))
         for collector in (directory, log.collector()):
             until(lambda of=collector: value(scraped(of), "sink_failing", sink="jsonl") == 0)  # type: ignore[misc]  # bound at once
             each = scraped(collector)
@@ -283,4 +283,5 @@ def test_a_look_leaves_nothing_open(tmp_path: Path) -> None:
         before = held()
         for _ in range(20):
             scraped(collector)
-        assert held() == before
+        # The log's own threads open this and that for a moment, now or when it was counted before.
+        until(lambda: all(now <= then for now, then in zip(held(), before, strict=True)))
