@@ -61,22 +61,21 @@ def test_a_sink_changes_hands_under_load_either_way(tmp_path: Path) -> None:
     path = tmp_path / "audit"
     host = HostProcess("host", path, settings="sinks=(ParquetSink(), JsonlSink())")
     host.until_emitted(200)
-    with agent(path) as one:
-        one.until_said("followed")
-        for sink in ("parquet", "jsonl"):
-            host.tell("release", sink)
-        host.until_emitted(300)
-        until(lambda: len(lines(path)) > 0)
-        host.tell("attach", "jsonl")
-        host.until_emitted(300)
-        one.kill()
-        host.tell("attach", "parquet")
-        host.until_emitted(300)
-        second = AgentProcess(path)
+    one = AgentProcess(path)
+    one.until_said("followed")
+    for sink in ("parquet", "jsonl"):
+        host.tell("release", sink)
+    host.until_emitted(300)
+    until(lambda: len(lines(path)) > 0)
+    host.tell("attach", "jsonl")
+    host.until_emitted(300)
+    one.kill()
+    host.tell("attach", "parquet")
+    host.until_emitted(300)
+    with agent(path) as second:
         second.until_said("followed")
         host.tell("release", "parquet")
         host.until_emitted(300)
-        one.process = second.process
         whole(path, closed={"host": host.close()})
 
 

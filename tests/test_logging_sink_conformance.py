@@ -42,21 +42,23 @@ class TestLoggingSink(SinkConformance):
     def make_sink(self, folder: Path) -> Sink:
         """With a handler of this process's own."""
         logger = logging.getLogger(ROOT)
-        logger.handlers = [Appending(folder / "audit.log")]
+        (folder / "lines").mkdir(exist_ok=True)
+        logger.handlers = [Appending(folder / "lines" / "audit.log")]
         logger.setLevel(logging.INFO)
         logger.propagate = False
         return LoggingSink()
 
     def delivered(self, folder: Path) -> list[str]:
         """The lines' own ids."""
-        return [json.loads(line)["eventId"] for line in (folder / "audit.log").read_text("utf-8").splitlines()]
+        return [json.loads(line)["eventId"] for line in _lines(folder)]
 
     @contextlib.contextmanager
     def outage(self, folder: Path) -> Iterator[None]:
-        """A folder lies where the file was."""
-        file = folder / "audit.log"
-        file.rename(folder / "aside")
-        file.mkdir()
+        """Its folder has gone. It goes and comes in one step each: what is tried between two would make a new file."""
+        (folder / "lines").rename(folder / "aside")
         yield
-        file.rmdir()
-        (folder / "aside").rename(file)
+        (folder / "aside").rename(folder / "lines")
+
+
+def _lines(folder: Path) -> list[str]:
+    return (folder / "lines" / "audit.log").read_text("utf-8").splitlines()

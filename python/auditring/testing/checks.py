@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _ROWS: Final = 300
 _BACKLOG: Final = 10_000
 _COMMITS: Final = 40
-_SOON: Final = 1.0
+_SOON: Final = 10.0
 _ASKED: Final = 0.1
 _STATE: Final = 4096
 _GROWTH: Final = 64
@@ -304,13 +304,18 @@ def close(kit: "SinkConformance", folder: Path) -> None:
         sink.close()
     account(kit, second, "close")
     # Who has read what was delivered may let go of a file a moment later, as Arrow's own threads do.
+    _gone("open", lambda: sorted(_open_below(folder)))
+    # And a thread that has been told to end may need that moment.
+    _gone("running", lambda: [one.name for one in set(threading.enumerate()) - threads if one.is_alive()])
+
+
+def _gone(what: str, left: Callable[[], list[str]]) -> None:
+    """Waits until nothing is left, which may take a moment."""
     deadline = time.monotonic() + _SOON
-    while open_ := _open_below(folder):
+    while names := left():
         if time.monotonic() > deadline:
-            raise RuleBroken("close", f"still open after `close`: {', '.join(sorted(open_))}")
+            raise RuleBroken("close", f"still {what} after `close`: {', '.join(names)}")
         time.sleep(0.02)
-    if left := [thread.name for thread in set(threading.enumerate()) - threads if thread.is_alive()]:
-        raise RuleBroken("close", f"still running after `close`: {', '.join(left)}")
 
 
 def outage(kit: "SinkConformance", folder: Path) -> bool:
