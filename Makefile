@@ -81,7 +81,7 @@ test-rust: $(BIN)/python
 # files, what sets a program's clock,
 # and what fetches and runs a real Kafka: on a user's
 # machine their tests skip and say why, in CI they must run.
-ci-tools:
+ci-tools: | toolchain
 	@if [[ "$${CI:-}" = true ]] && command -v apt-get >/dev/null && [[ $$(id -u) = 0 ]]; then \
 	    missing=(); \
 	    command -v promtool >/dev/null && command -v prometheus >/dev/null || missing+=(prometheus); \

@@ -1,5 +1,6 @@
 """In which order a follower lets others see what it has done: whoever waits for one thing finds what comes with it."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import auditring
 from auditring.follower import SinkFollower
 from auditring.health import HealthBoard
 from auditring.sinks import JsonlSink
+from auditring.tally import Losses
 from deadlines import until
 from sealed_rows import lines_of
 
@@ -118,3 +120,14 @@ def test_a_close_that_is_tried_again_gives_a_sink_time(tmp_path: Path) -> None:
     log.close(30)
     assert sink.told[told:][:2] == ["unhurry", "start"]
     assert "com.example.Thing" in {line["action"] for line in lines_of(tmp_path)}
+
+
+def test_a_loss_is_told_of_once_by_whatever_thread_comes_first() -> None:
+    """One that has older numbers tells of nothing, and takes nothing back."""
+    told: list[int] = []
+    losses = Losses("jsonl", {}, lambda _, *, lost, **__: told.append(lost))
+    losses.tell({"lost_budget": 5}, math.inf)
+    losses.tell({"lost_budget": 0}, math.inf)
+    losses.tell({"lost_budget": 5}, math.inf)
+    losses.tell({"lost_budget": 6}, math.inf)
+    assert told == [5, 1]

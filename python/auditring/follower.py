@@ -69,6 +69,8 @@ class SinkFollower:
         self.failures = 0
         self.failed: BaseException | None = None
         """Why the sink could not be written to last; `None` while it works."""
+        self._cause: BaseException | None = None
+        """The same, also when it works again: for who has waited, and hears of it late."""
         self.finished = False
         """Everything was delivered and committed."""
         self.vanished: tuple[float, str] | None = None
@@ -162,8 +164,8 @@ class SinkFollower:
                 self._changed.wait(left)
             if self.cursor < target:
                 raise SinkError(
-                    f"sink {self.sink.name!r} failed at seq {self.cursor} of {target}: {self.failed!r}"
-                ) from self.failed
+                    f"sink {self.sink.name!r} failed at seq {self.cursor} of {target}: {self._cause!r}"
+                ) from self._cause
 
     def look(self) -> bool:
         """Whether a file that the sink has open was taken away; then its thread begins another. From another thread."""
@@ -225,12 +227,12 @@ class SinkFollower:
                 self._health.bad(self._component, said, _HANGS)
                 if self._hangs.is_due(now):
                     self._tell("auditring.SinkFailed", reason=said, sink=self.sink.name, attempts=0, at_seq=self.cursor)
-            self._tell_losses(self._totals, now)
+            self._tell_losses(now)
 
     def last_words(self) -> None:
         """The log is about to take no more rows: what was lost until now is told."""
         with self._changed:
-            self._tell_losses(self._totals, math.inf)
+            self._tell_losses(math.inf)
 
     def _run(self) -> None:
         """Follows until the final row, through any number of failures; a sink may raise whatever it likes."""
@@ -370,11 +372,10 @@ class SinkFollower:
             self._rows.commit(self._call(self.sink.commit))
             self.commits.add(time.perf_counter() - began)
             self.last_success_ns = time.time_ns()
-        totals = self._rows.totals
         # Before anybody sees that it is safe: a sink that has what was wanted of it is well.
-        self._recovered(totals)
+        self._recovered(self._rows.totals)
         with self._changed:
-            self._safe, self._totals = self._rows.cursor, totals
+            self._safe = self._rows.cursor
             self._changed.notify_all()
 
     def _linger(self, seconds: float) -> None:
@@ -409,7 +410,7 @@ class SinkFollower:
         # Before anybody hears of the failure: who has waited for it finds what health says of it.
         self._health.bad(self._component, cause, _ADVICE)
         with self._changed:
-            self.failed = error
+            self.failed = self._cause = error
             self.failures += 1
             self._outage = self._outage or Outage(now)
             self._outage.attempts += 1
@@ -421,7 +422,9 @@ class SinkFollower:
     def _recovered(self, totals: dict[str, int]) -> None:
         with self._changed:
             outage, self._outage, self.failed = self._outage, None, None
-            self._tell_losses(totals, time.monotonic())
+            # With them: whoever tells of losses next goes by what was told by now.
+            self._totals = totals
+            self._tell_losses(time.monotonic())
         if outage is not None:
             self._well(outage, outage.attempts)
 
@@ -431,6 +434,6 @@ class SinkFollower:
         # Then only: who closes a log that is well again has the row of it.
         self._health.good(self._component)
 
-    def _tell_losses(self, totals: dict[str, int], now: float) -> None:
+    def _tell_losses(self, now: float) -> None:
         if self._losses is not None:
-            self._losses.tell(totals, now)
+            self._losses.tell(self._totals, now)

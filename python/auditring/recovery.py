@@ -25,6 +25,7 @@ __all__ = ["Orphans", "Recovered", "Salvage", "recover"]
 
 _FIRST_DELAY: Final = 1.0
 _LONGEST_DELAY: Final = 60.0
+_PATIENCE: Final = 5.0
 _ADVICE: Final = (
     "look at the cause, then run `auditring recover` on the directory; nothing is lost, and every open tries it"
 )
@@ -87,6 +88,8 @@ class Orphans:
         self._refused: set[str] = set()
         self._orphans: list[_core.Orphan] = []
         self._following: list[SinkFollower] = []
+        self._leaving: list[SinkFollower] = []
+        """Abandoned in a call of their sink, which has not come back: each lets go of its lock when it does."""
         self._changed = threading.Condition()
         self._stopping = False
         self._starting = threading.Lock()
@@ -232,6 +235,9 @@ class Orphans:
                 if follower.alive:
                     # Something else has ended this: the lock goes when the thread does, or two could drive the sink.
                     follower.abandon()
+                    follower.join(_PATIENCE)
+                if follower.alive:
+                    self._leaving.append(follower)
                 else:
                     follower.release()
                 # What is wrong with it is said of the process.
@@ -273,7 +279,9 @@ class Orphans:
                 mine.open(context)
                 rows = _core.Follower.of_orphan(orphan, mine.name, declined(mine), tables=mine.batching.tables)
             except BlockingIOError:
-                # Somebody else drives this sink over it, and will come to the end.
+                if any(one.alive and one.sink.name == sink.name for one in self._leaving):
+                    failed = f"sink {sink.name!r} is in a call that does not come back"
+                # Else somebody else drives this sink over it, and will come to the end.
                 continue
             except Exception as error:  # noqa: BLE001 - a third party's sink may raise whatever it likes
                 failed = f"{type(error).__name__}: {error}"
@@ -303,7 +311,7 @@ class Orphans:
         """In a forked child: all of it is the parent's."""
         for orphan in self._orphans:
             orphan.forked()
-        for follower in self._following:
+        for follower in (*self._following, *self._leaving):
             follower.forked()
 
 

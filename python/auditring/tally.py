@@ -66,7 +66,7 @@ class Losses:
         """Rows for what has come since the last, at most once a second; `now` is of `time.monotonic`."""
         told, since_ns, at = self._told
         until_ns = time.time_ns()
-        lost = {cause: totals.get(f"lost_{cause}", 0) - told.get(f"lost_{cause}", 0) for cause in _CAUSES}
+        lost = {cause: max(0, totals.get(f"lost_{cause}", 0) - told.get(f"lost_{cause}", 0)) for cause in _CAUSES}
         if now - at < _LOSSES or not any(lost.values()):
             return
         self._told = totals, until_ns, now

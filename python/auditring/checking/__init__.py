@@ -156,8 +156,9 @@ def _asked(sink: Sink, root: Path) -> Finding:
     thread = threading.Thread(target=ask, name=f"auditring-check-{sink.name}", daemon=True)
     thread.start()
     thread.join(_PATIENCE)
-    if raised:
-        return wrong(what, f"cannot be written to: {type(raised[0]).__name__}: {raised[0]}")
+    # In this order: one that has ended has said what it raised.
     if thread.is_alive():
         return wrong(what, f"has not said within {_PATIENCE:g} s whether it can be written to; a log may wait as long")
+    if raised:
+        return wrong(what, f"cannot be written to: {type(raised[0]).__name__}: {raised[0]}")
     return ok(what, f"can be written to; it said so within {(time.monotonic() - began) * 1000:.0f} ms")

@@ -195,9 +195,9 @@ def hurry(sink: Sink) -> None:
 
 
 def unhurry(sink: Sink) -> None:
-    """Has a sink know, if it wants to, that a close that did not wait for it is tried again, and there is time.
+    """Has a sink know, if it wants to, that a close that did not wait for it is tried again: it has time once more.
 
-    Before its next `start`.
+    Not for ever, as nobody hurries it again. Before its next `start`.
     """
     told = getattr(sink, "unhurry", None)
     if told is not None:

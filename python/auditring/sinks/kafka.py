@@ -47,6 +47,8 @@ _CLOSING: Final = 5.0
 """Seconds that it has to take what is under way when the log is being closed."""
 _AT_LAST: Final = 1.0
 """The same at each try after the first."""
+_ANEW: Final = 20.0
+"""The same at the first try of a close that is tried again."""
 _FULL: Final = 0.1
 _SERVE: Final = 4096
 """Messages between two looks at the reports."""
@@ -169,6 +171,8 @@ class KafkaSink(Sink):
         self._cluster: Cluster | Member | None = None
         self._sent: SentMark | None = None
         self._closing: float | None = None
+        self._last = _AT_LAST
+        """Seconds for the next try while the log is being closed."""
         self._next = 0
         self._safe = 0
         self._again = 0
@@ -240,7 +244,7 @@ class KafkaSink(Sink):
             self._most = max(_LEAST_MESSAGE, self._most // 4)
         self._end()
         if self._closing is not None:
-            self._closing = time.monotonic() + _AT_LAST
+            self._closing, self._last = time.monotonic() + self._last, _AT_LAST
         said = json.loads(state) if state else {}
         self._safe = self._next = said.get("next", 0)
         # Since a beginning each row comes once: one that was merged comes behind rows of a greater seq, and is new.
@@ -311,7 +315,7 @@ class KafkaSink(Sink):
 
     def unhurry(self) -> None:
         """The close is tried again, and there is time."""
-        self._closing = None
+        self._last = _ANEW
 
     def close(self) -> None:
         """Lets go of the producer; nothing is under way."""
