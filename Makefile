@@ -74,8 +74,9 @@ test: ## everything that is quick: Rust and Python
 	$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-rust build ci-tools
 	$(MAKE) --no-print-directory test-python
 
+# Without make's flags: rustdoc warns of a jobserver that it was told of and is not given.
 test-rust: $(BIN)/python
-	$(CARGO) test --workspace --locked --quiet
+	MAKEFLAGS= $(CARGO) test --workspace --locked --quiet
 
 # Prometheus, with its checker of metrics and rules, a tailer of lines, what makes system calls fail and file systems in
 # files, what sets a program's clock,
