@@ -45,9 +45,10 @@ ERRORS: Final = {
     "fcntl": ("EACCES", "EIO", "ENOMEM", "EMFILE"),
 }
 
-QUIET: Final = {("pump", "ftruncate"), ("parquet", "mmap"), ("jsonl", "mmap")}
+QUIET: Final = {("pump", "ftruncate"), ("pump", "fcntl"), ("parquet", "mmap"), ("jsonl", "mmap")}
 """What was torn need not be cut off: readers pass it over. The call that has torn it is told of.
 
+The pump locks nothing while it pumps: it looks who holds the locks of sinks, as `health()` does in another thread.
 The sinks map nothing themselves. Memory that the allocator cannot map it may find in what it has: then nothing failed.
 """
 

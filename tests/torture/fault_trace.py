@@ -120,6 +120,8 @@ class _Names:
         self.lost.discard(path)
 
 
+_HOLD = ".followers.lock"
+"""Held for moments, and empty: whoever wants it makes it, so its name need not survive anything."""
 _UNKNOWN = (-1, 0)
 """What was written before strace came: any write is taken for its being written anew."""
 
@@ -180,7 +182,7 @@ class _Ledger:
         """A file was opened, and made or emptied where that was asked."""
         if "O_TRUNC" in flags or "O_EXCL" in flags:
             self._files[path] = _File()
-        if "O_CREAT" in flags:
+        if "O_CREAT" in flags and Path(path).name != _HOLD:
             self._around(tid, path).made(path)
 
     def made(self, tid: str, path: str) -> None:
