@@ -232,11 +232,8 @@ class Orphans:
             with self._changed:
                 following, self._following = self._following, []
             for follower in following:
-                if follower.alive:
-                    # Something else has ended this: the lock goes when the thread does, or two could drive the sink.
-                    follower.abandon()
-                    follower.join(_PATIENCE)
-                if follower.alive:
+                # One that runs was not waited for to its end: its lock goes when it does, or two could drive the sink.
+                if follower.alive and not follower.leave(_PATIENCE):
                     self._leaving.append(follower)
                 else:
                     follower.release()

@@ -165,9 +165,13 @@ class Cluster:
         self.raise_failure()
 
     def _poll(self, seconds: float) -> None:
-        """Calls back. A fatal error does not come to `error_cb`, but is raised by whatever serves callbacks, once."""
+        """Calls back. Raises `SinkError` where the producer has come to its end."""
+        self._served(self._producer.poll, seconds)
+
+    def _served(self, serve: Callable[[float], int], seconds: float) -> int:
+        """A fatal error does not come to `error_cb`, but is raised by whatever serves callbacks, once."""
         try:
-            self._producer.poll(seconds)
+            return serve(seconds)
         except self.exception as error:
             raise self._reports.fatal(error.args[0]) from None
 
@@ -193,13 +197,10 @@ class Cluster:
 
     def drain(self, stopping: Callable[[], bool]) -> None:
         """Waits until every message is acknowledged. Raises the first failure, and when `stopping` says so."""
-        try:
-            while left := self._producer.flush(_SLICE):
-                self.raise_failure()
-                if stopping():
-                    raise SinkError(f"{left} messages have no report yet, and the log is being closed")
-        except self.exception as error:
-            raise self._reports.fatal(error.args[0]) from None
+        while left := self._served(self._producer.flush, _SLICE):
+            self.raise_failure()
+            if stopping():
+                raise SinkError(f"{left} messages have no report yet, and the log is being closed")
         self.raise_failure()
 
     def end(self) -> None:
