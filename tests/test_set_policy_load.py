@@ -206,16 +206,6 @@ class _Stumbles(JsonlSink):
         return super().commit()
 
 
-def flushed(log: auditring.AuditLog) -> None:
-    """Flushes, whatever a sink that stumbles meanwhile makes of it: it comes back by itself."""
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        try:
-            return log.flush(PATIENCE)
-        except auditring.SinkError:
-            assert time.monotonic() < deadline
-
-
 @given(policies, steps)
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_is_changed_when_two_sinks_agree_and_nothing_protected_is_missing(
@@ -244,11 +234,11 @@ def test_whatever_is_changed_when_two_sinks_agree_and_nothing_protected_is_missi
                         session.operation_denied("READ", "Topic", topic)
                     denied += step
                 elif step == "flush":
-                    flushed(log)
+                    until(partial(deadlines.flushed, log))
                 else:
                     _Stumbles.stumbling.set()
         _Stumbles.stumbling.clear()
-        flushed(log)
+        until(partial(deadlines.flushed, log))
         assert log.stats().balanced
     (counted,) = _core.outside(str(root))
     for sink in counted["sinks"].values():
